@@ -1,0 +1,69 @@
+"""Files that are whole or not there: written beside their place, then moved into it."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+_MARK = ".pyptv-tmp"
+
+
+def digest(data: bytes) -> str:
+    """A short fingerprint of a file's bytes (BLAKE2b, 128 bits)."""
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
+def frame_digest(files: Mapping[str, bytes]) -> str:
+    """One fingerprint of all files of a frame, given by their short names."""
+    return digest("\n".join(f"{name} {digest(data)}" for name, data in sorted(files.items())).encode())
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write a file so that at every moment either the old or the new bytes are there, never a part.
+
+    A link in the way is replaced, not followed. Raises ``OSError`` with the path of the file that was to be written.
+    """
+    beside = path.with_name(f".{path.name}.{os.getpid()}{_MARK}")
+    try:
+        with suppress(FileNotFoundError):
+            beside.unlink()
+        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+        with open(descriptor, "wb", buffering=0) as file:
+            view = memoryview(data)
+            while view:
+                view = view[file.write(view) :]
+        beside.replace(path)
+    except BaseException as error:
+        with suppress(OSError):
+            beside.unlink()
+        if isinstance(error, OSError):
+            error.filename, error.filename2 = str(path), None
+        raise
+
+
+def move(source: Path, target: Path) -> None:
+    """Move a whole file into its place, also to another file system."""
+    try:
+        source.replace(target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        write_atomic(target, source.read_bytes())
+        source.unlink()
+
+
+def remove_leftovers(folders: Iterable[Path]) -> int:
+    """Remove the unfinished files that a killed run left in some folders; returns how many."""
+    removed = 0
+    for folder in folders:
+        with suppress(OSError), os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.name.startswith(".") and entry.name.endswith(_MARK):
+                    with suppress(OSError):
+                        os.unlink(entry.path)
+                        removed += 1
+    return removed

@@ -1,0 +1,128 @@
+"""One frame: images -> targets -> correspondences -> positions. Writes nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pyptv.core.errors import FormatError, FrameError
+from pyptv.core.experiment import Experiment, ImageSettings
+from pyptv.core.formats import PARTICLES, TARGETS
+from pyptv.core.images import read_mask, read_views, subtract_mask
+from pyptv.core.optv_backend import FrameBackend, Matches
+from pyptv.core.tasks import Announce
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from optv.tracking_framebuf import TargetArray
+
+    from pyptv.core.results import ImageStamp
+
+
+
+@dataclass
+class FrameResult:
+    """What the sequence step makes of a frame."""
+
+    frame: int
+    matches: Matches
+    images: tuple[ImageStamp, ...]
+    seconds: dict[str, float]
+    """Wall time of each stage: read, high-pass, detect, match."""
+
+    @property
+    def empty(self) -> bool:
+        """No particle was found."""
+        return len(self.matches.particles) == 0
+
+    def files(self) -> dict[str, bytes]:
+        """Short name -> bytes of the frame's result files; ``rt_is`` last."""
+        targets = {f"targets{camera + 1}": TARGETS.render(rows) for camera, rows in enumerate(self.matches.targets)}
+        return targets | {"rt_is": PARTICLES.render(self.matches.particles)}
+
+
+@dataclass
+class _Clock:
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+
+class FramePipeline:
+    """The frame step of an experiment; holds what all frames share."""
+
+    def __init__(self, experiment: Experiment, settings: ImageSettings, announce: Announce = lambda frame, what: None) -> None:
+        self._experiment = experiment
+        self._settings = settings
+        self._announce = announce
+        self._backend = FrameBackend(experiment.parameters, experiment.calibrations)
+        self._masks: list[NDArray[np.int16]] = []
+        if experiment.parameters.masking.enabled:
+            self._masks = [read_mask(experiment.mask_path(camera), settings) for camera in range(experiment.num_cams)]
+
+    def process(self, frame: int) -> FrameResult:
+        """Run the frame step.
+
+        Raises:
+            FrameError: names the frame, the camera or file, and what is wrong.
+        """
+        clock = _Clock()
+        if self._experiment.parameters.pft_version.existing_target:
+            targets, stamps = self._existing_targets(frame, clock), ()
+        else:
+            targets, stamps = self._detect(frame, clock)
+        self._announce(frame, "finding correspondences and positions")
+        try:
+            with clock.stage("match"):
+                matches = self._backend.match(targets)
+        except FrameError as error:
+            raise FrameError(f"frame {frame}: {error}") from error
+        return FrameResult(frame, matches, tuple(stamps), clock.seconds)
+
+    def _detect(self, frame: int, clock: _Clock) -> tuple[list[TargetArray], list[ImageStamp]]:
+        targets: list[TargetArray] = []
+        stamps = []
+        for which in range(self._experiment.images_per_frame):
+            path = self._experiment.image_path(which, frame)
+            self._announce(frame, f"reading {path.name}")
+            try:
+                with clock.stage("read"):
+                    views, stamp = read_views(path, self._settings, which)
+            except FrameError as error:
+                raise FrameError(f"frame {frame}, camera {which + 1}: {error}") from error
+            stamps.append(stamp)
+            targets += [self._detect_view(frame, camera, view, clock) for camera, view in enumerate(views, start=len(targets))]
+        return targets, stamps
+
+    def _detect_view(self, frame: int, camera: int, view: NDArray[np.uint8], clock: _Clock) -> TargetArray:
+        if self._masks:
+            view = subtract_mask(view, self._masks[camera])
+        try:
+            with clock.stage("high-pass"):
+                filtered = self._backend.high_pass(view)
+            risk = self._backend.overflow_risk(filtered, camera)
+            self._announce(frame, f"detecting targets in camera {camera + 1}" + (f" ({risk})" if risk else ""))
+            with clock.stage("detect"):
+                return self._backend.detect(filtered, camera)
+        except FrameError as error:
+            raise type(error)(f"frame {frame}, camera {camera + 1}: {error}") from error
+
+    def _existing_targets(self, frame: int, clock: _Clock) -> list[TargetArray]:
+        targets = []
+        for camera in range(self._experiment.num_cams):
+            path = self._experiment.targets_path(camera, frame)
+            self._announce(frame, f"reading {path.name}")
+            try:
+                with clock.stage("read"):
+                    targets.append(self._backend.load_targets(TARGETS.read(path)))
+            except FormatError as error:
+                raise FrameError(f"frame {frame}, camera {camera + 1}: {error}") from error
+        return targets

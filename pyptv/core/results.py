@@ -1,0 +1,106 @@
+"""What happens in a run, as values: the events that a worker sends and that everything else is made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+Step = Literal["sequence", "tracking"]
+
+ImageStamp = tuple[int, int]
+"""(size in bytes, time of last change in ns) of an image file: that it is still the same one."""
+
+
+@dataclass(frozen=True)
+class FrameDone:
+    """The sequence step of a frame is done, and its files are in place."""
+
+    frame: int
+    targets: tuple[int, ...]
+    """Number of targets in each camera."""
+    counts: tuple[int, ...]
+    """Correspondences of as many targets as there are cameras, of one less, ..., of two."""
+    particles: int
+    digest: str
+    """Fingerprint of the frame's files."""
+    size: int = 0
+    """Bytes of the frame's files."""
+    images: tuple[ImageStamp, ...] = ()
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Wall time of each stage."""
+
+
+@dataclass(frozen=True)
+class FrameFailed:
+    """A frame cannot be processed; it has no result files."""
+
+    frame: int
+    reason: str
+    step: Step = "sequence"
+
+
+@dataclass(frozen=True)
+class StepDone:
+    """The tracker has linked a frame to the next one; the frame's files lie in the run's stage folder."""
+
+    run: int
+    """Which run of the tracker."""
+    frame: int
+    digest: str
+    """Fingerprint of the frame's files, the sequence step's included."""
+    current: int = 0
+    """Particles in the frame."""
+    next: int = 0
+    """Particles in the next frame."""
+    links: int = 0
+    lost: int = 0
+    added: int = 0
+    stretch: int = -1
+    """The first frame of the unbroken stretch that the frame belongs to, once the step is known to be right."""
+    last: int | None = None
+    """The end of the unbroken stretch, where the run knew it; None: it was not near."""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class TaskDone:
+    """A task came to its end: ``interrupted`` where it was told to, or had to stop before its range was through."""
+
+    task: int
+    interrupted: bool = False
+    taint: bool = False
+    """The process may have a damaged heap and must not be used again."""
+
+
+@dataclass(frozen=True)
+class TaskFailed:
+    """A task cannot be done at all; ``frame`` is where it stood."""
+
+    task: int
+    reason: str
+    frame: int | None = None
+
+
+@dataclass(frozen=True)
+class WorkerDied:
+    """A worker process is gone in the middle of a task."""
+
+    task: int
+    cause: str
+    """``"killed by signal 11 (SIGSEGV)"`` or ``"ended with exit status 1"``."""
+    frame: int | None
+    """The frame it worked at, None where it had not begun."""
+    doing: str = ""
+    """What it did to that frame."""
+
+
+@dataclass(frozen=True)
+class Note:
+    """A log record of a worker."""
+
+    logger: str
+    level: int
+    message: str
+
+
+Event = FrameDone | FrameFailed | StepDone | TaskDone | TaskFailed | WorkerDied | Note

@@ -1,0 +1,175 @@
+"""Compare the results of a run with the truth, frame by frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pyptv.core.errors import FormatError, ProcessingError
+from pyptv.core.formats import LINKS, PARTICLES
+from pyptv.evaluate.matching import NO_PARTICLE, follow, match
+from pyptv.evaluate.scores import FrameScore, Score
+from pyptv.synthetic.truth import FILE_NAME, Truth, read_truth
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.float64]
+    Indices = NDArray[np.int64]
+
+DEFAULT_TOLERANCE_PX = 3.0
+"""How far a true detection may be off, in pixels: depth is some times less certain than the directions in the image."""
+
+
+def evaluate(
+    exp_path: str | Path, first: int | None = None, last: int | None = None, *, tolerance_mm: float | None = None
+) -> Score:
+    """Score the results in ``exp_path/res`` against ``exp_path/truth.csv``.
+
+    Args:
+        exp_path: the experiment folder.
+        first: first frame to score; default: the first of the truth.
+        last: last frame to score; default: the last of the truth. Frames without results count as not found.
+        tolerance_mm: farthest that a true detection may be off; default: what 3 px cover in the volume.
+
+    Raises:
+        ProcessingError: no truth, no results at all in these frames, or scipy is not installed.
+        FormatError: a result file is damaged.
+    """
+    folder = Path(exp_path)
+    if not (folder / FILE_NAME).is_file():
+        raise ProcessingError(f"{folder / FILE_NAME}: not found; only a synthetic experiment can be scored")
+    truth = read_truth(folder / FILE_NAME)
+    numbers = _frame_numbers(truth, first, last)
+    if tolerance_mm is None:
+        tolerance_mm = DEFAULT_TOLERANCE_PX * pixel_in_space(truth)
+    frames = [_read_frame(folder / "res", truth, number, tolerance_mm) for number in numbers]
+    if all(frame.missing for frame in frames):
+        raise ProcessingError(f"{folder / 'res'}: no rt_is file of frames {numbers[0]} to {numbers[-1]}; run the batch first")
+    return score(frames, tolerance_mm)
+
+
+def pixel_in_space(truth: Truth) -> float:
+    """What a pixel covers in the measuring volume [mm]: from a linear fit of pixels to positions, mean of the cameras."""
+    if len(truth.frame) < 4:
+        raise ProcessingError("the truth holds too few particles to tell the size of a pixel: name a tolerance in mm")
+    design = np.column_stack([truth.position, np.ones(len(truth.position))])
+    pixels_per_mm = [np.linalg.svd(np.linalg.lstsq(design, pixels)[0][:3], compute_uv=False).mean() for pixels in truth.pixels]
+    return float(1 / np.mean(pixels_per_mm))
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Truth and result of a frame, and which belongs to which."""
+
+    number: int
+    missing: bool
+    """No results: nothing was found."""
+    identity: Indices
+    """(m,) the true particles."""
+    true: Array
+    """(m, 3) where they are [mm]."""
+    found: Array
+    """(n, 3) measured positions [mm]."""
+    pairs: Indices
+    """(n,) row of the true particle, or -1."""
+    following: Indices | None
+    """(n,) row in the results of the next frame, or -1; None without ``ptv_is``."""
+
+    @cached_property
+    def found_identity(self) -> Indices:
+        """(n,) the true particle of each measured one, or -1."""
+        result = np.full(len(self.pairs), NO_PARTICLE, dtype=np.int64)
+        matched = self.pairs >= 0
+        result[matched] = self.identity[self.pairs[matched]]
+        return result
+
+
+def score(frames: list[Frame], tolerance_mm: float) -> Score:
+    """The score of consecutive frames.
+
+    Raises:
+        FormatError: a link points to a row that the next frame does not have.
+    """
+    links = [_links(frame, after) for frame, after in pairwise(frames)]
+    links.append(np.full(len(frames[-1].found), NO_PARTICLE, dtype=np.int64))
+    after: list[Frame | None] = [*frames[1:], None]
+    scores = tuple(_frame_score(*parts) for parts in zip(frames, after, links, strict=True))
+    tracked = any(frame.following is not None for frame in frames)
+    tracks = follow(links, [frame.found_identity for frame in frames])
+    return Score(tolerance_mm, scores, tracked, tracks, _true_lengths(frames))
+
+
+def _frame_numbers(truth: Truth, first: int | None, last: int | None) -> range:
+    if not len(truth.frame):
+        raise ProcessingError(f"{FILE_NAME}: holds no particle")
+    first = int(truth.frame[0]) if first is None else first
+    last = int(truth.frame[-1]) if last is None else last
+    if first > last:
+        raise ProcessingError(f"first frame ({first}) must be <= last frame ({last})")
+    return range(first, last + 1)
+
+
+def _read_frame(folder: Path, truth: Truth, number: int, tolerance: float) -> Frame:
+    rows = truth.rows_of(number)
+    identity, true = truth.identity[rows], truth.position[rows]
+    rt_is, ptv_is = folder / f"rt_is.{number}", folder / f"ptv_is.{number}"
+    if not rt_is.exists():
+        return Frame(number, True, identity, true, np.empty((0, 3)), np.empty(0, np.int64), None)
+    particles = PARTICLES.read(rt_is)
+    found = np.column_stack([particles[axis] for axis in "xyz"])
+    following = None
+    if ptv_is.exists():
+        following = LINKS.read(ptv_is)["next"].astype(np.int64)
+        if len(following) != len(particles):
+            raise FormatError(f"{ptv_is}: {len(following)} rows, but {rt_is.name} has {len(particles)}: not of the same run")
+    return Frame(number, False, identity, true, found, match(found, true, tolerance), following)
+
+
+def _links(frame: Frame, after: Frame) -> Indices:
+    """(n,) row in the next frame, or -1. Links into a missing frame cannot be judged: they are left out."""
+    if frame.following is None or after.missing:
+        return np.full(len(frame.found), NO_PARTICLE, dtype=np.int64)
+    if frame.following.max(initial=NO_PARTICLE) >= len(after.found):
+        raise FormatError(
+            f"ptv_is.{frame.number}: links to row {frame.following.max()}, but frame {after.number} has {len(after.found)} rows"
+        )
+    return np.maximum(frame.following, NO_PARTICLE)
+
+
+def _frame_score(frame: Frame, after: Frame | None, links: Indices) -> FrameScore:
+    matched = frame.pairs >= 0
+    errors = frame.found[matched] - frame.true[frame.pairs[matched]]
+    x, y, z = (float(total) for total in (errors**2).sum(axis=0))
+    linked = np.flatnonzero(links >= 0)
+    owner = frame.found_identity[linked]
+    true_links = 0
+    if after is not None and len(linked):
+        true_links = int(np.count_nonzero((owner != NO_PARTICLE) & (owner == after.found_identity[links[linked]])))
+    return FrameScore(
+        frame=frame.number,
+        missing=frame.missing,
+        particles=len(frame.identity),
+        found=len(frame.found),
+        true=int(np.count_nonzero(matched)),
+        squares=(x, y, z),
+        links=0 if after is None else len(np.intersect1d(frame.identity, after.identity)),
+        links_found=len(linked),
+        links_true=true_links,
+    )
+
+
+def _true_lengths(frames: list[Frame]) -> tuple[int, ...]:
+    """How long each true particle stays in the volume at a time [frames], single frames left out."""
+    number = np.concatenate([np.full(len(frame.identity), frame.number) for frame in frames])
+    identity = np.concatenate([frame.identity for frame in frames])
+    order = np.lexsort((number, identity))
+    new = np.ones(len(order), dtype=bool)
+    new[1:] = (np.diff(identity[order]) != 0) | (np.diff(number[order]) != 1)
+    lengths = np.bincount(np.cumsum(new) - 1, minlength=1)
+    return tuple(lengths[lengths > 1].tolist())

@@ -1,0 +1,63 @@
+"""Process an OpenPTV experiment frame by frame: detection, correspondence, 3-D positions, tracking.
+
+Command line::
+
+    pyptv-batch EXP [FIRST LAST] [options]
+    python -m pyptv.pyptv_batch EXP FIRST LAST
+    python pyptv/pyptv_batch.py EXP FIRST LAST
+
+From Python:
+
+    >>> from pyptv.pyptv_batch import main
+    >>> main("experiment", 10000, 10004)  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from pyptv.core.attrdict import AttrDict
+from pyptv.core.batch import run_batch
+from pyptv.core.errors import ProcessingError
+from pyptv.core.experiment import validate_experiment_directory
+
+__all__ = ["AttrDict", "ProcessingError", "cli", "main", "validate_experiment_directory"]
+
+
+def main(
+    exp_path: str | Path,
+    first: int | str | None = None,
+    last: int | str | None = None,
+    repetitions: int | str = 1,
+    **options: Any,
+) -> None:
+    """Process the frames ``first..last`` of an experiment, one after the other.
+
+    The work is done in one worker process, so that a crash of the C library costs a frame and not the run.
+
+    Args:
+        exp_path: the experiment folder, or a YAML parameter file in it.
+        first: first frame; default: that of the sequence parameters.
+        last: last frame, included.
+        repetitions: how often to do it all; each time gives the same files.
+        **options: fields of :class:`pyptv.core.run.Options`: ``mode`` ("both", "sequence", "tracking"), ``on_error``
+            ("abort", "skip"), ``resume``, ``clean``, ``start_method``.
+
+    Raises:
+        ValueError: a bad argument.
+        ProcessingError: the experiment is not valid, or a frame failed (and ``on_error`` is "abort").
+    """
+    run_batch(exp_path, first, last, repetitions=repetitions, **options)
+
+
+def cli(arguments: list[str] | None = None) -> int:
+    """The command ``pyptv-batch``: returns its exit code."""
+    from pyptv.core.cli import SEQUENTIAL, command  # noqa: PLC0415 -- only the command line needs argparse
+
+    return command(SEQUENTIAL, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(cli())

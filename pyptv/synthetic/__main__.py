@@ -1,0 +1,66 @@
+"""``python -m pyptv.synthetic DIR --frames 30 --particles 500``: make a synthetic experiment."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import Field, fields
+from typing import Any
+
+from pyptv.core.errors import ProcessingError
+from pyptv.synthetic import Settings, make_experiment
+
+_NO_PREFIX = {"n_frames": "frames", "n_particles": "particles", "n_cameras": "cameras"}
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The options are those of :class:`Settings`."""
+    parser = argparse.ArgumentParser(
+        prog="python -m pyptv.synthetic",
+        description="Make a synthetic particle tracking experiment, with its truth in truth.csv.",
+        epilog="Splitter, negative and mask write the YAML parameters only: the legacy dialect cannot say them.",
+    )
+    parser.add_argument("directory", metavar="DIR", help="folder to make")
+    parser.add_argument("--overwrite", action="store_true", help="replace a synthetic experiment at DIR")
+    for option in fields(Settings):
+        _add(parser, option)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Make the experiment; 0, or 1 with a message on standard error."""
+    chosen = vars(build_parser().parse_args(arguments))
+    if "image_size" in chosen:
+        chosen["image_size"] = tuple(chosen["image_size"])
+    directory = chosen.pop("directory")
+    try:
+        folder = make_experiment(directory, **chosen)
+        settings = Settings(**{name: value for name, value in chosen.items() if name != "overwrite"})
+    except (ProcessingError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(f"{folder}: frames {settings.first_frame} to {settings.last_frame}, {settings.n_cameras} cameras")
+    return 0
+
+
+def _add(parser: argparse.ArgumentParser, option: Field[Any]) -> None:
+    name = _NO_PREFIX.get(option.name, option.name).replace("_", "-")
+    default = option.default
+    unit = f" [{option.metadata['unit']}]" if option.metadata["unit"] else ""
+    shown = " x ".join(map(str, default)) if isinstance(default, tuple) else default
+    text = f"{option.metadata['meaning']}{unit}"
+    common: dict[str, Any] = {"dest": option.name, "default": argparse.SUPPRESS}
+    if isinstance(default, bool):
+        flag = f"--no-{name}" if default else f"--{name}"
+        help_text = "write no images, only _targets files" if default else text
+        parser.add_argument(flag, action="store_false" if default else "store_true", help=help_text, **common)
+    elif isinstance(default, tuple):
+        parser.add_argument(f"--{name}", type=int, nargs=2, metavar=("W", "H"), help=f"{text} (default {shown})", **common)
+    else:
+        kind, metavar = type(default), "N" if isinstance(default, int) else "X"
+        parser.add_argument(f"--{name}", type=kind, metavar=metavar, help=f"{text} (default {shown})", **common)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,115 @@
+"""Images of particles: Gaussian spots, background, shot noise, hot pixels, reflections."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pyptv.synthetic.settings import Settings
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.float64]
+    Image = NDArray[np.float32]
+
+_HOT_LEVEL = 255.0
+_REFLECTION = 60.0
+_DOT_DISTANCE = 10
+_VIGNETTING = 0.3
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What a camera sees without any particle: the same in every frame."""
+
+    background: Image
+    """(height, width) grey values, reflections included."""
+    hot: NDArray[np.int64]
+    """(n,) indices of the stuck pixels in the flattened image."""
+
+
+def make_scene(settings: Settings, rng: np.random.Generator) -> Scene:
+    """A background that falls off towards the corners, stuck pixels, and reflections where a mask is asked for."""
+    width, height = settings.image_size
+    x = np.linspace(-1, 1, width, dtype=np.float32)
+    y = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
+    background = np.float32(settings.background) * (1 - np.float32(_VIGNETTING / 2) * (x**2 + y**2))
+    if settings.mask:
+        background = background + _reflections(x, y, rng)
+    hot = rng.choice(width * height, min(settings.hot_pixels, width * height // 100), replace=False)
+    return Scene(background, hot)
+
+
+def draw_spots(image: Image, centres: Array, peaks: Array, sigma: float) -> None:
+    """Add Gaussian spots to an image, in place.
+
+    Args:
+        image: (height, width) grey values.
+        centres: (n, 2) x, y [px] as optv counts: the middle of the first pixel is 0.5, 0.5. May lie outside.
+        peaks: (n,) grey values.
+        sigma: standard deviation of the spots [px].
+    """
+    height, width = image.shape
+    reach = int(np.ceil(4 * sigma))
+    near = ((centres > -reach) & (centres < np.array([width, height]) + reach)).all(axis=1)
+    centres, peaks = centres[near], peaks[near]
+    first = np.floor(centres).astype(np.int64) - reach
+    window = np.arange(2 * reach + 1)
+    pixels = first[:, None, :] + window[None, :, None]  # (n, window, 2)
+    profile = np.exp(-0.5 * ((pixels + 0.5 - centres[:, None, :]) / sigma) ** 2).astype(np.float32)
+    inside = (pixels >= 0) & (pixels < np.array([width, height]))
+    profile[~inside] = 0  # a pixel outside adds nothing, wherever its clipped index points
+    columns, rows = np.clip(pixels[..., 0], 0, width - 1), np.clip(pixels[..., 1], 0, height - 1)
+    patches = profile[:, :, None, 1] * profile[:, None, :, 0] * peaks[:, None, None].astype(np.float32)
+    np.add.at(image.reshape(-1), rows[:, :, None] * width + columns[:, None, :], patches)
+
+
+def expose(
+    settings: Settings, scene: Scene, centres: Array, peaks: Array, rng: np.random.Generator
+) -> NDArray[np.uint8] | NDArray[np.uint16]:
+    """The image of a camera in one frame.
+
+    Args:
+        settings: the options of the experiment.
+        scene: what the camera sees without particles.
+        centres: (n, 2) spots in the image [px].
+        peaks: (n,) peaks of the spots above the background [grey values of 255].
+        rng: draws the noise.
+
+    Returns:
+        (height, width) uint8, or uint16 with 256 steps to a grey value.
+    """
+    image = scene.background.copy()
+    draw_spots(image, centres, peaks, settings.sigma)
+    if settings.noise > 0:
+        # photon statistics: the variance is proportional to the grey value
+        deviation = np.sqrt(image)
+        deviation *= np.float32(settings.noise / np.sqrt(max(settings.background, 1.0)))
+        deviation *= rng.standard_normal(image.shape, dtype=np.float32)
+        image += deviation
+    image.reshape(-1)[scene.hot] = _HOT_LEVEL
+    return quantise(image, settings.depth, settings.negative)
+
+
+def quantise(image: Image, depth: int, negative: bool = False) -> NDArray[np.uint8] | NDArray[np.uint16]:
+    """Grey values 0..255 as integers of 8 or 16 bits; the upper byte of 16 bits is the 8-bit grey value."""
+    steps, largest, kind = (1, 255, np.uint8) if depth == 8 else (256, 65_535, np.uint16)
+    whole = np.clip(np.rint(image * np.float32(steps)), 0, largest)
+    result: NDArray[np.uint8] | NDArray[np.uint16] = (largest - whole if negative else whole).astype(kind)
+    return result
+
+
+def _reflections(x: Image, y: Image, rng: np.random.Generator) -> Image:
+    """Bright dots along a slanted band, a tenth of the image wide: to a detector they look like particles.
+
+    ``x`` (width,) and ``y`` (height, 1) go from -1 to 1.
+    """
+    slope, offset = rng.uniform(-0.5, 0.5, 2)
+    band = np.exp(-(((y - np.float32(slope) * x - np.float32(offset)) / np.float32(0.1)) ** 2))
+    across, down = (0.5 + 0.5 * np.cos(2 * np.pi * np.arange(side.size) / _DOT_DISTANCE) for side in (x, y))
+    dots = (across**4 * down[:, None] ** 4).astype(np.float32)
+    reflections: Image = np.float32(_REFLECTION) * band * dots
+    return reflections
