@@ -12,10 +12,10 @@ from pyptv.core.errors import ProcessingError
 from pyptv.core.experiment import Experiment, load_experiment
 from pyptv.core.formats import PARTICLES, TARGETS
 from pyptv.core.optv_backend import project
-from pyptv.core.worker import run_sequence_chunk
 from pyptv.evaluate import evaluate
 from pyptv.evaluate.matching import match
 from pyptv.pyptv_batch import main
+from pyptv.pyptv_batch_parallel import run_sequence_chunk
 from pyptv.synthetic import Settings, Truth, make_experiment, read_truth
 
 pytest.importorskip("scipy", reason='scoring needs the extra "evaluate"')
@@ -142,7 +142,7 @@ def test_a_calibration_error_costs_accuracy(tmp_path, processed):
 @pytest.mark.parametrize(
     "options",
     [{"depth": 16}, {"splitter": True}, {"negative": True}, {"mask": True}, {"depth": 16, "negative": True, "mask": True}],
-    ids=lambda options: "-".join(options),
+    ids="-".join,
 )
 def test_every_kind_of_image_gives_the_same_quality(tmp_path, options):
     folder = make_experiment(tmp_path / "e", 1, 300, image_size=(960, 768), **options)

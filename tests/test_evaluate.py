@@ -240,7 +240,7 @@ class TestRefusals:
     def test_matplotlib_is_named_where_it_lacks(self, case, monkeypatch, capsys):
         monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
         assert main([str(case.write()), "--plot"]) == 1
-        assert "pyptv-batch[evaluate]" in capsys.readouterr().err
+        assert "pyptv-batch[plot]" in capsys.readouterr().err
 
 
 class TestCommandLine:

@@ -17,7 +17,7 @@ from pyptv.core.errors import FormatError, ProcessingError
 from pyptv.core.experiment import load_experiment
 from pyptv.core.formats import TARGETS
 from pyptv.core.optv_backend import project
-from pyptv.core.worker import run_sequence_chunk
+from pyptv.pyptv_batch_parallel import run_sequence_chunk
 from pyptv.synthetic import Settings, Truth, make_experiment, read_truth
 from pyptv.synthetic.flow import extremes, random_flow
 from pyptv.synthetic.optics import rotation_matrix, true_calibrations
@@ -314,7 +314,9 @@ class TestOptions:
 
 class TestFiles:
     def test_same_seed_same_bytes(self, tmp_path):
-        one, two, other = (make_experiment(tmp_path / name, **SMALL, seed=seed) for name, seed in zip("abc", (1, 1, 2), strict=True))
+        one, two, other = (
+            make_experiment(tmp_path / name, **SMALL, seed=seed) for name, seed in zip("abc", (1, 1, 2), strict=True)
+        )
         assert files_of(one) == files_of(two)
         assert not np.array_equal(image(one, 1), image(other, 1))
         assert files_of(one)["truth.csv"] != files_of(other)["truth.csv"]
@@ -415,9 +417,7 @@ class TestCommandLine:
         done = self.run(str(tmp_path / "e"), *options.split())
         assert done.returncode == 0, done.stderr
         assert "frames 5 to 6, 3 cameras" in done.stdout
-        expected = make_experiment(
-            tmp_path / "f", 2, 30, 3, seed=4, image_size=(320, 256), images=False, first_frame=5
-        )
+        expected = make_experiment(tmp_path / "f", 2, 30, 3, seed=4, image_size=(320, 256), images=False, first_frame=5)
         assert files_of(tmp_path / "e") == files_of(expected)
 
     def test_a_wrong_option_is_a_message_and_exit_code_1(self, tmp_path):

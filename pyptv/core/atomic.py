@@ -64,6 +64,6 @@ def remove_leftovers(folders: Iterable[Path]) -> int:
             for entry in entries:
                 if entry.name.startswith(".") and entry.name.endswith(_MARK):
                     with suppress(OSError):
-                        os.unlink(entry.path)
+                        Path(entry.path).unlink()
                         removed += 1
     return removed

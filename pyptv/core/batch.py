@@ -48,7 +48,8 @@ def run_batch(
     if numbers[0] is not None and numbers[1] is not None:
         check_range(numbers[0], numbers[1])
 
-    from pyptv.core.run import Options, prepare, process  # noqa: PLC0415 -- bad arguments are told without loading the core
+    from pyptv.core.options import Options  # noqa: PLC0415 -- bad arguments are told without loading the core
+    from pyptv.core.run import prepare, process  # noqa: PLC0415 -- bad arguments are told without loading the core
 
     chosen = Options(**options)
     experiment, frames = prepare(exp_path, *numbers)
@@ -85,10 +86,7 @@ def process_count(asked: Any) -> int:
 
 def usable_cpus() -> int:
     """The CPUs that this process may use: affinity and the limit of a container count, not the machine."""
-    if hasattr(os, "sched_getaffinity"):
-        cpus = len(os.sched_getaffinity(0))
-    else:
-        cpus = os.cpu_count() or 1
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:  # control groups, version 2: "max 100000" or "150000 100000"
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
         cpus = min(cpus, max(1, -(-int(quota) // int(period))))

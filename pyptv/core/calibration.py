@@ -21,6 +21,7 @@ _ORI_NAMES = (
 )
 _ADDPAR_NAMES = ("k1", "k2", "k3", "p1", "p2", "scx", "she")
 _MAX_BYTES = 100_000
+_LARGEST = 1e12
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ def _read_numbers(path: Path, names: tuple[str, ...]) -> list[float]:
             value = float(word)
         except ValueError:
             value = math.nan
-        if not math.isfinite(value) or abs(value) > 1e12:
-            raise FormatError(f"{path}: {name}: found {ascii(word[:40].decode('latin-1'))}, expected a finite number")
+        if not math.isfinite(value) or abs(value) > _LARGEST:
+            raise FormatError(f"{path}: {name}: found {word[:40].decode('latin-1')!a}, expected a finite number")
         values.append(value)
     return values

@@ -77,7 +77,9 @@ def build_parser(kind: Command) -> argparse.ArgumentParser:
     parser.add_argument("first", metavar="FIRST", nargs="?", type=int, help="first frame (default: of the sequence parameters)")
     parser.add_argument("last", metavar="LAST", nargs="?", type=int, help="last frame, included")
     if kind.parallel:
-        parser.add_argument("n_processes", metavar="N_PROCESSES", nargs="?", type=int, help="worker processes (default: usable CPUs)")
+        parser.add_argument(
+            "n_processes", metavar="N_PROCESSES", nargs="?", type=int, help="worker processes (default: usable CPUs)"
+        )
         parser.add_argument("--serial-tracking", action="store_true", help="track in one run, as the sequential command does")
         parser.add_argument("--start-method", choices=("fork", "spawn", "forkserver"), help=argparse.SUPPRESS)
     else:
@@ -90,7 +92,9 @@ def build_parser(kind: Command) -> argparse.ArgumentParser:
     parser.add_argument(
         "--demo", nargs="?", const=Path("pyptv-demo"), type=Path, metavar="DIR", help="make a synthetic experiment and process it"
     )
-    parser.add_argument("--log-level", type=str.upper, choices=LEVELS, default="INFO", help="least level of log lines (default INFO)")
+    parser.add_argument(
+        "--log-level", type=str.upper, choices=LEVELS, default="INFO", help="least level of log lines (default INFO)"
+    )
     parser.add_argument("--log-file", type=Path, metavar="FILE", help="write the log to a file as well")
     parser.add_argument("-q", "--quiet", action="store_true", help="show errors only")
     parser.add_argument("--no-progress", action="store_true", help="no progress bar, on a terminal too")
@@ -112,10 +116,10 @@ def _dispatch(kind: Command, options: argparse.Namespace, console: Console) -> i
         from pyptv.core.check import check_only  # noqa: PLC0415 -- not needed for a run
 
         return check_only(options.experiment, options.first, options.last, options.mode, _processes(kind, options))
-    return _process(kind, options, console, options.experiment, options.first, options.last)
+    return _process(kind, options, console, options.experiment, (options.first, options.last))
 
 
-def _process(kind: Command, options: argparse.Namespace, console: Console, experiment: Any, first: Any, last: Any) -> int:
+def _process(kind: Command, options: argparse.Namespace, console: Console, experiment: Any, frames: tuple[Any, Any]) -> int:
     from pyptv.core.batch import run_batch  # noqa: PLC0415 -- --help must not wait for it
 
     chosen = {"mode": options.mode, "on_error": options.on_error, "resume": options.resume, "clean": options.clean}
@@ -123,8 +127,7 @@ def _process(kind: Command, options: argparse.Namespace, console: Console, exper
         chosen |= {"serial_tracking": options.serial_tracking, "start_method": options.start_method}
     report = run_batch(
         experiment,
-        first,
-        last,
+        *frames,
         repetitions=getattr(options, "repetitions", 1),
         kind=kind.kind,
         watch=console,
@@ -144,8 +147,8 @@ def _demo(kind: Command, options: argparse.Namespace, console: Console) -> int:
     from pyptv.core.demo import prepare_demo, score_text  # noqa: PLC0415 -- only for the demo
 
     experiment, first, last = prepare_demo(options.demo)
-    code = _process(kind, options, console, experiment, first, last)
-    print(score_text(experiment))
+    code = _process(kind, options, console, experiment, (first, last))
+    print(score_text(experiment))  # noqa: T201 -- what the demo is for
     return code
 
 
@@ -165,7 +168,7 @@ def _interrupted(what: str, code: int) -> int:
 def _sigterm_raises() -> Iterator[None]:
     """SIGTERM ends a command like Ctrl-C does: workers first, no file cut."""
 
-    def raise_terminated(signum: int, frame: FrameType | None) -> None:
+    def raise_terminated(_signal: int, _frame: FrameType | None) -> None:
         raise Terminated
 
     before = signal.signal(signal.SIGTERM, raise_terminated)
@@ -173,4 +176,3 @@ def _sigterm_raises() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-

@@ -1,6 +1,6 @@
 """The two dialects of parameter files, read into one raw tree: ``parameters/*.par`` and YAML.
 
-Nothing is judged here but whether the text can be read at all; :mod:`pyptv.core.parameters` checks the values and asks
+Nothing is judged here but whether the text can be read at all; :mod:`pyptv.core.parameter_checks` checks the values and asks
 the :class:`RawParameters` where each of them stands.
 """
 

@@ -9,7 +9,8 @@ from pathlib import Path, PurePath
 from pyptv.core.calibration import Calibration, calibration_files, read_calibration
 from pyptv.core.dialects import YAML_SUFFIXES, RawParameters, has_needed_sections, read_par, read_yaml
 from pyptv.core.errors import FormatError, InvalidExperimentError
-from pyptv.core.parameters import REQUIRED_SECTIONS, Parameters, build_parameters, expand
+from pyptv.core.parameter_checks import build_parameters
+from pyptv.core.parameters import REQUIRED_SECTIONS, Parameters, expand
 
 RESULT_KINDS = ("rt_is", "ptv_is", "added")
 
@@ -104,7 +105,8 @@ def load_experiment(exp_path: str | Path) -> Experiment:
     if path.is_dir():
         validate_experiment_directory(path)
     parameters = build_parameters(raw.tree, raw.locate)
-    calibrations, problems = [], []
+    calibrations = []
+    problems: list[str] = []
     for image in parameters.ptv.calibration_images[: parameters.num_cams]:
         try:
             calibrations.append(read_calibration(*calibration_files(folder, image)))
@@ -183,8 +185,9 @@ def _only_yaml(folder: Path) -> RawParameters:
         raise InvalidExperimentError(f"{folder}: several parameter files: {names}. Name one of them instead of the folder")
     if not found:
         validate_experiment_directory(folder)
-        raise InvalidExperimentError(*(problems or [f"{folder}: no parameters/ptv.par, and no YAML file with the sections "
-                                                     f"{', '.join(REQUIRED_SECTIONS)}"]))
+        raise InvalidExperimentError(
+            *(problems or [f"{folder}: no parameters/ptv.par, and no YAML file with the sections {', '.join(REQUIRED_SECTIONS)}"])
+        )
     return found[0]
 
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 MAX_ROWS = 20_000
 """optv's tracker reads and keeps at most this many targets or particles a frame."""
 
+_COUNT_DIGITS = 9
+_SHOWN = 40
 _COLUMN_TYPES = {"d": "i4", "f": "f8"}
 
 
@@ -78,7 +80,7 @@ class TextTable:
 
     def _count(self, line: bytes, source: str | Path) -> int:
         text = line.strip()
-        if not text.isdigit() or len(text) > 9:
+        if not text.isdigit() or len(text) > _COUNT_DIGITS:
             raise FormatError(f"{source}, line 1: found {_shown(text)}, expected the number of rows")
         return int(text)
 
@@ -167,5 +169,5 @@ def _number(cell: bytes) -> float:
 
 def _shown(text: bytes) -> str:
     """Foreign bytes, safe to print and short."""
-    shown = ascii(text[:40].decode("latin-1"))
-    return shown if len(text) <= 40 else f"{shown}..."
+    shown = ascii(text[:_SHOWN].decode("latin-1"))
+    return shown if len(text) <= _SHOWN else f"{shown}..."

@@ -8,7 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from PIL import Image as Pillow
-from PIL import TiffImagePlugin  # noqa: F401 -- registers TIFF: else Pillow imports all its plugins to find it
+from PIL import (
+    TiffImagePlugin,  # noqa: F401 -- registers TIFF: else Pillow imports all its plugins to find it
+    UnidentifiedImageError,
+)
 
 from pyptv.core.errors import FrameError
 from pyptv.core.results import ImageStamp
@@ -39,7 +42,7 @@ def open_image(path: Path, size: tuple[int, int] | None = None) -> Iterator[tupl
         raise
     except FileNotFoundError as error:
         raise FrameError(f"{path}: image does not exist") from error
-    except Pillow.UnidentifiedImageError as error:
+    except UnidentifiedImageError as error:
         what = "is empty" if status.st_size == 0 else f"is not an image in a known format ({', '.join(FORMATS)})"
         raise FrameError(f"{path}: the file {what}") from error
     except Exception as error:  # Pillow's decoders raise nearly anything on damaged files

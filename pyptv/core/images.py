@@ -99,7 +99,8 @@ def read_mask(path: Path, settings: ImageSettings) -> NDArray[np.int16]:
 
 def subtract_mask(image: Image, mask: NDArray[np.int16]) -> Image:
     """``image - mask``, clipped to 0..255."""
-    return np.clip(image - mask, 0, 255).astype(np.uint8)
+    difference: Image = np.clip(image - mask, 0, 255).astype(np.uint8)
+    return difference
 
 
 def split(image: Image) -> list[Image]:
@@ -117,10 +118,12 @@ def _luma(pixels: NDArray[Any]) -> NDArray[Any]:
     scale = np.iinfo(pixels.dtype).max if pixels.dtype.kind in "ui" else 1
     # the order of operations is scikit-image's: another one rounds some ties the other way
     grey = np.multiply(pixels[:, :, :3], 1.0 / scale, dtype=np.float64) @ _LUMA
-    return np.clip(np.rint(grey * 255), 0, 255).astype(np.uint8)
+    rounded: Image = np.clip(np.rint(grey * 255), 0, 255).astype(np.uint8)
+    return rounded
 
 
 def _from_float(pixels: NDArray[Any]) -> Image:
     if not np.isfinite(pixels).all() or pixels.min() < 0 or pixels.max() > 1:
         raise FrameError(f"found floating point values {pixels.min()} to {pixels.max()}, expected 0 to 1")
-    return np.rint(pixels * 255.0).astype(np.uint8)
+    image: Image = np.rint(pixels * 255.0).astype(np.uint8)
+    return image

@@ -39,7 +39,8 @@ class Journal:
     def __init__(self, path: Path, inputs: dict[str, Any], keep: Past) -> None:
         """Start a journal anew, with the lines of ``keep`` in it."""
         lines = [_line({"kind": "inputs", "format": FORMAT, "inputs": inputs})]
-        lines += [_line(_entry(event)) for event in [*keep.frames.values(), *keep.steps.values()]]
+        lines += [_line(_entry(frame)) for frame in keep.frames.values()]
+        lines += [_line(_entry(step)) for step in keep.steps.values()]
         write_atomic(path, b"".join(lines))
         self._file = path.open("ab", buffering=0)
 

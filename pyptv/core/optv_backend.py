@@ -6,15 +6,11 @@ with optv 0.3.2 (``docs/reliability.md`` lists them). On valid input none of the
 
 from __future__ import annotations
 
-import ctypes
 import os
-import sys
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from optv.calibration import Calibration as OptvCalibration
@@ -28,6 +24,7 @@ from optv.tracker import Tracker
 from optv.tracking_framebuf import TargetArray
 from optv.transforms import convert_arr_metric_to_pixel
 
+from pyptv.core.c_library import captured_output, zero_small_blocks
 from pyptv.core.calibration import Calibration
 from pyptv.core.errors import FrameError, TaintedHeapError
 from pyptv.core.formats import MAX_ROWS, PARTICLES, TARGET_COLUMNS, TARGETS
@@ -46,12 +43,11 @@ _DETECTION_BUFFER = 20_480
 _BLOB_QUEUE = 2_048
 """Pixels that may wait while one blob grows; it does not look either."""
 
-_RUN_STRUCTURE_SIZES = range(72, 137, 16)
-
 _MAX_SCRATCH_PATH = 200
 """Bytes of a path that the tracker's C buffers take without harm (230 measured)."""
 
 NO_PARTICLE = -1
+_THREE = 3
 NO_FILTER = 0
 ADVICE_OVERFLOW = "narrow eps0 or raise corrmin, cn, cnx, cny, csumg (section criteria)"
 
@@ -75,7 +71,7 @@ class FrameBackend:
         self.num_cams = parameters.num_cams
         self._control = _control_params(parameters, self.num_cams)
         self._matching_control = self._control
-        if self.num_cams == 3:
+        if self.num_cams == _THREE:
             self._matching_control = _control_params(parameters, MAX_CAMERAS)
             self._matching_control.set_allCam_flag(False)
         self._volume = _volume_params(parameters)
@@ -117,7 +113,8 @@ class FrameBackend:
         if len(targets) > MAX_ROWS:
             kind = TaintedHeapError if len(targets) > _DETECTION_BUFFER else FrameError
             raise kind(
-                f"found {len(targets)} targets, optv holds at most {MAX_ROWS}: raise gvthres, nnmin or sumg_min (section targ_rec)"
+                f"found {len(targets)} targets, optv holds at most {MAX_ROWS}: "
+                "raise gvthres, nnmin or sumg_min (section targ_rec)"
             )
         if _is_invented(targets):
             return TargetArray(0)
@@ -166,7 +163,7 @@ class FrameBackend:
         what it checks against, and overflows. The answer is the same (tested), the overflow is reported.
         """
         calibrations = self._calibrations
-        if self.num_cams == 3:
+        if self.num_cams == _THREE:
             nothing = TargetArray(0)
             targets = [*targets, nothing]
             calibrations = [*calibrations, calibrations[-1]]
@@ -174,7 +171,7 @@ class FrameBackend:
         with captured_output() as printed:
             _, groups, _ = correspondences(targets, flat, calibrations, self._volume, self._matching_control)
         _refuse_overflow(printed())
-        if self.num_cams != 3:
+        if self.num_cams != _THREE:
             return list(groups)
         triplets, pairs = (group[:3] for group in groups[1:])
         if self._all_cameras:
@@ -207,9 +204,7 @@ class TrackerBackend:
     LOOK_AHEAD = 3
     """Before the step of frame f its files must be there up to f + 3 (or the last frame)."""
 
-    def __init__(
-        self, parameters: Parameters, calibrations: Sequence[Calibration], scratch: Path, n_frames: int
-    ) -> None:
+    def __init__(self, parameters: Parameters, calibrations: Sequence[Calibration], scratch: Path, n_frames: int) -> None:
         base = os.fsencode(scratch)
         if len(base) > _MAX_SCRATCH_PATH or not base.isascii():
             raise FrameError(f"scratch folder {scratch}: optv's tracker needs a short ASCII path: set TMPDIR to one")
@@ -219,7 +214,7 @@ class TrackerBackend:
         self._sequence.set_last(n_frames)
         for camera in range(parameters.num_cams):
             self._sequence.set_img_base_name(camera, os.fsdecode(base) + f"/t{camera + 1}.")
-        _zero_small_blocks()
+        zero_small_blocks()
         # optv keeps pointers into everything below, and changes the volume: all of it lives as long as the tracker
         self._naming = {"corres": base + b"/rt", "linkage": base + b"/ptv", "prio": base + b"/add"}
         self._tracker = Tracker(
@@ -278,65 +273,6 @@ def project(points: NDArray[np.float64], parameters: Parameters, calibrations: S
     return pixels
 
 
-def keep_freed_memory() -> None:
-    """Let glibc keep what optv frees: correspondence allocates and frees some 29 MB a frame (Linux; elsewhere nothing)."""
-    if sys.platform == "linux":
-        trim_threshold, mmap_threshold = -1, -3  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD of malloc.h
-        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-        if mallopt is not None:
-            mallopt(mmap_threshold, 64 * 2**20)
-            mallopt(trim_threshold, 128 * 2**20)
-
-
-def _zero_small_blocks() -> None:
-    """Leave blocks of zeros for the next small allocations of C.
-
-    optv widens the y limits of the measuring volume from whatever its newly allocated run structure (88 to 104 bytes)
-    happens to hold. Fresh memory holds zeros, and that is the reference; a process that has worked before holds anything:
-    with NaN in that place the tracker adds no particle at all.
-    """
-    for size in _RUN_STRUCTURE_SIZES:
-        blocks = [_C_LIBRARY.malloc(size) for _ in range(32)]
-        for block in blocks:
-            ctypes.memset(block, 0, size)
-        for block in blocks:
-            _C_LIBRARY.free(block)
-
-
-@contextmanager
-def captured_output() -> Iterator[Callable[[], str]]:
-    """Catch what C prints to file descriptor 1. Yields a function that returns it once the block is left."""
-    text = ""
-    with tempfile.TemporaryFile() as file:
-        _flush()
-        kept = os.dup(1)
-        os.dup2(file.fileno(), 1)
-        try:
-            yield lambda: text
-        finally:
-            _flush()
-            os.dup2(kept, 1)
-            os.close(kept)
-            file.seek(0)
-            text = file.read().decode("ascii", "replace")
-
-
-def _flush() -> None:
-    sys.stdout.flush()
-    _C_LIBRARY.fflush(None)
-
-
-def _c_library() -> Any:
-    library = ctypes.CDLL(None) if os.name == "posix" else ctypes.CDLL("ucrtbase")
-    library.malloc.argtypes, library.malloc.restype = [ctypes.c_size_t], ctypes.c_void_p
-    library.free.argtypes, library.free.restype = [ctypes.c_void_p], None
-    library.fflush.argtypes = [ctypes.c_void_p]
-    return library
-
-
-_C_LIBRARY = _c_library()
-
-
 def _refuse_overflow(printed: str) -> None:
     if "verflow" in printed or "More candidates than" in printed:
         said = " ".join(dict.fromkeys(line.strip() for line in printed.splitlines()))
@@ -344,7 +280,7 @@ def _refuse_overflow(printed: str) -> None:
 
 
 def _is_invented(targets: TargetArray) -> bool:
-    """optv's answer to an image without targets: a single one at (1, 1) of one pixel with grey value 1."""
+    """Whether this is the answer to an image without targets: a single one at (1, 1) of one pixel with grey value 1."""
     if len(targets) != 1:
         return False
     only = targets[0]

@@ -1,21 +1,15 @@
 """The parameters of an experiment, checked: frozen dataclasses that state meaning, unit and limits.
 
 The dataclasses are the schema as well: each field's metadata says how it is called in the YAML dialect, its unit
-and what values it may take. :func:`build_parameters` turns a raw tree (from either dialect) into :class:`Parameters`
-and collects *every* problem, each with file and key.
+and what values it may take. :mod:`pyptv.core.parameter_checks` fills them from a raw tree by that.
 """
 
 from __future__ import annotations
 
-import math
 import re
 import reprlib
-from collections.abc import Callable
 from dataclasses import MISSING, Field, dataclass, field, fields
-from typing import Any, get_type_hints
-
-from pyptv.core.attrdict import AttrDict
-from pyptv.core.errors import InvalidExperimentError
+from typing import Any
 
 MAX_CAMERAS = 4
 """optv's buffers and the rt_is format hold four cameras."""
@@ -166,30 +160,10 @@ SECTIONS: dict[str, type[Any]] = {
 }
 REQUIRED_SECTIONS = ("ptv", "sequence", "criteria", "targ_rec", "track")
 
-Locate = Callable[[str, str], str]
-"""(section, key) -> where that value stands, for messages: ``"parameters/ptv.par, line 3 (imx)"``."""
-
 
 def key_of(parameter: Field[Any]) -> str:
     """What a field is called in the YAML dialect."""
     return parameter.metadata["key"] or parameter.name
-
-
-def build_parameters(tree: AttrDict, locate: Locate) -> Parameters:
-    """Check a raw tree and freeze it.
-
-    Raises:
-        InvalidExperimentError: lists every missing or wrong value with its place, what was found and expected.
-    """
-    problems: list[str] = []
-    num_cams = _num_cams(tree, locate, problems)
-    sections = {name: _build_section(name, kind, tree, locate, problems) for name, kind in SECTIONS.items()}
-    if not problems:
-        parameters = Parameters(num_cams, **sections)
-        problems = _contradictions(parameters, locate)
-    if problems:
-        raise InvalidExperimentError(*problems)
-    return parameters
 
 
 def expand(pattern: str, number: int) -> str:
@@ -205,135 +179,6 @@ def pattern_problem(pattern: str) -> str | None:
     if "\0" in pattern or "\n" in pattern:
         return f"found {reprlib.repr(pattern)}, expected a file name on one line"
     return None
-
-
-def _num_cams(tree: AttrDict, locate: Locate, problems: list[str]) -> int:
-    value = tree.get("num_cams")
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_CAMERAS:
-        problems.append(f"{locate('', 'num_cams')}: found {reprlib.repr(value)}, expected 1 to {MAX_CAMERAS} cameras")
-        return 0
-    return value
-
-
-def _build_section(name: str, kind: type[Any], tree: AttrDict, locate: Locate, problems: list[str]) -> Any:
-    raw = tree.get(name)
-    if raw is None and name not in REQUIRED_SECTIONS:
-        return kind()
-    if not isinstance(raw, dict):
-        found = "nothing" if raw is None else reprlib.repr(raw)
-        problems.append(f"{locate(name, '')}: found {found}, expected the section {name!r}")
-        return None
-    hints = get_type_hints(kind)
-    values: dict[str, Any] = {}
-    before = len(problems)
-    for parameter in fields(kind):
-        key = key_of(parameter)
-        value = raw.get(key)
-        if value is None and parameter.name == "negative":
-            value = raw.get("inverse")  # what some experiments call it
-        if value is None and parameter.default is not MISSING:
-            continue
-        try:
-            values[parameter.name] = _convert(value, hints[parameter.name], parameter)
-        except ValueError as error:
-            problems.append(f"{locate(name, key)}: {error}")
-    return kind(**values) if len(problems) == before else None
-
-
-def _convert(value: Any, kind: Any, parameter: Field[Any]) -> Any:
-    """``value`` as the field's type, or ``ValueError("found ..., expected ...")``."""
-    if value is None:
-        raise ValueError(f"is missing, expected {parameter.metadata['meaning']}{_unit(parameter)}")
-    arguments = getattr(kind, "__args__", None)
-    if arguments is None:
-        return _scalar(value, kind, parameter)
-    if not isinstance(value, list | tuple):
-        raise ValueError(f"found {reprlib.repr(value)}, expected a list: {parameter.metadata['meaning']}")
-    if arguments[-1] is not Ellipsis and len(value) != len(arguments):
-        raise ValueError(f"found {len(value)} values, expected {len(arguments)}: {parameter.metadata['meaning']}")
-    # PyYAML experiments written by PyPTV's windows pad lists of names with nulls
-    return tuple(_scalar(item, arguments[0], parameter) for item in value if item is not None)
-
-
-def _scalar(value: Any, kind: type, parameter: Field[Any]) -> Any:
-    found = f"found {reprlib.repr(value)}, expected "
-    meaning = f"{parameter.metadata['meaning']}{_unit(parameter)}"
-    if kind is str:
-        if not isinstance(value, str):
-            raise ValueError(f"{found}a text: {meaning}")
-        return value
-    if kind is bool:
-        if value not in (0, 1, "0", "1"):
-            raise ValueError(f"{found}true or false (1 or 0): {meaning}")
-        return bool(int(value))
-    number = _number(value)
-    if number is None or (kind is int and number != int(number)):
-        raise ValueError(f"{found}{'a whole number' if kind is int else 'a number'}: {meaning}")
-    _check_limits(number, found, meaning, parameter)
-    return kind(number)
-
-
-def _number(value: Any) -> float | int | None:
-    """A finite number, or None. Text counts where it is a number: PyYAML reads ``1e-3`` as text."""
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, str):
-        try:
-            value = float(value)
-        except ValueError:
-            return None
-    if not isinstance(value, int | float) or abs(value) > 1e15 or not math.isfinite(value):
-        return None
-    return value
-
-
-def _check_limits(number: float, found: str, meaning: str, parameter: Field[Any]) -> None:
-    low, high, above = (parameter.metadata[key] for key in ("low", "high", "above"))
-    if low is not None and number < low:
-        raise ValueError(f"{found}at least {low}: {meaning}")
-    if high is not None and number > high:
-        raise ValueError(f"{found}at most {high}: {meaning}")
-    if above is not None and number <= above:
-        raise ValueError(f"{found}more than {above}: {meaning}")
-
-
-def _contradictions(parameters: Parameters, locate: Locate) -> list[str]:
-    """What is wrong between values that are each fine."""
-    problems = []
-    n = parameters.num_cams
-    ptv, criteria, sequence = parameters.ptv, parameters.criteria, parameters.sequence
-    needed = {
-        ("ptv", "img_cal"): (ptv.calibration_images, n),
-        ("sequence", "base_name"): (sequence.base_name, 1 if ptv.splitter else n),
-        ("targ_rec", "gvthres"): (parameters.targ_rec.gvthres, n),
-    }
-    for (section, key), (values, expected) in needed.items():
-        if len(values) < expected:
-            problems.append(f"{locate(section, key)}: found {len(values)} values, expected one for each of {expected} cameras")
-    for name in sequence.base_name:
-        if problem := pattern_problem(name):
-            problems.append(f"{locate('sequence', 'base_name')}: {problem}")
-    if parameters.masking.enabled and (problem := pattern_problem(parameters.masking.base_name)):
-        problems.append(f"{locate('masking', 'mask_base_name')}: {problem}")
-    if criteria.X_lay[0] == criteria.X_lay[1]:
-        problems.append(f"{locate('criteria', 'X_lay')}: found twice {criteria.X_lay[0]}, expected two different x")
-    for layer in (0, 1):
-        if criteria.Zmin_lay[layer] >= criteria.Zmax_lay[layer]:
-            found = f"found Zmin_lay {criteria.Zmin_lay[layer]} and Zmax_lay {criteria.Zmax_lay[layer]}"
-            problems.append(f"{locate('criteria', 'Zmin_lay')}: {found}, expected Zmin_lay < Zmax_lay")
-    pairs = [("targ_rec", f"n{axis}") for axis in ("n", "x", "y")] + [("track", f"dv{axis}") for axis in ("x", "y", "z")]
-    for section, key in pairs:
-        low, high = (getattr(getattr(parameters, section), key + end) for end in ("min", "max"))
-        if low > high:
-            problems.append(f"{locate(section, key + 'min')}: found {low}, expected at most {key}max = {high}")
-    if ptv.splitter and n != MAX_CAMERAS:
-        problems.append(f"{locate('ptv', 'splitter')}: found {n} cameras, a split image holds {MAX_CAMERAS} views")
-    return problems
-
-
-def _unit(parameter: Field[Any]) -> str:
-    unit = parameter.metadata["unit"]
-    return f" [{unit}]" if unit else ""
 
 
 def _plain(value: Any) -> Any:

@@ -13,7 +13,7 @@ from pyptv.core.experiment import Experiment, ImageSettings
 from pyptv.core.formats import PARTICLES, TARGETS
 from pyptv.core.images import read_mask, read_views, subtract_mask
 from pyptv.core.optv_backend import FrameBackend, Matches
-from pyptv.core.tasks import Announce
+from pyptv.core.tasks import Announce, silent
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from optv.tracking_framebuf import TargetArray
 
     from pyptv.core.results import ImageStamp
-
 
 
 @dataclass
@@ -59,7 +58,7 @@ class _Clock:
 class FramePipeline:
     """The frame step of an experiment; holds what all frames share."""
 
-    def __init__(self, experiment: Experiment, settings: ImageSettings, announce: Announce = lambda frame, what: None) -> None:
+    def __init__(self, experiment: Experiment, settings: ImageSettings, announce: Announce = silent) -> None:
         self._experiment = experiment
         self._settings = settings
         self._announce = announce
@@ -75,8 +74,9 @@ class FramePipeline:
             FrameError: names the frame, the camera or file, and what is wrong.
         """
         clock = _Clock()
+        stamps: list[ImageStamp] = []
         if self._experiment.parameters.pft_version.existing_target:
-            targets, stamps = self._existing_targets(frame, clock), ()
+            targets = self._existing_targets(frame, clock)
         else:
             targets, stamps = self._detect(frame, clock)
         self._announce(frame, "finding correspondences and positions")

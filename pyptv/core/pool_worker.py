@@ -42,7 +42,7 @@ def start(job: Job, line: Connection, first: Any) -> None:
     A pool starts a new process where one has died. Here the parent replaces the whole pool instead, so a second process
     of one pool (``first``, a semaphore of 1, is taken) goes at once.
     """
-    global _line, _job  # noqa: PLW0603 -- a pool's initializer has no other way to hand things on
+    global _line, _job
     if not first.acquire(block=False):
         os._exit(0)
     for kept in _kept:

@@ -94,7 +94,9 @@ def image_settings(experiment: Experiment, frames: FrameRange) -> ImageSettings:
     """How to read the images; whether 16-bit files hold 8-bit values is decided here, once, from a few of them."""
     ptv = experiment.parameters.ptv
     settings = ImageSettings(ptv.imx, ptv.imy, ptv.negative, ptv.splitter)
-    as_they_are = tuple(_holds_eight_bit_values(experiment, which, frames, settings) for which in range(experiment.images_per_frame))
+    as_they_are = tuple(
+        _holds_eight_bit_values(experiment, which, frames, settings) for which in range(experiment.images_per_frame)
+    )
     return ImageSettings(ptv.imx, ptv.imy, ptv.negative, ptv.splitter, as_they_are)
 
 
@@ -103,7 +105,9 @@ def scratch_folder() -> Path:
     for base in dict.fromkeys([tempfile.gettempdir(), "/tmp", "/var/tmp"]):  # noqa: S108 -- mkdtemp makes it private
         if base.isascii() and len(base) < 150 and os.access(base, os.W_OK):  # noqa: PLR2004
             return Path(tempfile.mkdtemp(prefix="pyptv-", dir=base))
-    raise ProcessingError(f"{tempfile.gettempdir()}: the tracker needs a temporary folder with a short ASCII path: set TMPDIR to one")
+    raise ProcessingError(
+        f"{tempfile.gettempdir()}: the tracker needs a temporary folder with a short ASCII path: set TMPDIR to one"
+    )
 
 
 def remove_results_outside(experiment: Experiment, frames: FrameRange) -> list[int]:
@@ -118,7 +122,9 @@ def remove_results_outside(experiment: Experiment, frames: FrameRange) -> list[i
     return stale
 
 
-def _check_inputs(experiment: Experiment, frames: FrameRange, listing: FolderListing, findings: Findings, *, tracking_only: bool) -> None:
+def _check_inputs(
+    experiment: Experiment, frames: FrameRange, listing: FolderListing, findings: Findings, *, tracking_only: bool
+) -> None:
     """Every input file of every frame must be there."""
     existing = experiment.parameters.pft_version.existing_target
     for frame in range(frames[0], frames[1] + 1):
@@ -134,7 +140,9 @@ def _check_inputs(experiment: Experiment, frames: FrameRange, listing: FolderLis
 
 
 def _check_first_images(experiment: Experiment, frames: FrameRange, findings: Findings) -> None:
-    settings = ImageSettings(experiment.parameters.ptv.imx, experiment.parameters.ptv.imy, split=experiment.parameters.ptv.splitter)
+    settings = ImageSettings(
+        experiment.parameters.ptv.imx, experiment.parameters.ptv.imy, split=experiment.parameters.ptv.splitter
+    )
     paths = [(experiment.image_path(which, frames[0]), settings.file_size) for which in range(experiment.images_per_frame)]
     if experiment.parameters.masking.enabled:
         paths += [(experiment.mask_path(camera), (settings.width, settings.height)) for camera in range(experiment.num_cams)]
@@ -230,5 +238,3 @@ def _holds_eight_bit_values(experiment: Experiment, which: int, frames: FrameRan
 def _named(paths: list[str]) -> str:
     shown = ", ".join(paths[:_MOST_NAMED])
     return shown if len(paths) <= _MOST_NAMED else f"{shown} and {len(paths) - _MOST_NAMED} more"
-
-

@@ -57,8 +57,12 @@ class Report:
         """A summary, a fact a line."""
         lines = [f"Frames: {self.frames} done" + (f" ({self.kept} kept from the run before)" if self.kept else "")]
         if self.frames:
-            lines.append(f"Targets per frame: {self.targets / self.frames:.1f}, particles per frame: {self.particles / self.frames:.1f}")
+            lines.append(
+                f"Targets per frame: {self.targets / self.frames:.1f}, particles per frame: {self.particles / self.frames:.1f}"
+            )
         if self.steps:
             ratio = self.links / max(1, self.links + self.lost)
-            lines.append(f"Tracking: {self.steps} frames, links {self.links}, lost {self.lost}, added {self.added}, link ratio {ratio:.3f}")
+            lines.append(
+                f"Tracking: {self.steps} frames, links {self.links}, lost {self.lost}, added {self.added}, link ratio {ratio:.3f}"
+            )
         return lines

@@ -7,61 +7,31 @@ import multiprocessing
 import shutil
 import time
 from collections.abc import Iterable
-from contextlib import ExitStack
-from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from contextlib import ExitStack, closing
 from itertools import count
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
-from pyptv import __version__
 from pyptv.core.errors import InvalidExperimentError, ProcessingError
 from pyptv.core.experiment import Experiment, load_experiment
 from pyptv.core.frames import FrameRange, check_range, chunk_ranges, contiguous, describe
-from pyptv.core.journal import Journal, Past, differences, read_journal
-from pyptv.core.plan import Plan, SequencePlan, TrackingPlan
+from pyptv.core.journal import Journal, Past
+from pyptv.core.options import Options
+from pyptv.core.plan import Plan
 from pyptv.core.preflight import Findings, check_experiment, prepare_job, remove_results_outside
 from pyptv.core.report import Report
 from pyptv.core.results import Event, FrameDone, FrameFailed, Note, StepDone
+from pyptv.core.resume import JOURNAL, kept_past, run_inputs
 from pyptv.core.runners import InProcessRunner, PoolRunner
+from pyptv.core.sequence_plan import SequencePlan
 from pyptv.core.store import Store
-from pyptv.core.tasks import Job
+from pyptv.core.tasks import Job, SequenceKind
+from pyptv.core.tracking_plan import TrackingPlan
 
 logger = logging.getLogger(__name__)
 
-Mode = Literal["both", "sequence", "tracking"]
-MODES: tuple[Mode, ...] = ("both", "sequence", "tracking")
-ON_ERROR = ("abort", "skip")
-
 _LONGEST_CHUNK = 32
 """Frames of a chunk at most: so that the last chunks of a run end at about the same time."""
-
-
-@dataclass(frozen=True)
-class Options:
-    """How to run. Checked: a wrong value is a ``ValueError``."""
-
-    mode: Mode = "both"
-    on_error: str = "abort"
-    resume: bool = False
-    clean: bool = False
-    n_processes: int = 1
-    serial_tracking: bool = True
-    start_method: str | None = None
-    """Of multiprocessing; None: the platform's."""
-
-    def __post_init__(self) -> None:
-        if self.mode not in MODES:
-            raise ValueError(f"Mode must be one of {', '.join(MODES)}, got {self.mode!r}")
-        if self.on_error not in ON_ERROR:
-            raise ValueError(f"on_error must be one of {', '.join(ON_ERROR)}, got {self.on_error!r}")
-        if self.n_processes < 1:
-            raise ValueError(f"Number of processes must be >= 1, got {self.n_processes}")
-
-    @property
-    def steps(self) -> int:
-        """How often each frame is worked at."""
-        return 2 if self.mode == "both" else 1
 
 
 class Watcher(Protocol):
@@ -102,7 +72,10 @@ def run(experiment: Experiment, frames: FrameRange, options: Options, watcher: W
             logger.info("Removed the results of %d frames outside the range: %s", len(removed), describe(removed))
         job = prepare_job(experiment, *frames, stop_at_failure=options.on_error == "abort")
         stack.callback(shutil.rmtree, job.scratch, ignore_errors=True)
-        return _Run(job, store, frames, options, watcher or _Nobody()).go()
+        try:
+            return _Run(job, store, frames, options, watcher or _Nobody()).go()
+        except OSError as error:
+            raise ProcessingError(f"{error.filename or experiment.results}: {error.strerror or error}") from error
 
 
 def report_findings(findings: Findings) -> None:
@@ -124,7 +97,7 @@ class _Run:
         self._watcher = watcher
         self._report = Report(skipping=not job.stop_at_failure)
         self._inputs = run_inputs(job)
-        self._past = self._kept_past()
+        self._past = kept_past(job, store, frames, self._inputs, options)
         """Of earlier runs: what stays in the journal."""
         self._done = self._past if options.resume else Past()
         """Of earlier runs: what this one need not do."""
@@ -132,14 +105,16 @@ class _Run:
 
     def go(self) -> Report:
         """Run the plan to its end."""
-        journal = Journal(self._store.home / "journal.jsonl", self._inputs, self._past)
+        journal = Journal(self._store.home / JOURNAL, self._inputs, self._past)
         self._watcher.expect(self._frames[1] - self._frames[0] + 1, self._options.steps)
         try:
             for kept in self._in_range(self._done.frames):
                 self._report.kept += 1
                 self._take_all(self._plan.recall(kept), None)
-            for event in self._runner().events(self._plan):
-                self._take_all(self._plan.record(event), journal)
+            # closing: whatever ends this loop ends the workers at once, not when somebody drops the traceback
+            with closing(self._runner().events(self._plan)) as events:
+                for event in events:
+                    self._take_all(self._plan.record(event), journal)
         finally:
             journal.close()
         self._report.chunks = len(self._plan.sequence.chunks)
@@ -157,8 +132,10 @@ class _Run:
 
     def _is_known(self, event: Event) -> bool:
         """A check found the very results that an earlier run has recorded."""
-        known = self._past.frames.get(event.frame) if isinstance(event, FrameDone) else None
-        return known is not None and known.digest == event.digest and self._options.mode == "tracking"
+        if not isinstance(event, FrameDone) or self._options.mode != "tracking":
+            return False
+        known = self._past.frames.get(event.frame)
+        return known is not None and known.digest == event.digest
 
     def _runner(self) -> InProcessRunner | PoolRunner:
         if multiprocessing.current_process().daemon:
@@ -168,7 +145,7 @@ class _Run:
 
     def _make_plan(self) -> Plan:
         options = self._options
-        kind = "check" if options.mode == "tracking" else "process"
+        kind: SequenceKind = "check" if options.mode == "tracking" else "process"
         todo = set(range(self._frames[0], self._frames[1] + 1)) - self._done.frames.keys()
         ids = count(1)
         pieces = contiguous(todo)
@@ -188,56 +165,6 @@ class _Run:
         rounds = -(-n_frames // (self._options.n_processes * _LONGEST_CHUNK))
         return chunk_ranges(*piece, min(n_frames, rounds * self._options.n_processes))
 
-    # -- going on where another run stopped ----------------------------------------------------------------------------
-
-    def _kept_past(self) -> Past:
-        """What earlier runs have done that still counts: for this run with ``resume``, for later ones in any case."""
-        past = read_journal(self._store.home / "journal.jsonl")
-        if past.inputs is None:
-            if self._options.resume:
-                logger.info("Nothing to resume: no run was recorded here")
-            return Past()
-        changed = differences(past.inputs, self._inputs)
-        if not self._options.resume:
-            return Past() if changed else self._without_this_run(past)
-        if changed:
-            raise InvalidExperimentError(
-                "Cannot resume, the inputs have changed since (run without --resume to process all frames again):", *changed
-            )
-        return self._still_whole(past)
-
-    def _without_this_run(self, past: Past) -> Past:
-        first, last = self._frames
-        redone = self._options.mode != "tracking"
-        frames = {n: frame for n, frame in past.frames.items() if not (redone and first <= n <= last)}
-        steps = {n: step for n, step in past.steps.items() if not first <= n <= last}
-        return Past(past.inputs, frames, steps)
-
-    def _still_whole(self, past: Past) -> Past:
-        """The frames whose files are there as they were written, and whose images are the same."""
-        kept = Past(past.inputs)
-        experiment = self._job.experiment
-        changed = []
-        for number, frame in past.frames.items():
-            paths = [experiment.image_path(which, number) for which in range(len(frame.images))]
-            stamps = tuple(_stamp(path) for path in paths)
-            changed += [str(path) for path, was, now in zip(paths, frame.images, stamps, strict=True) if was != now]
-            if self._store.sequence_digest(number) == frame.digest:
-                kept.frames[number] = frame
-                step = past.steps.get(number)
-                if step is not None and self._store.tracked_digest(number) == step.digest:
-                    kept.steps[number] = step
-        if changed:
-            shown = ", ".join(changed[:3])
-            raise InvalidExperimentError(
-                f"Cannot resume, {len(changed)} images have changed since they were processed: {shown}"
-                f"{' ...' if len(changed) > 3 else ''}. Run without --resume to process all frames again"  # noqa: PLR2004
-            )
-        in_range = len(list(self._in_range(kept.frames)))
-        tracked = len(list(self._in_range(kept.steps))) if self._options.mode != "sequence" else 0
-        logger.info("Resuming: %d frames are done already and kept, %d of them are tracked", in_range, tracked)
-        return kept
-
     def _in_range(self, events: dict[int, Any]) -> list[Any]:
         first, last = self._frames
         return [events[number] for number in sorted(events) if first <= number <= last]
@@ -255,41 +182,15 @@ class _Run:
                 logger.warning("  %s", reason)
 
 
-def run_inputs(job: Job) -> dict[str, Any]:
-    """Everything but the images that results depend on: what ``--resume`` compares."""
-    parameters = job.experiment.parameters.as_tree()
-    for key in ("first", "last"):
-        del parameters["sequence"][key]
-    masks = [job.experiment.mask_path(c) for c in range(job.experiment.num_cams)] if job.images and parameters["masking"]["mask_flag"] else []
-    calibrations = {f"camera {n}": asdict(calibration) for n, calibration in enumerate(job.experiment.calibrations, start=1)}
-    inputs = {
-        "versions": {"pyptv-batch": __version__, **{name: version(name) for name in ("optv", "numpy", "Pillow")}},
-        "parameters": parameters,
-        "calibrations": calibrations,
-        "masks": {path.name: _stamp(path) for path in masks},
-        "16-bit images hold 8-bit values": job.images.eight_bit_values,
-    }
-    return _as_json(inputs)
-
-
-def _as_json(tree: Any) -> Any:
-    """Tuples as lists, as they come back from a file."""
-    if isinstance(tree, dict):
-        return {key: _as_json(value) for key, value in tree.items()}
-    return [_as_json(value) for value in tree] if isinstance(tree, list | tuple) else tree
-
-
-def _stamp(path: Path) -> tuple[int, int] | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_size, status.st_mtime_ns
-
-
 def _log(event: Event) -> None:
     if isinstance(event, FrameDone):
-        logger.debug("Frame %d: targets %s, correspondences %s, particles %d", event.frame, list(event.targets), list(event.counts), event.particles)
+        logger.debug(
+            "Frame %d: targets %s, correspondences %s, particles %d",
+            event.frame,
+            list(event.targets),
+            list(event.counts),
+            event.particles,
+        )
     elif isinstance(event, StepDone):
         logger.debug(
             "Step %d: current %d, next %d, links %d, lost %d, added %d",

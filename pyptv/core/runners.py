@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from pyptv.core import pool_worker
 from pyptv.core.plan import Plan
 from pyptv.core.results import Event, TaskDone, TaskFailed, WorkerDied
-from pyptv.core.tasks import Frontier, Job, Mailbox, Task
+from pyptv.core.tasks import Frontier, Job, Mailbox, Task, silent
 
 if TYPE_CHECKING:
     from multiprocessing.context import BaseContext
@@ -45,7 +45,7 @@ class InProcessRunner:
         """The events of all tasks of a plan, which must be told of each before the next is asked for."""
         from pyptv.core.worker import Worker  # noqa: PLC0415 -- imports optv
 
-        worker = Worker(self._job, lambda frame, what: None)
+        worker = Worker(self._job, silent)
         while not plan.finished and (task := plan.next_task()) is not None:
             mailbox = Mailbox()
             for event in worker.events(task, mailbox):
@@ -173,7 +173,7 @@ class _Slot:
                 if isinstance(said, TaskDone | TaskFailed):
                     self.task = None
                     if isinstance(said, TaskFailed):
-                        said = TaskFailed(said.task, said.reason, self.frame)  # noqa: PLW2901
+                        said = TaskFailed(said.task, said.reason, self.frame)
                 yield said
         except (OSError, EOFError):
             return

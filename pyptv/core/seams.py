@@ -195,7 +195,7 @@ class Stretch:
         yield from self._join()
         if self.done:
             for other in list(self._runs.values()):
-                self._drop(other)
+                self._drop(other) if other.true else self._give_up(other)
 
     def stops(self) -> list[int]:
         """Runs that are not needed any more and are to be told so, each once."""
@@ -216,10 +216,7 @@ class Stretch:
             if step.frame in other.steps:
                 self._compare(other, other.steps[step.frame])
             elif other.first <= step.frame:  # the truth has overtaken it
-                self._counts.given_up += 1
-                self._unproven += 1
-                logger.info("Seam at frame %d given up: the run before it goes on instead", other.first)
-                self._drop(other)
+                self._give_up(other)
 
     def _compare(self, run: _Run, step: StepDone) -> None:
         """Count equal frames in succession, of a run and the truth."""
@@ -254,6 +251,12 @@ class Stretch:
         run.steps.clear()
         if not run.live:
             self._runs.pop(run.id, None)
+
+    def _give_up(self, run: _Run) -> None:
+        self._counts.given_up += 1
+        self._unproven += 1
+        logger.info("Seam at frame %d given up: the run before it went on instead", run.first)
+        self._drop(run)
 
     def _drop(self, run: _Run) -> None:
         del self._runs[run.id]

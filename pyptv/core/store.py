@@ -211,7 +211,7 @@ class Store:
             raise ProcessingError(f"{self.experiment.results}: another run is working on this experiment") from error
         except OSError:
             pass  # a file system without locks
-        os.set_inheritable(lock.fileno(), False)
+        os.set_inheritable(lock.fileno(), False)  # noqa: FBT003 -- its only form
         self._lock = lock
 
 

@@ -100,3 +100,7 @@ class Mailbox:
 
 Announce = Callable[[int, str], None]
 """Told (frame, what is being done to it) before each stage, so that a crash can be named."""
+
+
+def silent(_frame: int, _what: str) -> None:
+    """An :data:`Announce` that tells nobody."""

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from pyptv.core.atomic import frame_digest
+from pyptv.core.c_library import keep_freed_memory
 from pyptv.core.errors import FormatError, FrameError, ProcessingError, TaintedHeapError
 from pyptv.core.formats import PARTICLES, TARGETS, check_frame
-from pyptv.core.optv_backend import keep_freed_memory
 from pyptv.core.pipeline import FramePipeline
 from pyptv.core.results import Event, FrameDone, FrameFailed, TaskDone, TaskFailed
 from pyptv.core.store import Store
-from pyptv.core.tasks import Announce, Control, Job, Mailbox, SequenceTask, Task, TrackingTask
+from pyptv.core.tasks import Announce, Control, Job, Mailbox, SequenceTask, Task, TrackingTask, silent
 from pyptv.core.tracking import TrackingRun
 
 logger = logging.getLogger(__name__)
@@ -51,7 +51,8 @@ class Worker:
             try:
                 yield self._check(frame) if task.kind == "check" else self._process(frame, write=task.kind == "process")
             except FrameError as error:
-                self._store.forget(frame, targets=not self._job.experiment.parameters.pft_version.existing_target)
+                if task.kind == "process":
+                    self._store.forget(frame, targets=not self._job.experiment.parameters.pft_version.existing_target)
                 yield FrameFailed(frame, str(error))
                 tainted = isinstance(error, TaintedHeapError)
                 if self._job.stop_at_failure or tainted:
@@ -119,7 +120,7 @@ def process_chunk(exp_path: str | Path, first: int, last: int) -> None:
     job = prepare_job(exp_path, first, last)
     try:
         job.experiment.results.mkdir(exist_ok=True)
-        for event in Worker(job, lambda frame, what: None).events(SequenceTask(0, first, last), Mailbox()):
+        for event in Worker(job, silent).events(SequenceTask(0, first, last), Mailbox()):
             if isinstance(event, FrameFailed | TaskFailed):
                 raise ProcessingError(event.reason)
     finally:

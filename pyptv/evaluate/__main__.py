@@ -40,10 +40,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Print the score and write it; 0, or 1 with a message on standard error."""
     options = build_parser().parse_args(arguments)
     try:
-        print("\n".join(run(options)))
+        lines = run(options)
     except (ProcessingError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        sys.stderr.write(f"error: {error}\n")
         return 1
+    sys.stdout.write("\n".join(lines) + "\n")
     return 0
 
 

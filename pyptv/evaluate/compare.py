@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
     Indices = NDArray[np.int64]
 
+_UNKNOWNS = 4
+"""Of a linear map from x, y, z to a pixel coordinate."""
 DEFAULT_TOLERANCE_PX = 3.0
 """How far a true detection may be off, in pixels: depth is some times less certain than the directions in the image."""
 
@@ -56,7 +58,7 @@ def evaluate(
 
 def pixel_in_space(truth: Truth) -> float:
     """What a pixel covers in the measuring volume [mm]: from a linear fit of pixels to positions, mean of the cameras."""
-    if len(truth.frame) < 4:
+    if len(truth.frame) < _UNKNOWNS:
         raise ProcessingError("the truth holds too few particles to tell the size of a pixel: name a tolerance in mm")
     design = np.column_stack([truth.position, np.ones(len(truth.position))])
     pixels_per_mm = [np.linalg.svd(np.linalg.lstsq(design, pixels)[0][:3], compute_uv=False).mean() for pixels in truth.pixels]
@@ -68,8 +70,6 @@ class Frame:
     """Truth and result of a frame, and which belongs to which."""
 
     number: int
-    missing: bool
-    """No results: nothing was found."""
     identity: Indices
     """(m,) the true particles."""
     true: Array
@@ -80,6 +80,8 @@ class Frame:
     """(n,) row of the true particle, or -1."""
     following: Indices | None
     """(n,) row in the results of the next frame, or -1; None without ``ptv_is``."""
+    missing: bool
+    """No results: nothing was found."""
 
     @cached_property
     def found_identity(self) -> Indices:
@@ -120,7 +122,8 @@ def _read_frame(folder: Path, truth: Truth, number: int, tolerance: float) -> Fr
     identity, true = truth.identity[rows], truth.position[rows]
     rt_is, ptv_is = folder / f"rt_is.{number}", folder / f"ptv_is.{number}"
     if not rt_is.exists():
-        return Frame(number, True, identity, true, np.empty((0, 3)), np.empty(0, np.int64), None)
+        nothing = np.empty(0, np.int64)
+        return Frame(number, identity, true, np.empty((0, 3)), nothing, following=None, missing=True)
     particles = PARTICLES.read(rt_is)
     found = np.column_stack([particles[axis] for axis in "xyz"])
     following = None
@@ -128,7 +131,7 @@ def _read_frame(folder: Path, truth: Truth, number: int, tolerance: float) -> Fr
         following = LINKS.read(ptv_is)["next"].astype(np.int64)
         if len(following) != len(particles):
             raise FormatError(f"{ptv_is}: {len(following)} rows, but {rt_is.name} has {len(particles)}: not of the same run")
-    return Frame(number, False, identity, true, found, match(found, true, tolerance), following)
+    return Frame(number, identity, true, found, match(found, true, tolerance), following, missing=False)
 
 
 def _links(frame: Frame, after: Frame) -> Indices:

@@ -76,7 +76,7 @@ def follow(links: list[Indices], identities: list[Indices]) -> Tracks:
     first = np.full(n_tracks, NO_PARTICLE, dtype=np.int64)
     first[owner[::-1]] = identity[::-1]
     strangers = np.bincount(owner, weights=(identity != first[owner]) | (identity == NO_PARTICLE), minlength=n_tracks)
-    kept = lengths >= 2
+    kept = lengths > 1
     return Tracks(lengths[kept], (strangers == 0)[kept])
 
 

@@ -17,7 +17,7 @@ def plot(score: Score, path: Path) -> None:
     try:
         from matplotlib.figure import Figure  # noqa: PLC0415 -- an extra; no pyplot: no display, no global state
     except ImportError as error:
-        raise ProcessingError('a plot needs matplotlib: pip install "pyptv-batch[evaluate]"') from error
+        raise ProcessingError('a plot needs matplotlib: pip install "pyptv-batch[plot]"') from error
     frames = [frame.frame for frame in score.frames]
     figure = Figure(figsize=(8, 5), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True)

@@ -38,9 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         folder = make_experiment(directory, **chosen)
         settings = Settings(**{name: value for name, value in chosen.items() if name != "overwrite"})
     except (ProcessingError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        sys.stderr.write(f"error: {error}\n")
         return 1
-    print(f"{folder}: frames {settings.first_frame} to {settings.last_frame}, {settings.n_cameras} cameras")
+    sys.stdout.write(f"{folder}: frames {settings.first_frame} to {settings.last_frame}, {settings.n_cameras} cameras\n")
     return 0
 
 

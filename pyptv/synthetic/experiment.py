@@ -69,7 +69,7 @@ def make_experiment(
         settings = Settings(n_frames, n_particles, n_cameras, seed, **options)
     except TypeError as error:
         raise ProcessingError(f"make_experiment: {str(error).removeprefix('Settings.__init__() ')}") from error
-    _prepare(folder, overwrite)
+    _prepare(folder, overwrite=overwrite)
     made = _simulate(settings)
     write_truth(folder / FILE_NAME, made.truth)
     if settings.images:
@@ -98,7 +98,7 @@ class _Made:
     rng: np.random.Generator
 
 
-def _prepare(folder: Path, overwrite: bool) -> None:
+def _prepare(folder: Path, *, overwrite: bool) -> None:
     if folder.exists() and not folder.is_dir():
         raise ProcessingError(f"{folder}: is a file, expected a folder to make the experiment in")
     if folder.exists() and any(folder.iterdir()):

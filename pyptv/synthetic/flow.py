@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
 
 _N_WAVES = 8
+_HIGHEST_WAVE = 3
 _DRIFT = (0.5, 0.2, 0.1)
 """Mean drift over the mean speed of the waves: what keeps particles entering and leaving."""
 
@@ -102,8 +103,8 @@ def extremes(flow: Flow, rng: np.random.Generator, duration: int) -> Extremes:
 def _wave_numbers(rng: np.random.Generator) -> Array:
     """(n, 3) different small whole numbers: waves in the box, no two of them opposite, at most 2 along an axis."""
     grid = np.array(np.meshgrid(*[range(-2, 3)] * 3, indexing="ij")).reshape(3, -1).T
-    grid = grid[(np.abs(grid).sum(axis=1) >= 1) & (np.abs(grid).sum(axis=1) <= 3)]
     upper = grid[(grid @ np.array([25, 5, 1])) > 0]
+    upper = upper[np.abs(upper).sum(axis=1) <= _HIGHEST_WAVE]
     return rng.permutation(upper)[:_N_WAVES].astype(np.float64)
 
 

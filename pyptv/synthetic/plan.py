@@ -6,7 +6,8 @@ import math
 from typing import Any
 
 from pyptv.core.attrdict import AttrDict
-from pyptv.core.parameters import Parameters, build_parameters
+from pyptv.core.parameter_checks import build_parameters
+from pyptv.core.parameters import Parameters
 from pyptv.synthetic.flow import Extremes
 from pyptv.synthetic.optics import GLASS_THICKNESS, INDEX_AIR, INDEX_GLASS, INDEX_WATER, pixel_size
 from pyptv.synthetic.particles import VOLUME

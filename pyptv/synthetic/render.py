@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pyptv.synthetic.settings import Settings
+from pyptv.synthetic.settings import DEEP, Settings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -91,12 +91,12 @@ def expose(
         deviation *= rng.standard_normal(image.shape, dtype=np.float32)
         image += deviation
     image.reshape(-1)[scene.hot] = _HOT_LEVEL
-    return quantise(image, settings.depth, settings.negative)
+    return quantise(image, settings.depth, negative=settings.negative)
 
 
-def quantise(image: Image, depth: int, negative: bool = False) -> NDArray[np.uint8] | NDArray[np.uint16]:
+def quantise(image: Image, depth: int, *, negative: bool = False) -> NDArray[np.uint8] | NDArray[np.uint16]:
     """Grey values 0..255 as integers of 8 or 16 bits; the upper byte of 16 bits is the 8-bit grey value."""
-    steps, largest, kind = (1, 255, np.uint8) if depth == 8 else (256, 65_535, np.uint16)
+    steps, largest, kind = (256, 65_535, np.uint16) if depth == DEEP else (1, 255, np.uint8)
     whole = np.clip(np.rint(image * np.float32(steps)), 0, largest)
     result: NDArray[np.uint8] | NDArray[np.uint16] = (largest - whole if negative else whole).astype(kind)
     return result

@@ -11,6 +11,8 @@ from pyptv.core.errors import ProcessingError
 from pyptv.core.parameters import MAX_CAMERAS
 
 MIN_IMAGE_SIDE = 64
+SHALLOW, DEEP = 8, 16
+"""Bits of a grey value."""
 
 
 def _option(default: Any, meaning: str, unit: str = "", low: float | None = None, high: float | None = None) -> Any:
@@ -27,11 +29,11 @@ class Settings:
     seed: int = _option(0, "same seed, same truth and same pixels", low=0)
     first_frame: int = _option(10_000, "number of the first frame", low=1, high=100_000_000)
     image_size: tuple[int, int] = _option((1280, 1024), "width and height of an image", "px", low=MIN_IMAGE_SIDE, high=8192)
-    images: bool = _option(True, "write images; else only _targets files (Existing_Target)")
+    images: bool = _option(default=True, meaning="write images; else only _targets files (Existing_Target)")
     depth: int = _option(8, "bits of a grey value, 8 or 16")
-    splitter: bool = _option(False, "one image a frame with 2 x 2 views (YAML dialect only)")
-    negative: bool = _option(False, "dark particles on a bright background (YAML dialect only)")
-    mask: bool = _option(False, "static reflections, and background images to subtract (YAML dialect only)")
+    splitter: bool = _option(default=False, meaning="one image a frame with 2 x 2 views (YAML dialect only)")
+    negative: bool = _option(default=False, meaning="dark particles on a bright background (YAML dialect only)")
+    mask: bool = _option(default=False, meaning="static reflections, and background images to subtract (YAML dialect only)")
     displacement: float = _option(0.1, "mean displacement in a frame over the mean distance of particles", low=0, high=2)
     spot_diameter: float = _option(2.5, "diameter of a spot at exp(-2) of its peak", "px", low=1, high=20)
     intensity: float = _option(150.0, "median peak of a spot above the background", "grey values", low=0, high=255)
@@ -48,13 +50,13 @@ class Settings:
             value = getattr(self, option.name)
             for number in value if isinstance(value, tuple) else (value,):
                 _check(option, number)
-        if len(self.image_size) != 2:
+        if len(self.image_size) != 2:  # noqa: PLR2004
             raise ProcessingError(f"image_size: found {self.image_size}, expected (width, height)")
-        if self.depth not in (8, 16):
+        if self.depth not in (SHALLOW, DEEP):
             raise ProcessingError(f"depth: found {self.depth}, expected 8 or 16 bits")
         if self.splitter and self.n_cameras != MAX_CAMERAS:
             raise ProcessingError(f"splitter: found {self.n_cameras} cameras, a split image holds {MAX_CAMERAS} views")
-        if not self.images and (self.depth != 8 or self.splitter or self.negative or self.mask):
+        if not self.images and (self.depth != SHALLOW or self.splitter or self.negative or self.mask):
             raise ProcessingError("images=False writes no images: depth, splitter, negative and mask have no meaning then")
 
     @property

@@ -1,0 +1,123 @@
+"""``--check``: everything that can be known before a run, as a table; nothing is written but a scratch folder."""
+
+from __future__ import annotations
+
+import shutil
+from itertools import count
+
+from pyptv.core.errors import InvalidExperimentError, ProcessingError
+from pyptv.core.experiment import Experiment
+from pyptv.core.frames import FrameRange
+from pyptv.core.options import MODES, Mode
+from pyptv.core.plan import Plan
+from pyptv.core.preflight import Findings, check_experiment, prepare_job
+from pyptv.core.report import DONE, INVALID
+from pyptv.core.results import FrameDone, FrameFailed
+from pyptv.core.run import prepare
+from pyptv.core.runners import PoolRunner
+from pyptv.core.sequence_plan import SequencePlan
+from pyptv.core.store import Store
+
+_TRACKING_SECONDS_PER_PARTICLE = 2.0e-4
+"""Of one tracking step of optv, at about 1000 particles a frame; it grows faster than their number."""
+
+_TRACKING_SHARE_OF_BYTES = 1.5
+"""What the results take on disk with tracking, over what the sequence step alone takes."""
+
+
+def check_only(exp_path: str, first: int | None, last: int | None, mode: Mode, n_processes: int) -> int:
+    """Check an experiment, try its first frame, and print a table.
+
+    Returns:
+        The exit code: 0, or 2 where there is a problem.
+    """
+    try:
+        experiment, frames = prepare(exp_path, first, last)
+    except InvalidExperimentError as error:
+        _print_rows([("Experiment", exp_path)])
+        _print_list("Problems", list(error.problems))
+        return INVALID
+    findings = check_experiment(experiment, frames, mode=mode)
+    rows = _facts(experiment, frames, mode)
+    if not findings.problems and mode != "tracking":
+        rows += _trial(experiment, frames, mode, n_processes, findings)
+    _print_rows(rows)
+    _print_list("Hints", findings.hints)
+    _print_list("Problems", findings.problems)
+    print("The run can start." if not findings.problems else "The run would not start.")  # noqa: T201
+    return INVALID if findings.problems else DONE
+
+
+def _facts(experiment: Experiment, frames: FrameRange, mode: Mode) -> list[tuple[str, str]]:
+    ptv = experiment.parameters.ptv
+    return [
+        ("Experiment", str(experiment.folder)),
+        ("Parameters", str(experiment.source.relative_to(experiment.folder))),
+        ("Frames", f"{frames[0]} to {frames[1]} ({frames[1] - frames[0] + 1})"),
+        ("Steps", "sequence, tracking" if mode == MODES[0] else mode),
+        ("Cameras", f"{experiment.num_cams}, {ptv.imx} x {ptv.imy} px" + (", in one split image" if ptv.splitter else "")),
+    ]
+
+
+def _trial(experiment: Experiment, frames: FrameRange, mode: Mode, n_processes: int, findings: Findings) -> list[tuple[str, str]]:
+    """Process the first frame, write nothing, and tell what the whole range will take."""
+    try:
+        frame = _first_frame(experiment, frames)
+    except ProcessingError as error:
+        findings.problems.append(str(error))
+        return []
+    n = frames[1] - frames[0] + 1
+    sequence = n * sum(frame.seconds.values()) / n_processes
+    tracking = n * frame.particles * _TRACKING_SECONDS_PER_PARTICLE / n_processes if mode == "both" else 0.0
+    size = n * frame.size * (_TRACKING_SHARE_OF_BYTES if mode == "both" else 1)
+    free = shutil.disk_usage(experiment.folder).free
+    if size > free:
+        findings.problems.append(f"{experiment.results}: {_bytes(free)} free on the disk, the results need about {_bytes(size)}")
+    return [
+        ("First frame", f"targets {', '.join(map(str, frame.targets))}; {frame.particles} particles"),
+        ("Time", f"about {_duration(sequence + tracking)} on {n_processes} process{'es' if n_processes > 1 else ''}"),
+        ("Disk", f"about {_bytes(size)}, {_bytes(free)} free"),
+    ]
+
+
+def _first_frame(experiment: Experiment, frames: FrameRange) -> FrameDone:
+    job = prepare_job(experiment, *frames)
+    plan = Plan(job, Store(experiment), sequence=SequencePlan([(frames[0], frames[0])], count(1), Store(experiment), "probe"))
+    try:
+        for event in PoolRunner(job, 1).events(plan):
+            for report in plan.record(event):
+                if isinstance(report, FrameDone):
+                    return report
+                if isinstance(report, FrameFailed):
+                    raise ProcessingError(report.reason)
+    finally:
+        shutil.rmtree(job.scratch, ignore_errors=True)
+    raise ProcessingError(f"frame {frames[0]}: not processed")
+
+
+def _print_rows(rows: list[tuple[str, str]]) -> None:
+    for name, value in rows:
+        print(f"{name:<12} {value}")  # noqa: T201 -- a table is what was asked for
+
+
+def _print_list(title: str, items: list[str]) -> None:
+    if items:
+        print(f"{title}:")  # noqa: T201
+    for item in items:
+        print(f"  - {item}")  # noqa: T201
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{max(1, rest)} s"
+
+
+def _bytes(size: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:  # noqa: PLR2004
+            return f"{size:.0f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"

@@ -1,0 +1,37 @@
+"""How to run: the choices of a user, checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Mode = Literal["both", "sequence", "tracking"]
+MODES: tuple[Mode, ...] = ("both", "sequence", "tracking")
+ON_ERROR = ("abort", "skip")
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to run. Checked: a wrong value is a ``ValueError``."""
+
+    mode: Mode = "both"
+    on_error: str = "abort"
+    resume: bool = False
+    clean: bool = False
+    n_processes: int = 1
+    serial_tracking: bool = True
+    start_method: str | None = None
+    """Of multiprocessing; None: the platform's."""
+
+    def __post_init__(self) -> None:
+        if self.mode not in MODES:
+            raise ValueError(f"Mode must be one of {', '.join(MODES)}, got {self.mode!r}")
+        if self.on_error not in ON_ERROR:
+            raise ValueError(f"on_error must be one of {', '.join(ON_ERROR)}, got {self.on_error!r}")
+        if self.n_processes < 1:
+            raise ValueError(f"Number of processes must be >= 1, got {self.n_processes}")
+
+    @property
+    def steps(self) -> int:
+        """How often each frame is worked at."""
+        return 2 if self.mode == "both" else 1
