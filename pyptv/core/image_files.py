@@ -43,7 +43,7 @@ def open_image(path: Path, size: tuple[int, int] | None = None) -> Iterator[tupl
     except FileNotFoundError as error:
         raise FrameError(f"{path}: image does not exist") from error
     except UnidentifiedImageError as error:
-        what = "is empty" if status.st_size == 0 else f"is not an image in a known format ({', '.join(FORMATS)})"
+        what = "is empty" if status.st_size == 0 else f"is cut, damaged, or not an image ({', '.join(FORMATS)})"
         raise FrameError(f"{path}: the file {what}") from error
     except Exception as error:  # Pillow's decoders raise nearly anything on damaged files
         raise FrameError(f"{path}: image cannot be decoded ({error}): the file is cut or damaged") from error

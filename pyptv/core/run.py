@@ -197,7 +197,7 @@ def _log(event: Event) -> None:
             *(event.frame, event.current, event.next, event.links, event.lost, event.added),
         )
     elif isinstance(event, FrameFailed):
-        logger.error("%s", event.reason)
+        logger.debug("Failed: %s", event.reason)  # told of at the end, or raised
     elif isinstance(event, Note):
         logging.getLogger(event.logger).log(event.level, "%s", event.message)
 

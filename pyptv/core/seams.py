@@ -149,7 +149,7 @@ class Stretch:
 
     def _speculative_start(self, idle: int, limit: int) -> Start | None:
         """The start of the piece that an idle worker should take: the longest remaining one is shared out."""
-        runs = sorted((run for run in self._runs.values() if run.live), key=lambda run: run.first)
+        runs = sorted(self._runs.values(), key=lambda run: run.first)
         bounds = [run.first for run in runs[1:]] + [limit + 1]
         pieces = [(max(run.last + 1, run.first), bound) for run, bound in zip(runs, bounds, strict=True)]
         start, bound = max(pieces, key=lambda piece: piece[1] - piece[0])
@@ -169,7 +169,8 @@ class Stretch:
         if known is None:
             return
         known.live = False
-        if known.true or not known.steps or known.first <= self.true_until + 1:
+        hopeless = not self._has_true_run() and known.first <= self.true_until + 1  # it was to meet the truth, and has not
+        if known.true or not known.steps or hopeless:
             del self._runs[run]
 
     def leads(self, run: int) -> bool:
@@ -231,11 +232,14 @@ class Stretch:
                 continue
             if run.matches >= PROOF:
                 yield from self._promote(run)
-            elif run.last > self.true_until >= run.first - 1 and not any(other.true for other in self._runs.values()):
+            elif run.last > self.true_until >= run.first - 1 and not self._has_true_run():
                 self._counts.retried += 1
                 self._warm_up *= 2
                 logger.info("Seam at frame %d not proven: again with a longer warm-up", self.true_until + 1)
                 self._drop(run)
+
+    def _has_true_run(self) -> bool:
+        return any(run.true for run in self._runs.values())
 
     def _promote(self, run: _Run) -> Iterator[StepDone]:
         """A run has proven to be the true one: so are all its frames from here on."""

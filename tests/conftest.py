@@ -1,0 +1,138 @@
+"""What the tests share.
+
+Real data: the folder ``shared`` beside the checkout, or where the environment variable ``PYPTV_SHARED`` says. A test that
+needs it is skipped where it is absent.
+
+    shared              that folder
+    cavity              a copy of the real experiment (4 cameras, frames 10000-10004) to work in
+    golden(step)        what PyPTV writes for it after the step "sequence" or "tracking", as results() gives it
+    small_experiment()  a copy of a small synthetic experiment (frames 10000-10005, 4 cameras, 320 x 256 px) to work in;
+                        takes the options of pyptv.synthetic.make_experiment, such as n_cameras=2
+    batch               the entry points, one after the other: serial, and parallel with 1 and with 2 processes:
+                        batch(exp, first, last, **options) calls main(), batch.command(...) runs the command line
+
+Plain functions, to import (``from conftest import results``): :func:`results` and :func:`run_python`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SHARED = Path(os.environ.get("PYPTV_SHARED") or Path(__file__).parents[2] / "shared")
+SMALL = {"n_frames": 6, "n_particles": 40, "image_size": (320, 256)}
+RESULT_PATTERNS = ("res/rt_is.*", "res/ptv_is.*", "res/added.*", "img/*_targets")
+
+
+def results(folder: Path) -> dict[str, bytes]:
+    """The result files of an experiment: path within the folder -> bytes."""
+    files = sorted(path for pattern in RESULT_PATTERNS for path in folder.glob(pattern))
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+def run_python(*arguments: Any, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run this Python interpreter with some arguments; text in, text out, never a failure for a non-zero exit code."""
+    defaults = {"capture_output": True, "text": True, "timeout": 120, "stdin": subprocess.DEVNULL}
+    return subprocess.run([sys.executable, *map(str, arguments)], check=False, **(defaults | options))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One of the entry points, with a number of processes."""
+
+    module: str
+    n_processes: int | None = None
+
+    @property
+    def parallel(self) -> bool:
+        """Whether this is the parallel entry point."""
+        return self.n_processes is not None
+
+    def __call__(self, exp_path: Any, first: Any = None, last: Any = None, **options: Any) -> None:
+        """Call ``main()`` in this process."""
+        from importlib import import_module
+
+        if self.parallel:
+            options["n_processes"] = self.n_processes
+        import_module(self.module).main(exp_path, first, last, **options)
+
+    def arguments(self, exp_path: Any, first: int, last: int, *options: Any) -> list[str]:
+        """What follows ``python`` on the command line."""
+        processes = [self.n_processes] if self.parallel else []
+        return [str(part) for part in ("-m", self.module, exp_path, first, last, *processes, *options)]
+
+    def command(self, exp_path: Any, first: int, last: int, *options: Any, **kwargs: Any) -> subprocess.CompletedProcess[str]:
+        """Run the command line in a process of its own; ``kwargs`` go to :func:`subprocess.run`."""
+        return run_python(*self.arguments(exp_path, first, last, *options), **kwargs)
+
+
+@pytest.fixture(
+    params=[
+        pytest.param(Batch("pyptv.pyptv_batch"), id="serial"),
+        pytest.param(Batch("pyptv.pyptv_batch_parallel", 1), id="parallel-1"),
+        pytest.param(Batch("pyptv.pyptv_batch_parallel", 2), id="parallel-2"),
+    ]
+)
+def batch(request: pytest.FixtureRequest) -> Batch:
+    """Each entry point in turn."""
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder with real data."""
+    if not SHARED.is_dir():
+        pytest.skip(f"no real data: {SHARED} is absent (the environment variable PYPTV_SHARED names the folder)")
+    return SHARED
+
+
+@pytest.fixture
+def cavity(shared: Path, tmp_path: Path) -> Path:
+    """A copy of the experiment test_cavity without results."""
+    return _copy(shared / "data" / "test_cavity", tmp_path / "test_cavity")
+
+
+@pytest.fixture(scope="session")
+def golden(shared: Path) -> Callable[[str], dict[str, bytes]]:
+    """The reference results of test_cavity."""
+    return lambda step: results(shared / "golden" / "test_cavity" / step)
+
+
+@pytest.fixture(scope="session")
+def _experiments(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Synthetic experiments, made once a session for each set of options."""
+    from pyptv.synthetic import make_experiment
+
+    made: dict[str, Path] = {}
+
+    def experiment(**options: Any) -> Path:
+        options = SMALL | options
+        key = repr(sorted(options.items()))
+        if key not in made:
+            made[key] = make_experiment(tmp_path_factory.mktemp("synthetic") / "experiment", **options)
+        return made[key]
+
+    return experiment
+
+
+@pytest.fixture
+def small_experiment(_experiments: Callable[..., Path], tmp_path: Path) -> Callable[..., Path]:
+    """A factory of copies in tmp_path, ``name`` being their folder's."""
+
+    def copy(name: str = "experiment", **options: Any) -> Path:
+        return _copy(_experiments(**options), tmp_path / name)
+
+    return copy
+
+
+def _copy(source: Path, target: Path) -> Path:
+    shutil.copytree(source, target, copy_function=shutil.copyfile)  # without the permissions: a copy can be written
+    return target
