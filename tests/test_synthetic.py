@@ -382,6 +382,22 @@ class TestRefusals:
             make_experiment(tmp_path, **SMALL, overwrite=True)
         assert (tmp_path / "thesis.txt").read_text() == "all of it"
 
+    def test_a_failure_leaves_nothing_behind(self, tmp_path, monkeypatch):
+        make_experiment(tmp_path / "old", **SMALL)
+        before = files_of(tmp_path / "old")
+        monkeypatch.setattr("pyptv.synthetic.experiment.write_yaml", lambda *_: 1 / 0)
+        for name, overwrite in (("old", True), ("new", False)):
+            with pytest.raises(ZeroDivisionError):
+                make_experiment(tmp_path / name, **SMALL, seed=9, overwrite=overwrite)
+        assert files_of(tmp_path / "old") == before
+        assert not list((tmp_path / "new").iterdir())
+
+    def test_a_killed_run_is_made_again(self, tmp_path):
+        (tmp_path / ".unfinished" / "img").mkdir(parents=True)
+        make_experiment(tmp_path, **SMALL)
+        made = sorted(path.name for path in tmp_path.iterdir())
+        assert made == ["cal", "img", "parameters", "parameters_synthetic.yaml", "truth.csv"]
+
     def test_overwrite_replaces_a_synthetic_experiment(self, tmp_path):
         make_experiment(tmp_path / "e", **SMALL)
         make_experiment(tmp_path / "e", 1, 40, images=False, overwrite=True)

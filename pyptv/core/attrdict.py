@@ -2,7 +2,27 @@
 
 from __future__ import annotations
 
+import reprlib
 from typing import Any
+
+
+class _Shown(reprlib.Repr):
+    """Short texts of any value that a parameter file can hold, however large or deep."""
+
+    def repr_int(self, x: int, level: int) -> str:
+        """A whole number; Python refuses to write very long ones."""
+        try:
+            return super().repr_int(x, level)
+        except ValueError:
+            return f"a number of {x.bit_length()} bits"
+
+    def repr_AttrDict(self, x: AttrDict, level: int) -> str:  # noqa: N802 -- reprlib finds it by the type's name
+        """A mapping."""
+        return super().repr_dict(x, level)
+
+
+shown = _Shown().repr
+"""A raw value as messages show it: cut, on one line."""
 
 
 class AttrDict(dict[str, Any]):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from operator import index
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -114,6 +115,6 @@ def run_sequence_chunk(exp_path: str | Path, first: int, last: int) -> tuple[int
 
 def _whole(value: Any, name: str) -> int:
     try:
-        return int(value)
+        return int(value) if isinstance(value, str) else index(value)
     except (TypeError, ValueError):
         raise ValueError(f"{name} must be a whole number, got {value!r}") from None

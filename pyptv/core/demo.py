@@ -9,7 +9,7 @@ from pyptv.core.experiment import load_experiment
 
 DEFAULT_DIRECTORY = Path("pyptv-demo")
 _N_FRAMES = 30
-_N_PARTICLES = 500
+_N_PARTICLES = 1000
 
 
 def prepare_demo(directory: Path | None = None) -> tuple[Path, int, int]:

@@ -6,19 +6,19 @@ the :class:`RawParameters` where each of them stands.
 
 from __future__ import annotations
 
-import reprlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from pyptv.core.attrdict import AttrDict
+from pyptv.core.attrdict import AttrDict, shown
 from pyptv.core.errors import FormatError
 from pyptv.core.parameters import MAX_CAMERAS, REQUIRED_SECTIONS
 
 YAML_SUFFIXES = (".yaml", ".yml")
 _MAX_BYTES = 4_000_000
+_MAX_DEPTH = 50
 
 _PAR_LINES: dict[str, tuple[str, ...]] = {
     "criteria": (
@@ -92,15 +92,16 @@ def read_yaml(path: Path) -> RawParameters:
     """
     text = _text(path)
     try:
+        _refuse_depth(text)
         tree = yaml.load(text, Loader=_Loader)  # noqa: S506 -- a subclass of yaml's safe loader
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
         raise FormatError(f"{path}{where}: not valid YAML: {getattr(error, 'problem', None) or error}") from error
-    except (ValueError, RecursionError, OverflowError) as error:
+    except Exception as error:  # PyYAML's constructors raise nearly anything on a wrong tag or number
         raise FormatError(f"{path}: not valid YAML: {error}") from error
     if not isinstance(tree, AttrDict):
-        raise FormatError(f"{path}: found {reprlib.repr(tree)}, expected sections: {', '.join(REQUIRED_SECTIONS)}")
+        raise FormatError(f"{path}: found {shown(tree)}, expected sections: {', '.join(REQUIRED_SECTIONS)}")
     return RawParameters(path, tree)
 
 
@@ -167,7 +168,18 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
     """The safe loader, with :class:`AttrDict` for mappings and without merge keys, which can grow without bound."""
 
 
+def _refuse_depth(text: str) -> None:
+    """PyYAML's C loader recurses without a bound: some 50000 brackets end the process."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > _MAX_DEPTH:
+            raise yaml.composer.ComposerError(None, None, f"found more than {_MAX_DEPTH} levels", event.start_mark)  # type: ignore[arg-type]
+
+
 def _construct_mapping(loader: Any, node: yaml.MappingNode) -> Any:
+    if not isinstance(node, yaml.MappingNode):
+        raise yaml.constructor.ConstructorError(None, None, "expected a mapping", node.start_mark)
     if any(key.tag == "tag:yaml.org,2002:merge" for key, _ in node.value):
         raise yaml.constructor.ConstructorError(None, None, "merge keys (<<) are not supported", node.start_mark)
     mapping = AttrDict()

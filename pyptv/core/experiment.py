@@ -13,6 +13,7 @@ from pyptv.core.parameter_checks import build_parameters
 from pyptv.core.parameters import REQUIRED_SECTIONS, Parameters, expand
 
 RESULT_KINDS = ("rt_is", "ptv_is", "added")
+_USUAL_DIRECTORIES = ["img", "cal"]
 
 
 @dataclass(frozen=True)
@@ -125,13 +126,13 @@ def read_parameters(path: Path) -> RawParameters:
     Raises:
         InvalidExperimentError: none, or several, or unreadable ones.
     """
-    if not path.exists():
+    if not _is_there(path):
         raise InvalidExperimentError(f"Experiment directory does not exist: {path}")
     if not path.is_dir():
         if path.suffix.lower() not in YAML_SUFFIXES:
             raise InvalidExperimentError(f"Path is not a directory and not a YAML file (.yaml, .yml): {path}")
         return _needed(read_yaml(path))
-    if (path / "parameters" / "ptv.par").exists():
+    if _is_there(path / "parameters" / "ptv.par"):
         return read_par(path / "parameters")
     return _only_yaml(path)
 
@@ -145,14 +146,18 @@ def validate_experiment_directory(exp_path: str | Path) -> None:
         InvalidExperimentError: (a ``ProcessingError``) says what is missing.
     """
     folder = Path(exp_path)
-    if not folder.exists():
+    if not _is_there(folder):
         raise InvalidExperimentError(f"Experiment directory does not exist: {folder}")
     if not folder.is_dir():
         raise InvalidExperimentError(f"Path is not a directory: {folder}")
-    missing = [name for name in _directories(folder) if not (folder / name).is_dir()]
+    _require(folder, _directories(folder))
+
+
+def _require(folder: Path, directories: list[str]) -> None:
+    missing = [name for name in directories if not _is_folder(folder / name)]
     if missing:
         raise InvalidExperimentError(f"Missing required directories in {folder}: {', '.join(missing)}")
-    if not (folder / "parameters" / "ptv.par").exists() and not _yaml_files(folder):
+    if not _is_there(folder / "parameters" / "ptv.par") and not _yaml_files(folder):
         raise InvalidExperimentError(f"Required file not found: {folder / 'parameters' / 'ptv.par'} (nor a YAML parameter file)")
 
 
@@ -163,11 +168,26 @@ def _directories(folder: Path) -> list[str]:
         names = [*tree.sequence.base_name, *tree.ptv.img_cal]
         return list(dict.fromkeys(PurePath(name).parent.as_posix() for name in names if isinstance(name, str)))
     except (InvalidExperimentError, AttributeError, TypeError):
-        return ["img", "cal"]
+        return _USUAL_DIRECTORIES
+
+
+def _is_there(path: Path) -> bool:
+    """Whether a path leads to something: not so where its name is too long, or a folder on the way may not be entered."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
+def _is_folder(path: Path) -> bool:
+    return _is_there(path) and path.is_dir()
 
 
 def _yaml_files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in YAML_SUFFIXES and path.is_file())
+    try:
+        return sorted(path for path in folder.iterdir() if path.suffix.lower() in YAML_SUFFIXES and path.is_file())
+    except OSError as error:
+        raise InvalidExperimentError(f"{folder}: cannot be read: {error.strerror}") from error
 
 
 def _only_yaml(folder: Path) -> RawParameters:
@@ -184,7 +204,7 @@ def _only_yaml(folder: Path) -> RawParameters:
         names = ", ".join(raw.source.name for raw in found)
         raise InvalidExperimentError(f"{folder}: several parameter files: {names}. Name one of them instead of the folder")
     if not found:
-        validate_experiment_directory(folder)
+        _require(folder, _USUAL_DIRECTORIES)
         raise InvalidExperimentError(
             *(problems or [f"{folder}: no parameters/ptv.par, and no YAML file with the sections {', '.join(REQUIRED_SECTIONS)}"])
         )

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-import reprlib
 from collections.abc import Callable
 from dataclasses import MISSING, Field, fields
 from typing import Any, get_type_hints
 
-from pyptv.core.attrdict import AttrDict
+from pyptv.core.attrdict import AttrDict, shown
 from pyptv.core.errors import InvalidExperimentError
 from pyptv.core.parameters import MAX_CAMERAS, REQUIRED_SECTIONS, SECTIONS, Parameters, key_of, pattern_problem
 
@@ -38,7 +37,7 @@ def build_parameters(tree: AttrDict, locate: Locate) -> Parameters:
 def _num_cams(tree: AttrDict, locate: Locate, problems: list[str]) -> int:
     value = tree.get("num_cams")
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_CAMERAS:
-        problems.append(f"{locate('', 'num_cams')}: found {reprlib.repr(value)}, expected 1 to {MAX_CAMERAS} cameras")
+        problems.append(f"{locate('', 'num_cams')}: found {shown(value)}, expected 1 to {MAX_CAMERAS} cameras")
         return 0
     return value
 
@@ -48,7 +47,7 @@ def _build_section(name: str, kind: type[Any], tree: AttrDict, locate: Locate, p
     if raw is None and name not in REQUIRED_SECTIONS:
         return kind()
     if not isinstance(raw, dict):
-        found = "nothing" if raw is None else reprlib.repr(raw)
+        found = "nothing" if raw is None else shown(raw)
         problems.append(f"{locate(name, '')}: found {found}, expected the section {name!r}")
         return None
     hints = get_type_hints(kind)
@@ -77,19 +76,21 @@ def _convert(value: Any, kind: Any, parameter: Field[Any]) -> Any:
         return _scalar(value, kind, parameter)
     if not isinstance(value, list | tuple):
         raise ValueError(  # noqa: TRY004 -- caught above, with all other wrong values
-            f"found {reprlib.repr(value)}, expected a list: {parameter.metadata['meaning']}"
+            f"found {shown(value)}, expected a list: {parameter.metadata['meaning']}"
         )
     if arguments[-1] is not Ellipsis and len(value) != len(arguments):
         raise ValueError(f"found {len(value)} values, expected {len(arguments)}: {parameter.metadata['meaning']}")
-    # PyYAML experiments written by PyPTV's windows pad lists of names with nulls
-    return tuple(_scalar(item, arguments[0], parameter) for item in value if item is not None)
+    items = list(value)
+    while arguments[-1] is Ellipsis and items and items[-1] is None:
+        items.pop()  # PyYAML experiments written by PyPTV's windows pad lists of names with nulls
+    return tuple(_scalar(item, arguments[0], parameter) for item in items)
 
 
 def _scalar(value: Any, kind: type, parameter: Field[Any]) -> Any:
-    found = f"found {reprlib.repr(value)}, expected "
+    found = f"found {shown(value)}, expected "
     meaning = f"{parameter.metadata['meaning']}{_unit(parameter)}"
     if kind is str:
-        if not isinstance(value, str):
+        if not isinstance(value, str) or "\0" in value:
             raise ValueError(f"{found}a text: {meaning}")
         return value
     if kind is bool:

@@ -50,6 +50,8 @@ def start(job: Job, line: Connection, first: Any) -> None:
     _kept.clear()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group: the parent decides
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})  # blocked while it was made
     for name in _ONE_THREAD:
         os.environ[name] = "1"
     _line, _job = line, job

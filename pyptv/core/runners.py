@@ -13,7 +13,7 @@ import signal
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from multiprocessing import connection
 from typing import TYPE_CHECKING, Any
 
@@ -135,6 +135,25 @@ class PoolRunner:
         self._slots[self._slots.index(slot)] = _Slot(self._context, self._job)
 
 
+@contextmanager
+def _quiet_start() -> Iterator[None]:
+    """Around the start of a process.
+
+    A signal for the whole group must not meet a half-made worker, which has this process's handlers: it is born, as the
+    pool's threads are, with these signals blocked, and lets SIGTERM in once it is ready. Python >= 3.12 warns of a fork in a
+    process with threads; the worker uses none of this process's locks.
+    """
+    signals = {signal.SIGINT, signal.SIGTERM}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals) if hasattr(signal, "pthread_sigmask") else None
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*fork.*", DeprecationWarning)
+            yield
+    finally:
+        if before is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 class _Slot:
     """One worker process: a pool of one, a line to it, and what is known of it."""
 
@@ -145,9 +164,7 @@ class _Slot:
         self.doing = "starting"
         self._farewell: threading.Thread | None = None
         pool_worker.keep_from_children(self.line)
-        # Python >= 3.12 warns of fork in a process with threads; the worker uses none of this process's locks
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", ".*fork.*", DeprecationWarning)
+        with _quiet_start():
             self._pool = context.Pool(1, pool_worker.start, (job, self._far_end, context.Semaphore(1)))
         self.process: BaseProcess = self._pool._pool[0]  # type: ignore[attr-defined]  # noqa: SLF001 -- its sentinel and exit code
         self.sentinel = self.process.sentinel

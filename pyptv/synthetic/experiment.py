@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
+_UNFINISHED = ".unfinished"
 _FLICKER = 0.05
 """Scatter of the logarithm of a particle's peak between cameras and frames."""
 
@@ -55,7 +58,7 @@ def make_experiment(
         n_particles: mean number of particles in the measuring volume.
         n_cameras: 1 to 4.
         seed: the same seed gives the same truth and the same pixels.
-        overwrite: delete what is at ``path`` first, if it is a synthetic experiment.
+        overwrite: replace all that is at ``path``, if it is a synthetic experiment.
         options: any field of :class:`pyptv.synthetic.Settings`, such as ``noise=0``.
 
     Returns:
@@ -69,18 +72,10 @@ def make_experiment(
         settings = Settings(n_frames, n_particles, n_cameras, seed, **options)
     except TypeError as error:
         raise ProcessingError(f"make_experiment: {str(error).removeprefix('Settings.__init__() ')}") from error
-    _prepare(folder, overwrite=overwrite)
+    _check_folder(folder, overwrite=overwrite)
     made = _simulate(settings)
-    write_truth(folder / FILE_NAME, made.truth)
-    if settings.images:
-        _write_images(folder, settings, made)
-    else:
-        _write_targets(folder, settings, made)
-    # parameters last: a folder that lacks them was not finished
-    write_calibrations(folder, made.calibrations, made.parameters.ptv.calibration_images)
-    write_yaml(folder, made.tree)
-    if not settings.yaml_only:
-        write_par(folder, made.tree)
+    with _filled_at_once(folder) as unfinished:
+        _write(unfinished, settings, made)
     return folder
 
 
@@ -98,16 +93,46 @@ class _Made:
     rng: np.random.Generator
 
 
-def _prepare(folder: Path, *, overwrite: bool) -> None:
+def _check_folder(folder: Path, *, overwrite: bool) -> None:
     if folder.exists() and not folder.is_dir():
         raise ProcessingError(f"{folder}: is a file, expected a folder to make the experiment in")
-    if folder.exists() and any(folder.iterdir()):
+    if folder.exists() and any(child.name != _UNFINISHED for child in folder.iterdir()):
         if not overwrite:
             raise ProcessingError(f"{folder}: is not empty; name another folder, or ask to overwrite it")
         if not is_synthetic(folder):
             raise ProcessingError(f"{folder}: is not empty and holds no synthetic experiment; it is not overwritten")
-        shutil.rmtree(folder)
-    (folder / "img").mkdir(parents=True, exist_ok=True)
+
+
+@contextmanager
+def _filled_at_once(folder: Path) -> Iterator[Path]:
+    """A folder to write into; what is in it replaces all that ``folder`` holds, once the block has ended well."""
+    unfinished = folder / _UNFINISHED
+    shutil.rmtree(unfinished, ignore_errors=True)  # of a run that was killed
+    unfinished.mkdir(parents=True)
+    try:
+        yield unfinished
+        for child in list(folder.iterdir()):
+            if child.is_dir() and child != unfinished:
+                shutil.rmtree(child)
+            elif child != unfinished:
+                child.unlink()
+        for child in list(unfinished.iterdir()):
+            child.rename(folder / child.name)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _write(folder: Path, settings: Settings, made: _Made) -> None:
+    (folder / "img").mkdir()
+    if settings.images:
+        _write_images(folder, settings, made)
+    else:
+        _write_targets(folder, settings, made)
+    write_truth(folder / FILE_NAME, made.truth)
+    write_calibrations(folder, made.calibrations, made.parameters.ptv.calibration_images)
+    write_yaml(folder, made.tree)
+    if not settings.yaml_only:
+        write_par(folder, made.tree)
 
 
 def is_synthetic(folder: Path) -> bool:

@@ -133,7 +133,15 @@ def table(results: Sequence[Result]) -> str:
         if not rows:
             continue
         parts.append(f"### {title}\n")
-        columns = (unit, "particles", "spots", *(name.replace("_", " ") for name in MEASURES), "rms x, y, z [px]", "within 1 px", "s/frame")
+        columns = (
+            unit,
+            "particles",
+            "spots",
+            *(name.replace("_", " ") for name in MEASURES),
+            "rms x, y, z [px]",
+            "within 1 px",
+            "s/frame",
+        )
         parts.append("| " + " | ".join(columns) + " |\n" + "|--:" * len(columns) + "|")
         parts += [_row(result) for result in rows]
         parts.append("\nMade with (`--seed` 0, 1, 2), then `pyptv-batch EXP` and `python -m pyptv.evaluate EXP`:\n")
@@ -160,7 +168,7 @@ def plots(results: Sequence[Result], folder: Path) -> None:
             left.fill_between(x, low, high, alpha=0.15)
         for axis, errors in zip("xyz", zip(*(result.rms_px for result in rows), strict=True), strict=True):
             right.plot(x, errors, "o-", label=axis, markersize=4)
-        left.set_ylabel("score")
+        left.set_ylabel("score (mean and range of the seeds)")
         right.set_ylabel("rms error [px]")
         right.set_ylim(bottom=0)
         for axes in (left, right):

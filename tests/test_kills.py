@@ -1,0 +1,241 @@
+"""Runs that are killed: what is on disk is whole, what was lost is done again, nobody stays behind."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from conftest import results
+
+pytestmark = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks processes up in /proc")
+
+FIRST, N_FRAMES = 10000, 30
+LAST = FIRST + N_FRAMES - 1
+KILLS = 50
+MODULES = {"serial": "pyptv.pyptv_batch", "parallel": "pyptv.pyptv_batch_parallel"}
+
+
+class Run:
+    """A batch run in a process group of its own."""
+
+    def __init__(self, kind: str, exp: Path, *options: str, last: int = LAST, processes: int = 2) -> None:
+        numbers = [str(FIRST), str(last), *([str(processes)] if kind == "parallel" else [])]
+        self.log = exp.with_suffix(".log")
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", MODULES[kind], str(exp), *numbers, *options], stderr=log, start_new_session=True
+            )
+        self.seen: set[int] = set()
+
+    def workers(self) -> list[int]:
+        """The processes that this one has started and that are there now."""
+        try:
+            found = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        except OSError:
+            found = []
+        alive = [int(pid) for pid in found if is_alive(int(pid))]
+        self.seen.update(alive)
+        return alive
+
+    def wait_for(self, what: Callable[[], object], seconds: float = 30) -> None:
+        deadline = time.monotonic() + seconds
+        while not what():
+            assert time.monotonic() < deadline, self.log.read_text()
+            assert self.process.poll() is None, self.log.read_text()
+            time.sleep(0.005)
+
+    def finish(self, seconds: float = 60) -> tuple[int, str]:
+        code = self.process.wait(seconds)
+        return code, self.log.read_text()
+
+    def kill_group(self) -> None:
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def wait_until_gone(pids: set[int], seconds: float = 3) -> list[int]:
+    deadline = time.monotonic() + seconds
+    while (left := [pid for pid in pids if is_alive(pid)]) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return left
+
+
+@pytest.fixture(params=MODULES)
+def start(request: pytest.FixtureRequest) -> Iterator[Callable[..., Run]]:
+    """Starts a run of either entry point; none outlives the test."""
+    runs: list[Run] = []
+
+    def new(exp: Path, *options: str, **kwargs: int) -> Run:
+        runs.append(Run(request.param, exp, *options, **kwargs))
+        return runs[-1]
+
+    yield new
+    for run in runs:
+        run.kill_group()
+
+
+@pytest.fixture(scope="module")
+def reference(_experiments: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[bytes]]:
+    """File -> what it may hold: its bytes after the sequence step, and after tracking."""
+    from pyptv.pyptv_batch import main
+
+    exp = tmp_path_factory.mktemp("reference") / "experiment"
+    shutil.copytree(_experiments(n_frames=N_FRAMES), exp)
+    main(exp, FIRST, LAST, mode="sequence")
+    versions = {name: [data] for name, data in results(exp).items()}
+    main(exp, FIRST, LAST, mode="tracking")
+    for name, data in results(exp).items():
+        versions.setdefault(name, []).append(data)
+    return versions
+
+
+def final(reference: dict[str, list[bytes]]) -> dict[str, bytes]:
+    return {name: versions[-1] for name, versions in reference.items()}
+
+
+def test_killed_at_random_moments_only_whole_files_and_resume_gives_the_same_bytes(start, small_experiment, reference):
+    rng = random.Random(4)
+    exp = small_experiment(n_frames=N_FRAMES)
+    kills = 0
+    while kills < KILLS:
+        run = start(exp, "--resume")
+        run.wait_for(lambda run=run: run.workers() or run.process.poll() is not None)
+        try:
+            run.process.wait(rng.uniform(0, 0.7))
+        except subprocess.TimeoutExpired:
+            run.kill_group()
+            kills += 1
+        left = results(exp)
+        torn = [name for name, data in left.items() if data not in reference[name]]
+        assert not torn
+        if run.process.returncode == 0:
+            assert left == final(reference)
+            shutil.rmtree(exp)
+            exp = small_experiment(n_frames=N_FRAMES)
+        else:
+            assert run.process.returncode == -signal.SIGKILL, run.log.read_text()
+    code, log = start(exp, "--resume").finish()
+    assert code == 0, log
+    assert results(exp) == final(reference)
+    assert not [path for path in exp.rglob("*") if path.name.endswith(".pyptv-tmp")]
+
+
+def test_a_killed_worker_costs_one_retry(start, small_experiment, reference):
+    exp = small_experiment(n_frames=N_FRAMES)
+    run = start(exp)
+    run.wait_for(lambda: (exp / "res" / f"rt_is.{FIRST + 2}").exists())
+    killed_at = time.monotonic()
+    for pid in run.workers():
+        os.kill(pid, signal.SIGKILL)
+    run.wait_for(lambda: "killed by signal 9 (SIGKILL)" in run.log.read_text())
+    assert time.monotonic() - killed_at < 2  # what the issue promises: seen within 2 s, however busy the machine
+    code, log = run.finish()
+    assert code == 0, log
+    assert results(exp) == final(reference)
+
+
+def test_an_idle_worker_may_die(small_experiment, tmp_path):
+    from pyptv.pyptv_batch import main
+
+    expected = small_experiment("expected", n_frames=120)
+    main(expected, FIRST, FIRST + 119)
+    for _ in range(4):  # the moment decides whether the dead worker held its queue's lock
+        exp = small_experiment(n_frames=120)
+        run = Run("parallel", exp, "--serial-tracking", last=FIRST + 119)
+        try:
+            run.wait_for(lambda exp=exp: (exp / "res" / f"ptv_is.{FIRST}").exists())
+            victims = run.workers()  # one of them tracks, the other one has nothing to do
+            for pid in victims:
+                os.kill(pid, signal.SIGKILL)
+            code, log = run.finish()
+        finally:
+            run.kill_group()
+        assert code == 0, log
+        assert "idle worker was killed by signal 9 (SIGKILL)" in log
+        assert results(exp) == results(expected)
+        assert not wait_until_gone(run.seen)
+        shutil.rmtree(exp)
+
+
+@pytest.mark.parametrize(
+    ("sent", "code", "word"),
+    [(signal.SIGINT, 130, "Interrupted"), (signal.SIGTERM, 143, "Terminated"), (signal.SIGKILL, -9, None)],
+    ids=["SIGINT", "SIGTERM", "SIGKILL"],
+)
+def test_the_parent_may_be_stopped_in_any_way(start, small_experiment, reference, sent, code, word):
+    exp = small_experiment(n_frames=N_FRAMES)
+    run = start(exp)
+    run.wait_for(lambda: (exp / "res" / f"rt_is.{FIRST + 3}").exists())
+    workers = run.workers()
+    assert workers
+    os.kill(run.process.pid, sent)
+    found, log = run.finish(10)
+    assert found == code, log
+    assert not wait_until_gone({run.process.pid, *run.seen})
+    assert all(data in reference[name] for name, data in results(exp).items())
+    if word is not None:
+        assert f"{word}. What is done is kept: run the same command with --resume to go on" in log
+        assert "Traceback" not in log
+    resumed = start(exp, "--resume")
+    code, log = resumed.finish()
+    assert code == 0, log
+    assert "frames are done already and kept" in log
+    assert results(exp) == final(reference)
+
+
+def test_ctrl_c_reaches_the_whole_group(start, small_experiment):
+    exp = small_experiment(n_frames=N_FRAMES)
+    run = start(exp)
+    run.wait_for(lambda: run.workers())
+    os.killpg(run.process.pid, signal.SIGINT)
+    code, log = run.finish(10)
+    assert code == 130, log
+    assert "Traceback" not in log
+    assert not wait_until_gone(run.seen)
+
+
+def test_a_second_run_on_the_same_experiment_is_refused(start, small_experiment):
+    exp = small_experiment(n_frames=N_FRAMES)
+    run = start(exp)
+    run.wait_for(lambda: (exp / "res" / f"rt_is.{FIRST}").exists())
+    second = start(exp)
+    code, log = second.finish()
+    assert code == 1
+    assert "another run is working on this experiment" in log
+
+
+def test_changed_inputs_are_named_and_not_mixed(start, small_experiment):
+    exp = small_experiment()
+    assert start(exp, last=FIRST + 5).finish()[0] == 0
+    parameters = exp / "parameters" / "track.par"
+    before = parameters.read_text()
+    lines = before.splitlines()
+    parameters.write_text("\n".join([str(float(lines[0]) - 1), *lines[1:]]) + "\n")
+    code, log = start(exp, "--resume", last=FIRST + 5).finish()
+    assert code == 2
+    assert "Cannot resume, the inputs have changed" in log
+    assert f"parameters.track.dvxmin: {float(lines[0])} -> {float(lines[0]) - 1}" in log
+    parameters.write_text(before)
+
+    image = exp / "img" / f"cam2.{FIRST + 1}.tif"
+    image.touch()
+    code, log = start(exp, "--resume", last=FIRST + 5).finish()
+    assert code == 2
+    assert str(image) in log
+    assert start(exp, last=FIRST + 5).finish()[0] == 0
