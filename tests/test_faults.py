@@ -78,7 +78,7 @@ def of_frame(files: dict[str, bytes], frame: int) -> dict[str, bytes]:
     return {name: data for name, data in files.items() if f".{frame}" in name}
 
 
-# -- a bad image: the frame fails, nothing else does ------------------------------------------------------------------------
+# -- a bad image: the frame fails, nothing else does -----------------------------------------------
 
 
 def empty_file(path: Path) -> None:
@@ -147,11 +147,13 @@ def test_missing_images_are_all_told_of_before_the_run(command, small_experiment
     assert results(exp) == clean_results(FIRST, BAD - 1) | clean_results(BAD + 1, LAST - 1)
 
 
-# -- frames without particles -----------------------------------------------------------------------------------------------
+# -- frames without particles ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("grey", [255, 0], ids=["all white", "all black"])
-@pytest.mark.parametrize("frames", [(FIRST,), (BAD,), (LAST,), (FIRST, BAD, BAD + 1, LAST)], ids=["start", "inside", "end", "several"])
+@pytest.mark.parametrize(
+    "frames", [(FIRST,), (BAD,), (LAST,), (FIRST, BAD, BAD + 1, LAST)], ids=["start", "inside", "end", "several"]
+)
 def test_empty_frames_hold_0_and_leave_their_neighbours_alone(command, small_experiment, clean_results, grey, frames):
     exp = small_experiment()
     for frame in frames:
@@ -174,7 +176,7 @@ def test_empty_frames_hold_0_and_leave_their_neighbours_alone(command, small_exp
     assert found == expected
 
 
-# -- optv's buffers -----------------------------------------------------------------------------------------------------------
+# -- optv's buffers --------------------------------------------------------------------------------
 
 
 def edit(path: Path, old: str, new: str) -> None:
@@ -244,7 +246,7 @@ def test_too_wide_eps0_fails_the_frame_with_advice(command, cavity, cameras):
     assert not results(cavity)
 
 
-# -- files around the images ----------------------------------------------------------------------------------------------------
+# -- files around the images -----------------------------------------------------------------------
 
 
 def garbage(path: Path) -> None:
@@ -279,7 +281,9 @@ def non_ascii(path: Path) -> None:
 PARAMETER_FILES = ["ptv", "sequence", "criteria", "targ_rec", "track"]
 
 
-@pytest.mark.parametrize("spoil", [empty_file, cut_short, non_ascii, Path.unlink], ids=["empty", "truncated", "non-ascii", "missing"])
+@pytest.mark.parametrize(
+    "spoil", [empty_file, cut_short, non_ascii, Path.unlink], ids=["empty", "truncated", "non-ascii", "missing"]
+)
 @pytest.mark.parametrize("name", PARAMETER_FILES)
 def test_a_bad_parameter_file_ends_the_run_before_it_starts(command, small_experiment, spoil, name):
     exp = small_experiment()
@@ -326,7 +330,7 @@ def test_frame_number_0_is_a_frame_like_any_other(command, small_experiment, cle
     assert results(exp) == renamed
 
 
-# -- the disk ---------------------------------------------------------------------------------------------------------------------
+# -- the disk --------------------------------------------------------------------------------------
 
 
 def test_unwritable_res_is_told_of_before_the_run(command, small_experiment):
@@ -364,7 +368,7 @@ def test_a_full_disk_ends_the_run_and_leaves_only_whole_files(command, small_exp
     assert results(exp) == whole
 
 
-# -- results that others have touched -----------------------------------------------------------------------------------------------
+# -- results that others have touched --------------------------------------------------------------
 
 
 def rt_is(exp: Path, frame: int = BAD) -> Path:
@@ -374,7 +378,7 @@ def rt_is(exp: Path, frame: int = BAD) -> Path:
 def points_past_the_end(path: Path) -> None:
     lines = path.read_text().splitlines()
     row = lines[1].split()
-    lines[1] = "%4d %9.3f %9.3f %9.3f %4d %4d %4d %4d" % (int(row[0]), *map(float, row[1:4]), 9999, *map(int, row[5:]))
+    lines[1] = " ".join([*row[:4], "9999", *row[5:]])
     path.write_text("\n".join(lines) + "\n")
 
 

@@ -9,6 +9,10 @@ from typing import Any
 class _Shown(reprlib.Repr):
     """Short texts of any value that a parameter file can hold, however large or deep."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel = 3
+
     def repr_int(self, x: int, level: int) -> str:
         """A whole number; Python refuses to write very long ones."""
         try:

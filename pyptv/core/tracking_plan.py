@@ -84,14 +84,7 @@ class TrackingPlan:
                 return
             yield from self._publish(self._runs[event.run], event)
         elif isinstance(event, WorkerDied):
-            if event.frame is not None:
-                self._deaths[event.frame] += 1
-            reason = f"frame {event.frame}: worker {event.cause} while {event.doing}"
-            if event.frame is not None and self._deaths[event.frame] >= MOST_DEATHS:
-                yield from self._fail(event.task, event.frame, reason, stop_at_failure=stop_at_failure)
-            else:
-                logger.warning("%s: tracked again", reason)
-                self._end_run(event.task)
+            yield from self._died(event, stop_at_failure=stop_at_failure)
         elif isinstance(event, TaskFailed):
             frame = event.frame if event.frame is not None else self._runs[event.task].true_until + 1
             yield from self._fail(event.task, frame, event.reason, stop_at_failure=stop_at_failure)
@@ -105,6 +98,19 @@ class TrackingPlan:
             yield replace(step, stretch=stretch.first)
         if stretch.done and stretch in self._stretches:
             self._stretches.remove(stretch)
+
+    def _died(self, death: WorkerDied, *, stop_at_failure: bool) -> Iterator[Event]:
+        if death.frame is None:
+            logger.warning("Worker %s before it began to track: replaced", death.cause)
+            self._end_run(death.task)
+            return
+        self._deaths[death.frame] += 1
+        reason = f"frame {death.frame}: worker {death.cause} while {death.doing}"
+        if self._deaths[death.frame] < MOST_DEATHS:
+            logger.warning("%s: tracked again", reason)
+            self._end_run(death.task)
+        else:
+            yield from self._fail(death.task, death.frame, reason, stop_at_failure=stop_at_failure)
 
     def _fail(self, run: int, frame: int, reason: str, *, stop_at_failure: bool) -> Iterator[Event]:
         """A run cannot go on at a frame. A run that only hoped to be true is dropped, a true one fails the frame."""
