@@ -25,7 +25,9 @@ def build_parameters(tree: AttrDict, locate: Locate) -> Parameters:
     """
     problems: list[str] = []
     num_cams = _num_cams(tree, locate, problems)
-    sections = {name: _build_section(name, kind, tree, locate, problems) for name, kind in SECTIONS.items()}
+    # without the number of cameras the legacy files cannot be read on: that is one problem, not three
+    named = [name for name in SECTIONS if num_cams or name in tree]
+    sections = {name: _build_section(name, SECTIONS[name], tree, locate, problems) for name in named}
     if not problems:
         parameters = Parameters(num_cams, **sections)
         problems = _contradictions(parameters, locate)

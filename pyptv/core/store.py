@@ -100,8 +100,8 @@ class Store:
             for camera in range(self.experiment.num_cams):
                 self.experiment.targets_path(camera, frame).unlink(missing_ok=True)
 
-    def sequence_input(self, frame: int) -> dict[str, bytes]:
-        """A frame's sequence results as tracking must see them: pristine where tracking has replaced them.
+    def sequence_input(self, frame: int, only: str | None = None) -> dict[str, bytes]:
+        """A frame's sequence results, or one of them, as tracking must see them: pristine where tracking has replaced them.
 
         Raises:
             ProcessingError: a file cannot be read.
@@ -109,6 +109,8 @@ class Store:
         kept = self._read_pristine(frame)
         files = {}
         for name, path in self.experiment.sequence_files(frame).items():
+            if only not in (None, name):
+                continue
             try:
                 data = path.read_bytes()
             except OSError as error:

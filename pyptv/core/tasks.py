@@ -42,6 +42,8 @@ class TrackingTask:
 
     id: int
     first: int
+    stretch: int
+    """The first frame of the unbroken stretch that the run is in."""
     frontier: int
     """Frames up to here are ready to be tracked."""
     end: int | None

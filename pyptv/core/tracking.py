@@ -16,8 +16,10 @@ from pathlib import Path
 
 from pyptv.core.errors import ProcessingError
 from pyptv.core.optv_backend import TrackerBackend
+from pyptv.core.parameters import MAX_CAMERAS
 from pyptv.core.results import StepDone
 from pyptv.core.store import Store
+from pyptv.core.unused_columns import UnusedColumns
 from pyptv.core.tasks import Announce, Control, Frontier, Job, Stop, TrackingTask
 
 _STEP_LINE = re.compile(rb"step: *-?\d+, curr: *(\d+), next: *(\d+), links: *(\d+), lost: *(-?\d+), add: *(\d+)")
@@ -42,6 +44,7 @@ class TrackingRun:
             job.experiment.parameters, job.experiment.calibrations, self._folder, last - task.first + 1
         )
         self._inputs: dict[int, dict[str, bytes]] = {}
+        self._unused = UnusedColumns(self._store, task.stretch) if self._num_cams < MAX_CAMERAS else None
         self._fed = task.first - 1
         self.complete = False
         """Whether the run came to the end of its stretch."""
@@ -99,6 +102,8 @@ class TrackingRun:
                 path.unlink()
             _check_whole(written.get(name, b""), f"{name} of frame {frame}, as the tracker wrote it,")
         pristine = self._inputs.pop(frame)
+        if self._unused is not None:
+            written["rt_is"] = self._unused.settle(frame, pristine["rt_is"], written["rt_is"])
         fingerprint = self._store.stage_tracking(self._task.stage, frame, pristine, written)
         particles = int(written["ptv_is"].split(b"\n", 1)[0])
         current, following, links, lost, added = _numbers(printed, frame) if printed is not None else (particles, 0, 0, 0, 0)

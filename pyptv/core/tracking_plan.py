@@ -55,7 +55,7 @@ class TrackingPlan:
                 stretch.started(run, start.first)
                 self._runs[run] = stretch
                 stage = self._stage(run)
-                return TrackingTask(run, start.first, stretch.frontier, stretch.end, self._last, stage)
+                return TrackingTask(run, start.first, stretch.first, stretch.frontier, stretch.end, self._last, stage)
         return None
 
     def messages(self) -> list[Message]:
