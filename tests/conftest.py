@@ -11,7 +11,8 @@ needs it is skipped where it is absent.
     batch               the entry points, one after the other: serial, and parallel with 1 and with 2 processes:
                         batch(exp, first, last, **options) calls main(), batch.command(...) runs the command line
 
-Plain functions, to import (``from conftest import results``): :func:`results` and :func:`run_python`.
+Plain functions, to import (``from conftest import results``): :func:`results`, :func:`run_python`, :func:`refusal` (why a
+call is refused, or None) and :func:`sample_tree`, the parameters of an experiment of 4 cameras as nested plain dictionaries.
 """
 
 from __future__ import annotations
@@ -42,6 +43,77 @@ def run_python(*arguments: Any, **options: Any) -> subprocess.CompletedProcess[s
     """Run this Python interpreter with some arguments; text in, text out, never a failure for a non-zero exit code."""
     defaults = {"capture_output": True, "text": True, "timeout": 120, "stdin": subprocess.DEVNULL}
     return subprocess.run([sys.executable, *map(str, arguments)], check=False, **(defaults | options))
+
+
+def refusal(call: Callable[..., Any], *arguments: Any) -> str | None:
+    """The message of the ProcessingError that a call raises; None where it raises none. Other errors pass."""
+    from pyptv.core.errors import ProcessingError
+
+    try:
+        call(*arguments)
+    except ProcessingError as error:
+        return str(error)
+    return None
+
+
+def sample_tree() -> dict[str, Any]:
+    """Valid parameters in the names of the YAML dialect."""
+    names = [f"img/cam{camera}.%d" for camera in (1, 2, 3, 4)]
+    return {
+        "num_cams": 4,
+        "ptv": {
+            "img_name": [name % 1 for name in names],
+            "img_cal": [f"cal/cam{camera}.tif" for camera in (1, 2, 3, 4)],
+            "hp_flag": True,
+            "allcam_flag": False,
+            "tiff_flag": True,
+            "imx": 1280,
+            "imy": 1024,
+            "pix_x": 0.012,
+            "pix_y": 0.012,
+            "chfield": 0,
+            "mmp_n1": 1.0,
+            "mmp_n2": 1.49,
+            "mmp_n3": 1.33,
+            "mmp_d": 6.0,
+        },
+        "sequence": {"base_name": names, "first": 1, "last": 9},
+        "criteria": {
+            "X_lay": [-40.0, 40.0],
+            "Zmin_lay": [-20.0, -21.0],
+            "Zmax_lay": [25.0, 26.0],
+            "cnx": 0.02,
+            "cny": 0.02,
+            "cn": 0.02,
+            "csumg": 0.02,
+            "corrmin": 33.0,
+            "eps0": 0.2,
+        },
+        "targ_rec": {
+            "gvthres": [9, 10, 11, 12],
+            "disco": 100,
+            "nnmin": 4,
+            "nnmax": 500,
+            "nxmin": 2,
+            "nxmax": 100,
+            "nymin": 2,
+            "nymax": 100,
+            "sumg_min": 150,
+            "cr_sz": 2,
+        },
+        "track": {
+            "dvxmin": -15.5,
+            "dvxmax": 15.5,
+            "dvymin": -15.5,
+            "dvymax": 15.5,
+            "dvzmin": -15.5,
+            "dvzmax": 15.5,
+            "angle": 120.0,
+            "dacc": 0.9,
+            "flagNewParticles": True,
+        },
+        "pft_version": {"Existing_Target": False},
+    }
 
 
 @dataclass(frozen=True)

@@ -152,6 +152,14 @@ def test_every_kind_of_image_gives_the_same_quality(tmp_path, options):
     assert score.precision >= 0.985
 
 
+def test_touching_spots_are_told_apart(tmp_path):
+    folder = make_experiment(tmp_path / "e", 1, 3277, image_size=(640, 512))  # 0.01 particles per pixel
+    run_sequence_chunk(folder, FIRST, FIRST)
+    score = evaluate(folder)
+    assert score.recall >= 0.93
+    assert score.precision >= 0.99
+
+
 def test_three_cameras_find_nearly_as_much(tmp_path):
     folder = make_experiment(tmp_path / "e", 1, 500, n_cameras=3)
     run_sequence_chunk(folder, FIRST, FIRST)

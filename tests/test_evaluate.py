@@ -104,6 +104,26 @@ def test_a_link_to_a_ghost(case):
     assert sorted(score.pure_lengths.tolist()) == [3, *[4] * 8]
 
 
+def test_a_link_between_ghosts_is_not_true(case):
+    case.add(FIRST, (5, 5, 5))
+    case.add(FIRST + 1, (5, 5, 5))
+    case.next[FIRST][9] = 9
+    score = evaluate(case.write())
+    assert (score.link_precision, score.link_recall) == (27 / 28, 1)
+    assert score.pure_tracks == 9 / 10
+
+
+def test_a_true_particle_that_leaves_and_comes_back(case):
+    truth = read_truth(case.folder / "truth.csv")
+    kept = (truth.frame != FIRST + 2) | (truth.identity != 1)
+    left = Truth(truth.frame[kept], truth.identity[kept], truth.position[kept], truth.pixels[:, kept])
+    write_truth(case.folder / "truth.csv", left)
+    score = evaluate(case.write())
+    assert sorted(score.true_lengths) == [2, *[4] * 8]
+    assert score.total("links") == 25
+    assert score.ghosts == 1
+
+
 def test_two_measured_for_one_true(case):
     x, y, z = case.positions[FIRST][0]
     case.add(FIRST, (x + 0.05, y, z))  # farther than the right one, still within the tolerance
@@ -262,6 +282,7 @@ class TestCommandLine:
         assert main([str(folder), "--json", str(folder / "other.json")]) == 0
         tree = json.loads((folder / "other.json").read_text(), parse_constant=pytest.fail)
         assert tree["link_precision"] is None
+        assert tree["link_recall"] is None
 
     def test_an_error_is_a_message_and_exit_code_1(self, tmp_path, capsys):
         assert main([str(tmp_path)]) == 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 import pytest
 from hypothesis import example, given
@@ -32,7 +34,8 @@ class TestBytes:
     def test_targets(self):
         rows = rows_of(TARGETS, (0, 1.5, 1023.25, 12, 4, 3, 3456, -1), (11, 640.12345, 7, 1, 1, 1, 123456, 3))
         assert TARGETS.render(rows) == (
-            b"2\n   0    1.5000 1023.2500    12     4     3  3456    -1\n  11  640.1235    7.0000     1     1     1 123456     3\n"
+            b"2\n   0    1.5000 1023.2500    12     4     3  3456    -1\n"
+            b"  11  640.1235    7.0000     1     1     1 123456     3\n"
         )
 
     def test_particles(self):
@@ -84,7 +87,7 @@ class TestRoundTrip:
 
 
 class TestErrors:
-    GOOD = b"2\n   1 1.0 2.0 3.0  0  0 -1 -1\n   2 1.0 2.0 3.0  1  1 -1 -1\n"
+    GOOD: ClassVar[bytes] = b"2\n   1 1.0 2.0 3.0  0  0 -1 -1\n   2 1.0 2.0 3.0  1  1 -1 -1\n"
 
     @pytest.mark.parametrize(
         ("data", "message"),
@@ -114,12 +117,12 @@ class TestErrors:
     @pytest.mark.parametrize("number", [b"1_0.0", b"1_0", b"0x10", b"1d3", "１".encode()])
     def test_numbers_that_only_python_reads_are_refused(self, number):
         """C would stop in the middle of them and take the rest for the next column."""
-        with pytest.raises(FormatError, match="line 2, column x"):
+        with pytest.raises(FormatError, match=r"line 2, column x"):
             PARTICLES.parse(self.GOOD.replace(b"1.0", number, 1), "file")
 
     @pytest.mark.parametrize("number", [b"1.0", b"1e3", b"1."])
     def test_a_whole_number_has_digits_only(self, number):
-        with pytest.raises(FormatError, match="line 2, column number: .* expected a whole number"):
+        with pytest.raises(FormatError, match=r"line 2, column number: .* expected a whole number"):
             PARTICLES.parse(self.GOOD.replace(b"   1", number, 1), "file")
 
     def test_long_garbage_is_cut_in_the_message(self):
@@ -130,7 +133,7 @@ class TestErrors:
     def test_a_file_that_is_not_there(self, tmp_path):
         with pytest.raises(FormatError, match=r"rt_is\.1: cannot be read: No such file"):
             PARTICLES.read(tmp_path / "rt_is.1")
-        with pytest.raises(FormatError, match="^the particles: cannot be read: Is a directory"):
+        with pytest.raises(FormatError, match=r"^the particles: cannot be read: Is a directory"):
             PARTICLES.read(tmp_path, "the particles")
 
     @given(st.binary(max_size=200))
@@ -161,7 +164,7 @@ class TestErrors:
 class TestPointers:
     """Rows that point at each other; the tracker follows them without looking."""
 
-    SOURCES = ["rt_is.1", "cam1.0001_targets", "cam2.0001_targets"]
+    SOURCES: ClassVar[list[str]] = ["rt_is.1", "cam1.0001_targets", "cam2.0001_targets"]
 
     @pytest.fixture
     def frame(self):

@@ -18,7 +18,7 @@ from pyptv.core.results import ImageStamp
 
 # Formats of measuring cameras. Left out on purpose: those that Pillow hands to another program (EPS) or a service.
 FORMATS = ("TIFF", "PNG", "BMP", "JPEG", "PPM", "GIF", "JPEG2000", "WEBP")
-_COLOUR_MODES = ("P", "CMYK", "YCbCr", "LAB", "HSV")
+_COLOUR_MODES = ("P", "PA", "CMYK", "YCbCr", "LAB", "HSV")
 
 
 @contextmanager
@@ -36,6 +36,7 @@ def open_image(path: Path, size: tuple[int, int] | None = None) -> Iterator[tupl
                 if size is not None and image.size != size:
                     found, expected = (f"{width} x {height}" for width, height in (image.size, size))
                     raise FrameError(f"{path}: found an image of {found} px, expected {expected} (imx, imy of section ptv)")
+                image.info.pop("transparency", None)  # of a palette: Pillow would warn that it is lost
                 grey_or_rgb = image.convert("RGB") if image.mode in _COLOUR_MODES else image
                 yield grey_or_rgb, (status.st_size, status.st_mtime_ns)
     except FrameError:

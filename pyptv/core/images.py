@@ -114,7 +114,7 @@ def _luma(pixels: NDArray[Any]) -> NDArray[Any]:
     """Grey from colour channels; an opacity channel is dropped."""
     channels = pixels.shape[2]
     if channels in (1, 2):
-        return pixels[:, :, 0]
+        return np.ascontiguousarray(pixels[:, :, 0])
     scale = np.iinfo(pixels.dtype).max if pixels.dtype.kind in "ui" else 1
     # the order of operations is scikit-image's: another one rounds some ties the other way
     grey = np.multiply(pixels[:, :, :3], 1.0 / scale, dtype=np.float64) @ _LUMA

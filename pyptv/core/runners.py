@@ -12,7 +12,7 @@ import multiprocessing
 import signal
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing import connection
 from typing import TYPE_CHECKING, Any
@@ -41,7 +41,7 @@ class InProcessRunner:
     def __init__(self, job: Job) -> None:
         self._job = job
 
-    def events(self, plan: Plan) -> Iterator[Event]:
+    def events(self, plan: Plan) -> Generator[Event, None, None]:
         """The events of all tasks of a plan, which must be told of each before the next is asked for."""
         from pyptv.core.worker import Worker  # noqa: PLC0415 -- imports optv
 
@@ -63,7 +63,7 @@ class PoolRunner:
         self._slots: list[_Slot] = []
         self._n = n
 
-    def events(self, plan: Plan) -> Iterator[Event]:
+    def events(self, plan: Plan) -> Generator[Event, None, None]:
         """The events of all tasks of a plan, as they come; the plan must be told of each before the next is asked for."""
         try:
             self._slots += [_Slot(self._context, self._job) for _ in range(self._n)]

@@ -19,8 +19,8 @@ from pyptv.core.optv_backend import TrackerBackend
 from pyptv.core.parameters import MAX_CAMERAS
 from pyptv.core.results import StepDone
 from pyptv.core.store import Store
-from pyptv.core.unused_columns import UnusedColumns
 from pyptv.core.tasks import Announce, Control, Frontier, Job, Stop, TrackingTask
+from pyptv.core.unused_columns import UnusedColumns
 
 _STEP_LINE = re.compile(rb"step: *-?\d+, curr: *(\d+), next: *(\d+), links: *(\d+), lost: *(-?\d+), add: *(\d+)")
 

@@ -61,7 +61,9 @@ def pixel_in_space(truth: Truth) -> float:
     if len(truth.frame) < _UNKNOWNS:
         raise ProcessingError("the truth holds too few particles to tell the size of a pixel: name a tolerance in mm")
     design = np.column_stack([truth.position, np.ones(len(truth.position))])
-    pixels_per_mm = [np.linalg.svd(np.linalg.lstsq(design, pixels)[0][:3], compute_uv=False).mean() for pixels in truth.pixels]
+    pixels_per_mm = [
+        np.linalg.svd(np.linalg.lstsq(design, pixels, rcond=None)[0][:3], compute_uv=False).mean() for pixels in truth.pixels
+    ]
     return float(1 / np.mean(pixels_per_mm))
 
 

@@ -91,7 +91,7 @@ class Score:
     @property
     def link_recall(self) -> float:
         """True links over links of true particles."""
-        return _ratio(self.total("links_true"), self.total("links"))
+        return _ratio(self.total("links_true"), self.total("links")) if self.tracked else math.nan
 
     @property
     def link_precision(self) -> float:

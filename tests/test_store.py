@@ -1,0 +1,253 @@
+"""Results on disk: whole frames, and the sequence step's files that tracking must never lose."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from conftest import refusal, sample_tree
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pyptv.core.atomic import frame_digest
+from pyptv.core.attrdict import AttrDict
+from pyptv.core.experiment import Experiment
+from pyptv.core.parameter_checks import build_parameters
+from pyptv.core.store import Store
+
+SEQUENCE = {"targets1": b"t1", "targets2": b"t2", "rt_is": b"particles"}
+TRACKED = {"targets1": b"t1", "targets2": b"t2 with tnr", "rt_is": b"particles and more", "added": b"a", "ptv_is": b"links"}
+
+
+def make_store(folder: Path) -> Store:
+    (folder / "img").mkdir()
+    parameters = build_parameters(AttrDict(sample_tree() | {"num_cams": 2}), lambda *place: ".".join(place))
+    return Store(Experiment(folder, folder / "parameters" / "ptv.par", parameters, ()))
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = make_store(tmp_path)
+    store.open()
+    yield store
+    store.close()
+
+
+def tracking(store: Store, frame: int, made: dict[str, bytes]) -> str:
+    """Track a frame: ``made`` is what the tracker makes of it."""
+    stage = store.stages / "run-1"
+    stage.mkdir(exist_ok=True)
+    fingerprint = store.stage_tracking(stage, frame, store.sequence_input(frame), made)
+    store.publish_tracking(stage, frame)
+    assert os.listdir(stage) == []
+    return fingerprint
+
+
+def files(store: Store, frame: int = 7) -> dict[str, bytes]:
+    return {name: path.read_bytes() for name, path in store.experiment.tracking_files(frame).items() if path.exists()}
+
+
+class TestOpen:
+    def test_the_folders_are_made(self, tmp_path):
+        store = make_store(tmp_path)
+        store.open()
+        assert sorted(os.listdir(tmp_path / "res" / ".pyptv")) == ["lock", "pristine", "stages"]
+        store.close()
+        assert not store.stages.exists()
+
+    def test_a_second_run_is_refused(self, store):
+        message = refusal(Store(store.experiment).open)
+        assert message == f"{store.experiment.results}: another run is working on this experiment"
+
+    def test_the_lock_ends_with_the_run(self, store):
+        store.close()
+        again = Store(store.experiment)
+        again.open()
+        again.close()
+
+    @pytest.mark.parametrize("name", [".pyptv", ".pyptv/pristine", ".pyptv/stages"])
+    def test_links_are_refused(self, tmp_path, name):
+        store = make_store(tmp_path)
+        elsewhere = tmp_path / "elsewhere"
+        elsewhere.mkdir()
+        (elsewhere / "precious").write_text("")
+        link = tmp_path / "res" / name
+        link.parent.mkdir(parents=True)
+        link.symlink_to(elsewhere)
+        assert refusal(store.open) == f"{link}: found a link, expected a folder of this program: remove the link"
+        assert os.listdir(elsewhere) == ["precious"]
+
+    def test_res_is_a_file(self, tmp_path):
+        store = make_store(tmp_path)
+        (tmp_path / "res").write_text("")
+        assert refusal(store.open) == f"{tmp_path / 'res'}: cannot be written: File exists"
+
+    def test_what_a_killed_run_left_is_removed(self, tmp_path):
+        store = make_store(tmp_path)
+        leftovers = [tmp_path / "img" / ".cam1.0001_targets.5.pyptv-tmp", tmp_path / "res" / ".rt_is.1.5.pyptv-tmp"]
+        staged = tmp_path / "res" / ".pyptv" / "stages" / "run-3" / "1.rt_is"
+        for path in [*leftovers, staged]:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("")
+        store.open()
+        assert not any(path.exists() for path in [*leftovers, staged])
+        store.close()
+
+
+class TestSequence:
+    def test_files_are_put_in_place(self, store, tmp_path):
+        store.publish_sequence(7, SEQUENCE)
+        assert files(store) == SEQUENCE
+        assert (tmp_path / "img" / "cam2.0007_targets").read_bytes() == b"t2"
+        assert store.sequence_digest(7) == frame_digest(SEQUENCE)
+
+    def test_what_tracking_made_of_an_earlier_version_goes(self, store):
+        store.publish_sequence(7, SEQUENCE)
+        tracking(store, 7, TRACKED)
+        store.publish_sequence(7, SEQUENCE | {"rt_is": b"other particles"})
+        assert files(store) == SEQUENCE | {"rt_is": b"other particles"}
+        assert store.sequence_input(7) == SEQUENCE | {"rt_is": b"other particles"}
+
+    def test_forget(self, store):
+        store.publish_sequence(7, SEQUENCE)
+        tracking(store, 7, TRACKED)
+        store.forget(7)
+        assert files(store).keys() == {"targets1", "targets2"}
+        store.forget(7, targets=True)
+        assert files(store) == {}
+        store.forget(8)
+
+    def test_a_missing_file(self, store, tmp_path):
+        store.publish_sequence(7, SEQUENCE)
+        (tmp_path / "img" / "cam1.0007_targets").unlink()
+        path = tmp_path / "img" / "cam1.0007_targets"
+        assert refusal(store.sequence_input, 7) == f"{path}: cannot be read: No such file or directory"
+        assert store.sequence_digest(7) is None
+
+    def test_a_link_in_the_place_of_a_result_is_replaced(self, store, tmp_path):
+        (tmp_path / "precious").write_bytes(b"precious")
+        (tmp_path / "res" / "rt_is.7").symlink_to(tmp_path / "precious")
+        store.publish_sequence(7, SEQUENCE)
+        assert (tmp_path / "precious").read_bytes() == b"precious"
+        assert files(store) == SEQUENCE
+
+
+class TestTracking:
+    @pytest.fixture
+    def tracked(self, store):
+        store.publish_sequence(7, SEQUENCE)
+        assert tracking(store, 7, TRACKED) == frame_digest(TRACKED)
+        return store
+
+    def test_files_are_put_in_place_and_the_input_is_kept(self, tracked):
+        assert files(tracked) == TRACKED
+        assert tracked.sequence_input(7) == SEQUENCE
+        assert tracked.tracked_digest(7) == frame_digest(TRACKED)
+
+    def test_again_with_the_same_result(self, tracked):
+        tracking(tracked, 7, TRACKED)
+        assert files(tracked) == TRACKED
+        assert tracked.sequence_input(7) == SEQUENCE
+
+    def test_again_with_another_result(self, tracked):
+        other = TRACKED | {"targets1": b"t1 with tnr", "targets2": b"t2", "rt_is": b"particles"}
+        tracking(tracked, 7, other)
+        assert files(tracked) == other
+        assert tracked.sequence_input(7) == SEQUENCE
+
+    def test_unchanged_files_are_not_written(self, store, tmp_path):
+        store.publish_sequence(7, SEQUENCE)
+        before = (tmp_path / "img" / "cam1.0007_targets").stat().st_ino
+        tracking(store, 7, TRACKED)
+        assert (tmp_path / "img" / "cam1.0007_targets").stat().st_ino == before
+
+    def test_what_another_program_wrote_since_counts(self, tracked, tmp_path):
+        (tmp_path / "res" / "rt_is.7").write_bytes(b"corrected by hand")
+        assert tracked.sequence_input(7) == SEQUENCE | {"rt_is": b"corrected by hand"}
+        other = TRACKED | {"rt_is": b"corrected by hand and tracked"}
+        tracking(tracked, 7, other)
+        assert files(tracked) == other
+        assert tracked.sequence_input(7) == SEQUENCE | {"rt_is": b"corrected by hand"}
+
+    def test_drop(self, tracked):
+        tracked.drop_tracking(7)
+        assert files(tracked) == SEQUENCE
+        assert tracked.tracked_digest(7) is None
+        tracked.drop_tracking(7)
+        assert files(tracked) == SEQUENCE
+
+    def test_a_kill_between_the_moves_loses_nothing(self, store):
+        """Whatever of a frame's files had been moved when the run died: its input is still known."""
+        for moved in range(6):
+            store.publish_sequence(7, SEQUENCE)
+            stage = store.stages / f"run-{moved}"
+            stage.mkdir()
+            store.stage_tracking(stage, 7, SEQUENCE, TRACKED)
+            kept = ["pristine", *store.experiment.tracking_files(7)][moved:]
+            for name in kept:
+                (stage / f"7.{name}").unlink(missing_ok=True)
+            store.publish_tracking(stage, 7)
+            assert store.sequence_input(7) == SEQUENCE, moved
+
+    def test_a_frame_without_particles(self, store):
+        store.publish_sequence(7, SEQUENCE | {"rt_is": b"0\n"})
+        fingerprint = store.publish_empty(7)
+        assert files(store) == SEQUENCE | {"rt_is": b"0\n", "added": b"0\n", "ptv_is": b"0\n"}
+        assert fingerprint == store.tracked_digest(7)
+
+    @pytest.mark.parametrize(
+        "damage", [lambda data: b"", lambda data: data[:-3], lambda data: data[:-8] + b"damaged!", lambda _: b"[]\n"]
+    )
+    def test_a_damaged_copy_is_an_error_that_says_what_to_do(self, tracked, damage):
+        path = tracked.home / "pristine" / "7"
+        path.write_bytes(damage(path.read_bytes()))
+        message = refusal(tracked.sequence_input, 7)
+        assert message.startswith(f"{path}: the copy of frame 7 from before tracking is damaged")
+        assert message.endswith("run the sequence step again")
+        tracked.publish_sequence(7, SEQUENCE)
+        assert tracked.sequence_input(7) == SEQUENCE
+
+    def test_the_copies_do_not_grow_with_every_run(self, tracked):
+        path = tracked.home / "pristine" / "7"
+        sizes = []
+        for run in range(30):
+            tracking(tracked, 7, TRACKED | {"rt_is": b"tracked %06d" % run})
+            sizes.append(path.stat().st_size)
+        assert sizes[-1] == sizes[-2]
+        assert tracked.sequence_input(7) == SEQUENCE
+
+    @settings(max_examples=60)
+    @given(
+        st.lists(
+            st.tuples(
+                st.sampled_from(["sequence", "track", "foreign", "drop"]), st.sampled_from("abcd"), st.sampled_from("abcd")
+            ),
+            max_size=12,
+        )
+    )
+    def test_any_history(self, history):
+        """The input of tracking is always what the sequence step, or another program, wrote last."""
+        with TemporaryDirectory() as folder:
+            store = make_store(Path(folder))
+            store.open()
+            truth = {"targets1": b"a", "targets2": b"b", "rt_is": b"c"}
+            store.publish_sequence(7, truth)
+            for number, (action, one, two) in enumerate(history):
+                if action == "sequence":
+                    truth = {"targets1": one.encode(), "targets2": two.encode(), "rt_is": b"r"}
+                    store.publish_sequence(7, truth)
+                elif action == "track":
+                    made = {name: data + b"+" + one.encode() if two != "a" else data for name, data in truth.items()}
+                    tracking(store, 7, made | {"added": b"", "ptv_is": b""})
+                    assert files(store) == made | {"added": b"", "ptv_is": b""}
+                elif action == "foreign":
+                    name = "rt_is" if one > "b" else "targets1"
+                    truth = truth | {name: b"foreign %d" % number}
+                    store.experiment.sequence_files(7)[name].write_bytes(truth[name])
+                else:
+                    store.drop_tracking(7)
+                    assert files(store) == truth
+                assert store.sequence_input(7) == truth
+            store.close()
