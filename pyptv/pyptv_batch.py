@@ -9,7 +9,8 @@ Command line::
 From Python:
 
     >>> from pyptv.pyptv_batch import main
-    >>> main("experiment", 10000, 10004)  # doctest: +SKIP
+    >>> if __name__ == "__main__":  # some platforms start the worker by importing the script again
+    ...     main("experiment", 10000, 10004)  # doctest: +SKIP
 """
 
 from __future__ import annotations

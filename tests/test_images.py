@@ -17,7 +17,7 @@ from pyptv.core.errors import FrameError
 from pyptv.core.experiment import ImageSettings
 from pyptv.core.image_files import image_kind
 from pyptv.core.images import (
-    holds_eight_bit_values,
+    highest_value,
     read_image,
     read_mask,
     read_views,
@@ -191,19 +191,11 @@ class TestSteps:
 
 
 class TestSixteenBitDecision:
-    @pytest.mark.parametrize(
-        ("maxima", "dtype", "answer"),
-        [
-            ([255, 3], np.uint16, True),
-            ([256, 3], np.uint16, False),
-            ([0, 0], np.uint16, False),
-            ([0, 200], np.int32, True),
-            ([200], np.uint8, False),
-            ([], np.uint16, False),
-        ],
-    )
-    def test_by_the_brightest_of_all(self, maxima, dtype, answer):
-        assert holds_eight_bit_values([np.array([[0, value]], dtype) for value in maxima]) is answer
+    def test_the_highest_value_decides_how_a_sequence_is_read(self, tmp_path):
+        path = tmp_path / "image"
+        Image.fromarray(np.array([[0, 300], [7, 12]], np.uint16)).save(path, "TIFF")
+        assert highest_value(path) == 300
+
 
 
 class TestBadFiles:

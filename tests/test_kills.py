@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -28,7 +29,7 @@ class Run:
 
     def __init__(self, kind: str, exp: Path, *options: str, last: int = LAST, processes: int = 2) -> None:
         numbers = [str(FIRST), str(last), *([str(processes)] if kind == "parallel" else [])]
-        self.log = exp.with_suffix(".log")
+        self.log = Path(tempfile.mkstemp(".log", dir=exp.parent)[1])
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", MODULES[kind], str(exp), *numbers, *options], stderr=log, start_new_session=True

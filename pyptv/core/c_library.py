@@ -57,7 +57,8 @@ def captured_output() -> Iterator[Callable[[], str]]:
 
 
 def _flush() -> None:
-    sys.stdout.flush()
+    if sys.stdout is not None:  # a process may have none
+        sys.stdout.flush()
     _C_LIBRARY.fflush(None)
 
 

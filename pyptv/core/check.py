@@ -15,6 +15,7 @@ from pyptv.core.report import DONE, INVALID
 from pyptv.core.results import FrameDone, FrameFailed
 from pyptv.core.run import prepare
 from pyptv.core.runners import PoolRunner
+from pyptv.core.scratch import remove_scratch
 from pyptv.core.sequence_plan import SequencePlan
 from pyptv.core.store import Store
 
@@ -91,7 +92,7 @@ def _first_frame(experiment: Experiment, frames: FrameRange) -> FrameDone:
                 if isinstance(report, FrameFailed):
                     raise ProcessingError(report.reason)
     finally:
-        shutil.rmtree(job.scratch, ignore_errors=True)
+        remove_scratch(job.scratch)
     raise ProcessingError(f"frame {frames[0]}: not processed")
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -44,6 +46,7 @@ class Terminated(KeyboardInterrupt):
 
 def command(kind: Command, arguments: list[str] | None) -> int:
     """Run a command line and return its exit code; everything it has to say goes to standard error."""
+    _open_standard_streams()
     parser = build_parser(kind)
     options = parser.parse_args(arguments)
     _check_usage(parser, options)
@@ -162,6 +165,17 @@ def _fail(error: Exception, code: int, what: str) -> int:
 def _interrupted(what: str, code: int) -> int:
     logger.error("%s. What is done is kept: run the same command with --resume to go on", what)
     return code
+
+
+def _open_standard_streams() -> None:
+    """Open those that the caller has closed: else the next file that is opened takes the place of standard output."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # noqa: FBT003 -- its only form
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "r+", encoding="utf-8"))  # noqa: SIM115 -- for as long as the process lives
 
 
 @contextmanager

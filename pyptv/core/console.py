@@ -21,6 +21,7 @@ class Console:
         self._bar: Any = None
         self._wants_bar = progress and not quiet and sys.stderr.isatty()
         self._logger = logging.getLogger("pyptv")
+        self._level_before = self._logger.level
         self._logger.setLevel(level)
         self._handlers: list[logging.Handler] = [_BarHandler(self)]
         if quiet:
@@ -44,7 +45,7 @@ class Console:
         if self._bar is None:
             return
         if isinstance(event, FrameDone | StepDone | FrameFailed):
-            step = "tracking" if isinstance(event, StepDone) else "sequence"
+            step = "sequence" if isinstance(event, FrameDone) else "tracking" if isinstance(event, StepDone) else event.step
             if self._bar.desc != f"{step}: ":
                 self._bar.set_description(step, refresh=False)
             self._bar.update()
@@ -65,6 +66,7 @@ class Console:
         for handler in self._handlers:
             self._logger.removeHandler(handler)
             handler.close()
+        self._logger.setLevel(self._level_before)
 
 
 class _BarHandler(logging.Handler):

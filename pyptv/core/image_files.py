@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,7 +33,8 @@ def open_image(path: Path, size: tuple[int, int] | None = None) -> Iterator[tupl
     try:
         with path.open("rb") as file:
             status = os.fstat(file.fileno())
-            with Pillow.open(file, formats=FORMATS) as image:
+            # what matters of a damaged file is an exception, not what Pillow warns of
+            with warnings.catch_warnings(action="ignore"), Pillow.open(file, formats=FORMATS) as image:
                 if size is not None and image.size != size:
                     found, expected = (f"{width} x {height}" for width, height in (image.size, size))
                     raise FrameError(f"{path}: found an image of {found} px, expected {expected} (imx, imy of section ptv)")

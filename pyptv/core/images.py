@@ -41,7 +41,7 @@ def to_eight_bit(pixels: NDArray[Any], *, eight_bit_values: bool = False) -> Ima
 
     Colours become luma; 16 bit become ``value >> 8``, or stay as they are with ``eight_bit_values`` (then all must be
     below 256). PyPTV decides that for each image by its maximum, which makes a dark frame of a 16-bit sequence 256
-    times too bright; here it is decided once for a sequence (:func:`holds_eight_bit_values`).
+    times too bright; here it is decided once for a sequence (:mod:`pyptv.core.preflight`).
 
     Raises:
         FrameError: values that have no grey value in 8 bit.
@@ -66,10 +66,13 @@ def to_eight_bit(pixels: NDArray[Any], *, eight_bit_values: bool = False) -> Ima
     return pixels.astype(np.uint8)
 
 
-def holds_eight_bit_values(samples: list[NDArray[Any]]) -> bool:
-    """Whether 16-bit images hold 8-bit values: none of some sampled images reaches 256 (and one is not black)."""
-    greys = [pixels for pixels in samples if pixels.dtype.kind in "ui" and pixels.dtype.itemsize > 1]
-    return bool(greys) and 0 < max(int(pixels.max()) for pixels in greys) < _EIGHT_BIT
+def highest_value(path: Path) -> int:
+    """The highest value of an image of whole numbers.
+
+    Raises:
+        FrameError: the file cannot be read.
+    """
+    return int(read_image(path)[0].max())
 
 
 def read_views(path: Path, settings: ImageSettings, which: int = 0) -> tuple[list[Image], ImageStamp]:
@@ -94,7 +97,8 @@ def read_views(path: Path, settings: ImageSettings, which: int = 0) -> tuple[lis
 def read_mask(path: Path, settings: ImageSettings) -> NDArray[np.int16]:
     """A background image, (height, width) int16, ready to be subtracted."""
     pixels, _ = read_image(path, (settings.width, settings.height))
-    return to_eight_bit(pixels, eight_bit_values=holds_eight_bit_values([pixels])).astype(np.int16)
+    as_they_are = pixels.dtype.itemsize > 1 and pixels.dtype.kind in "ui" and int(pixels.max()) < _EIGHT_BIT
+    return to_eight_bit(pixels, eight_bit_values=as_they_are).astype(np.int16)
 
 
 def subtract_mask(image: Image, mask: NDArray[np.int16]) -> Image:

@@ -122,12 +122,17 @@ class FrameBackend:
             targets.sort_y()
         return targets
 
-    def load_targets(self, rows: Rows) -> TargetArray:
+    def load_targets(self, rows: Rows, source: str | Path = "targets") -> TargetArray:
         """Targets read from a file as detection would give them: sorted by y, numbered, and without a particle.
 
         PyPTV keeps the ``tnr`` of the file where correspondence does not set it; such a leftover of an earlier run points
         at a wrong particle, or at none, which crashes the tracker.
+
+        Raises:
+            FrameError: more targets than optv's buffers hold.
         """
+        if len(rows) > MAX_ROWS:
+            raise FrameError(f"{source}: found {len(rows)} targets, optv holds at most {MAX_ROWS}")
         targets = TargetArray(len(rows))
         for index, (pnr, x, y, n, nx, ny, sumg, _) in enumerate(rows.tolist()):
             target = targets[index]
@@ -149,6 +154,8 @@ class FrameBackend:
         flat = [MatchedCoords(found, self._control, cal) for found, cal in zip(targets, self._calibrations, strict=True)]
         groups = self._correspondences(targets, flat)
         pointers = np.concatenate(groups, axis=1)
+        if pointers.shape[1] > MAX_ROWS:
+            raise FrameError(f"found {pointers.shape[1]} particles, optv's tracker holds at most {MAX_ROWS}")
         positions = self._positions(flat, pointers)
         return Matches(
             particles=_particle_rows(positions, pointers),

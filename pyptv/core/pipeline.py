@@ -122,7 +122,8 @@ class FramePipeline:
             self._announce(frame, f"reading {path.name}")
             try:
                 with clock.stage("read"):
-                    targets.append(self._backend.load_targets(TARGETS.read(path)))
-            except FormatError as error:
+                    rows = TARGETS.read(path)
+                    targets.append(self._backend.load_targets(rows, path))
+            except (FormatError, FrameError) as error:
                 raise FrameError(f"frame {frame}, camera {camera + 1}: {error}") from error
         return targets

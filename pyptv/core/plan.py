@@ -68,6 +68,8 @@ class Plan:
 
     def _note(self, report: Event) -> Iterator[Event]:
         if isinstance(report, FrameFailed):
+            if report.step == "tracking":
+                self._store.drop_links(report.frame)
             self._stopped |= self._job.stop_at_failure
         yield report
 

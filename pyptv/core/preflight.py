@@ -5,24 +5,29 @@ Problems end the run before it starts; hints are logged. Nothing is written.
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import shutil
-import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pyptv.core.calibration import Calibration
-from pyptv.core.errors import FrameError, ProcessingError
+from pyptv.core.errors import FrameError
 from pyptv.core.experiment import RESULT_KINDS, Experiment, ImageSettings, load_experiment
 from pyptv.core.frames import FrameRange, describe
 from pyptv.core.image_files import image_kind
+from pyptv.core.scratch import scratch_folder
 from pyptv.core.tasks import Job
+
+logger = logging.getLogger(__name__)
 
 _TYPICAL_TARGETS = 1000
 _BYTES_PER_TARGET = 62
 _BYTES_PER_PARTICLE = 57 + 45 + 47
 _SAMPLES = 5
+_EIGHT_BIT = 256
+_LOW_SIXTEEN_BIT = 0x4000
 _MOST_NAMED = 5
 
 
@@ -60,7 +65,9 @@ class FolderListing:
         return self._names[folder]
 
 
-def check_experiment(experiment: Experiment, frames: FrameRange, *, mode: str, skip_missing: bool = False) -> Findings:
+def check_experiment(
+    experiment: Experiment, frames: FrameRange, *, mode: str, skip_missing: bool = False, clean: bool = False
+) -> Findings:
     """Check the files of a frame range, the disk and the plausibility of the calibrations.
 
     Args:
@@ -68,6 +75,7 @@ def check_experiment(experiment: Experiment, frames: FrameRange, *, mode: str, s
         frames: first and last.
         mode: ``both``, ``sequence`` or ``tracking``: which files must be there.
         skip_missing: a missing image fails its frame only.
+        clean: results outside the range will be removed, so nothing need be said of them.
     """
     findings = Findings()
     listing = FolderListing()
@@ -80,7 +88,8 @@ def check_experiment(experiment: Experiment, frames: FrameRange, *, mode: str, s
         _check_first_images(experiment, frames, findings)
     _check_calibrations(experiment, findings)
     _check_disk(experiment, frames, mode, findings)
-    _check_stale(frames, listing.names(experiment.results), findings)
+    if not clean:
+        _check_stale(frames, listing.names(experiment.results), findings)
     return findings
 
 
@@ -94,20 +103,10 @@ def image_settings(experiment: Experiment, frames: FrameRange) -> ImageSettings:
     """How to read the images; whether 16-bit files hold 8-bit values is decided here, once, from a few of them."""
     ptv = experiment.parameters.ptv
     settings = ImageSettings(ptv.imx, ptv.imy, ptv.negative, ptv.splitter)
-    as_they_are = tuple(
-        _holds_eight_bit_values(experiment, which, frames, settings) for which in range(experiment.images_per_frame)
-    )
-    return ImageSettings(ptv.imx, ptv.imy, ptv.negative, ptv.splitter, as_they_are)
-
-
-def scratch_folder() -> Path:
-    """A new folder with a short ASCII path, as the tracker's C code needs it."""
-    for base in dict.fromkeys([tempfile.gettempdir(), "/tmp", "/var/tmp"]):  # noqa: S108 -- mkdtemp makes it private
-        if base.isascii() and len(base) < 150 and os.access(base, os.W_OK):  # noqa: PLR2004
-            return Path(tempfile.mkdtemp(prefix="pyptv-", dir=base))
-    raise ProcessingError(
-        f"{tempfile.gettempdir()}: the tracker needs a temporary folder with a short ASCII path: set TMPDIR to one"
-    )
+    if experiment.parameters.pft_version.existing_target:
+        return settings
+    files = range(experiment.images_per_frame)
+    return replace(settings, eight_bit_values=tuple(_eight_bit_values(experiment, which, frames, settings) for which in files))
 
 
 def remove_results_outside(experiment: Experiment, frames: FrameRange) -> list[int]:
@@ -147,11 +146,12 @@ def _check_first_images(experiment: Experiment, frames: FrameRange, findings: Fi
     if experiment.parameters.masking.enabled:
         paths += [(experiment.mask_path(camera), (settings.width, settings.height)) for camera in range(experiment.num_cams)]
     for path, size in paths:
-        if path.exists() or path.name.startswith("mask"):
-            try:
-                image_kind(path, size)
-            except FrameError as error:
-                findings.problems.append(str(error))
+        if str(path) in findings.missing.values():
+            continue
+        try:
+            image_kind(path, size)
+        except FrameError as error:
+            findings.problems.append(str(error))
     for which in range(experiment.images_per_frame):
         if experiment.image_path(which, frames[0]).name == experiment.targets_path(which, frames[0]).name:
             findings.problems.append(f"{experiment.image_path(which, frames[0])}: the image has the name of a _targets file")
@@ -220,19 +220,26 @@ def _result_frames(names: set[str]) -> set[int]:
     return found
 
 
-def _holds_eight_bit_values(experiment: Experiment, which: int, frames: FrameRange, settings: ImageSettings) -> bool:
+def _eight_bit_values(experiment: Experiment, which: int, frames: FrameRange, settings: ImageSettings) -> bool:
+    """Whether 16-bit images of a camera hold 8-bit values; says so, and warns of few grey values."""
     first, last = frames
-    if experiment.parameters.pft_version.existing_target:
-        return False
+    path = experiment.image_path(which, first)
     try:
-        if not image_kind(experiment.image_path(which, first), settings.file_size).startswith("I"):
+        if not image_kind(path, settings.file_size).startswith("I"):
             return False
-        from pyptv.core.images import holds_eight_bit_values, read_image  # noqa: PLC0415 -- numpy, only for 16-bit images
+        from pyptv.core.images import highest_value  # noqa: PLC0415 -- numpy, only for 16-bit images
 
         chosen = sorted({first + round(i * (last - first) / (_SAMPLES - 1)) for i in range(_SAMPLES)})
-        return holds_eight_bit_values([read_image(experiment.image_path(which, frame))[0] for frame in chosen])
+        highest = max(highest_value(experiment.image_path(which, frame)) for frame in chosen)
     except FrameError:
         return False  # reported where it belongs to: by the checks, or with the frame
+    where = f"camera {which + 1} ({path.name}, ...): 16-bit images whose highest value is {highest}"
+    if 0 < highest < _EIGHT_BIT:
+        logger.warning("%s: taken as 8-bit values", where)
+        return True
+    if highest < _LOW_SIXTEEN_BIT:
+        logger.warning("%s: only %d grey values are left in 8 bit", where, highest // _EIGHT_BIT + 1)
+    return False
 
 
 def _named(paths: list[str]) -> str:

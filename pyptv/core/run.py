@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
-import shutil
 import time
 from collections.abc import Iterable
 from contextlib import ExitStack, closing
@@ -23,6 +22,7 @@ from pyptv.core.report import Report
 from pyptv.core.results import Event, FrameDone, FrameFailed, Note, StepDone
 from pyptv.core.resume import JOURNAL, kept_past, run_inputs
 from pyptv.core.runners import InProcessRunner, PoolRunner
+from pyptv.core.scratch import remove_scratch
 from pyptv.core.sequence_plan import SequencePlan
 from pyptv.core.store import Store
 from pyptv.core.tasks import Job, SequenceKind
@@ -63,15 +63,16 @@ def run(experiment: Experiment, frames: FrameRange, options: Options, watcher: W
     Raises:
         ProcessingError: nothing could be processed: the experiment, a file, or the machine is to blame.
     """
-    report_findings(check_experiment(experiment, frames, mode=options.mode, skip_missing=options.on_error == "skip"))
+    skipping = options.on_error == "skip"
+    report_findings(check_experiment(experiment, frames, mode=options.mode, skip_missing=skipping, clean=options.clean))
     store = Store(experiment)
     with ExitStack() as stack:
         store.open()
         stack.callback(store.close)
         if options.clean and (removed := remove_results_outside(experiment, frames)):
             logger.info("Removed the results of %d frames outside the range: %s", len(removed), describe(removed))
-        job = prepare_job(experiment, *frames, stop_at_failure=options.on_error == "abort")
-        stack.callback(shutil.rmtree, job.scratch, ignore_errors=True)
+        job = prepare_job(experiment, *frames, stop_at_failure=not skipping)
+        stack.callback(remove_scratch, job.scratch)
         try:
             return _Run(job, store, frames, options, watcher or _Nobody()).go()
         except OSError as error:
@@ -96,6 +97,7 @@ class _Run:
         self._options = options
         self._watcher = watcher
         self._report = Report(skipping=not job.stop_at_failure)
+        self._finished: set[int] = set()
         self._inputs = run_inputs(job)
         self._past = kept_past(job, store, frames, self._inputs, options)
         """Of earlier runs: what stays in the journal."""
@@ -111,6 +113,10 @@ class _Run:
             for kept in self._in_range(self._done.frames):
                 self._report.kept += 1
                 self._take_all(self._plan.recall(kept), None)
+            if self._plan.tracking is not None:
+                for step in self._plan.tracking.recalled:
+                    self._report.record(step)
+                    self._watcher.watch(step)
             # closing: whatever ends this loop ends the workers at once, not when somebody drops the traceback
             with closing(self._runner().events(self._plan)) as events:
                 for event in events:
@@ -126,8 +132,10 @@ class _Run:
         for event in reports:
             if journal is not None and not self._is_known(event):
                 journal.record(event)
+            if isinstance(event, FrameDone | FrameFailed):
+                self._finished.add(event.frame)
             self._report.record(event)
-            _log(event)
+            _log(event, skipping=self._report.skipping)
             self._watcher.watch(event)
 
     def _is_known(self, event: Event) -> bool:
@@ -171,6 +179,13 @@ class _Run:
 
     # -- the end -------------------------------------------------------------------------------------------------------
 
+    def _tell_of_old_results(self) -> None:
+        """After a run that ended early: frames that it has not come to may hold results of another one."""
+        missed = set(range(self._frames[0], self._frames[1] + 1)) - self._finished
+        old = [frame for frame in missed if self._job.experiment.result_path("rt_is", frame).exists()]
+        if old:
+            logger.warning("Frames %s were not reached: they still hold the results of an earlier run", describe(old))
+
     def _summarise(self) -> None:
         for line in self._report.lines():
             logger.info("%s", line)
@@ -180,9 +195,11 @@ class _Run:
             logger.warning("%d frames failed and were left out: %s", len(self._report.failed), describe(self._report.failed))
             for reason in self._report.failed.values():
                 logger.warning("  %s", reason)
+        elif self._report.failed:
+            self._tell_of_old_results()
 
 
-def _log(event: Event) -> None:
+def _log(event: Event, *, skipping: bool) -> None:
     if isinstance(event, FrameDone):
         logger.debug(
             "Frame %d: targets %s, correspondences %s, particles %d",
@@ -197,7 +214,7 @@ def _log(event: Event) -> None:
             *(event.frame, event.current, event.next, event.links, event.lost, event.added),
         )
     elif isinstance(event, FrameFailed):
-        logger.debug("Failed: %s", event.reason)  # told of at the end, or raised
+        logger.log(logging.WARNING if skipping else logging.DEBUG, "Failed: %s", event.reason)  # or raised, at the end
     elif isinstance(event, Note):
         logging.getLogger(event.logger).log(event.level, "%s", event.message)
 

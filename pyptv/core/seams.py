@@ -102,7 +102,7 @@ class Stretch:
         self.end = self.frontier = end
         self.true_until = min(self.true_until, max(end - END_EFFECT, self.first - 1))
 
-    def recall(self, step: StepDone) -> None:
+    def recall(self, step: StepDone) -> bool:
         """Take over a frame that an earlier, stopped run has tracked and put in place, if it is the next one and still right.
 
         The last frames of a stretch depend on where it ends: they count only where it ended there then, too.
@@ -110,6 +110,8 @@ class Stretch:
         open_end = step.last is None or step.frame <= step.last - END_EFFECT
         if step.stretch == self.first and step.frame == self.true_until + 1 and (open_end or step.last == self.end):
             self._set_truth(step)
+            return True
+        return False
 
     def cut(self, end: int) -> None:
         """The stretch ends earlier than thought: what depends on that is not true any more, and all runs stop."""

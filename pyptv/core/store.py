@@ -12,7 +12,6 @@ the first of the frame's files is replaced, and names all tracked versions so fa
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import zlib
 from collections.abc import Mapping
@@ -24,6 +23,7 @@ from typing import IO, Any
 from pyptv.core.atomic import digest, frame_digest, move, remove_leftovers, write_atomic
 from pyptv.core.errors import ProcessingError
 from pyptv.core.experiment import RESULT_KINDS, Experiment
+from pyptv.core.locks import HeldError, lock
 
 _MOST_VERSIONS = 8
 
@@ -58,10 +58,12 @@ class Store:
             self._refuse_links()
             self.experiment.results.mkdir(exist_ok=True)
             self._pristine.mkdir(parents=True, exist_ok=True)
-            self._take_lock()
+            self._lock, _ = lock(self.home / "lock")
             shutil.rmtree(self.stages, ignore_errors=True)
             self.stages.mkdir(exist_ok=True)
             remove_leftovers(self.folders())
+        except HeldError as error:
+            raise ProcessingError(f"{self.experiment.results}: another run is working on this experiment") from error
         except OSError as error:
             raise ProcessingError(f"{error.filename or self.home}: cannot be written: {error.strerror}") from error
 
@@ -87,18 +89,21 @@ class Store:
         goes, for it belongs to other targets and particles.
         """
         paths = self.experiment.sequence_files(frame)
-        self.forget(frame)
+        self._forget_particles(frame)
         for name, data in files.items():
             write_atomic(paths[name], data)
 
-    def forget(self, frame: int, *, targets: bool = False) -> None:
-        """Remove a frame's results: ``rt_is`` first; with ``targets`` also the ``_targets`` files."""
+    def forget(self, frame: int) -> None:
+        """Remove a frame's results, ``rt_is`` first; ``_targets`` files that are its input stay."""
+        self._forget_particles(frame)
+        if not self.experiment.parameters.pft_version.existing_target:
+            for camera in range(self.experiment.num_cams):
+                self.experiment.targets_path(camera, frame).unlink(missing_ok=True)
+
+    def _forget_particles(self, frame: int) -> None:
         for kind in RESULT_KINDS:
             self.experiment.result_path(kind, frame).unlink(missing_ok=True)
         (self._pristine / str(frame)).unlink(missing_ok=True)
-        if targets:
-            for camera in range(self.experiment.num_cams):
-                self.experiment.targets_path(camera, frame).unlink(missing_ok=True)
 
     def sequence_input(self, frame: int, only: str | None = None) -> dict[str, bytes]:
         """A frame's sequence results, or one of them, as tracking must see them: pristine where tracking has replaced them.
@@ -169,15 +174,8 @@ class Store:
         except ProcessingError:
             return None
 
-    def drop_tracking(self, frame: int) -> None:
-        """Remove a frame's links and give its sequence files their pristine bytes back."""
-        pristine = self._read_pristine(frame)
-        if pristine is not None:
-            current = self.sequence_input(frame)
-            for name, path in self.experiment.sequence_files(frame).items():
-                if name in pristine.contents:
-                    write_atomic(path, current[name])
-            (self._pristine / str(frame)).unlink(missing_ok=True)
+    def drop_links(self, frame: int) -> None:
+        """Remove a frame's links; its sequence files stay."""
         for kind in ("added", "ptv_is"):
             self.experiment.result_path(kind, frame).unlink(missing_ok=True)
 
@@ -199,22 +197,6 @@ class Store:
         for folder in (self.home, self._pristine, self.stages):
             if folder.is_symlink():
                 raise ProcessingError(f"{folder}: found a link, expected a folder of this program: remove the link")
-
-    def _take_lock(self) -> None:
-        lock = (self.home / "lock").open("ab")
-        try:
-            import fcntl  # noqa: PLC0415 -- not on Windows
-
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except ImportError:
-            pass
-        except BlockingIOError as error:
-            lock.close()
-            raise ProcessingError(f"{self.experiment.results}: another run is working on this experiment") from error
-        except OSError:
-            pass  # a file system without locks
-        os.set_inheritable(lock.fileno(), False)  # noqa: FBT003 -- its only form
-        self._lock = lock
 
 
 def _pack(contents: Mapping[str, bytes], tracked: Mapping[str, list[str]]) -> bytes:

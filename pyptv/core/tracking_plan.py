@@ -31,6 +31,7 @@ class TrackingPlan:
         self._status: dict[int, bool] = {}
         self._scanned = self._first
         self._known: dict[int, StepDone] = {}
+        self._recalled: set[int] = set()
         self._stretches: list[Stretch] = []
         self._open: Stretch | None = None
         self._runs: dict[int, Stretch] = {}
@@ -45,6 +46,11 @@ class TrackingPlan:
     def recall(self, steps: Iterable[StepDone]) -> None:
         """Frames that an earlier, stopped run has tracked."""
         self._known = {step.frame: step for step in steps}
+
+    @property
+    def recalled(self) -> list[StepDone]:
+        """Of the frames that an earlier run has tracked, those that count in this one."""
+        return [self._known[frame] for frame in sorted(self._recalled)]
 
     def next_task(self, idle: int) -> TrackingTask | None:
         """A tracker run worth starting on a worker that has nothing else to do."""
@@ -152,8 +158,11 @@ class TrackingPlan:
             self._open = Stretch(frame, self.seams)
             self._stretches.append(self._open)
         self._open.extend(frame)
-        if frame in self._known:
-            self._open.recall(self._known[frame])
+        self._recall(self._open, frame)
+
+    def _recall(self, stretch: Stretch, frame: int) -> None:
+        if frame in self._known and stretch.recall(self._known[frame]):
+            self._recalled.add(frame)
 
     def _close(self, end: int) -> None:
         stretch, self._open = self._open, None
@@ -161,8 +170,7 @@ class TrackingPlan:
             return
         stretch.close(end)
         for frame in range(stretch.true_until + 1, end + 1):
-            if frame in self._known:
-                stretch.recall(self._known[frame])
+            self._recall(stretch, frame)
         self._messages += [Frontier(run, stretch.frontier, stretch.end) for run in stretch.live_runs]
         if stretch.done or end < stretch.first:
             self._stretches.remove(stretch)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from pyptv.core.errors import FormatError, FrameError, ProcessingError, TaintedH
 from pyptv.core.formats import PARTICLES, TARGETS, check_frame
 from pyptv.core.pipeline import FramePipeline
 from pyptv.core.results import Event, FrameDone, FrameFailed, TaskDone, TaskFailed
+from pyptv.core.scratch import remove_scratch
 from pyptv.core.store import Store
 from pyptv.core.tasks import Announce, Control, Job, Mailbox, SequenceTask, Task, TrackingTask, silent
 from pyptv.core.tracking import TrackingRun
@@ -52,7 +52,7 @@ class Worker:
                 yield self._check(frame) if task.kind == "check" else self._process(frame, write=task.kind == "process")
             except FrameError as error:
                 if task.kind == "process":
-                    self._store.forget(frame, targets=not self._job.experiment.parameters.pft_version.existing_target)
+                    self._store.forget(frame)
                 yield FrameFailed(frame, str(error))
                 tainted = isinstance(error, TaintedHeapError)
                 if self._job.stop_at_failure or tainted:
@@ -124,4 +124,4 @@ def process_chunk(exp_path: str | Path, first: int, last: int) -> None:
             if isinstance(event, FrameFailed | TaskFailed):
                 raise ProcessingError(event.reason)
     finally:
-        shutil.rmtree(job.scratch, ignore_errors=True)
+        remove_scratch(job.scratch)

@@ -141,7 +141,7 @@ def table(results: Sequence[Result]) -> str:
     titles = {
         "density": ("Particles per pixel, 640 x 512 px", "ppp"),
         "large": ("Particles per pixel, 1280 x 1024 px", "ppp"),
-        "peers": ("The image size and numbers of `peers.md`, 800 x 800 px", "ppp"),
+        "peers": ("800 x 800 px, for comparison with published numbers", "ppp"),
         "parameters": ("Other parameters, at 0.01 ppp, 640 x 512 px", "changed"),
         "displacement": ("Mean displacement over mean spacing (655 particles, 640 x 512 px)", "ratio"),
         "calibration": ("Calibration error, rms in the image (655 particles, 640 x 512 px)", "px"),
@@ -155,7 +155,9 @@ def table(results: Sequence[Result]) -> str:
         columns = (unit, "particles", "spots", *(name.replace("_", " ") for name in MEASURES), "rms x, y, z [px]", "within 1 px")
         parts.append("| " + " | ".join(columns) + " |\n" + "|--:" * len(columns) + "|")
         parts += [_row(result) for result in rows]
-        parts.append("\nMade with (`--seed` 0, 1, 2), then `pyptv-batch EXP` and `python -m pyptv.evaluate EXP`:\n")
+        edit = ", the parameter changed in `EXP/parameters_synthetic.yaml`" if sweep == "parameters" else ""
+        run = "`pyptv-batch EXP/parameters_synthetic.yaml` and `python -m pyptv.evaluate EXP`"
+        parts.append(f"\nMade with (`--seed` 0, 1, 2){edit}, then {run}:\n")
         parts.append("```sh\n" + "\n".join(dict.fromkeys(result.case.command for result in rows)) + "\n```\n")
     return "\n".join(parts)
 
