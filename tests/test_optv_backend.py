@@ -239,7 +239,7 @@ class TestMatching:
             pointers = matches.particles[f"target{camera + 1}"]
             for particle, target in enumerate(pointers.tolist()):
                 if target >= 0:
-                    assert rows["tnr"][target] == particle
+                    assert rows[target][-1] == particle
 
     @pytest.mark.parametrize("all_cameras", [False, True])
     def test_three_cameras_give_what_plain_optv_gives(self, small_experiment, all_cameras):
@@ -265,7 +265,7 @@ class TestMatching:
         assert ours.counts[0] > 20
         for camera in range(3):
             np.testing.assert_array_equal(ours.particles[f"target{camera + 1}"], numbers[camera])
-            assert ours.targets[camera]["tnr"].tolist() == [target.tnr() for target in plain[camera]]
+            assert [row[-1] for row in ours.targets[camera]] == [target.tnr() for target in plain[camera]]
         np.testing.assert_array_equal(np.stack([ours.particles[axis] for axis in "xyz"], axis=1), positions)
         assert (ours.particles["target4"] == -1).all()
 

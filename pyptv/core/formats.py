@@ -9,6 +9,7 @@ Everything read is checked: whoever wrote the file, the numbers go to C code tha
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -47,9 +48,10 @@ class TextTable:
         kinds = [specifier[-1] for specifier in self.row_format.split()]
         return np.dtype([(name, _COLUMN_TYPES[kind]) for name, kind in zip(self.columns, kinds, strict=True)])
 
-    def render(self, rows: Rows) -> bytes:
-        """The file's bytes. ``rows``: (n,) of :attr:`dtype`."""
-        body = (self.row_format * len(rows)) % tuple(chain.from_iterable(rows.tolist()))
+    def render(self, rows: Rows | Sequence[tuple[float, ...]]) -> bytes:
+        """The file's bytes. ``rows``: (n,) of :attr:`dtype`, or as many tuples, which is faster."""
+        tuples = rows.tolist() if isinstance(rows, np.ndarray) else rows
+        body = (self.row_format * len(tuples)) % tuple(chain.from_iterable(tuples))
         return f"{len(rows)}\n{body}".encode("ascii")
 
     def parse(self, data: bytes, source: str | Path) -> Rows:

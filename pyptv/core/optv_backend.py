@@ -27,7 +27,7 @@ from optv.transforms import convert_arr_metric_to_pixel
 from pyptv.core.c_library import captured_output, zero_small_blocks
 from pyptv.core.calibration import Calibration
 from pyptv.core.errors import FrameError, TaintedHeapError
-from pyptv.core.formats import MAX_ROWS, PARTICLES, TARGET_COLUMNS, TARGETS
+from pyptv.core.formats import MAX_ROWS, PARTICLES, TARGET_COLUMNS
 from pyptv.core.parameters import HIGH_PASS_SPAN, MAX_CAMERAS, Parameters
 
 if TYPE_CHECKING:
@@ -58,8 +58,8 @@ class Matches:
 
     particles: Rows
     """(n,) rows of ``rt_is``: quadruplets, then triplets, then pairs (one camera: its targets)."""
-    targets: list[Rows]
-    """Per camera the rows of ``_targets``, with ``tnr`` set."""
+    targets: list[list[tuple[float, ...]]]
+    """Per camera the rows of ``_targets``, with ``tnr`` set: tuples, since making an array of them takes longer than all else."""
     counts: tuple[int, ...]
     """Correspondences of as many targets as there are cameras, of one less, ..., of two."""
 
@@ -294,9 +294,8 @@ def _is_invented(targets: TargetArray) -> bool:
     return bool(only.pos() == (1.0, 1.0) and only.count_pixels() == (1, 1, 1) and only.sum_grey_value() == 1)
 
 
-def _target_rows(targets: TargetArray) -> Rows:
-    rows = [(t.pnr(), *t.pos(), *t.count_pixels(), t.sum_grey_value(), t.tnr()) for t in targets]
-    return np.array(rows, TARGETS.dtype)
+def _target_rows(targets: TargetArray) -> list[tuple[float, ...]]:
+    return [(t.pnr(), *t.pos(), *t.count_pixels(), t.sum_grey_value(), t.tnr()) for t in targets]
 
 
 def _particle_rows(positions: NDArray[np.float64], pointers: NDArray[np.intp]) -> Rows:

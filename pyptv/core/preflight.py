@@ -215,7 +215,7 @@ def _result_frames(names: set[str]) -> set[int]:
     found = set()
     for name in names:
         kind, _, number = name.partition(".")
-        if kind in RESULT_KINDS and number.isdigit() and str(int(number)) == number:
+        if kind in RESULT_KINDS and number.isdecimal() and str(int(number)) == number:
             found.add(int(number))
     return found
 

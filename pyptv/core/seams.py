@@ -24,8 +24,13 @@ from pyptv.core.results import StepDone
 
 logger = logging.getLogger(__name__)
 
-PROOF = 6
-"""Equal frames in succession that prove a seam: the four of the tracker's state, and two that it may still append to."""
+PROOF = 4
+"""Equal frames in succession that prove a seam.
+
+After the step of frame f the tracker's state is frames f to f + 2 (and f + 3, just read). Of these f and f + 1 are as they will
+be written but for links yet to come; f + 2 may get more particles at the next step, which count there. So equal files at f to
+f + 2 with equal counts of added particles are an equal state after f; one more frame is asked for to be safe.
+"""
 
 WARM_UP = 12
 """Frames before the last true one at which a new run starts; doubled at each retry."""
