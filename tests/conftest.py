@@ -27,6 +27,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("tests", deadline=None)  # a busy machine is no failure
+settings.load_profile("tests")
 
 SHARED = Path(os.environ.get("PYPTV_SHARED") or Path(__file__).parents[2] / "shared")
 SMALL = {"n_frames": 6, "n_particles": 40, "image_size": (320, 256)}

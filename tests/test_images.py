@@ -197,7 +197,6 @@ class TestSixteenBitDecision:
         assert highest_value(path) == 300
 
 
-
 class TestBadFiles:
     @staticmethod
     def refusal(path: Path, settings: ImageSettings = SETTINGS) -> str:

@@ -372,13 +372,15 @@ def test_small_blocks_are_zero_whatever_was_in_them():
     library = ctypes.CDLL(None)
     library.malloc.restype, library.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
     sizes = (72, 88, 104, 120, 136)
-    blocks = [library.malloc(size) for size in sizes for _ in range(7)]
-    for size, block in zip(np.repeat(sizes, 7).tolist(), blocks, strict=True):
+    blocks = [(size, library.malloc(size)) for size in sizes for _ in range(200)]
+    for size, block in blocks:
         ctypes.memset(block, 0xFF, size)
+    for _, block in blocks:
         library.free(block)
     zero_small_blocks()
     for size in sizes:
-        block = library.malloc(size)
-        content = ctypes.string_at(block, size)
-        library.free(block)
-        assert content[16:] == bytes(size - 16)  # the first 16 are malloc's own
+        again = [library.malloc(size) for _ in range(5)]
+        contents = [ctypes.string_at(block, size) for block in again]
+        for block in again:
+            library.free(block)
+        assert [content[16:] for content in contents] == [bytes(size - 16)] * 5  # the first 16 are malloc's own

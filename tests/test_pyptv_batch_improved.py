@@ -509,7 +509,7 @@ class TestIntegration:
         zero_small_blocks = optv_backend.zero_small_blocks
 
         def leave_dirt_before() -> None:
-            blocks = [(size, library.malloc(size)) for size in list(range(72, 137, 16)) * 32]
+            blocks = [(size, library.malloc(size)) for size in list(range(72, 137, 16)) * 200]
             for size, block in blocks:
                 ctypes.memset(block, 0xFF, size)
             for _, block in blocks:

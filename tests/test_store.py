@@ -21,9 +21,10 @@ SEQUENCE = {"targets1": b"t1", "targets2": b"t2", "rt_is": b"particles"}
 TRACKED = {"targets1": b"t1", "targets2": b"t2 with tnr", "rt_is": b"particles and more", "added": b"a", "ptv_is": b"links"}
 
 
-def make_store(folder: Path) -> Store:
+def make_store(folder: Path, *, existing_target: bool = False) -> Store:
     (folder / "img").mkdir()
-    parameters = build_parameters(AttrDict(sample_tree() | {"num_cams": 2}), lambda *place: ".".join(place))
+    tree = sample_tree() | {"num_cams": 2, "pft_version": {"Existing_Target": existing_target}}
+    parameters = build_parameters(AttrDict(tree), lambda *place: ".".join(place))
     return Store(Experiment(folder, folder / "parameters" / "ptv.par", parameters, ()))
 
 
@@ -114,10 +115,17 @@ class TestSequence:
         store.publish_sequence(7, SEQUENCE)
         tracking(store, 7, TRACKED)
         store.forget(7)
-        assert files(store).keys() == {"targets1", "targets2"}
-        store.forget(7, targets=True)
         assert files(store) == {}
+        assert os.listdir(store.home / "pristine") == []
         store.forget(8)
+
+    def test_forget_keeps_targets_that_are_input(self, tmp_path):
+        store = make_store(tmp_path, existing_target=True)
+        store.open()
+        store.publish_sequence(7, SEQUENCE)
+        store.forget(7)
+        assert files(store) == {"targets1": b"t1", "targets2": b"t2"}
+        store.close()
 
     def test_a_missing_file(self, store, tmp_path):
         store.publish_sequence(7, SEQUENCE)
@@ -172,11 +180,14 @@ class TestTracking:
         assert tracked.sequence_input(7) == SEQUENCE | {"rt_is": b"corrected by hand"}
 
     def test_drop(self, tracked):
-        tracked.drop_tracking(7)
-        assert files(tracked) == SEQUENCE
-        assert tracked.tracked_digest(7) is None
-        tracked.drop_tracking(7)
-        assert files(tracked) == SEQUENCE
+        for _ in range(2):
+            tracked.drop_links(7)
+            assert files(tracked).keys() == SEQUENCE.keys()
+            assert tracked.tracked_digest(7) is None
+            assert tracked.sequence_input(7) == SEQUENCE
+
+    def test_one_file_of_the_input(self, tracked):
+        assert tracked.sequence_input(7, only="rt_is") == {"rt_is": b"particles"}
 
     def test_a_kill_between_the_moves_loses_nothing(self, store):
         """Whatever of a frame's files had been moved when the run died: its input is still known."""
@@ -247,7 +258,7 @@ class TestTracking:
                     truth = truth | {name: b"foreign %d" % number}
                     store.experiment.sequence_files(7)[name].write_bytes(truth[name])
                 else:
-                    store.drop_tracking(7)
-                    assert files(store) == truth
+                    store.drop_links(7)
+                    assert files(store).keys() == truth.keys()
                 assert store.sequence_input(7) == truth
             store.close()

@@ -11,6 +11,10 @@ from contextlib import contextmanager
 from typing import Any
 
 _SMALL_SIZES = range(72, 137, 16)
+_BLOCKS = 32
+_MOST_ROUNDS = 50
+_MALLOCS_OWN = 16
+"""Bytes at the start of a freed block that malloc uses itself."""
 
 
 def keep_freed_memory() -> None:
@@ -29,13 +33,21 @@ def zero_small_blocks() -> None:
     optv widens the y limits of the measuring volume from whatever its newly allocated run structure (88 to 104 bytes)
     happens to hold. Fresh memory holds zeros, and that is the reference; a process that has worked before holds anything:
     with NaN in that place the tracker adds no particle at all.
+
+    glibc hands out blocks from a cache of 7 that it refills from longer lists, so the blocks zeroed last need not be the ones
+    handed out next: it takes a few rounds until only zeros come.
     """
     for size in _SMALL_SIZES:
-        blocks = [_C_LIBRARY.malloc(size) for _ in range(32)]
-        for block in blocks:
-            ctypes.memset(block, 0, size)
-        for block in blocks:
-            _C_LIBRARY.free(block)
+        zeros = bytes(size - _MALLOCS_OWN)
+        for _ in range(_MOST_ROUNDS):
+            blocks = [_C_LIBRARY.malloc(size) for _ in range(_BLOCKS)]
+            clean = all(ctypes.string_at(block + _MALLOCS_OWN, len(zeros)) == zeros for block in blocks)
+            for block in blocks:
+                ctypes.memset(block, 0, size)
+            for block in blocks:
+                _C_LIBRARY.free(block)
+            if clean:
+                break
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePath
@@ -11,6 +12,8 @@ from pyptv.core.dialects import YAML_SUFFIXES, RawParameters, has_needed_section
 from pyptv.core.errors import FormatError, InvalidExperimentError
 from pyptv.core.parameter_checks import build_parameters
 from pyptv.core.parameters import REQUIRED_SECTIONS, Parameters, expand
+
+logger = logging.getLogger(__name__)
 
 RESULT_KINDS = ("rt_is", "ptv_is", "added")
 _USUAL_DIRECTORIES = ["img", "cal"]
@@ -106,6 +109,7 @@ def load_experiment(exp_path: str | Path) -> Experiment:
     if path.is_dir():
         validate_experiment_directory(path)
     parameters = build_parameters(raw.tree, raw.locate)
+    _warn_of_plugins(raw)
     calibrations = []
     problems: list[str] = []
     for image in parameters.ptv.calibration_images[: parameters.num_cams]:
@@ -116,6 +120,17 @@ def load_experiment(exp_path: str | Path) -> Experiment:
     if problems:
         raise InvalidExperimentError(*problems)
     return Experiment(folder, raw.source, parameters, tuple(calibrations))
+
+
+def _warn_of_plugins(raw: RawParameters) -> None:
+    """PyPTV's windows run a selected plugin, its batch run and this one do not: a user may think otherwise."""
+    plugins = raw.tree.get("plugins")
+    for key in ("selected_sequence", "selected_tracking"):
+        name = plugins.get(key, "default") if isinstance(plugins, dict) else "default"
+        if name not in ("default", None):
+            logger.warning(
+                "%s: found the plugin %.80r; plugins are not run here, the default is", raw.locate("plugins", key), name
+            )
 
 
 def read_parameters(path: Path) -> RawParameters:

@@ -49,7 +49,7 @@ _MAX_SCRATCH_PATH = 200
 NO_PARTICLE = -1
 _THREE = 3
 NO_FILTER = 0
-ADVICE_OVERFLOW = "narrow eps0 or raise corrmin, cn, cnx, cny, csumg (section criteria)"
+ADVICE_OVERFLOW = "narrow eps0 or raise corrmin, cn, cnx, cny, csumg in section criteria"
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class FrameBackend:
             kind = TaintedHeapError if len(targets) > _DETECTION_BUFFER else FrameError
             raise kind(
                 f"found {len(targets)} targets, optv holds at most {MAX_ROWS}: "
-                "raise gvthres, nnmin or sumg_min (section targ_rec)"
+                "raise gvthres, nnmin or sumg_min in section targ_rec"
             )
         if _is_invented(targets):
             return TargetArray(0)

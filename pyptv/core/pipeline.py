@@ -84,7 +84,7 @@ class FramePipeline:
             with clock.stage("match"):
                 matches = self._backend.match(targets)
         except FrameError as error:
-            raise FrameError(f"frame {frame}: {error}") from error
+            raise FrameError(f"frame {frame}: {error} of {self._experiment.source}") from error
         return FrameResult(frame, matches, tuple(stamps), clock.seconds)
 
     def _detect(self, frame: int, clock: _Clock) -> tuple[list[TargetArray], list[ImageStamp]]:
@@ -99,7 +99,12 @@ class FramePipeline:
             except FrameError as error:
                 raise FrameError(f"frame {frame}, camera {which + 1}: {error}") from error
             stamps.append(stamp)
-            targets += [self._detect_view(frame, camera, view, clock) for camera, view in enumerate(views, start=len(targets))]
+            try:
+                targets += [
+                    self._detect_view(frame, camera, view, clock) for camera, view in enumerate(views, start=len(targets))
+                ]
+            except FrameError as error:
+                raise type(error)(f"{error}: {path}") from error
         return targets, stamps
 
     def _detect_view(self, frame: int, camera: int, view: NDArray[np.uint8], clock: _Clock) -> TargetArray:

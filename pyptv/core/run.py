@@ -30,8 +30,12 @@ from pyptv.core.tracking_plan import TrackingPlan
 
 logger = logging.getLogger(__name__)
 
-_LONGEST_CHUNK = 32
-"""Frames of a chunk at most: so that the last chunks of a run end at about the same time."""
+_KINDS = ("quadruplets", "triplets", "pairs")
+_SHORT_CHUNK = 32
+_MOST_ROUNDS = 50
+"""Chunks of at most 32 frames, or 50 for each process: so that the last ones end at about the same time."""
+
+_MOST_SHOWN = 12
 
 
 class Watcher(Protocol):
@@ -159,7 +163,8 @@ class _Run:
         pieces = contiguous(todo)
         chunks = [chunk for piece in pieces for chunk in self._chunks(piece)] if options.n_processes > 1 else pieces
         if options.n_processes > 1:
-            logger.info("Frame chunks: %s", chunks)
+            more = f" and {len(chunks) - _MOST_SHOWN} more" if len(chunks) > _MOST_SHOWN else ""
+            logger.info("Frame chunks: %s%s", chunks[:_MOST_SHOWN], more)
         sequence = SequencePlan(chunks, ids, self._store, kind)
         tracking = None
         if options.mode != "sequence":
@@ -169,9 +174,9 @@ class _Run:
         return Plan(self._job, self._store, sequence=sequence, tracking=tracking)
 
     def _chunks(self, piece: FrameRange) -> list[FrameRange]:
-        n_frames = piece[1] - piece[0] + 1
-        rounds = -(-n_frames // (self._options.n_processes * _LONGEST_CHUNK))
-        return chunk_ranges(*piece, min(n_frames, rounds * self._options.n_processes))
+        n_frames, n = piece[1] - piece[0] + 1, self._options.n_processes
+        longest = max(_SHORT_CHUNK, n_frames // (n * _MOST_ROUNDS))
+        return chunk_ranges(*piece, min(n_frames, n * -(-n_frames // (n * longest))))
 
     def _in_range(self, events: dict[int, Any]) -> list[Any]:
         first, last = self._frames
@@ -201,13 +206,8 @@ class _Run:
 
 def _log(event: Event, *, skipping: bool) -> None:
     if isinstance(event, FrameDone):
-        logger.debug(
-            "Frame %d: targets %s, correspondences %s, particles %d",
-            event.frame,
-            list(event.targets),
-            list(event.counts),
-            event.particles,
-        )
+        kinds = ", ".join(f"{name} {n}" for name, n in zip(_KINDS[-len(event.counts) :], event.counts, strict=False))
+        logger.debug("Frame %d: targets %s, %s, particles %d", event.frame, list(event.targets), kinds, event.particles)
     elif isinstance(event, StepDone):
         logger.debug(
             "Step %d: current %d, next %d, links %d, lost %d, added %d",

@@ -36,7 +36,7 @@ WARM_UP = 12
 """Frames before the last true one at which a new run starts; doubled at each retry."""
 
 MAX_WARM_UP = 96
-SHORTEST_PIECE = 24
+SHORTEST_PIECE = 16
 """A run is not worth its overlap for fewer frames."""
 
 _LOOK_BACK = 2 * MAX_WARM_UP
@@ -160,9 +160,8 @@ class Stretch:
         bounds = [run.first for run in runs[1:]] + [limit + 1]
         pieces = [(max(run.last + 1, run.first), bound) for run, bound in zip(runs, bounds, strict=True)]
         start, bound = max(pieces, key=lambda piece: piece[1] - piece[0])
-        share = (bound - start) // (idle + 1)
-        first = start + share
-        if share < SHORTEST_PIECE or self.frontier < first + SHORTEST_PIECE // 2:
+        first = start + max((bound - start) // (idle + 1), SHORTEST_PIECE)
+        if bound - first < SHORTEST_PIECE or self.frontier < first + SHORTEST_PIECE // 2:
             return None
         return Start(first)
 

@@ -1,0 +1,284 @@
+"""Which tasks come next: what a dead worker left is done again, the guilty frame stands alone, gaps cut the sequence."""
+
+from __future__ import annotations
+
+import logging
+from itertools import count
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from pyptv.core.errors import ProcessingError
+from pyptv.core.plan import Plan
+from pyptv.core.results import FrameDone, FrameFailed, Note, StepDone, TaskDone, TaskFailed, WorkerDied
+from pyptv.core.runners import InProcessRunner
+from pyptv.core.sequence_plan import SequencePlan
+from pyptv.core.tasks import Frontier, SequenceTask, TrackingTask
+from pyptv.core.tracking_plan import TrackingPlan
+
+KILLED = "killed by signal 11 (SIGSEGV)"
+
+
+class Store:
+    """Notes what is asked of it."""
+
+    stages = Path("/nowhere")
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, int]] = []
+
+    def forget(self, frame: int, **_options: bool) -> None:
+        self.calls.append(("forget", frame))
+
+    def drop_links(self, frame: int) -> None:
+        self.calls.append(("drop links", frame))
+
+    def publish_empty(self, frame: int) -> str:
+        self.calls.append(("empty", frame))
+        return "empty"
+
+    def publish_tracking(self, _stage: Path, frame: int) -> None:
+        self.calls.append(("tracked", frame))
+
+
+def done(frame: int, particles: int = 5) -> FrameDone:
+    return FrameDone(frame, (9,), (particles,), particles, f"digest {frame}")
+
+
+@pytest.fixture
+def store():
+    return Store()
+
+
+@pytest.fixture
+def make(store):
+    """Plans of some chunks, with or without tracking."""
+
+    def make(*chunks, tracking=False, stop=True, kind="process") -> Plan:
+        ids = count(1)
+        sequence = SequencePlan(chunks, ids, store, kind)
+        frames = (chunks[0][0], chunks[-1][1])
+        then = TrackingPlan(frames, ids, store, speculate=False) if tracking else None
+        return Plan(SimpleNamespace(stop_at_failure=stop), store, sequence=sequence, tracking=then)
+
+    return make
+
+
+def tell(plan: Plan, *events) -> list:
+    return [report for event in events for report in plan.record(event)]
+
+
+class TestSequence:
+    def test_chunks_are_handed_out_in_order(self, make):
+        plan = make((1, 3), (4, 5))
+        assert plan.next_task() == SequenceTask(1, 1, 3)
+        assert plan.next_task() == SequenceTask(2, 4, 5)
+        assert plan.next_task() is None
+        assert not plan.finished
+
+    def test_it_ends_when_every_frame_is_done(self, make):
+        plan = make((1, 2))
+        plan.next_task()
+        assert tell(plan, done(1), done(2)) == [done(1), done(2)]
+        assert not plan.finished
+        tell(plan, TaskDone(1))
+        assert plan.finished
+
+    def test_chunks_are_reported_once_there_are_several(self, make, caplog):
+        plan = make((1, 2), (3, 4), stop=False)
+        plan.next_task()
+        plan.next_task()
+        with caplog.at_level(logging.INFO, "pyptv"):
+            tell(plan, done(1), done(3), done(2), FrameFailed(4, "bad"))
+        assert caplog.messages == ["✓ Completed chunk: frames 1 to 2", "✗ Failed chunk: frames 3 to 4"]
+        assert plan.sequence.failed_chunks == 1
+
+    def test_what_an_interrupted_task_left_is_handed_out_again(self, make):
+        plan = make((1, 6))
+        plan.next_task()
+        tell(plan, done(1), done(2), TaskDone(1, interrupted=True, taint=True))
+        assert plan.next_task() == SequenceTask(2, 3, 6)
+
+
+class TestDeath:
+    def test_of_a_worker_that_had_not_begun(self, make):
+        plan = make((1, 4))
+        plan.next_task()
+        assert tell(plan, WorkerDied(1, KILLED, None)) == []
+        assert plan.next_task() == SequenceTask(2, 1, 4)
+
+    def test_the_guilty_frame_is_tried_alone_and_the_rest_goes_on(self, make, caplog):
+        plan = make((1, 6))
+        plan.next_task()
+        tell(plan, done(1), done(2))
+        assert tell(plan, WorkerDied(1, KILLED, 3, "detecting targets in camera 2")) == []
+        assert caplog.messages == [
+            f"frame 3: worker {KILLED} while detecting targets in camera 2: the frame is tried once more, alone"
+        ]
+        assert plan.next_task() == SequenceTask(2, 3, 3)
+        assert plan.next_task() == SequenceTask(3, 4, 6)
+        assert plan.next_task() is None
+
+    def test_a_frame_that_kills_twice_fails(self, make, store):
+        plan = make((1, 6), stop=False)
+        plan.next_task()
+        tell(plan, WorkerDied(1, KILLED, 1, "reading"))
+        plan.next_task()
+        (failure,) = tell(plan, WorkerDied(2, KILLED, 1, "detecting targets"))
+        assert failure == FrameFailed(1, "frame 1: worker killed by signal 11 (SIGSEGV) while detecting targets")
+        assert store.calls == [("forget", 1)]
+        assert plan.next_task() == SequenceTask(3, 2, 6)
+        tell(plan, *map(done, range(2, 7)), TaskDone(3))
+        assert plan.finished
+
+    def test_checked_results_are_never_removed(self, make, store):
+        plan = make((1, 1), kind="check")
+        for task in (1, 2):
+            plan.next_task()
+            tell(plan, WorkerDied(task, KILLED, 1, "checking"))
+        assert store.calls == []
+
+    def test_after_the_frame_was_done_costs_nothing(self, make):
+        plan = make((1, 3))
+        plan.next_task()
+        tell(plan, done(1), WorkerDied(1, KILLED, 1, "writing results"))
+        assert plan.next_task() == SequenceTask(2, 2, 3)
+
+    def test_workers_that_never_begin_end_the_run(self, make):
+        plan = make((1, 3))
+        for task in (1, 2):
+            plan.next_task()
+            tell(plan, WorkerDied(task, "ended with exit status 1", None))
+        plan.next_task()
+        with pytest.raises(ProcessingError, match=r"^3 workers in succession ended with exit status 1 before they began a frame"):
+            tell(plan, WorkerDied(3, "ended with exit status 1", None))
+
+    def test_a_frame_between_them_shows_that_workers_do_begin(self, make):
+        plan = make((1, 9))
+        for task in range(1, 8):
+            plan.next_task()
+            frame = 1 if task in (3, 6) else None
+            tell(plan, WorkerDied(task, KILLED, frame, "reading"))
+
+
+class TestFailure:
+    def test_abort_stops_everything(self, make):
+        plan = make((1, 3), (4, 6))
+        plan.next_task()
+        assert tell(plan, FrameFailed(1, "bad")) == [FrameFailed(1, "bad")]
+        assert plan.finished
+        assert plan.next_task() is None
+
+    def test_skip_goes_on(self, make):
+        plan = make((1, 3), stop=False)
+        plan.next_task()
+        tell(plan, done(1), FrameFailed(2, "bad"), done(3), TaskDone(1))
+        assert plan.finished
+
+    def test_a_task_that_cannot_be_done_fails_its_frame(self, make):
+        plan = make((1, 3), stop=False)
+        plan.next_task()
+        tell(plan, done(1))
+        (failure,) = tell(plan, TaskFailed(1, "res/rt_is.2: No space left on device"))
+        assert failure == FrameFailed(2, "frame 2: res/rt_is.2: No space left on device")
+        assert plan.next_task() == SequenceTask(2, 3, 3)
+
+
+class TestTracking:
+    def start(self, plan: Plan, *events) -> TrackingTask | None:
+        """The tracking task after the sequence step."""
+        plan.next_task()
+        tell(plan, *events, TaskDone(1))
+        return plan.next_task()
+
+    def test_it_begins_when_the_frames_are_done(self, make):
+        plan = make((1, 9), tracking=True)
+        task = self.start(plan, *map(done, range(1, 10)))
+        assert (task.first, task.stretch, task.frontier, task.end, task.limit) == (1, 1, 9, 9, 9)
+        assert not plan.finished
+
+    def test_frames_out_of_order(self, make):
+        plan = make((1, 4), (5, 9), tracking=True)
+        plan.next_task()
+        plan.next_task()
+        tell(plan, *map(done, range(5, 10)), TaskDone(2))
+        assert plan.next_task() is None
+        tell(plan, *map(done, range(1, 5)), TaskDone(1))
+        assert plan.next_task().end == 9
+
+    @pytest.mark.parametrize("gap", [done(4, particles=0), FrameFailed(4, "bad")], ids=["empty", "failed"])
+    def test_gaps_cut_it_into_stretches(self, make, gap):
+        plan = make((1, 9), tracking=True, stop=False)
+        task = self.start(plan, *map(done, (1, 2, 3)), gap, *map(done, range(5, 10)))
+        other = plan.next_task()
+        assert (task.first, task.end) == (1, 3)
+        assert (other.first, other.end, other.stretch) == (5, 9, 5)
+        assert plan.next_task() is None
+
+    def test_empty_frames_have_files_of_their_own(self, make, store):
+        plan = make((1, 2), tracking=True)
+        plan.next_task()
+        reports = tell(plan, done(1, particles=0), done(2, particles=0), TaskDone(1))
+        assert [type(report) for report in reports] == [FrameDone, StepDone, FrameDone, StepDone]
+        assert store.calls == [("empty", 1), ("empty", 2)]
+        assert plan.finished
+
+    def test_steps_are_published_and_reported_with_their_stretch(self, make, store):
+        plan = make((1, 2), tracking=True)
+        task = self.start(plan, done(1), done(2))
+        reports = tell(plan, StepDone(task.id, 1, "a", last=2), StepDone(task.id, 2, "b", last=2), TaskDone(task.id))
+        assert [(report.frame, report.stretch) for report in reports] == [(1, 1), (2, 1)]
+        assert store.calls == [("tracked", 1), ("tracked", 2)]
+        assert plan.finished
+
+    def test_a_running_task_is_told_of_new_frames(self, make):
+        plan = make((1, 60), tracking=True)
+        plan.next_task()
+        tell(plan, *map(done, range(1, 41)))
+        task = plan.next_task()
+        assert (task.frontier, task.end) == (40, None)
+        plan.messages()
+        tell(plan, done(41))
+        assert plan.messages() == [Frontier(task.id, 41, None)]
+        tell(plan, *map(done, range(42, 61)))
+        assert plan.messages()[-1] == Frontier(task.id, 60, 60)
+
+    def test_a_failed_frame_loses_its_links_and_ends_the_run(self, make, store):
+        plan = make((1, 9), tracking=True)
+        task = self.start(plan, *map(done, range(1, 10)))
+        (failure,) = tell(plan, TaskFailed(task.id, "frame 4: the tracker printed nonsense", 4))
+        assert (failure.frame, failure.step) == (4, "tracking")
+        assert store.calls == [("drop links", 4)]
+        assert plan.finished
+
+    def test_or_cuts_the_stretch(self, make):
+        plan = make((1, 9), tracking=True, stop=False)
+        task = self.start(plan, *map(done, range(1, 10)))
+        tell(plan, TaskFailed(task.id, "frame 4: the tracker printed nonsense", 4))
+        assert {(again.first, again.end) for again in (plan.next_task(), plan.next_task())} == {(1, 3), (5, 9)}
+
+
+def test_other_events_are_nobodys(make):
+    plan = make((1, 2), tracking=True)
+    assert tell(plan, Note("pyptv", 20, "hello"), StepDone(99, 1, "x"), TaskDone(99), TaskFailed(99, "x")) == []
+
+
+def test_in_one_process_the_same_plan_gives_the_same_files(small_experiment):
+    """A daemonic process may have no workers: it does the tasks itself."""
+    import multiprocessing
+
+    from conftest import results
+
+    from pyptv.core import run
+    from pyptv.pyptv_batch import main
+
+    one, two = small_experiment("one"), small_experiment("two")
+    main(one)
+    with pytest.MonkeyPatch.context() as patch:
+        used = []
+        patch.setattr(run, "PoolRunner", lambda job, *_: used.append(job) or InProcessRunner(job))
+        main(two)
+    assert len(used) == 1
+    assert multiprocessing.active_children() == []
+    assert results(one) == results(two)
