@@ -434,7 +434,7 @@ class TestLogging:
     def test_a_line_a_frame_at_debug(self, folder, caplog):
         with caplog.at_level(logging.DEBUG, "pyptv"):
             main(folder)
-        frame_line = r"Frame \d+: targets \[\d+(, \d+){3}\], correspondences \[\d+, \d+, \d+\], particles \d+"
+        frame_line = r"Frame \d+: targets \[\d+(, \d+){3}\], quadruplets \d+, triplets \d+, pairs \d+, particles \d+"
         step_line = r"Step \d+: current \d+, next \d+, links \d+, lost -?\d+, added \d+"
         frames = [message for message in caplog.messages if re.fullmatch(frame_line, message)]
         steps = [message for message in caplog.messages if re.fullmatch(step_line, message)]
