@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -28,9 +29,15 @@ def scratch_folder() -> Path:
     base = _base()
     for left in base.glob(f"{_PREFIX}*"):
         _remove_if_left(left)
-    folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=base))
-    _held[folder], _ = lock(folder / _LOCK)
-    return folder
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=base))
+        # before it is locked another run may take it for a dead one's, and remove it
+        with suppress(HeldError, FileNotFoundError):
+            file, _ = lock(folder / _LOCK)
+            if (folder / _LOCK).exists():
+                _held[folder] = file
+                return folder
+            file.close()
 
 
 def remove_scratch(folder: Path) -> None:

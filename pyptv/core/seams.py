@@ -106,6 +106,7 @@ class Stretch:
         """The stretch ends here."""
         self.end = self.frontier = end
         self.true_until = min(self.true_until, max(end - END_EFFECT, self.first - 1))
+        self._truth = OrderedDict((frame, state) for frame, state in self._truth.items() if frame <= self.true_until)
 
     def recall(self, step: StepDone) -> bool:
         """Take over a frame that an earlier, stopped run has tracked and put in place, if it is the next one and still right.
@@ -182,7 +183,7 @@ class Stretch:
     def leads(self, run: int) -> bool:
         """Whether the truth depends on a run: it is true, or is to carry the truth on."""
         known = self._runs.get(run)
-        return known is not None and (known.true or known.first <= self.true_until + 1)
+        return known is not None and (known.true or (not self._has_true_run() and known.first <= self.true_until + 1))
 
     def knows(self, run: int) -> bool:
         """Whether a run's frames may still be needed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from bisect import bisect_right
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 
@@ -21,14 +22,15 @@ class SequencePlan:
     """The sequence step: frame ranges, handed out in order; what a dead worker left is handed out again."""
 
     def __init__(self, chunks: Iterable[FrameRange], ids: Iterator[int], store: Store, kind: SequenceKind) -> None:
-        self.chunks = list(chunks)
+        self.chunks = sorted(chunks)
         self._ids = ids
         self._store = store
         self._kind = kind
         self._waiting: deque[FrameRange] = deque(self.chunks)
-        self._running: dict[int, list[int]] = {}
+        self._running: dict[int, set[int]] = {}
         """Task -> its frames that are not finished yet."""
         self._deaths: Counter[int] = Counter()
+        self._last = self.chunks[-1][1] if self.chunks else 0
         self._open = {chunk: chunk[1] - chunk[0] + 1 for chunk in self.chunks}
         self._failed_chunks: set[FrameRange] = set()
 
@@ -48,7 +50,7 @@ class SequencePlan:
             return None
         first, last = self._waiting.popleft()
         task = SequenceTask(next(self._ids), first, last, self._kind)
-        self._running[task.id] = list(range(first, last + 1))
+        self._running[task.id] = set(range(first, last + 1))
         return task
 
     def record(self, event: Event) -> Iterator[Event]:
@@ -60,8 +62,9 @@ class SequencePlan:
         elif isinstance(event, TaskFailed):
             left = self._running.pop(event.task)
             if left:
-                yield from self._finish(FrameFailed(left[0], f"frame {left[0]}: {event.reason}"))
-                self._requeue(left[1:])
+                frame = min(left)
+                yield from self._finish(FrameFailed(frame, f"frame {frame}: {event.reason}"))
+                self._requeue(left - {frame})
         elif isinstance(event, TaskDone):
             self._requeue(self._running.pop(event.task))
 
@@ -71,19 +74,16 @@ class SequencePlan:
 
     def _finish(self, event: FrameDone | FrameFailed) -> Iterator[Event]:
         for left in self._running.values():
-            if event.frame in left:
-                left.remove(event.frame)
+            left.discard(event.frame)
         yield event
-        for chunk in [chunk for chunk in self._open if chunk[0] <= event.frame <= chunk[1]]:
-            self._open[chunk] -= 1
-            if isinstance(event, FrameFailed):
-                self._failed_chunks.add(chunk)
-            if self._open[chunk] == 0:
-                del self._open[chunk]
-                mark, word = ("✗", "Failed") if chunk in self._failed_chunks else ("✓", "Completed")
-                logger.log(
-                    logging.INFO if len(self.chunks) > 1 else logging.DEBUG, "%s %s chunk: frames %d to %d", mark, word, *chunk
-                )
+        chunk = self.chunks[bisect_right(self.chunks, (event.frame, self._last)) - 1]
+        self._open[chunk] -= 1
+        if isinstance(event, FrameFailed):
+            self._failed_chunks.add(chunk)
+        if self._open[chunk] == 0:
+            mark, word = ("✗", "Failed") if chunk in self._failed_chunks else ("✓", "Completed")
+            level = logging.INFO if len(self.chunks) > 1 else logging.DEBUG
+            logger.log(level, "%s %s chunk: frames %d to %d", mark, word, *chunk)
 
     def _again(self, death: WorkerDied) -> Iterator[Event]:
         """What the dead worker had not done: the frame it was at alone, and the rest."""
@@ -92,7 +92,7 @@ class SequencePlan:
             self._requeue(left)
             return
         self._deaths[death.frame] += 1
-        left.remove(death.frame)
+        left.discard(death.frame)
         self._requeue(left)
         reason = f"frame {death.frame}: worker {death.cause} while {death.doing}"
         if self._deaths[death.frame] < MOST_DEATHS:
@@ -103,5 +103,5 @@ class SequencePlan:
                 self._store.forget(death.frame)
             yield from self._finish(FrameFailed(death.frame, reason))
 
-    def _requeue(self, frames: list[int]) -> None:
+    def _requeue(self, frames: set[int]) -> None:
         self._waiting.extendleft(reversed(contiguous(frames)))
