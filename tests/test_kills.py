@@ -140,7 +140,7 @@ def test_killed_at_random_moments_only_whole_files_and_resume_gives_the_same_byt
 def test_a_killed_worker_costs_one_retry(start, small_experiment, reference):
     exp = small_experiment(n_frames=N_FRAMES)
     run = start(exp)
-    run.wait_for(lambda: (exp / "res" / f"rt_is.{FIRST + 2}").exists())
+    run.wait_for((exp / "res" / f"rt_is.{FIRST + 2}").exists)
     killed_at = time.monotonic()
     for pid in run.workers():
         os.kill(pid, signal.SIGKILL)
@@ -182,7 +182,7 @@ def test_an_idle_worker_may_die(small_experiment):
 def test_the_parent_may_be_stopped_in_any_way(start, small_experiment, reference, sent, code, word):  # noqa: PLR0917
     exp = small_experiment(n_frames=N_FRAMES)
     run = start(exp)
-    run.wait_for(lambda: (exp / "res" / f"rt_is.{FIRST + 3}").exists())
+    run.wait_for((exp / "res" / f"rt_is.{FIRST + 3}").exists)
     workers = run.workers()
     assert workers
     os.kill(run.process.pid, sent)
@@ -214,7 +214,7 @@ def test_ctrl_c_reaches_the_whole_group(start, small_experiment):
 def test_a_second_run_on_the_same_experiment_is_refused(start, small_experiment):
     exp = small_experiment(n_frames=N_FRAMES)
     run = start(exp)
-    run.wait_for(lambda: (exp / "res" / f"rt_is.{FIRST}").exists())
+    run.wait_for((exp / "res" / f"rt_is.{FIRST}").exists)
     second = start(exp)
     code, log = second.finish()
     assert code == 1
