@@ -237,7 +237,7 @@ MESSAGES = [
         ".../res/rt_is.10003, line 1: 3 rows announced, 1 whole rows found: the file is cut or mixed",
         id="damaged-results",
     ),
-    pytest.param(other_parameters, {"resume": True}, "Cannot resume, the inputs have changed since ...", id="other-parameters"),
+    pytest.param(other_parameters, {"resume": True}, "Cannot resume, the inputs have changed since: ...", id="other-parameters"),
 ]
 
 

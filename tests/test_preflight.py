@@ -15,7 +15,7 @@ from PIL import Image
 
 from pyptv.core import preflight
 from pyptv.core.experiment import load_experiment
-from pyptv.core.preflight import Findings, check_experiment, image_settings, remove_results_outside
+from pyptv.core.preflight import Findings, check_experiment, frames_outside, image_settings
 from pyptv.pyptv_batch import main
 
 FRAMES = (10000, 10005)
@@ -52,6 +52,12 @@ class TestMissingFiles:
         (problem,) = findings.problems
         assert problem.startswith("9995 frames (10006-20000) lack a file: ")
         assert problem.endswith("and 9990 more")
+
+    def test_a_slip_of_the_pen_in_the_last_frame(self, folder, monkeypatch):
+        """Ten thousand million frames are not looked for one by one."""
+        monkeypatch.setattr(preflight, "_MOST_MISSING", 1000)
+        problem, *_ = check(folder, (10000, 10**10)).problems
+        assert problem.startswith("1000 or more frames (10006-11005) lack a file: ")
 
     def test_each_folder_is_read_once(self, folder, monkeypatch):
         """Not a look at the disk for each of a hundred thousand files."""
@@ -239,21 +245,22 @@ class TestStaleResults:
         for name in ("rt_is", "rt_is.", "rt_is.abc", "rt_is.01", "rt_is.-1", "other.7", "rt_is.7.bak", "rt_is.²"):
             (done / "res" / name).write_text("")
         assert check(done).hints == []
-        assert remove_results_outside(load_experiment(done), FRAMES) == []
+        assert frames_outside(load_experiment(done), FRAMES) == []
         assert (done / "res" / "rt_is.01").exists()
 
     def test_clean_removes_them_and_nothing_else(self, done):
         (done / "res" / "notes.txt").write_text("mine")
-        inside = {name: data for name, data in results(done).items() if "10001" in name or "10002" in name}
-        assert remove_results_outside(load_experiment(done), (10001, 10002)) == [10000, 10003, 10004, 10005]
-        assert results(done) == inside
+        names = {name for name in results(done) if "10001" in name or "10002" in name}
+        assert frames_outside(load_experiment(done), (10001, 10002)) == [10000, 10003, 10004, 10005]
+        main(done, 10001, 10002, clean=True)
+        assert set(results(done)) == names
         assert (done / "res" / "notes.txt").exists()
         assert len(list((done / "img").glob("*.tif"))) == 24
 
     def test_clean_keeps_targets_that_were_given(self, small_experiment):
         folder = small_experiment(images=False)
         main(folder)
-        remove_results_outside(load_experiment(folder), (10001, 10002))
+        main(folder, 10001, 10002, clean=True)
         assert len(list((folder / "img").glob("*_targets"))) == 24
         assert len(list((folder / "res").glob("*_is.*"))) == 4
 

@@ -29,6 +29,8 @@ _SAMPLES = 5
 _EIGHT_BIT = 256
 _LOW_SIXTEEN_BIT = 0x4000
 _MOST_NAMED = 5
+_MOST_MISSING = 100_000
+"""A range in which so many frames are missing is a slip of the pen: the rest is not looked for."""
 
 
 @dataclass
@@ -82,7 +84,8 @@ def check_experiment(
     _check_inputs(experiment, frames, listing, findings, tracking_only=mode == "tracking")
     if findings.missing:
         frames_text = describe(findings.missing)
-        text = f"{len(findings.missing)} frames ({frames_text}) lack a file: {_named(list(findings.missing.values()))}"
+        number = f"{_MOST_MISSING} or more" if len(findings.missing) == _MOST_MISSING else len(findings.missing)
+        text = f"{number} frames ({frames_text}) lack a file: {_named(list(findings.missing.values()))}"
         (findings.hints if skip_missing else findings.problems).append(text)
     if mode != "tracking" and not experiment.parameters.pft_version.existing_target:
         _check_first_images(experiment, frames, findings)
@@ -109,16 +112,9 @@ def image_settings(experiment: Experiment, frames: FrameRange) -> ImageSettings:
     return replace(settings, eight_bit_values=tuple(_eight_bit_values(experiment, which, frames, settings) for which in files))
 
 
-def remove_results_outside(experiment: Experiment, frames: FrameRange) -> list[int]:
-    """Remove the results of all frames that are not in a range (``--clean``). Returns these frames."""
-    stale = sorted(_result_frames(set(os.listdir(experiment.results))) - set(range(frames[0], frames[1] + 1)))
-    for frame in stale:
-        for kind in RESULT_KINDS:
-            experiment.result_path(kind, frame).unlink(missing_ok=True)
-        if not experiment.parameters.pft_version.existing_target:
-            for camera in range(experiment.num_cams):
-                experiment.targets_path(camera, frame).unlink(missing_ok=True)
-    return stale
+def frames_outside(experiment: Experiment, frames: FrameRange) -> list[int]:
+    """Frames with results in ``res/`` that are not in a range."""
+    return sorted(frame for frame in _result_frames(set(os.listdir(experiment.results))) if not frames[0] <= frame <= frames[1])
 
 
 def _check_inputs(
@@ -136,6 +132,8 @@ def _check_inputs(
         absent = next((path for path in needed if not listing.has(path)), None)
         if absent is not None:
             findings.missing[frame] = str(absent)
+            if len(findings.missing) == _MOST_MISSING:
+                return
 
 
 def _check_first_images(experiment: Experiment, frames: FrameRange, findings: Findings) -> None:

@@ -13,16 +13,21 @@ from pyptv.core.errors import InvalidExperimentError
 from pyptv.core.frames import FrameRange
 from pyptv.core.journal import Past, differences, read_journal
 from pyptv.core.options import Options
+from pyptv.core.results import FrameDone
 from pyptv.core.store import Store
 from pyptv.core.tasks import Job
 
 logger = logging.getLogger(__name__)
 
 JOURNAL = "journal.jsonl"
+_MOST_NAMED = 3
 
 
-def kept_past(job: Job, store: Store, frames: FrameRange, inputs: dict[str, Any], options: Options) -> Past:
-    """What earlier runs have done that still counts: for this run with ``resume``, for later ones in any case.
+def kept_past(job: Job, store: Store, frames: FrameRange, inputs: dict[str, Any], options: Options) -> tuple[Past, Past]:
+    """What earlier runs have done that still counts.
+
+    Returns:
+        What stays in the journal, for later runs; and what this run need not do again (nothing without ``resume``).
 
     Raises:
         InvalidExperimentError: what the frames to be kept were made from has changed; says what.
@@ -31,50 +36,64 @@ def kept_past(job: Job, store: Store, frames: FrameRange, inputs: dict[str, Any]
     if past.inputs is None:
         if options.resume:
             logger.info("Nothing to resume: no run was recorded here")
-        return Past()
+        return Past(), Past()
     changed = differences(past.inputs, inputs)
-    if not options.resume:
-        return Past() if changed else _without_this_run(past, frames, options)
-    if changed:
+    if changed and options.resume:
         raise InvalidExperimentError(
-            "Cannot resume, the inputs have changed since (run without --resume to process all frames again):", *changed
+            f"Cannot resume, the inputs have changed since: {'; '.join(changed)}. "
+            "Run without --resume to process all frames again"
         )
-    return _still_whole(past, job, store, frames, options)
+    others = _outside(past, frames, options)
+    if not options.resume:
+        return (Past() if changed else others), Past()
+    done = _still_whole(past, job, store, frames, options)
+    return Past(past.inputs, others.frames | done.frames, others.steps | done.steps), done
 
 
-def _without_this_run(past: Past, frames: FrameRange, options: Options) -> Past:
+def _outside(past: Past, frames: FrameRange, options: Options) -> Past:
+    """What a run does not do again: frames outside its range, and the sequence step where it only tracks."""
     first, last = frames
-    redone = options.mode != "tracking"
-    others = {n: frame for n, frame in past.frames.items() if not (redone and first <= n <= last)}
-    steps = {n: step for n, step in past.steps.items() if not first <= n <= last}
-    return Past(past.inputs, others, steps)
+    tracking_only = options.mode == "tracking"
+    return Past(
+        past.inputs,
+        {n: frame for n, frame in past.frames.items() if tracking_only or not first <= n <= last},
+        {n: step for n, step in past.steps.items() if not first <= n <= last},
+    )
 
 
 def _still_whole(past: Past, job: Job, store: Store, frames: FrameRange, options: Options) -> Past:
-    """The frames whose files are there as they were written, and whose images are the same."""
-    kept = Past(past.inputs)
-    experiment = job.experiment
-    changed = []
-    for number, frame in past.frames.items():
-        paths = [experiment.image_path(which, number) for which in range(len(frame.images))]
-        stamps = tuple(_stamp(path) for path in paths)
-        changed += [str(path) for path, was, now in zip(paths, frame.images, stamps, strict=True) if was != now]
-        if store.sequence_digest(number) == frame.digest:
-            kept.frames[number] = frame
-            step = past.steps.get(number)
-            if step is not None and store.tracked_digest(number) == step.digest:
-                kept.steps[number] = step
-    if changed:
-        shown = ", ".join(changed[:3])
-        raise InvalidExperimentError(
-            f"Cannot resume, {len(changed)} images have changed since they were processed: {shown}"
-            f"{' ...' if len(changed) > 3 else ''}. Run without --resume to process all frames again"  # noqa: PLR2004
-        )
+    """The frames of a range whose files are there as they were written, and whose images are the same.
+
+    With ``--mode tracking`` the sequence step's results are checked in any case, so that only links are kept.
+    """
     first, last = frames
-    in_range = sum(first <= number <= last for number in kept.frames)
-    tracked = sum(first <= number <= last for number in kept.steps) if options.mode != "sequence" else 0
-    logger.info("Resuming: %d frames are done already and kept, %d of them are tracked", in_range, tracked)
-    return kept
+    done = Past(past.inputs)
+    if options.mode != "tracking":
+        in_range = {n: frame for n, frame in past.frames.items() if first <= n <= last}
+        _refuse_changed_images(job, in_range)
+        done.frames = {n: frame for n, frame in in_range.items() if store.sequence_digest(n) == frame.digest}
+    if options.mode != "sequence":
+        may_stay = [step for n, step in past.steps.items() if first <= n <= last]
+        may_stay = [step for step in may_stay if options.mode == "tracking" or step.frame in done.frames]
+        done.steps = {step.frame: step for step in may_stay if store.tracked_digest(step.frame) == step.digest}
+    if options.mode == "tracking":
+        logger.info("Resuming: %d frames are tracked already and kept", len(done.steps))
+    else:
+        logger.info("Resuming: %d frames are done already and kept, %d of them are tracked", len(done.frames), len(done.steps))
+    return done
+
+
+def _refuse_changed_images(job: Job, frames: dict[int, FrameDone]) -> None:
+    changed = []
+    for number, frame in frames.items():
+        paths = [job.experiment.image_path(which, number) for which in range(len(frame.images))]
+        changed += [str(path) for path, was in zip(paths, frame.images, strict=True) if was != _stamp(path)]
+    if changed:
+        more = f" and {len(changed) - _MOST_NAMED} more" if len(changed) > _MOST_NAMED else ""
+        raise InvalidExperimentError(
+            f"Cannot resume, {len(changed)} images have changed since they were processed: "
+            f"{', '.join(changed[:_MOST_NAMED])}{more}. Run without --resume to process all frames again"
+        )
 
 
 def run_inputs(job: Job) -> dict[str, Any]:

@@ -14,10 +14,10 @@ from typing import Any, Protocol
 from pyptv.core.errors import InvalidExperimentError, ProcessingError
 from pyptv.core.experiment import Experiment, load_experiment
 from pyptv.core.frames import FrameRange, check_range, chunk_ranges, contiguous, describe
-from pyptv.core.journal import Journal, Past
+from pyptv.core.journal import Journal
 from pyptv.core.options import Options
 from pyptv.core.plan import Plan
-from pyptv.core.preflight import Findings, check_experiment, prepare_job, remove_results_outside
+from pyptv.core.preflight import Findings, check_experiment, frames_outside, prepare_job
 from pyptv.core.report import Report
 from pyptv.core.results import Event, FrameDone, FrameFailed, Note, StepDone
 from pyptv.core.resume import JOURNAL, kept_past, run_inputs
@@ -73,8 +73,10 @@ def run(experiment: Experiment, frames: FrameRange, options: Options, watcher: W
     with ExitStack() as stack:
         store.open()
         stack.callback(store.close)
-        if options.clean and (removed := remove_results_outside(experiment, frames)):
-            logger.info("Removed the results of %d frames outside the range: %s", len(removed), describe(removed))
+        if options.clean and (outside := frames_outside(experiment, frames)):
+            for frame in outside:
+                store.forget(frame)
+            logger.info("Removed the results of %d frames outside the range: %s", len(outside), describe(outside))
         job = prepare_job(experiment, *frames, stop_at_failure=not skipping)
         stack.callback(remove_scratch, job.scratch)
         try:
@@ -103,10 +105,7 @@ class _Run:
         self._report = Report(skipping=not job.stop_at_failure)
         self._finished: set[int] = set()
         self._inputs = run_inputs(job)
-        self._past = kept_past(job, store, frames, self._inputs, options)
-        """Of earlier runs: what stays in the journal."""
-        self._done = self._past if options.resume else Past()
-        """Of earlier runs: what this one need not do."""
+        self._past, self._done = kept_past(job, store, frames, self._inputs, options)
         self._plan = self._make_plan()
 
     def go(self) -> Report:
@@ -134,20 +133,13 @@ class _Run:
 
     def _take_all(self, reports: Iterable[Event], journal: Journal | None) -> None:
         for event in reports:
-            if journal is not None and not self._is_known(event):
-                journal.record(event)
+            if journal is not None and not (isinstance(event, FrameDone) and self._options.mode == "tracking"):
+                journal.record(event)  # a frame that was only checked was made by another run, from who knows what
             if isinstance(event, FrameDone | FrameFailed):
                 self._finished.add(event.frame)
             self._report.record(event)
             _log(event, skipping=self._report.skipping)
             self._watcher.watch(event)
-
-    def _is_known(self, event: Event) -> bool:
-        """A check found the very results that an earlier run has recorded."""
-        if not isinstance(event, FrameDone) or self._options.mode != "tracking":
-            return False
-        known = self._past.frames.get(event.frame)
-        return known is not None and known.digest == event.digest
 
     def _runner(self) -> InProcessRunner | PoolRunner:
         if multiprocessing.current_process().daemon:
