@@ -1,7 +1,8 @@
 """What is to be done next: from the events of a run to the tasks of its workers.
 
-A :class:`Plan` is asked for tasks and told of events; who runs the tasks, and where, it does not know. The sequence step's
-tasks go first; tracking starts as soon as the frames that a run needs are done, on workers that would be idle.
+A :class:`Plan` is asked for tasks and told of events; who runs the tasks, and where, it does not know. Tracking is a chain, and
+the longer half of most runs: with several workers one of them begins it as soon as there are frames to be tracked. The
+others do the sequence step; when that is all handed out, they join in the tracking.
 """
 
 from __future__ import annotations
@@ -39,7 +40,9 @@ class Plan:
         """A task for one of ``idle`` workers, None if there is none now."""
         if self._stopped:
             return None
-        task: Task | None = self.sequence.next_task()
+        task: Task | None = self.tracking.early_task() if self.tracking is not None else None
+        if task is None:
+            task = self.sequence.next_task()
         if task is None and self.tracking is not None:
             task = self.tracking.next_task(idle)
         return task

@@ -22,12 +22,14 @@ logger = logging.getLogger(__name__)
 class TrackingPlan:
     """The tracking step: the unbroken stretches of frames, and the tracker runs on them."""
 
-    def __init__(self, frames: FrameRange, ids: Iterator[int], store: Store, *, speculate: bool) -> None:
+    def __init__(self, frames: FrameRange, ids: Iterator[int], store: Store, *, speculate: bool, early: bool = False) -> None:
+        """``speculate``: runs may start where the truth has not come to; ``early``: one may start during the sequence step."""
         self.seams = SeamCounts()
         self._first, self._last = frames
         self._ids = ids
         self._store = store
         self._speculate = speculate
+        self._early = early
         self._status: dict[int, bool] = {}
         self._scanned = self._first
         self._known: dict[int, StepDone] = {}
@@ -52,10 +54,19 @@ class TrackingPlan:
         """Of the frames that an earlier run has tracked, those that count in this one."""
         return [self._known[frame] for frame in sorted(self._recalled)]
 
+    def early_task(self) -> TrackingTask | None:
+        """The true run, while the sequence step is still going on: one at a time."""
+        if not self._early or self._runs or self._scanned > self._last:
+            return None
+        return self._first_start(1, speculate=False)
+
     def next_task(self, idle: int) -> TrackingTask | None:
         """A tracker run worth starting on a worker that has nothing else to do."""
+        return self._first_start(idle, speculate=self._speculate)
+
+    def _first_start(self, idle: int, *, speculate: bool) -> TrackingTask | None:
         for stretch in self._stretches:
-            start = stretch.wanted(idle, self._last, speculate=self._speculate)
+            start = stretch.wanted(idle, self._last, speculate=speculate)
             if start is not None:
                 run = next(self._ids)
                 stretch.started(run, start.first)
@@ -95,6 +106,8 @@ class TrackingPlan:
             frame = event.frame if event.frame is not None else self._runs[event.task].true_until + 1
             yield from self._fail(event.task, frame, event.reason, stop_at_failure=stop_at_failure)
         elif isinstance(event, TaskDone):
+            if event.interrupted and self._runs[event.task].leads(event.task):
+                self._early = False  # tracking is faster than the sequence step: it waits until that is done
             self._end_run(event.task)
         self._tell()
 

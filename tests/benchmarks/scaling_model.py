@@ -72,7 +72,7 @@ class Simulation:
         chunks = chunk_ranges(0, n_frames - 1, min(n_frames, n * -(-n_frames // (n * longest))))
         store: Any = NoStore()
         job: Any = NoJob()
-        self.tracking = TrackingPlan((0, n_frames - 1), ids, store, speculate=n > 1)
+        self.tracking = TrackingPlan((0, n_frames - 1), ids, store, speculate=n > 1, early=n > 1)
         self.plan = Plan(job, store, sequence=SequencePlan(chunks, ids, store, "process"), tracking=self.tracking)
         self.workers = [Worker() for _ in range(n)]
         self.seconds = seconds
