@@ -55,11 +55,11 @@ def store():
 def make(store):
     """Plans of some chunks, with or without tracking."""
 
-    def make(*chunks, tracking=False, stop=True, kind="process") -> Plan:
+    def make(*chunks, tracking=False, stop=True, kind="process", early=False) -> Plan:
         ids = count(1)
         sequence = SequencePlan(chunks, ids, store, kind)
         frames = (chunks[0][0], chunks[-1][1])
-        then = TrackingPlan(frames, ids, store, speculate=False) if tracking else None
+        then = TrackingPlan(frames, ids, store, speculate=False, early=early) if tracking else None
         return Plan(SimpleNamespace(stop_at_failure=stop), store, sequence=sequence, tracking=then)
 
     return make
@@ -197,6 +197,29 @@ class TestTracking:
         task = self.start(plan, *map(done, range(1, 10)))
         assert (task.first, task.stretch, task.frontier, task.end, task.limit) == (1, 1, 9, 9, 9)
         assert not plan.finished
+
+    def test_with_several_workers_it_begins_during_the_sequence_step(self, make):
+        plan = make((0, 19), (20, 39), (40, 59), tracking=True, early=True)
+        assert plan.next_task() == SequenceTask(1, 0, 19)
+        tell(plan, *map(done, range(20)), TaskDone(1))
+        task = plan.next_task()
+        assert isinstance(task, TrackingTask)
+        assert (task.first, task.frontier, task.end) == (0, 19, None)
+        assert isinstance(plan.next_task(), SequenceTask)  # one run at a time
+
+    def test_where_tracking_is_faster_it_waits_for_the_sequence_step(self, make):
+        plan = make((0, 19), (20, 39), (40, 59), tracking=True, early=True)
+        plan.next_task()
+        tell(plan, *map(done, range(20)), TaskDone(1))
+        run = plan.next_task()
+        tell(plan, *(StepDone(run.id, frame, f"{frame}") for frame in range(17)), TaskDone(run.id, interrupted=True))
+        second, third = plan.next_task(), plan.next_task()
+        assert (second.first, third.first) == (20, 40)
+        tell(plan, *map(done, range(20, 40)), TaskDone(second.id))
+        tell(plan, *map(done, range(40, 60)), TaskDone(third.id))
+        again = plan.next_task()
+        assert isinstance(again, TrackingTask)
+        assert (again.first, again.end) == (5, 59)  # twelve frames before the last true one
 
     def test_frames_out_of_order(self, make):
         plan = make((1, 4), (5, 9), tracking=True)

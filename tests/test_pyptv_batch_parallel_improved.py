@@ -159,6 +159,14 @@ class TestSameBytes:
         assert results(exp) == results(other)
         assert results(exp)["res/ptv_is.10040"] == b"0\n"
 
+    def test_tracking_does_not_wait_for_the_sequence_step(self, small_experiment, caplog):
+        caplog.set_level(logging.DEBUG, "pyptv")
+        main(small_experiment(n_frames=120), n_processes=2)
+        lines = [record.getMessage() for record in caplog.records]
+        first_step = next(n for n, line in enumerate(lines) if line.startswith("Step "))
+        last_frame = max(n for n, line in enumerate(lines) if line.startswith("Frame 1"))
+        assert first_step < last_frame
+
     def test_serial_tracking(self, small_experiment, serial, caplog):
         caplog.set_level(logging.INFO, "pyptv")
         exp = small_experiment(n_frames=60)
