@@ -6,6 +6,7 @@ What every row asks: a clear line that names what failed and where, the right ex
 from __future__ import annotations
 
 import os
+import re
 import resource
 import shutil
 from collections.abc import Callable
@@ -351,10 +352,16 @@ def test_read_only_res_is_told_of_before_the_run(command, small_experiment):
     assert str(exp / "res") in outcome.errors[0]
 
 
-def test_a_full_disk_ends_the_run_and_leaves_only_whole_files(command, small_experiment, clean_results):
-    exp = small_experiment()
+@pytest.mark.parametrize("limit", [2000, 7000], ids=["for the journal", "for a frame"])
+def test_a_full_disk_ends_the_run_and_leaves_only_whole_files(command, small_experiment, limit):
+    exp, undisturbed = (small_experiment(name, n_particles=150) for name in ("full", "undisturbed"))
+    for folder in (exp, undisturbed):  # so that a frame's first file is small, and the disk is full at its second
+        for frame in range(FIRST, LAST + 1):
+            Image.new("L", SIZE).save(image(folder, 1, frame), "TIFF")
+    assert command(undisturbed).code == 0
+    whole = results(undisturbed)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, before[1]))  # every larger file is cut there: EFBIG, as ENOSPC
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))  # every larger file is cut there: EFBIG, as ENOSPC
     try:
         outcome = command(exp)
     finally:
@@ -362,8 +369,14 @@ def test_a_full_disk_ends_the_run_and_leaves_only_whole_files(command, small_exp
     assert outcome.code == 1
     assert len(outcome.errors) == 1
     assert "File too large" in outcome.errors[0]
-    whole = clean_results(FIRST, LAST)
-    assert all(data == whole[name] for name, data in results(exp).items())
+    found = results(exp)
+    assert all(data == whole[name] for name, data in found.items())
+    if limit == 2000:
+        assert "journal.jsonl" in outcome.errors[0]
+    else:
+        assert re.search(r"frame 1000\d: .*(_targets|rt_is\.1000\d): File too large", outcome.errors[0])
+        failed = int(outcome.errors[0].split("frame ")[1].split(":")[0])
+        assert not of_frame(found, failed)
     assert command(exp).code == 0
     assert results(exp) == whole
 

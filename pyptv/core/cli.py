@@ -183,6 +183,7 @@ def _sigterm_raises() -> Iterator[None]:
     """SIGTERM ends a command like Ctrl-C does: workers first, no file cut."""
 
     def raise_terminated(_signal: int, _frame: FrameType | None) -> None:
+        """The handler of SIGTERM."""
         raise Terminated
 
     before = signal.signal(signal.SIGTERM, raise_terminated)

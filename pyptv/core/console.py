@@ -77,6 +77,7 @@ class _BarHandler(logging.Handler):
         self._console = console
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Write a record where the bar is not."""
         try:
             self._console.write(self.format(record))
         except Exception:  # as every logging handler does

@@ -86,6 +86,7 @@ class _LineControl:
         self._line = line
 
     def messages(self) -> list[Message]:
+        """Those that have arrived since the last call."""
         taken = []
         while self._line.poll():
             taken.append(self._line.recv())
@@ -100,6 +101,7 @@ class _LineHandler(logging.Handler):
         self._line = line
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Send a record, as text: what it was made of may not be picklable."""
         with suppress(OSError):
             message = record.getMessage()
             if record.exc_info:

@@ -52,10 +52,10 @@ class _Nobody:
     """Follows nothing."""
 
     def expect(self, frames: int, steps: int) -> None:
-        pass
+        """Nothing is made of it."""
 
     def watch(self, event: Event) -> None:
-        pass
+        """Nothing is made of it."""
 
 
 def run(experiment: Experiment, frames: FrameRange, options: Options, watcher: Watcher | None = None) -> Report:

@@ -63,6 +63,7 @@ class SequencePlan:
             left = self._running.pop(event.task)
             if left:
                 frame = min(left)
+                self._forget(frame)  # a full disk may have stopped it between two of its files
                 yield from self._finish(FrameFailed(frame, f"frame {frame}: {event.reason}"))
                 self._requeue(left - {frame})
         elif isinstance(event, TaskDone):
@@ -99,9 +100,13 @@ class SequencePlan:
             logger.warning("%s: the frame is tried once more, alone", reason)
             self._waiting.appendleft((death.frame, death.frame))
         else:
-            if self._kind == "process":
-                self._store.forget(death.frame)
+            self._forget(death.frame)
             yield from self._finish(FrameFailed(death.frame, reason))
+
+    def _forget(self, frame: int) -> None:
+        """A failed frame has no result files; a check or a trial has made none."""
+        if self._kind == "process":
+            self._store.forget(frame)
 
     def _requeue(self, frames: set[int]) -> None:
         self._waiting.extendleft(reversed(contiguous(frames)))
