@@ -10,6 +10,9 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[1]
+EXTRAS = ("evaluate", "fast", "plot", "report", "trajectories")
+"""Those that the environment has."""
+
 _REQUIREMENT = re.compile(r"([A-Za-z0-9_.-]+)\s*(.*)")
 
 
@@ -53,13 +56,19 @@ def test_every_runtime_dependency_with_the_same_bounds(project: dict, conda: dic
     assert {name: available.get(name) for name in needed} == needed
 
 
-def test_what_the_demo_needs_is_there(project: dict, conda: dict[str, str]) -> None:
-    needed = bounds(project["optional-dependencies"]["evaluate"])
+def extra_bounds(project: dict, extra: str) -> dict[str, str]:
+    """What an extra needs, other extras aside."""
+    return bounds([need for need in project["optional-dependencies"][extra] if not need.startswith("pyptv-batch[")])
+
+
+@pytest.mark.parametrize("extra", EXTRAS)
+def test_what_demo_engine_and_report_need_is_there(extra: str, project: dict, conda: dict[str, str]) -> None:
+    needed = extra_bounds(project, extra)
     assert {name: conda.get(name) for name in needed} == needed
 
 
 def test_nothing_else_is_installed(project: dict, conda: dict[str, str], pip: list[str]) -> None:
-    known = bounds(project["dependencies"]).keys() | bounds(project["optional-dependencies"]["evaluate"]).keys()
+    known = set(bounds(project["dependencies"])).union(*(extra_bounds(project, extra) for extra in EXTRAS))
     named = conda.keys() | bounds([entry for entry in pip if not entry.startswith("-")]).keys()
     assert named - known == {"python", "pip"}
 

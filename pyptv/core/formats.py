@@ -139,20 +139,21 @@ def targets_name(camera: int, frame: int) -> str:
     return f"cam{camera + 1}.{frame:04d}_targets"
 
 
-def check_frame(particles: Rows, targets: list[Rows], sources: list[str]) -> None:
+def check_frame(particles: Rows, targets: list[Rows], sources: list[str], most: int | None = MAX_ROWS) -> None:
     """Check that the rows of a frame point at each other inside their bounds, as the tracker's C code assumes.
 
     Args:
         particles: rows of ``rt_is``.
         targets: rows of ``_targets``, one array a camera.
         sources: names for messages: of ``rt_is``, then of each camera's ``_targets``.
+        most: rows that the tracker can hold; None: any number.
 
     Raises:
-        FormatError: names the file, the row and the value out of range, or the count above 20000.
+        FormatError: names the file, the row and the value out of range, or the count above ``most``.
     """
     for rows, source in zip([particles, *targets], sources, strict=True):
-        if len(rows) > MAX_ROWS:
-            raise FormatError(f"{source}: {len(rows)} rows, optv's tracker holds at most {MAX_ROWS}")
+        if most is not None and len(rows) > most:
+            raise FormatError(f"{source}: {len(rows)} rows, optv's tracker holds at most {most}: use the compiled engine")
     for camera, (rows, source) in enumerate(zip(targets, sources[1:], strict=True)):
         _check_pointers(rows["tnr"], len(particles), source, "tnr")
         _check_pointers(particles[TARGET_COLUMNS[camera]], len(rows), sources[0], TARGET_COLUMNS[camera])

@@ -8,6 +8,10 @@ from typing import Literal
 Mode = Literal["both", "sequence", "tracking"]
 MODES: tuple[Mode, ...] = ("both", "sequence", "tracking")
 ON_ERROR = ("abort", "skip")
+Engine = Literal["optv", "compiled"]
+"""What does correspondence and tracking: the C code of optv, or the compiled kernels."""
+
+ENGINES = ("auto", "optv", "compiled")
 
 
 @dataclass(frozen=True)
@@ -20,6 +24,8 @@ class Options:
     clean: bool = False
     n_processes: int = 1
     serial_tracking: bool = True
+    engine: str = "auto"
+    """``auto``: the compiled kernels where they are installed and the run is long enough to pay for loading them."""
     start_method: str | None = None
     """Of multiprocessing; None: the platform's."""
 
@@ -28,6 +34,8 @@ class Options:
             raise ValueError(f"Mode must be one of {', '.join(MODES)}, got {self.mode!r}")
         if self.on_error not in ON_ERROR:
             raise ValueError(f"on_error must be one of {', '.join(ON_ERROR)}, got {self.on_error!r}")
+        if self.engine not in ENGINES:
+            raise ValueError(f"engine must be one of {', '.join(ENGINES)}, got {self.engine!r}")
         if self.n_processes < 1:
             raise ValueError(f"Number of processes must be >= 1, got {self.n_processes}")
 

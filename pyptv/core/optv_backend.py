@@ -27,7 +27,7 @@ from optv.transforms import convert_arr_metric_to_pixel
 from pyptv.core.c_library import captured_output, zero_small_blocks
 from pyptv.core.calibration import Calibration
 from pyptv.core.errors import FrameError, TaintedHeapError
-from pyptv.core.formats import MAX_ROWS, PARTICLES, TARGET_COLUMNS
+from pyptv.core.formats import MAX_ROWS, PARTICLES, TARGET_COLUMNS, TARGETS
 from pyptv.core.parameters import HIGH_PASS_SPAN, MAX_CAMERAS, Parameters
 
 if TYPE_CHECKING:
@@ -58,10 +58,15 @@ class Matches:
 
     particles: Rows
     """(n,) rows of ``rt_is``: quadruplets, then triplets, then pairs (one camera: its targets)."""
-    targets: list[list[tuple[float, ...]]]
+    targets: Sequence[Sequence[tuple[float, ...]] | Rows]
     """Per camera the rows of ``_targets``, with ``tnr`` set: tuples, since making an array of them takes longer than all else."""
     counts: tuple[int, ...]
     """Correspondences of as many targets as there are cameras, of one less, ..., of two."""
+
+    def files(self) -> dict[str, bytes]:
+        """Short name -> bytes of the frame's result files; ``rt_is`` last."""
+        targets = {f"targets{camera + 1}": TARGETS.render(rows) for camera, rows in enumerate(self.targets)}
+        return targets | {"rt_is": PARTICLES.render(self.particles)}
 
 
 class FrameBackend:

@@ -8,11 +8,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from pyptv.core.engine import make_frame_backend
 from pyptv.core.errors import FormatError, FrameError
 from pyptv.core.experiment import Experiment, ImageSettings
-from pyptv.core.formats import PARTICLES, TARGETS
+from pyptv.core.formats import TARGETS
 from pyptv.core.images import read_mask, read_views, subtract_mask
-from pyptv.core.optv_backend import FrameBackend, Matches
+from pyptv.core.optv_backend import Matches
+from pyptv.core.options import Engine
 from pyptv.core.tasks import Announce, silent
 
 if TYPE_CHECKING:
@@ -40,8 +42,7 @@ class FrameResult:
 
     def files(self) -> dict[str, bytes]:
         """Short name -> bytes of the frame's result files; ``rt_is`` last."""
-        targets = {f"targets{camera + 1}": TARGETS.render(rows) for camera, rows in enumerate(self.matches.targets)}
-        return targets | {"rt_is": PARTICLES.render(self.matches.particles)}
+        return self.matches.files()
 
 
 @dataclass
@@ -59,11 +60,13 @@ class _Clock:
 class FramePipeline:
     """The frame step of an experiment; holds what all frames share."""
 
-    def __init__(self, experiment: Experiment, settings: ImageSettings, announce: Announce = silent) -> None:
+    def __init__(
+        self, experiment: Experiment, settings: ImageSettings, announce: Announce = silent, engine: Engine = "optv"
+    ) -> None:
         self._experiment = experiment
         self._settings = settings
         self._announce = announce
-        self._backend = FrameBackend(experiment.parameters, experiment.calibrations)
+        self._backend = make_frame_backend(engine, experiment)
         self._masks: list[NDArray[np.int16]] = []
         if experiment.parameters.masking.enabled:
             self._masks = [read_mask(experiment.mask_path(camera), settings) for camera in range(experiment.num_cams)]

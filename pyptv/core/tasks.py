@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from pyptv.core.experiment import Experiment, ImageSettings
+from pyptv.core.options import Engine
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,7 @@ class Job:
     scratch: Path
     """A short ASCII path: the tracker's C code works in there."""
     stop_at_failure: bool = True
+    engine: Engine = "optv"
 
 
 SequenceKind = Literal["process", "check", "probe"]

@@ -1,0 +1,126 @@
+"""Small random experiments without images: parameters, calibrations and the targets of a few frames, from a seed.
+
+They are meant to be nasty rather than like life: distorted cameras, narrow and wide limits, crowds, ghosts, targets that
+are there twice, particles that jump.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from conftest import sample_tree
+
+from pyptv.core.attrdict import AttrDict
+from pyptv.core.calibration import Calibration
+from pyptv.core.formats import TARGETS
+from pyptv.core.optv_backend import project
+from pyptv.core.parameter_checks import build_parameters
+from pyptv.core.parameters import Parameters
+from pyptv.synthetic.optics import true_calibrations
+
+
+@dataclass(frozen=True)
+class RandomExperiment:
+    """What both engines get."""
+
+    parameters: Parameters
+    calibrations: list[Calibration]
+    frames: list[list[np.ndarray]]
+    """Per frame and camera the rows of ``_targets``, in no order."""
+
+
+def random_experiment(seed: int) -> RandomExperiment:
+    """The experiment of a seed; the number of cameras goes 4, 3, 2, 1, 4, 4, 3, 2 and round again."""
+    rng = np.random.default_rng(seed)
+    n_cams = (4, 3, 2, 1, 4, 4, 3, 2)[seed % 8]
+    parameters = _parameters(rng, n_cams)
+    calibrations = [_distorted(rng, calibration) for calibration in true_calibrations(n_cams)]
+    if parameters.ptv.mmp_n2 == 1.0:
+        calibrations = [replace(calibration, glass=(0.0, 0.0, 1e-5 + calibration.glass[2])) for calibration in calibrations]
+    frames = []
+    for points in _paths(rng, n_frames=int(rng.integers(4, 9))):
+        pixels = project(points, parameters, calibrations)
+        frames.append([_targets(rng, parameters, xy) for xy in pixels])
+    return RandomExperiment(parameters, calibrations, frames)
+
+
+def _parameters(rng: np.random.Generator, n_cams: int) -> Parameters:
+    tree = sample_tree()
+    tree["num_cams"] = n_cams
+    air = rng.random() < 0.15
+    tree["ptv"] |= {
+        "allcam_flag": bool(rng.random() < 0.2),
+        "chfield": int(rng.choice([0, 0, 0, 0, 1, 2])),
+        "mmp_n2": 1.0 if air else float(rng.uniform(1.3, 1.6)),
+        "mmp_n3": 1.0 if air else float(rng.uniform(1.2, 1.5)),
+        "mmp_d": 0.0 if air else float(rng.uniform(1, 12)),
+    }
+    tree["criteria"] |= {
+        "X_lay": [-50.0, 50.0],
+        "Zmin_lay": [-20.0, float(rng.uniform(-25, -15))],
+        "Zmax_lay": [20.0, float(rng.uniform(15, 25))],
+        "eps0": float(10 ** rng.uniform(-2.3, -0.7)),
+        "corrmin": float(rng.choice([0.0, 10.0, 33.0, 100.0])),
+        **{name: float(rng.choice([0.02, 0.3, 0.7])) for name in ("cn", "cnx", "cny", "csumg")},
+    }
+    reach = float(10 ** rng.uniform(-0.2, 1.0))
+    limits = rng.uniform(0.5, 1.0, 6) * reach
+    names = ("dvxmin", "dvxmax", "dvymin", "dvymax", "dvzmin", "dvzmax")
+    tree["track"] = {name: float(v) * (-1 if name.endswith("min") else 1) for name, v in zip(names, limits, strict=True)}
+    tree["track"] |= {
+        "angle": float(rng.choice([20.0, 60.0, 120.0, 200.0])),
+        "dacc": float(reach * rng.uniform(0.1, 2)),
+        "flagNewParticles": bool(rng.random() < 0.7),
+    }
+    return build_parameters(AttrDict(tree), lambda *place: ".".join(place))
+
+
+def _distorted(rng: np.random.Generator, calibration: Calibration) -> Calibration:
+    """A camera with a lens as it might be; one in three is perfect."""
+    if rng.random() < 1 / 3:
+        return calibration
+    return replace(
+        calibration,
+        principal_point=tuple(rng.normal(0, 0.05, 2)),
+        radial_distortion=(float(rng.normal(0, 1e-4)), float(rng.normal(0, 1e-6)), float(rng.normal(0, 1e-8))),
+        decentering=tuple(rng.normal(0, 1e-5, 2)),
+        affine=(float(rng.choice([1.0, rng.uniform(0.98, 1.02)])), float(rng.choice([0.0, rng.normal(0, 1e-3)]))),
+    )
+
+
+def _paths(rng: np.random.Generator, n_frames: int) -> list[np.ndarray]:
+    """Positions (n, 3) [mm] of each frame: drift, shear, jitter; some particles rest, some stand twice in one place."""
+    n = int(rng.integers(3, 120))
+    points = rng.uniform(-0.5, 0.5, (n, 3)) * (60, 50, 25)
+    if rng.random() < 0.3:
+        points = np.round(points)  # equal distances
+    drift, shear = rng.normal(0, 0.5, 3), rng.normal(0, 0.02, (3, 3))
+    jitter = float(rng.choice([0.0, 0.02, 0.3]))
+    at_rest = rng.random(n) < rng.choice([0.0, 0.1])
+    frames = []
+    for _ in range(n_frames):
+        frames.append(points.copy())
+        step = drift + points @ shear + rng.normal(0, 1, (n, 3)) * jitter
+        points = np.where(at_rest[:, None], points, points + step)
+    return frames
+
+
+def _targets(rng: np.random.Generator, parameters: Parameters, xy: np.ndarray) -> np.ndarray:
+    """Rows of ``_targets``: what a camera sees of the particles, less drop-outs, with ghosts and twins."""
+    ptv = parameters.ptv
+    ghosts = rng.uniform(0, 1, (int(rng.integers(0, 10)), 2)) * (ptv.imx, ptv.imy)
+    xy = np.concatenate([xy[rng.random(len(xy)) > 0.03], ghosts])
+    if rng.random() < 0.2 and len(xy):
+        xy = np.concatenate([xy, xy[rng.integers(0, len(xy), 3)]])
+    xy = xy[((xy >= 0) & (xy < (ptv.imx, ptv.imy))).all(axis=1)]
+    if rng.random() < 0.5:
+        xy = np.round(xy, 4)
+    rows = np.zeros(len(xy), TARGETS.dtype)
+    rows["pnr"] = np.arange(len(xy))
+    rows["x"], rows["y"] = xy.T
+    alike = rng.random() < 0.3  # equal qualities
+    for name, low, high in (("nx", 2, 6), ("ny", 2, 6), ("n", 4, 30), ("sumg", 150, 4000)):
+        rows[name] = high if alike else rng.integers(low, high, len(xy))
+    rows["tnr"] = -1
+    return rows
