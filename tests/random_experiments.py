@@ -109,11 +109,12 @@ def _paths(rng: np.random.Generator, n_frames: int) -> list[np.ndarray]:
 def _targets(rng: np.random.Generator, parameters: Parameters, xy: np.ndarray) -> np.ndarray:
     """Rows of ``_targets``: what a camera sees of the particles, less drop-outs, with ghosts and twins."""
     ptv = parameters.ptv
-    ghosts = rng.uniform(0, 1, (int(rng.integers(0, 10)), 2)) * (ptv.imx, ptv.imy)
+    size = (ptv.imx, ptv.imy if ptv.chfield == 0 else ptv.imy // 2)  # a field has every other line
+    ghosts = rng.uniform(0, 1, (int(rng.integers(0, 10)), 2)) * size
     xy = np.concatenate([xy[rng.random(len(xy)) > 0.03], ghosts])
     if rng.random() < 0.2 and len(xy):
         xy = np.concatenate([xy, xy[rng.integers(0, len(xy), 3)]])
-    xy = xy[((xy >= 0) & (xy < (ptv.imx, ptv.imy))).all(axis=1)]
+    xy = xy[((xy >= 0) & (xy < size)).all(axis=1)]
     if rng.random() < 0.5:
         xy = np.round(xy, 4)
     rows = np.zeros(len(xy), TARGETS.dtype)

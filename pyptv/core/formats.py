@@ -30,6 +30,7 @@ MAX_ROWS = 20_000
 _COUNT_DIGITS = 9
 _SHOWN = 40
 _COLUMN_TYPES = {"d": "i4", "f": "f8"}
+_NOT_A_NUMBER = (b"nan", b"-nan")
 _DIGITS = {"i": b"+-0123456789", "f": b"+-.0123456789eE"}
 """What numbers are made of. Python reads others, too (1_000, and 1.0 as a whole number): C stops in the middle of them."""
 
@@ -41,6 +42,8 @@ class TextTable:
     name: str
     columns: tuple[str, ...]
     row_format: str
+    may_be_nan: bool = False
+    """Whether ``nan`` is a valid position: that of a particle whose rays do not come near each other."""
 
     @property
     def dtype(self) -> np.dtype[np.void]:
@@ -101,6 +104,8 @@ class TextTable:
             digits = _DIGITS[rows.dtype[name].kind]
             if b"".join(column).translate(None, digits):
                 valid &= [not cell.translate(None, digits) for cell in column]
+            if self.may_be_nan and not whole and not valid.all():
+                valid |= [cell in _NOT_A_NUMBER for cell in column]
             if whole:
                 valid &= (np.trunc(values) == values) & (np.abs(values) < 2**31)
             if not valid.all():
@@ -122,13 +127,14 @@ PARTICLES = TextTable(
     "rt_is",
     ("number", "x", "y", "z", "target1", "target2", "target3", "target4"),
     "%4d %9.3f %9.3f %9.3f %4d %4d %4d %4d\n",
+    may_be_nan=True,
 )
 """Particles of a frame: number from 1, x, y, z [mm], row of its target per camera or -1."""
 
-LINKS = TextTable("ptv_is", ("previous", "next", "x", "y", "z"), "%4d %4d %10.3f %10.3f %10.3f\n")
+LINKS = TextTable("ptv_is", ("previous", "next", "x", "y", "z"), "%4d %4d %10.3f %10.3f %10.3f\n", may_be_nan=True)
 """Links of a frame's particles: row in the previous frame or -1, row in the next frame or -2, x, y, z [mm]."""
 
-ADDED = TextTable("added", (*LINKS.columns, "priority"), "%4d %4d %10.3f %10.3f %10.3f %d\n")
+ADDED = TextTable("added", (*LINKS.columns, "priority"), "%4d %4d %10.3f %10.3f %10.3f %d\n", may_be_nan=True)
 """The links again, with the priority of each particle."""
 
 TARGET_COLUMNS = ("target1", "target2", "target3", "target4")
