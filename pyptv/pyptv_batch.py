@@ -43,8 +43,9 @@ def main(
         first: first frame; default: that of the sequence parameters.
         last: last frame, included.
         repetitions: how often to do it all; each time gives the same files.
-        **options: fields of :class:`pyptv.core.run.Options`: ``mode`` ("both", "sequence", "tracking"), ``on_error``
-            ("abort", "skip"), ``resume``, ``clean``, ``start_method``.
+        **options: fields of :class:`pyptv.core.options.Options`: ``mode`` ("both", "sequence", "tracking"), ``on_error``
+            ("abort", "skip"), ``resume``, ``clean``, ``engine`` ("auto", "optv",
+            "compiled"), ``report``, ``start_method``.
 
     Raises:
         ValueError: a bad argument.

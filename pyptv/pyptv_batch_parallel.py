@@ -42,8 +42,9 @@ def main(
         first: first frame; default: that of the sequence parameters.
         last: last frame, included.
         n_processes: number of workers; default: the CPUs that this process may use.
-        **options: fields of :class:`pyptv.core.run.Options`: ``mode`` ("both", "sequence", "tracking"), ``on_error``
-            ("abort", "skip"), ``resume``, ``clean``, ``serial_tracking``, ``start_method``.
+        **options: fields of :class:`pyptv.core.options.Options`: ``mode`` ("both", "sequence", "tracking"), ``on_error``
+            ("abort", "skip"), ``resume``, ``clean``, ``engine`` ("auto", "optv",
+            "compiled"), ``report``, ``serial_tracking``, ``start_method``.
 
     Raises:
         ValueError: a bad argument.

@@ -23,6 +23,8 @@ MAY = {
     "pyptv.pyptv_batch_parallel": {"sys.exit"},
     "pyptv.synthetic.__main__": {"sys.exit", "sys.stdout.write", "sys.stderr.write"},
     "pyptv.evaluate.__main__": {"sys.exit", "sys.stdout.write", "sys.stderr.write"},
+    "pyptv.export.__main__": {"sys.exit", "sys.stdout.write", "sys.stderr.write"},
+    "pyptv.report.__main__": {"sys.exit", "sys.stdout.write", "sys.stderr.write"},
 }
 """Who may speak to the user, configure logging, or act for the whole process, and by which calls."""
 
@@ -35,7 +37,7 @@ def module_name(path: Path) -> str:
 SOURCES = {module_name(path): path for path in PACKAGE.rglob("*.py")}
 TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in SOURCES.items()}
 LEVELS = {name: int(level) for level, name in TABLE_ROW.findall((ROOT / "docs" / "architecture.md").read_text(encoding="utf-8"))}
-PACKAGES = ("pyptv.synthetic", "pyptv.evaluate")
+PACKAGES = ("pyptv.synthetic", "pyptv.evaluate", "pyptv.kernels", "pyptv.trajectories", "pyptv.export", "pyptv.report")
 """Have one level each, whatever is inside."""
 
 
@@ -115,7 +117,7 @@ def test_a_logger_is_called_after_its_module(name: str) -> None:
     """A logger by another name would escape a user's configuration of ``pyptv``."""
     by_name = {
         "pyptv.core.pool_worker": {"logging.getLogger()", "logging.getLogger('pyptv')"},
-        "pyptv.core.run": {"logging.getLogger(event.logger)"},
+        "pyptv.core.run_log": {"logging.getLogger(event.logger)"},
         "pyptv.core.console": {"logging.getLogger('pyptv')"},
     }
     made = {

@@ -62,7 +62,7 @@ def run_python(*arguments: str | Path, folder: Path) -> str:
 
 def blocks() -> list[object]:
     found = []
-    for name in ("README.md", "LOGGING_GUIDE.md"):
+    for name in ("README.md", "LOGGING_GUIDE.md", "docs/run_report.md"):
         for number, match in enumerate(BLOCK.finditer(text(name)), start=1):
             found.append(pytest.param(match[2], match[1] is not None, id=f"{name}-{number}"))
     return found

@@ -110,7 +110,8 @@ class TestMain:
 
     def test_frames_default_to_those_of_the_parameters(self, folder):
         main(folder, mode="sequence")
-        assert sorted(os.listdir(folder / "res")) == [".pyptv", *(f"rt_is.{frame}" for frame in range(FIRST, LAST + 1))]
+        frames = [f"rt_is.{frame}" for frame in range(FIRST, LAST + 1)]
+        assert sorted(os.listdir(folder / "res")) == [".pyptv", *frames, "run_report.json"]
 
     def test_only_the_asked_frames_are_done(self, folder):
         main(folder, FIRST + 1, FIRST + 3)
@@ -424,6 +425,8 @@ class TestLogging:
             r"INFO - Frames: 6 done",
             r"INFO - Targets per frame: \d+\.\d, particles per frame: \d+\.\d",
             r"INFO - Tracking: 6 frames, links \d+, lost \d+, added \d+, link ratio \d\.\d{3}",
+            r"INFO - Engine: optv",
+            rf"INFO - Run report: {folder}/res/run_report\.json",
             r"INFO - Total processing time: \d+\.\d\d seconds",
         ]
         lines = done.stderr.splitlines()

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import pytest
+
+from pyptv.core.errors import ProcessingError, Terminated
+from pyptv.core.measures import Columns
 from pyptv.core.report import DONE, FAILED, INCOMPLETE, Report
 from pyptv.core.results import FrameDone, FrameFailed, Note, StepDone
 
 
 def report_of(*events, **options) -> Report:
-    report = Report(**options)
+    report = Report(Columns((1, 3), 2), **options)
     for event in events:
         report.record(event)
     return report
@@ -26,9 +30,41 @@ def test_exit_codes():
 
 def test_sums():
     report = report_of(*FRAMES, *STEPS, Note("pyptv", 20, "hello"), FrameFailed(3, "bad"))
-    assert (report.frames, report.targets, report.particles) == (2, 101, 11)
-    assert (report.steps, report.links, report.lost, report.added) == (2, 9, 3, 1)
-    assert report.failed == {3: "bad"}
+    assert (report.frames, report.steps) == (2, 2)
+    assert report.failed == {3: FrameFailed(3, "bad")}
+
+
+def test_a_step_that_is_done_again_counts_once():
+    again = StepDone(1, 2, "c", links=5, lost=2, added=0)
+    assert "Tracking: 2 frames, links 8, lost 4, added 1, link ratio 0.667" in report_of(*FRAMES, *STEPS, again).lines()
+
+
+def test_a_frame_whose_tracking_fails_has_no_links():
+    report = report_of(*FRAMES, *STEPS, FrameFailed(2, "bad", step="tracking"))
+    assert (report.frames, report.steps) == (2, 1)
+
+
+ENDS = [
+    pytest.param(None, 0, "done", None, id="to its end"),
+    pytest.param(ProcessingError("no disk"), 1, "failed", "no disk", id="error"),
+    pytest.param(ZeroDivisionError("by zero"), 1, "failed", "ZeroDivisionError: by zero", id="bug"),
+    pytest.param(KeyboardInterrupt(), 130, "interrupted", None, id="Ctrl-C"),
+    pytest.param(Terminated(), 143, "terminated", None, id="SIGTERM"),
+    pytest.param(SystemExit(3), 130, "interrupted", None, id="exit"),
+]
+
+
+@pytest.mark.parametrize(("error", "code", "word", "text"), ENDS)
+def test_how_a_run_ended(error, code, word, text):
+    report = report_of(*FRAMES)
+    assert (report.exit_code_after(error), report.outcome(error), report.error_text(error)) == (code, word, text)
+
+
+def test_how_a_run_with_failed_frames_ended():
+    failed = report_of(*FRAMES, FrameFailed(3, "bad"))
+    assert (failed.outcome(None), failed.error_text(None)) == ("failed", "bad")
+    skipped = report_of(*FRAMES, FrameFailed(3, "bad"), skipping=True)
+    assert (skipped.outcome(None), skipped.error_text(None)) == ("incomplete", None)
 
 
 def test_lines():
@@ -36,9 +72,10 @@ def test_lines():
         "Frames: 2 done (1 kept from the run before)",
         "Targets per frame: 50.5, particles per frame: 5.5",
         "Tracking: 2 frames, links 9, lost 3, added 1, link ratio 0.750",
+        "Engine: optv",
     ]
 
 
 def test_nothing_done():
-    assert report_of().lines() == ["Frames: 0 done"]
-    assert report_of(StepDone(-1, 1, "empty")).lines()[-1].endswith("link ratio 0.000")
+    assert report_of(engine="compiled").lines() == ["Frames: 0 done", "Engine: compiled"]
+    assert report_of(StepDone(-1, 1, "empty")).lines()[1].endswith("link ratio 0.000")

@@ -21,7 +21,7 @@ FIRST = 10000
 
 def results(experiment: Path) -> dict[str, bytes]:
     """Every result file of an experiment: name -> bytes."""
-    files = [path for path in experiment.glob("res/*.*") if path.is_file()]
+    files = experiment.glob("res/*.[0-9]*")
     return {path.name: path.read_bytes() for path in [*files, *experiment.glob("img/*_targets")]}
 
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import logging
-import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from operator import index
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pyptv.core.errors import InvalidExperimentError, ProcessingError
 from pyptv.core.frames import check_range
+from pyptv.core.machine import usable_cpus
 
 if TYPE_CHECKING:
     from pyptv.core.report import Report
-    from pyptv.core.run import Watcher
+    from pyptv.core.watcher import Watcher
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +28,7 @@ def run_batch(
     repetitions: Any = 1,
     kind: str = "batch",
     watch: Watcher | None = None,
+    argv: Sequence[str] | None = None,
     **options: Any,
 ) -> Report:
     """Check the arguments, process the frames as often as asked, and return the last report.
@@ -35,8 +39,9 @@ def run_batch(
         last: likewise.
         repetitions: at least 1.
         kind: ``"batch"`` or ``"parallel batch"``: how the log calls it.
-        watch: told of the number of frames, then of every event.
-        **options: of :class:`pyptv.core.run.Options`.
+        watch: told of the number of frames, then of every event, at last of the reports.
+        argv: the words of the command line; None: called from Python.
+        **options: of :class:`pyptv.core.options.Options`.
 
     Raises:
         ValueError: a bad argument.
@@ -51,8 +56,12 @@ def run_batch(
 
     from pyptv.core.options import Options  # noqa: PLC0415 -- bad arguments are told without loading the core
     from pyptv.core.run import prepare, process  # noqa: PLC0415 -- bad arguments are told without loading the core
+    from pyptv.core.run_report import Request  # noqa: PLC0415 -- bad arguments are told without loading the core
 
     chosen = Options(**options)
+    if chosen.report:
+        _require_report()
+    request = Request(str(exp_path), kind, tuple(argv) if argv is not None else None)
     experiment, frames = prepare(exp_path, *numbers)
     logger.info("Starting %s processing in directory: %s", kind, experiment.folder)
     logger.info("Frame range: %d to %d", *frames)
@@ -60,11 +69,49 @@ def run_batch(
         logger.info("Repetitions: %d", times)
     else:
         logger.info("Number of processes: %d", chosen.n_processes)
-    for repetition in range(1, times + 1):
-        if times > 1:
-            logger.info("Starting repetition %d of %d", repetition, times)
-        report = process(experiment, frames, chosen, watch, kind=kind)
+    with _html_report(exp_path, watch) if chosen.report else nullcontext():
+        for repetition in range(1, times + 1):
+            if times > 1:
+                logger.info("Starting repetition %d of %d", repetition, times)
+            report = process(experiment, frames, chosen, watch, request)
     return report
+
+
+def _require_report() -> None:
+    """Tell of a missing extra before the run, not after it."""
+    from pyptv.report import require  # noqa: PLC0415 -- only for --report
+
+    try:
+        require()
+    except ProcessingError as error:
+        raise InvalidExperimentError(f"--report: {error}") from error
+
+
+@contextmanager
+def _html_report(exp_path: str | Path, watch: Watcher | None) -> Iterator[None]:
+    """Around a run: make ``res/report.html`` after it, also where it failed. Whether that works does not matter to the run."""
+    try:
+        yield
+    except InvalidExperimentError:
+        raise  # nothing was run
+    except ProcessingError:
+        _write_html(exp_path, watch)
+        raise
+    else:
+        _write_html(exp_path, watch)
+
+
+def _write_html(exp_path: str | Path, watch: Watcher | None) -> None:
+    from pyptv.report import write_report  # noqa: PLC0415 -- only for --report
+
+    try:
+        path = write_report(exp_path)
+    except Exception as error:  # the results are what counts: nothing that a picture needs may fail the run
+        logger.warning("No HTML report: %s", error if isinstance(error, ProcessingError) else f"{type(error).__name__}: {error}")
+        return
+    logger.info("HTML report: %s", path)
+    if watch is not None:
+        watch.wrote(path)
 
 
 def process_count(asked: Any) -> int:
@@ -83,17 +130,6 @@ def process_count(asked: Any) -> int:
     if n > available:
         logger.warning("Requested %d processes, but only %d CPUs are available: more will not be faster", n, available)
     return n
-
-
-def usable_cpus() -> int:
-    """The CPUs that this process may use: affinity and the limit of a container count, not the machine."""
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:  # control groups, version 2: "max 100000" or "150000 100000"
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
-        cpus = min(cpus, max(1, -(-int(quota) // int(period))))
-    except (OSError, ValueError):
-        pass
-    return cpus
 
 
 def run_sequence_chunk(exp_path: str | Path, first: int, last: int) -> tuple[int, int]:

@@ -16,7 +16,7 @@ from typing import Any
 
 from pyptv import __version__
 from pyptv.core.console import LEVELS, Console
-from pyptv.core.errors import InvalidExperimentError, ProcessingError
+from pyptv.core.errors import InvalidExperimentError, ProcessingError, Terminated
 from pyptv.core.report import FAILED, INTERRUPTED, INVALID, TERMINATED
 
 logger = logging.getLogger(__name__)
@@ -40,15 +40,12 @@ exit codes: 0 done; 1 processing failed; 2 bad usage or an invalid experiment; 3
 skipped; 130 interrupted (Ctrl-C); 143 terminated. A run that was stopped goes on with --resume."""
 
 
-class Terminated(KeyboardInterrupt):
-    """SIGTERM came."""
-
-
 def command(kind: Command, arguments: list[str] | None) -> int:
     """Run a command line and return its exit code; everything it has to say goes to standard error."""
     _open_standard_streams()
     parser = build_parser(kind)
     options = parser.parse_args(arguments)
+    options.argv = (kind.name, *(sys.argv[1:] if arguments is None else arguments))
     _check_usage(parser, options)
     try:
         console = Console(options.log_level, options.log_file, quiet=options.quiet, progress=not options.no_progress)
@@ -89,7 +86,14 @@ def build_parser(kind: Command) -> argparse.ArgumentParser:
         parser.add_argument("--repetitions", type=int, default=1, metavar="N", help="do it all N times (default 1)")
     parser.add_argument("--mode", choices=("both", "sequence", "tracking"), default="both", help="which steps (default both)")
     parser.add_argument("--on-error", choices=("abort", "skip"), default="abort", help="at a failed frame: end the run, or go on")
+    parser.add_argument(
+        "--engine",
+        choices=("auto", "optv", "compiled"),
+        default="auto",
+        help="what matches and tracks: the same results (default auto)",
+    )
     parser.add_argument("--resume", action="store_true", help="go on where an earlier run was stopped")
+    parser.add_argument("--report", action="store_true", help="make res/report.html after the run, to look at")
     parser.add_argument("--clean", action="store_true", help="remove results of frames outside the range")
     parser.add_argument("--check", action="store_true", help="check everything, process nothing, estimate time and disk")
     parser.add_argument(
@@ -125,18 +129,22 @@ def _dispatch(kind: Command, options: argparse.Namespace, console: Console) -> i
 def _process(kind: Command, options: argparse.Namespace, console: Console, experiment: Any, frames: tuple[Any, Any]) -> int:
     from pyptv.core.batch import run_batch  # noqa: PLC0415 -- --help must not wait for it
 
-    chosen = {"mode": options.mode, "on_error": options.on_error, "resume": options.resume, "clean": options.clean}
+    chosen = {name: getattr(options, name) for name in ("mode", "on_error", "resume", "clean", "engine", "report")}
     if kind.parallel:
         chosen |= {"serial_tracking": options.serial_tracking, "start_method": options.start_method}
-    report = run_batch(
-        experiment,
-        *frames,
-        repetitions=getattr(options, "repetitions", 1),
-        kind=kind.kind,
-        watch=console,
-        n_processes=_processes(kind, options),
-        **chosen,
-    )
+    try:
+        report = run_batch(
+            experiment,
+            *frames,
+            repetitions=getattr(options, "repetitions", 1),
+            kind=kind.kind,
+            watch=console,
+            argv=options.argv,
+            n_processes=_processes(kind, options),
+            **chosen,
+        )
+    finally:
+        console.show_summary()
     return report.exit_code
 
 

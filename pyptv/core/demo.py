@@ -45,6 +45,7 @@ def score_text(exp_path: Path) -> str:
         f"results:    {exp_path / 'res'}  (rt_is: particles, ptv_is: links)",
         f"truth:      {exp_path / 'truth.csv'}",
         f"plots with: python -m pyptv.evaluate {exp_path} --plot",
+        f"look at it: pyptv-report {exp_path}",
     ]
     try:
         score = evaluate(exp_path)

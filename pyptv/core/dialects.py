@@ -105,6 +105,13 @@ def read_yaml(path: Path) -> RawParameters:
     return RawParameters(path, tree)
 
 
+def parameter_files(source: Path) -> list[Path]:
+    """The files that parameters of a :attr:`RawParameters.source` are in: YAML, or all ``.par`` files that are read, by name."""
+    if source.suffix.lower() in YAML_SUFFIXES:
+        return [source]
+    return [path for name in sorted(("ptv", "sequence", *_PAR_LINES)) if (path := source.with_name(f"{name}.par")).exists()]
+
+
 def has_needed_sections(raw: RawParameters) -> bool:
     """Whether a YAML file is about an experiment at all."""
     return all(isinstance(raw.tree.get(section), dict) for section in REQUIRED_SECTIONS)

@@ -35,5 +35,9 @@ class FrameError(ProcessingError):
     """One frame cannot be processed; the others are not touched by it."""
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM came: the command line raises this where Ctrl-C raises a ``KeyboardInterrupt``."""
+
+
 class TaintedHeapError(FrameError):
     """A frame overflowed a buffer of optv before that could be seen: the process must not be used again."""

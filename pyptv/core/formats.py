@@ -159,7 +159,7 @@ def check_frame(particles: Rows, targets: list[Rows], sources: list[str], most: 
     """
     for rows, source in zip([particles, *targets], sources, strict=True):
         if most is not None and len(rows) > most:
-            raise FormatError(f"{source}: {len(rows)} rows, optv's tracker holds at most {most}: use the compiled engine")
+            raise FormatError(f"{source}: {len(rows)} rows, optv's tracker holds at most {most}: use --engine compiled")
     for camera, (rows, source) in enumerate(zip(targets, sources[1:], strict=True)):
         _check_pointers(rows["tnr"], len(particles), source, "tnr")
         _check_pointers(particles[TARGET_COLUMNS[camera]], len(rows), sources[0], TARGET_COLUMNS[camera])

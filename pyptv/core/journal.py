@@ -94,7 +94,8 @@ def _leaves(tree: Any, name: str = "") -> Iterator[tuple[str, Any]]:
 
 def _entry(event: FrameDone | StepDone) -> dict[str, Any]:
     entry = asdict(event)
-    entry.pop("seconds")
+    for name in ("seconds", "worker"):  # how the work went does not matter to a later run
+        del entry[name]
     return {"kind": "frame" if isinstance(event, FrameDone) else "step"} | entry
 
 

@@ -26,6 +26,8 @@ class Options:
     serial_tracking: bool = True
     engine: str = "auto"
     """``auto``: the compiled kernels where they are installed and the run is long enough to pay for loading them."""
+    report: bool = False
+    """Make ``res/report.html`` after the run."""
     start_method: str | None = None
     """Of multiprocessing; None: the platform's."""
 

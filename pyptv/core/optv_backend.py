@@ -49,7 +49,7 @@ _MAX_SCRATCH_PATH = 200
 NO_PARTICLE = -1
 _THREE = 3
 NO_FILTER = 0
-ADVICE_OVERFLOW = "narrow eps0 or raise corrmin, cn, cnx, cny, csumg in section criteria"
+ADVICE_OVERFLOW = "use --engine compiled, or narrow eps0 or raise corrmin, cn, cnx, cny, csumg in section criteria"
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ class FrameBackend:
             FrameError: more targets than optv's buffers hold.
         """
         if len(rows) > MAX_ROWS:
-            raise FrameError(f"{source}: found {len(rows)} targets, optv holds at most {MAX_ROWS}")
+            raise FrameError(f"{source}: found {len(rows)} targets, optv holds at most {MAX_ROWS}: use --engine compiled")
         targets = TargetArray(len(rows))
         for index, (pnr, x, y, n, nx, ny, sumg, _) in enumerate(rows.tolist()):
             target = targets[index]
@@ -160,7 +160,7 @@ class FrameBackend:
         groups = self._correspondences(targets, flat)
         pointers = np.concatenate(groups, axis=1)
         if pointers.shape[1] > MAX_ROWS:
-            raise FrameError(f"found {pointers.shape[1]} particles, optv's tracker holds at most {MAX_ROWS}")
+            raise FrameError(f"found {pointers.shape[1]} particles, optv's tracker holds at most {MAX_ROWS}: use --engine compiled")
         positions = self._positions(flat, pointers)
         return Matches(
             particles=_particle_rows(positions, pointers),

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Step = Literal["sequence", "tracking"]
 
 ImageStamp = tuple[int, int]
 """(size in bytes, time of last change in ns) of an image file: that it is still the same one."""
+
+
+class StepNumbers(NamedTuple):
+    """What a tracking step counts: particles in this frame and the next, links between them, lost and added particles."""
+
+    current: int
+    next: int
+    links: int
+    lost: int
+    added: int
 
 
 @dataclass(frozen=True)
@@ -28,6 +38,8 @@ class FrameDone:
     images: tuple[ImageStamp, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)
     """Wall time of each stage."""
+    worker: int = 1
+    """Which worker process did it, counted from 1; one that takes a dead one's place takes its number, too."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +72,8 @@ class StepDone:
     last: int | None = None
     """The end of the unbroken stretch, where the run knew it; None: it was not near."""
     seconds: float = 0.0
+    worker: int = 1
+    """Which worker process did it."""
 
 
 @dataclass(frozen=True)

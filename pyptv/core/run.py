@@ -5,32 +5,38 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import time
-from collections.abc import Iterable
-from contextlib import ExitStack, closing
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
+from pyptv.core.engine_choice import choose
 from pyptv.core.errors import InvalidExperimentError, ProcessingError
 from pyptv.core.experiment import Experiment, load_experiment
 from pyptv.core.frames import FrameRange, check_range, chunk_ranges, contiguous, describe
 from pyptv.core.journal import Journal
+from pyptv.core.measures import Columns
 from pyptv.core.options import Options
 from pyptv.core.plan import Plan
 from pyptv.core.preflight import Findings, check_experiment, frames_outside, prepare_job
 from pyptv.core.report import Report
-from pyptv.core.results import Event, FrameDone, FrameFailed, Note, StepDone
+from pyptv.core.results import Event, FrameDone, FrameFailed
 from pyptv.core.resume import JOURNAL, kept_past, run_inputs
+from pyptv.core.run_log import log_event, log_summary, log_time
+from pyptv.core.run_report import Request, RunReport
 from pyptv.core.runners import InProcessRunner, PoolRunner
 from pyptv.core.scratch import remove_scratch
+from pyptv.core.seams import SeamCounts
 from pyptv.core.sequence_plan import SequencePlan
 from pyptv.core.store import Store
 from pyptv.core.tasks import Job, SequenceKind
 from pyptv.core.tracking_plan import TrackingPlan
+from pyptv.core.watcher import Nobody, Watcher
 
 logger = logging.getLogger(__name__)
 
-_KINDS = ("quadruplets", "triplets", "pairs")
 _SHORT_CHUNK = 32
 _MOST_ROUNDS = 50
 """Chunks of at most 32 frames, or 50 for each process: so that the last ones end at about the same time."""
@@ -38,28 +44,10 @@ _MOST_ROUNDS = 50
 _MOST_SHOWN = 12
 
 
-class Watcher(Protocol):
-    """Follows a run: a progress bar, say."""
-
-    def expect(self, frames: int, steps: int) -> None:
-        """So many frames will go through so many steps."""
-
-    def watch(self, event: Event) -> None:
-        """This has happened."""
-
-
-class _Nobody:
-    """Follows nothing."""
-
-    def expect(self, frames: int, steps: int) -> None:
-        """Nothing is made of it."""
-
-    def watch(self, event: Event) -> None:
-        """Nothing is made of it."""
-
-
-def run(experiment: Experiment, frames: FrameRange, options: Options, watcher: Watcher | None = None) -> Report:
-    """Process a frame range.
+def run(
+    experiment: Experiment, frames: FrameRange, options: Options, watcher: Watcher | None = None, request: Request | None = None
+) -> Report:
+    """Process a frame range, and write ``res/run_report.json`` whatever the end is, once the first frame may be begun.
 
     Returns:
         What was done; with ``on_error="abort"`` its ``failed`` names the frame that ended the run.
@@ -68,7 +56,9 @@ def run(experiment: Experiment, frames: FrameRange, options: Options, watcher: W
         ProcessingError: nothing could be processed: the experiment, a file, or the machine is to blame.
     """
     skipping = options.on_error == "skip"
+    record = RunReport(request or Request(str(experiment.folder)), experiment, frames, options)
     report_findings(check_experiment(experiment, frames, mode=options.mode, skip_missing=skipping, clean=options.clean))
+    engine = choose(options, frames)
     store = Store(experiment)
     with ExitStack() as stack:
         store.open()
@@ -77,12 +67,21 @@ def run(experiment: Experiment, frames: FrameRange, options: Options, watcher: W
             for frame in outside:
                 store.forget(frame)
             logger.info("Removed the results of %d frames outside the range: %s", len(outside), describe(outside))
-        job = prepare_job(experiment, *frames, stop_at_failure=not skipping)
+        job = replace(prepare_job(experiment, *frames, stop_at_failure=not skipping), engine=engine)
         stack.callback(remove_scratch, job.scratch)
-        try:
-            return _Run(job, store, frames, options, watcher or _Nobody()).go()
-        except OSError as error:
-            raise ProcessingError(f"{error.filename or experiment.results}: {error.strerror or error}") from error
+        with _clear_errors(experiment):
+            this = _Run(job, store, frames, options, watcher=watcher or Nobody(), record=record)
+        with this.reported(), _clear_errors(experiment):
+            return this.go()
+
+
+@contextmanager
+def _clear_errors(experiment: Experiment) -> Iterator[None]:
+    """An error of the system names the file, or at least the folder."""
+    try:
+        yield
+    except OSError as error:
+        raise ProcessingError(f"{error.filename or experiment.results}: {error.strerror or error}") from error
 
 
 def report_findings(findings: Findings) -> None:
@@ -96,13 +95,16 @@ def report_findings(findings: Findings) -> None:
 class _Run:
     """The parts of one run, and the loop over its events."""
 
-    def __init__(self, job: Job, store: Store, frames: FrameRange, options: Options, watcher: Watcher) -> None:
+    def __init__(
+        self, job: Job, store: Store, frames: FrameRange, options: Options, *, watcher: Watcher, record: RunReport
+    ) -> None:
         self._job = job
         self._store = store
         self._frames = frames
         self._options = options
         self._watcher = watcher
-        self._report = Report(skipping=not job.stop_at_failure)
+        self._record = record
+        self._report = Report(Columns(frames, job.experiment.num_cams), skipping=not job.stop_at_failure, engine=job.engine)
         self._finished: set[int] = set()
         self._inputs = run_inputs(job)
         self._past, self._done = kept_past(job, store, frames, self._inputs, options)
@@ -110,36 +112,64 @@ class _Run:
 
     def go(self) -> Report:
         """Run the plan to its end."""
+        self._record.path.unlink(missing_ok=True)  # from here on it would not tell of what is there
         journal = Journal(self._store.home / JOURNAL, self._inputs, self._past)
-        self._watcher.expect(self._frames[1] - self._frames[0] + 1, self._options.steps)
         try:
-            for kept in self._in_range(self._done.frames):
-                self._report.kept += 1
-                self._take_all(self._plan.recall(kept), None)
-            if self._plan.tracking is not None:
-                for step in self._plan.tracking.recalled:
-                    self._report.record(step)
-                    self._watcher.watch(step)
+            self._recall()
+            n_frames = self._frames[1] - self._frames[0] + 1
+            self._watcher.expect(n_frames, self._options.steps, self._report.frames + self._report.steps)
             # closing: whatever ends this loop ends the workers at once, not when somebody drops the traceback
             with closing(self._runner().events(self._plan)) as events:
                 for event in events:
-                    self._take_all(self._plan.record(event), journal)
+                    self._record.times.record(event)
+                    for reported in self._plan.record(event):
+                        if not (isinstance(reported, FrameDone) and self._options.mode == "tracking"):
+                            journal.record(reported)  # one that was only checked was made by another run, from who knows what
+                        self._take(reported)
+                        self._watcher.watch(reported)
+                    self._recall_steps()
         finally:
             journal.close()
-        self._report.chunks = len(self._plan.sequence.chunks)
-        self._report.failed_chunks = self._plan.sequence.failed_chunks
-        self._summarise()
         return self._report
 
-    def _take_all(self, reports: Iterable[Event], journal: Journal | None) -> None:
-        for event in reports:
-            if journal is not None and not (isinstance(event, FrameDone) and self._options.mode == "tracking"):
-                journal.record(event)  # a frame that was only checked was made by another run, from who knows what
-            if isinstance(event, FrameDone | FrameFailed):
-                self._finished.add(event.frame)
-            self._report.record(event)
-            _log(event, skipping=self._report.skipping)
-            self._watcher.watch(event)
+    @contextmanager
+    def reported(self) -> Iterator[None]:
+        """Around a run: whatever ends it, the log gets its summary and ``res/`` its report."""
+        error: BaseException | None = None
+        try:
+            yield
+        except BaseException as raised:
+            error = raised
+            raise
+        finally:
+            self._report.chunks = len(self._plan.sequence.chunks)
+            self._report.failed_chunks = self._plan.sequence.failed_chunks
+            tree = self._record.as_tree(self._report, self._seams, self._job.engine, error)
+            self._watcher.finish(tree)
+            log_summary(self._report, self._seams)
+            if self._report.failed and not self._report.skipping:
+                self._tell_of_old_results()
+            self._write_report(tree)
+
+    def _recall(self) -> None:
+        """Take over what earlier runs have done."""
+        for kept in self._in_range(self._done.frames):
+            self._report.kept += 1
+            for event in self._plan.recall(kept):
+                self._take(event)
+        self._recall_steps()
+
+    def _recall_steps(self) -> None:
+        """The links that are kept: known once the unbroken stretch that they are in is."""
+        for step in self._plan.tracking.newly_recalled() if self._plan.tracking is not None else ():
+            self._report.record(step)
+            self._watcher.watch(step)
+
+    def _take(self, event: Event) -> None:
+        if isinstance(event, FrameDone | FrameFailed):
+            self._finished.add(event.frame)
+        self._report.record(event)
+        log_event(event, skipping=self._report.skipping)
 
     def _runner(self) -> InProcessRunner | PoolRunner:
         if multiprocessing.current_process().daemon:
@@ -183,32 +213,19 @@ class _Run:
         if old:
             logger.warning("Frames %s were not reached: they still hold the results of an earlier run", describe(old))
 
-    def _summarise(self) -> None:
-        for line in self._report.lines():
-            logger.info("%s", line)
-        if self._plan.tracking is not None and self._options.n_processes > 1:
-            logger.info("Seams: %s", self._plan.tracking.seams)
-        if self._report.failed and self._report.skipping:
-            logger.warning("%d frames failed and were left out: %s", len(self._report.failed), describe(self._report.failed))
-            for reason in self._report.failed.values():
-                logger.warning("  %s", reason)
-        elif self._report.failed:
-            self._tell_of_old_results()
+    def _write_report(self, tree: dict[str, Any]) -> None:
+        try:
+            self._record.write(tree)
+        except OSError as problem:
+            logger.warning("%s: the run report cannot be written: %s", self._record.path, problem.strerror or problem)
+        else:
+            logger.info("Run report: %s", self._record.path)
+            self._watcher.wrote(self._record.path)
 
-
-def _log(event: Event, *, skipping: bool) -> None:
-    if isinstance(event, FrameDone):
-        kinds = ", ".join(f"{name} {n}" for name, n in zip(_KINDS[-len(event.counts) :], event.counts, strict=False))
-        logger.debug("Frame %d: targets %s, %s, particles %d", event.frame, list(event.targets), kinds, event.particles)
-    elif isinstance(event, StepDone):
-        logger.debug(
-            "Step %d: current %d, next %d, links %d, lost %d, added %d",
-            *(event.frame, event.current, event.next, event.links, event.lost, event.added),
-        )
-    elif isinstance(event, FrameFailed):
-        logger.log(logging.WARNING if skipping else logging.DEBUG, "Failed: %s", event.reason)  # or raised, at the end
-    elif isinstance(event, Note):
-        logging.getLogger(event.logger).log(event.level, "%s", event.message)
+    @property
+    def _seams(self) -> SeamCounts | None:
+        """None where there cannot be any."""
+        return self._plan.tracking.seams if self._plan.tracking is not None and self._options.n_processes > 1 else None
 
 
 def prepare(exp_path: str | Path, first: int | None, last: int | None) -> tuple[Experiment, FrameRange]:
@@ -225,19 +242,11 @@ def prepare(exp_path: str | Path, first: int | None, last: int | None) -> tuple[
     return experiment, frames
 
 
-def process(experiment: Experiment, frames: FrameRange, options: Options, watcher: Watcher | None, *, kind: str) -> Report:
+def process(experiment: Experiment, frames: FrameRange, options: Options, watcher: Watcher | None, request: Request) -> Report:
     """:func:`run`, with the time it took in the log, and an error for what ended it at a frame."""
     start = time.perf_counter()
-    report = run(experiment, frames, options, watcher)
-    seconds = time.perf_counter() - start
-    if kind == "batch":
-        logger.info("Total processing time: %.2f seconds", seconds)
-    else:
-        logger.info("Parallel processing completed:")
-        logger.info("  Total chunks: %d", report.chunks)
-        logger.info("  Successful: %d", report.chunks - report.failed_chunks)
-        logger.info("  Failed: %d", report.failed_chunks)
-        logger.info("  Total processing time: %.2f seconds", seconds)
+    report = run(experiment, frames, options, watcher, request)
+    log_time(report, time.perf_counter() - start, request.kind)
     if report.failed and not report.skipping:
-        raise ProcessingError(next(iter(report.failed.values())))
+        raise ProcessingError(next(iter(report.failed.values())).reason)
     return report

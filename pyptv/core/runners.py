@@ -14,12 +14,13 @@ import threading
 import warnings
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from multiprocessing import connection
 from typing import TYPE_CHECKING, Any
 
 from pyptv.core import pool_worker
 from pyptv.core.plan import Plan
-from pyptv.core.results import Event, TaskDone, TaskFailed, WorkerDied
+from pyptv.core.results import Event, FrameDone, StepDone, TaskDone, TaskFailed, WorkerDied
 from pyptv.core.tasks import Frontier, Job, Mailbox, Task, silent
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class PoolRunner:
     def events(self, plan: Plan) -> Generator[Event, None, None]:
         """The events of all tasks of a plan, as they come; the plan must be told of each before the next is asked for."""
         try:
-            self._slots += [_Slot(self._context, self._job) for _ in range(self._n)]
+            self._slots += [_Slot(self._context, self._job, number) for number in range(1, self._n + 1)]
             while not plan.finished:
                 self._hand_out(plan)
                 for slot in self._ready():
@@ -132,7 +133,7 @@ class PoolRunner:
 
     def _replace(self, slot: _Slot) -> None:
         slot.end()
-        self._slots[self._slots.index(slot)] = _Slot(self._context, self._job)
+        self._slots[self._slots.index(slot)] = _Slot(self._context, self._job, slot.number)
 
 
 @contextmanager
@@ -157,7 +158,8 @@ def _quiet_start() -> Iterator[None]:
 class _Slot:
     """One worker process: a pool of one, a line to it, and what is known of it."""
 
-    def __init__(self, context: BaseContext, job: Job) -> None:
+    def __init__(self, context: BaseContext, job: Job, number: int) -> None:
+        self.number = number
         self.line, self._far_end = context.Pipe(duplex=True)
         self.task: Task | None = None
         self.frame: int | None = None
@@ -187,7 +189,9 @@ class _Slot:
                 if isinstance(said, tuple):
                     self.frame, self.doing = said
                     continue
-                if isinstance(said, TaskDone | TaskFailed):
+                if isinstance(said, FrameDone | StepDone):
+                    said = replace(said, worker=self.number)
+                elif isinstance(said, TaskDone | TaskFailed):
                     self.task = None
                     if isinstance(said, TaskFailed):
                         said = TaskFailed(said.task, said.reason, self.frame)

@@ -33,7 +33,8 @@ class TrackingPlan:
         self._status: dict[int, bool] = {}
         self._scanned = self._first
         self._known: dict[int, StepDone] = {}
-        self._recalled: set[int] = set()
+        self._recalled: dict[int, StepDone] = {}
+        """Not told of yet."""
         self._stretches: list[Stretch] = []
         self._open: Stretch | None = None
         self._runs: dict[int, Stretch] = {}
@@ -49,10 +50,10 @@ class TrackingPlan:
         """Frames that an earlier, stopped run has tracked."""
         self._known = {step.frame: step for step in steps}
 
-    @property
-    def recalled(self) -> list[StepDone]:
-        """Of the frames that an earlier run has tracked, those that count in this one."""
-        return [self._known[frame] for frame in sorted(self._recalled)]
+    def newly_recalled(self) -> list[StepDone]:
+        """Of the frames that an earlier run has tracked, those that have turned out to count in this one since the last call."""
+        recalled, self._recalled = self._recalled, {}
+        return list(recalled.values())
 
     def early_task(self) -> TrackingTask | None:
         """The true run, while the sequence step is still going on: one at a time."""
@@ -175,7 +176,7 @@ class TrackingPlan:
 
     def _recall(self, stretch: Stretch, frame: int) -> None:
         if frame in self._known and stretch.recall(self._known[frame]):
-            self._recalled.add(frame)
+            self._recalled[frame] = self._known[frame]
 
     def _close(self, end: int) -> None:
         stretch, self._open = self._open, None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import numpy as np
 from pyptv.core.atomic import frame_digest
 from pyptv.core.c_library import keep_freed_memory
 from pyptv.core.errors import FormatError, FrameError, ProcessingError, TaintedHeapError
-from pyptv.core.formats import PARTICLES, TARGETS, check_frame
+from pyptv.core.formats import MAX_ROWS, PARTICLES, TARGETS, check_frame
 from pyptv.core.pipeline import FramePipeline
 from pyptv.core.results import Event, FrameDone, FrameFailed, TaskDone, TaskFailed
 from pyptv.core.scratch import remove_scratch
@@ -68,8 +69,9 @@ class Worker:
     def _process(self, frame: int, *, write: bool) -> FrameDone:
         """The sequence step of a frame, its files put in place."""
         if self._pipeline is None:
-            self._pipeline = FramePipeline(self._job.experiment, self._job.images, self._announce)
+            self._pipeline = FramePipeline(self._job.experiment, self._job.images, self._announce, self._job.engine)
         result = self._pipeline.process(frame)
+        start = time.perf_counter()
         files = result.files()
         if write:
             self._announce(frame, "writing results")
@@ -82,12 +84,13 @@ class Worker:
             digest=frame_digest(files),
             size=sum(map(len, files.values())),
             images=result.images,
-            seconds=result.seconds,
+            seconds=result.seconds | {"write": time.perf_counter() - start},
         )
 
     def _check(self, frame: int) -> FrameDone:
         """Existing results of a frame, read and checked as the tracker's C code needs them."""
         self._announce(frame, "checking the sequence step's results")
+        start = time.perf_counter()
         paths = self._job.experiment.sequence_files(frame)
         try:
             files = self._store.sequence_input(frame)
@@ -96,7 +99,7 @@ class Worker:
         targets = [TARGETS.parse(files[name], paths[name]) for name in files if name != "rt_is"]
         particles = PARTICLES.parse(files["rt_is"], paths["rt_is"])
         sources = [str(paths["rt_is"]), *(str(paths[name]) for name in files if name != "rt_is")]
-        check_frame(particles, targets, sources)
+        check_frame(particles, targets, sources, most=MAX_ROWS if self._job.engine == "optv" else None)
         views = sum((particles[f"target{camera + 1}"] >= 0).astype(int) for camera in range(len(targets)))
         counts = tuple(int(np.sum(views == n)) for n in range(len(targets), min(len(targets), 2) - 1, -1))
         return FrameDone(
@@ -106,6 +109,7 @@ class Worker:
             particles=len(particles),
             digest=frame_digest(files),
             size=sum(map(len, files.values())),
+            seconds={"read": time.perf_counter() - start},
         )
 
 

@@ -1,0 +1,39 @@
+"""Comma-separated values by pandas, and a file beside them that says what the columns are.
+
+That file is in the form of the W3C's "Metadata Vocabulary for Tabular Data" (https://www.w3.org/TR/tabular-metadata/), under
+the name that programs look for.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pyptv.core.atomic import write_atomic
+from pyptv.export.data import Dataset
+from pyptv.export.frame_table import column_units, table
+
+METADATA_SUFFIX = "-metadata.json"
+_WHOLE = ("id", "frame")
+
+
+def write(dataset: Dataset, path: Path) -> None:
+    """Write the table: a line of names, then numbers in the fewest digits that give the same number back; NaN is empty."""
+    table(dataset).to_csv(path, index=False, lineterminator="\n")
+
+
+def describe(dataset: Dataset, target: Path) -> None:
+    """Write the metadata beside the table."""
+    columns: list[dict[str, Any]] = []
+    for name, unit in column_units(dataset).items():
+        column = {"name": name, "datatype": "integer" if name in _WHOLE else "double"}
+        columns.append(column | ({"schema:unitText": unit} if unit else {}))
+    tree = {
+        "@context": "http://www.w3.org/ns/csvw",
+        "url": target.name,
+        "tableSchema": {"columns": columns},
+        "notes": [dataset.metadata],
+    }
+    text = json.dumps(tree, indent=2, ensure_ascii=False)
+    write_atomic(target.with_name(target.name + METADATA_SUFFIX), f"{text}\n".encode())

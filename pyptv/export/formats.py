@@ -1,0 +1,71 @@
+"""The formats: what each is called, what it needs, and which module writes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+
+from pyptv.core.errors import ProcessingError
+
+
+@dataclass(frozen=True)
+class Format:
+    """One format that trajectories are written in."""
+
+    name: str
+    readers: str
+    """Who reads it, for the help."""
+    file_name: str
+    """Of the export in ``res/export``."""
+    extra: str
+    """What to install: ``pip install "pyptv-batch[EXTRA]"``."""
+    libraries: tuple[str, ...]
+    """The modules that write it."""
+    writer: str
+    """Module of this package, with ``write(dataset, path)``."""
+    entries: tuple[str, ...] = ()
+    """Patterns of what stands in the folder that is written; empty: it is a file. A folder that holds anything else is
+    somebody's, and is not replaced."""
+
+    def require(self) -> None:
+        """Load the libraries, so that a missing one is found before anything is read.
+
+        Raises:
+            ProcessingError: one of them is missing.
+        """
+        for name in self.libraries:
+            try:
+                import_module(name)
+            except ImportError as error:
+                package = name.partition(".")[0]
+                message = f'{self.name} export needs {package}: pip install "pyptv-batch[{self.extra}]"'
+                raise ProcessingError(message) from error
+
+
+FORMATS = {
+    entry.name: entry
+    for entry in (
+        Format(
+            "h5",
+            "flowtracks, h5py",
+            "trajectories.h5",
+            "h5",
+            ("flowtracks.io", "flowtracks.trajectory", "tables"),
+            "hdf5",
+        ),
+        Format(
+            "zarr",
+            "flowtracks, zarr, xarray",
+            "trajectories.zarr",
+            "zarr",
+            ("zarr",),
+            "zarr_store",
+            ("zarr.json", "trajectories"),
+        ),
+        Format("vtk", "ParaView, pyvista", "trajectories_vtk", "vtk", ("pyvista",), "vtk", ("*.vtp", "*.pvd")),
+        Format("parquet", "pandas, polars, R, DuckDB", "trajectories.parquet", "table", ("pandas", "pyarrow"), "parquet"),
+        Format("csv", "everything", "trajectories.csv", "table", ("pandas",), "csv_file"),
+        Format("mat", "MATLAB, Octave, scipy", "trajectories.mat", "trajectories", ("scipy.io",), "matlab"),
+    )
+}
+"""By name, in the order of the help."""

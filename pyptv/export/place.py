@@ -1,0 +1,77 @@
+"""Exports are whole or not there: written beside their place, then moved into it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from pyptv.core.errors import ProcessingError
+
+
+@contextmanager
+def placed(target: Path, entries: tuple[str, ...] = ()) -> Iterator[Path]:
+    """A path to write to, which takes the place of ``target`` when the block ends well, and is removed when it does not.
+
+    Args:
+        target: the file to write, or the folder. What is there is replaced, a link not followed.
+        entries: patterns of what stands in the folder; empty: it is a file. A folder at ``target`` that holds anything
+            else is not replaced: nobody's home is a Zarr store.
+
+    Raises:
+        ProcessingError: the output cannot be written, or something is in the way.
+    """
+    if not target.name:
+        raise ProcessingError(f"{target}: is no name for an export")
+    beside = target.with_name(f".{target.name}.{os.getpid()}.pyptv-tmp")
+    try:
+        _check_way(target, entries)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _remove(beside)
+        yield beside
+        _swap(beside, target)
+    except ProcessingError:
+        raise
+    except Exception as error:  # each library has its own errors for a full disk
+        reason = error.strerror if isinstance(error, OSError) else None
+        first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ProcessingError(f"{target}: cannot be written: {reason or first_line}") from error
+    finally:
+        with suppress(OSError):
+            _remove(beside)
+
+
+def _check_way(target: Path, entries: tuple[str, ...]) -> None:
+    if not entries and target.is_dir():
+        raise ProcessingError(f"{target}: is a folder: name the file to write")
+    if not entries or not (target.exists() or target.is_symlink()):
+        return
+    if target.is_symlink() or not target.is_dir():
+        raise ProcessingError(f"{target}: is in the way: this export is a folder, and that is none")
+    strange = [entry.name for entry in target.iterdir() if not any(entry.match(pattern) for pattern in entries)]
+    if strange:
+        raise ProcessingError(f"{target}: is not replaced: it holds {strange[0]!a}, which is not of an export. Name a new folder")
+
+
+def _swap(new: Path, target: Path) -> None:
+    """Move a file or folder into its place; a folder that is there goes aside first: no folder can replace another."""
+    if not target.is_dir():
+        new.replace(target)
+        return
+    aside = new.with_name(f"{new.name}-old")
+    target.replace(aside)
+    try:
+        new.replace(target)
+    except OSError:
+        aside.replace(target)
+        raise
+    shutil.rmtree(aside)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

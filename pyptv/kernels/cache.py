@@ -1,0 +1,130 @@
+"""Where the compiled kernels are kept, so that a machine compiles them once for each version.
+
+The folder is the user's cache folder, or what the environment variable ``PYPTV_KERNEL_CACHE`` names; never the package's own, which may
+be read-only. Its name says what the code in it was made from, so that nothing stale is ever loaded. numba keeps machine code
+as pickles: a folder that others may write to is not used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from functools import cache
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+
+from pyptv import __version__
+
+FOLDER_VARIABLE = "PYPTV_KERNEL_CACHE"
+_FAMILY = "kernels-"
+_KEEP_DAYS = 30
+_OTHERS_WRITE = 0o022
+_SAID = 300
+
+ENTRY_MODULES = tuple(f"pyptv.kernels.{name}" for name in ("correspondence", "tracking", "text"))
+"""The modules with functions that Python calls."""
+
+_BUILD = """
+import json, sys
+sys.path[:] = json.loads(sys.argv[1])
+from importlib import import_module
+for name in json.loads(sys.argv[2]):
+    import_module(name)
+"""
+
+
+class KernelsUnavailableError(Exception):
+    """The kernels cannot be used here; the message says why."""
+
+
+def installed() -> bool:
+    """Whether numba and what else the kernels need is there; does not import it."""
+    return all(find_spec(name) is not None for name in ("numba", "platformdirs"))
+
+
+@cache
+def chosen_folder() -> Path:
+    """The folder for this machine, program version, numba and processor; made, if it is not there.
+
+    Raises:
+        KernelsUnavailableError: there is no place for it that only this user can write to.
+    """
+    folder = _base() / f"{_FAMILY}{__version__}-numba{version('numba')}-{_fingerprint()}"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        status = folder.stat()
+    except OSError as error:
+        raise KernelsUnavailableError(f"{folder}: cannot be made ({error.strerror}): set {FOLDER_VARIABLE} to a folder") from error
+    if hasattr(os, "getuid") and (status.st_uid != os.getuid() or status.st_mode & _OTHERS_WRITE):
+        raise KernelsUnavailableError(f"{folder}: others can write to it: set {FOLDER_VARIABLE} to a folder of your own")
+    return folder
+
+
+def ready() -> bool:
+    """Whether the kernels are compiled, so that they only need be loaded."""
+    return (chosen_folder() / "ready").is_file()
+
+
+def build() -> float:
+    """Compile all kernels in a process of its own; returns the seconds that it took.
+
+    Raises:
+        KernelsUnavailableError: they cannot be compiled here.
+    """
+    start = time.perf_counter()
+    folder = chosen_folder()
+    done = subprocess.run(  # noqa: S603 -- this interpreter, our own lines
+        [sys.executable, "-P", "-c", _BUILD, json.dumps(sys.path), json.dumps(ENTRY_MODULES)],
+        env=os.environ | {FOLDER_VARIABLE: str(_base())},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+        text=True,
+    )
+    if done.returncode != 0:
+        said = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
+        raise KernelsUnavailableError(f"the kernels cannot be compiled here: {said[-1][:_SAID]}")
+    (folder / "ready").touch()
+    _remove_old(folder)
+    return time.perf_counter() - start
+
+
+def _base() -> Path:
+    named = os.environ.get(FOLDER_VARIABLE)
+    if named:
+        return Path(named).absolute()
+    from platformdirs import user_cache_path  # noqa: PLC0415 -- part of an extra
+
+    return user_cache_path("pyptv-batch", appauthor=False)
+
+
+def _fingerprint() -> str:
+    """What the machine code depends on besides the versions: the sources as they lie here, Python, the processor."""
+    sources = sorted(Path(__file__).parent.glob("*.py"))
+    parts = [f"{path} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in sources]
+    parts += [sys.implementation.cache_tag or "", platform.machine(), _processor()]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def _processor() -> str:
+    """The processor and its instruction sets: a folder may be shared by the unlike machines of a cluster."""
+    with suppress(OSError):
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").partition("\n\n")[0]
+        return "\n".join(line for line in text.splitlines() if line.startswith(("model name", "flags", "Features", "CPU part")))
+    return platform.processor()
+
+
+def _remove_old(kept: Path) -> None:
+    """Remove the kernels of other versions that nobody has compiled for a month."""
+    for other in kept.parent.glob(f"{_FAMILY}*"):
+        with suppress(OSError):
+            if other != kept and not other.is_symlink() and time.time() - other.stat().st_mtime > _KEEP_DAYS * 86400:
+                shutil.rmtree(other)

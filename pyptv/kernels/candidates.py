@@ -1,0 +1,258 @@
+"""Candidate partners of every target in the other cameras: what lies along its epipolar line.
+
+The targets of all cameras stand in one array, camera after camera, those of a camera by x of their flat coordinates. The
+candidates of all pairs of cameras stand in compressed rows that grow as they must.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+import numpy as np
+
+from pyptv.kernels.geometry import project_flat, sensor_limits
+from pyptv.kernels.jit import inner
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+    Integers = NDArray[np.int64]
+    Values = TypeVar("Values", Floats, Integers)
+
+X0, X1, ZMIN0, ZMIN1, ZMAX0, ZMAX1, EPS0, CN, CNX, CNY, CSUMG, CORRMIN = range(12)
+"""Columns of the criteria row."""
+N, NX, NY, SUMG = range(4)
+"""Columns of the sizes."""
+
+
+class Seen(NamedTuple):
+    """The targets of all cameras, camera after camera, by x of their flat coordinates."""
+
+    base: Integers
+    """(n_cams + 1,) where each camera's targets begin."""
+    flat: Floats
+    """(n, 2) flat coordinates, mm."""
+    rays: Floats
+    """(n, 6) where the ray leaves the glass, mm, and its direction."""
+    sizes: Floats
+    """(n, 4) pixel counts n, nx, ny and sum of grey values."""
+
+
+class Strips(NamedTuple):
+    """The targets of all cameras cut into strips of neighbours in x, those of a strip ordered by y."""
+
+    by_y: Integers
+    """(n,) targets, strip after strip."""
+    x: Floats
+    y: Floats
+    """(n,) flat coordinates of ``by_y``."""
+    width: Integers
+    """(n_cams,) targets in a strip of each camera."""
+
+
+class Candidates(NamedTuple):
+    """Compressed rows: the candidates of a target in a camera, by x."""
+
+    first: Integers
+    """(n_cams, n_cams, longest) row of camera pair a < b and a's target: where it begins."""
+    last: Integers
+    """The same: where it ends (excluded)."""
+    partner: Integers
+    """The candidate, counted within its camera."""
+    distance: Floats
+    """From the epipolar line, mm."""
+    grade: Floats
+
+
+@inner
+def cut_in_strips(seen: Seen) -> Strips:
+    """Strips of about the square root of the number of targets."""
+    n_cams = len(seen.base) - 1
+    width = np.empty(n_cams, np.int64)
+    by_y = np.arange(len(seen.flat))
+    for camera in range(n_cams):
+        begin, end = seen.base[camera], seen.base[camera + 1]
+        width[camera] = max(8, int(math.sqrt(end - begin)))
+        for start in range(begin, end, width[camera]):
+            _sort_by_y(by_y, seen.flat, start, min(start + width[camera], end))
+    x, y = np.empty(len(by_y)), np.empty(len(by_y))
+    for index in range(len(by_y)):
+        x[index], y[index] = seen.flat[by_y[index], 0], seen.flat[by_y[index], 1]
+    return Strips(by_y, x, y, width)
+
+
+@inner
+def _sort_by_y(by_y: Integers, flat: Floats, begin: int, end: int) -> None:
+    for index in range(begin + 1, end):
+        target = by_y[index]
+        y = flat[target, 1]
+        place = index
+        while place > begin and flat[by_y[place - 1], 1] > y:
+            by_y[place] = by_y[place - 1]
+            place -= 1
+        by_y[place] = target
+
+
+@inner
+def find_candidates(cameras: Floats, optics: Floats, criteria: Floats, seen: Seen) -> Candidates:
+    """The candidates of all targets in all later cameras."""
+    n_cams = len(cameras)
+    base = seen.base
+    strips = cut_in_strips(seen)
+    longest = 0
+    for camera in range(n_cams):
+        longest = max(longest, base[camera + 1] - base[camera])
+    first, last = np.zeros((n_cams, n_cams, longest), np.int64), np.zeros((n_cams, n_cams, longest), np.int64)
+    partner, distance, grade = np.empty(longest, np.int64), np.empty(longest), np.empty(longest)
+    found, off = np.empty(longest, np.int64), np.empty(longest)
+    end = 0
+    for a in range(n_cams):
+        for b in range(a + 1, n_cams):
+            limits = sensor_limits(cameras[b], optics)
+            for target in range(base[a + 1] - base[a]):
+                first[a, b, target] = end
+                line = _epipolar_line(cameras[b], optics, criteria, seen.rays[base[a] + target])
+                n = _along(line, criteria, seen, strips, b, found, off) if _touches(line, limits) else 0
+                while end + n > len(partner):
+                    partner, distance, grade = grown(partner), grown(distance), grown(grade)
+                for k in range(n):
+                    grade[end] = _grade(criteria, seen.sizes, base[a] + target, found[k])
+                    if grade[end] >= 0.0:
+                        partner[end], distance[end] = found[k] - base[b], off[k]
+                        end += 1
+                last[a, b, target] = end
+    return Candidates(first, last, partner, distance, grade)
+
+
+@inner
+def grown(values: Values) -> Values:
+    """A copy (2 n + 1,) of an array (n,) with room at its end."""
+    longer = np.empty(2 * len(values) + 1, values.dtype)
+    for index in range(len(values)):
+        longer[index] = values[index]
+    return longer
+
+
+@inner
+def _z_limits(criteria: Floats, ray: Floats) -> tuple[float, float]:
+    """The Z limits (mm) where a ray leaves the glass."""
+    share = (ray[0] - criteria[X0]) / (criteria[X1] - criteria[X0])
+    zmin = criteria[ZMIN0] + share * (criteria[ZMIN1] - criteria[ZMIN0])
+    zmax = criteria[ZMAX0] + share * (criteria[ZMAX1] - criteria[ZMAX0])
+    return zmin, zmax
+
+
+@inner
+def half_way(criteria: Floats, ray: Floats) -> tuple[float, float, float]:
+    """The point (mm) of a ray half way between the Z limits."""
+    zmin, zmax = _z_limits(criteria, ray)
+    z = (zmin + zmax) / 2
+    along = (z - ray[2]) / ray[5]
+    return ray[0] + along * ray[3], ray[1] + along * ray[4], z
+
+
+@inner
+def _epipolar_line(camera: Floats, optics: Floats, criteria: Floats, ray: Floats) -> tuple[float, float, float, float]:
+    """The ends x0, y0, x1, y1 (flat coordinates in ``camera``, mm) of a ray between the Z limits."""
+    zmin, zmax = _z_limits(criteria, ray)
+    low, high = (zmin - ray[2]) / ray[5], (zmax - ray[2]) / ray[5]
+    x0, y0 = project_flat(camera, optics, ray[0] + low * ray[3], ray[1] + low * ray[4], zmin)
+    x1, y1 = project_flat(camera, optics, ray[0] + high * ray[3], ray[1] + high * ray[4], zmax)
+    if x0 == x1:
+        x1 += 1e-10
+    return x0, y0, x1, y1
+
+
+@inner
+def _touches(line: tuple[float, float, float, float], limits: tuple[float, float, float, float]) -> bool:
+    """Whether the segment's bounding box reaches into the sensor."""
+    x0, y0, x1, y1 = line
+    left, bottom, right, top = limits
+    return max(x0, x1) > left and min(x0, x1) < right and max(y0, y1) > bottom and min(y0, y1) < top
+
+
+@inner
+def _along(
+    line: tuple[float, float, float, float],
+    criteria: Floats,
+    seen: Seen,
+    strips: Strips,
+    camera: int,
+    found: Integers,
+    off: Floats,
+) -> int:
+    """Targets of ``camera`` along a line: their numbers go to ``found`` by x, their distances to ``off``; returns how many."""
+    x0, y0, x1, y1 = line
+    slope = (y1 - y0) / (x1 - x0)
+    intercept = y0 - slope * x0
+    eps = criteria[EPS0]
+    left, right = min(x0, x1) - eps, max(x0, x1) + eps
+    bottom, top = min(y0, y1) - eps, max(y0, y1) + eps
+    slant = math.sqrt(slope * slope + 1.0)
+    begin, end, width = seen.base[camera], seen.base[camera + 1], strips.width[camera]
+    n = 0
+    strip = begin + width * _first_strip(seen.flat, begin, end, width, left)
+    while strip < end and seen.flat[strip, 0] < right:
+        stop = min(strip + width, end)
+        y_left, y_right = slope * seen.flat[strip, 0] + intercept, slope * seen.flat[stop - 1, 0] + intercept
+        margin = eps * slant + 1e-9 * (abs(y_left) + abs(y_right) + abs(intercept))  # rounding must not lose one
+        low, high = max(bottom, min(y_left, y_right) - margin), min(top, max(y_left, y_right) + margin)
+        alone = n
+        index = _first_from(strips.y, strip, stop, low)
+        while index < stop and strips.y[index] <= high:
+            x, y = strips.x[index], strips.y[index]
+            distance = abs(y - slope * x - intercept) / slant
+            if left < x < right and bottom < y < top and distance < eps:
+                target = strips.by_y[index]
+                place = n
+                while place > alone and found[place - 1] > target:
+                    found[place], off[place] = found[place - 1], off[place - 1]
+                    place -= 1
+                found[place], off[place] = target, distance
+                n += 1
+            index += 1
+        strip = stop
+    return n
+
+
+@inner
+def _first_from(y: Floats, begin: int, end: int, low: float) -> int:
+    """The first of the ascending ``y[begin:end]`` that is not below ``low``."""
+    while begin < end:
+        middle = (begin + end) // 2
+        if y[middle] < low:
+            begin = middle + 1
+        else:
+            end = middle
+    return begin
+
+
+@inner
+def _first_strip(flat: Floats, begin: int, end: int, width: int, left: float) -> int:
+    """The first strip that reaches beyond ``left``."""
+    low, high = 0, (end - begin + width - 1) // width
+    while low < high:
+        middle = (low + high) // 2
+        if flat[min(begin + (middle + 1) * width, end) - 1, 0] > left:
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+@inner
+def _grade(criteria: Floats, sizes: Floats, one: int, other: int) -> float:
+    """How alike two targets are; -1 where too little."""
+    qn, qnx = _ratio(sizes[one, N], sizes[other, N]), _ratio(sizes[one, NX], sizes[other, NX])
+    qny, qsum = _ratio(sizes[one, NY], sizes[other, NY]), _ratio(sizes[one, SUMG], sizes[other, SUMG])
+    if qn >= criteria[CN] and qnx >= criteria[CNX] and qny >= criteria[CNY] and qsum > criteria[CSUMG]:
+        return (4.0 * qsum + 2.0 * qn + qnx + qny) * (sizes[one, SUMG] + sizes[other, SUMG])
+    return -1.0
+
+
+@inner
+def _ratio(one: float, other: float) -> float:
+    quotient: float = min(one, other) / max(one, other)
+    return quotient

@@ -1,0 +1,238 @@
+"""What a particle may be linked to, and the cost of each choice."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from pyptv.kernels.motion import distance, in_volume, turn, within
+from pyptv.kernels.neighbours import Neighbours, find_free, new_neighbours, project, search
+from pyptv.kernels.frames import NONE, PREVIOUS, Frame, append, position_of
+from pyptv.kernels.geometry import triangulate
+from pyptv.kernels.jit import inner
+from pyptv.kernels.scene import Scene
+from pyptv.kernels.search import MOST_FOUND
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+    Ints = NDArray[np.int64]
+
+    from pyptv.kernels.reach import Point
+
+_STEADY = 10.0
+"""An acceleration that many times below its limit is accepted whatever the angle."""
+_PAIR = 2
+
+
+class Choices(NamedTuple):
+    """What one particle may be linked to, in the order of finding, and what finding it works with."""
+
+    row: Ints
+    """(room,) rows of the next frame."""
+    cost: NDArray[np.float32]
+    """(room,) in single precision, which decides between nearly equal ones."""
+    count: Ints
+    """(1,) how many there are."""
+    following: Neighbours
+    """Particles of the next frame."""
+    after: Neighbours
+    """Particles of the frame after the next one."""
+    targets: Ints
+    """(n_cams,) targets without a particle."""
+    rays: Floats
+    """(n_cams, 6) their rays."""
+
+
+class Path(NamedTuple):
+    """Where a particle comes from and is expected: positions [mm]."""
+
+    linked: bool
+    """Whether it is known where it comes from."""
+    x0: Point
+    """In the previous frame; like ``x1`` where that is not known."""
+    x1: Point
+    """Now."""
+    x2: Point
+    """Expected in the next frame."""
+
+
+@inner
+def new_choices(n_cams: int) -> Choices:
+    """Room for the choices of a particle: each candidate may be registered with each particle after it, and once more."""
+    most = n_cams * MOST_FOUND
+    room = most * (most + 1) + 1
+    return Choices(
+        np.empty(room, np.int64),
+        np.empty(room, np.float32),
+        np.zeros(1, np.int64),
+        new_neighbours(n_cams),
+        new_neighbours(n_cams),
+        np.empty(n_cams, np.int64),
+        np.empty((n_cams, 6)),
+    )
+
+
+@inner
+def cheapest(choices: Choices) -> int:
+    """The place of the cheapest choice, the first of equals; -1 where there is none.
+
+    The choices are ordered by a bubble sort that exchanges two where the first costs more. A NaN never moves then, and
+    nothing passes it: only what stands before the first NaN can come to the front.
+    """
+    best = 0 if choices.count[0] > 0 else NONE
+    for place in range(1, choices.count[0]):
+        if math.isnan(choices.cost[place]):
+            break
+        if choices.cost[best] > choices.cost[place]:
+            best = place
+    return best
+
+
+@inner
+def choose(scene: Scene, previous: Frame, current: Frame, following: Frame, after: Frame, row: int, choices: Choices) -> int:
+    """Find what a particle of ``current`` may be linked to; particles may be added to the frames that follow.
+
+    Args:
+        scene: the experiment.
+        previous: the frame before.
+        current: the particle's frame.
+        following: the frame after it.
+        after: the one after that.
+        row: of the particle.
+        choices: is given the choices.
+
+    Returns:
+        How many particles were added.
+    """
+    choices.count[0] = 0
+    path = _path(previous, current, row)
+    project(scene, path.x2, choices.following)
+    if not path.linked:
+        _centre_on_targets(current, row, choices.following.centre)
+    added = 0
+    n = search(scene, following, path.x2, choices.following)
+    for k in range(n):
+        candidate = choices.following.row[k]
+        added += _look_ahead(scene, following, after, path, k, choices)
+        if choices.count[0] == 0 and path.linked:
+            x3 = position_of(following, candidate)
+            if within(scene, path.x1, x3):
+                _look_back(scene, path, x3, candidate, choices.following.views[k], choices)
+    if scene.add and n > 0 and choices.count[0] == 0 and path.linked:  # optv goes on only where it found anything at all
+        added += _add_next(scene, following, path, choices)
+    return added
+
+
+@inner
+def _path(previous: Frame, current: Frame, row: int) -> Path:
+    """Where a particle comes from, and where it is expected: without a previous link, where it is."""
+    x1 = position_of(current, row)
+    before = current.link[row, PREVIOUS]
+    if before == NONE:
+        return Path(False, x1, x1, x1)  # noqa: FBT003 -- numba knows no keywords here
+    x0 = position_of(previous, before)
+    return Path(True, x0, x1, (2.0 * x1[0] - x0[0], 2.0 * x1[1] - x0[1], 2.0 * x1[2] - x0[2]))  # noqa: FBT003
+
+
+@inner
+def _centre_on_targets(frame: Frame, row: int, centre: Floats) -> None:
+    """Let a search begin at the particle's own targets, in the cameras where it has one."""
+    for camera in range(len(centre)):
+        if frame.target[row, camera] != NONE:
+            target = frame.first[camera] + frame.target[row, camera]
+            centre[camera, 0], centre[camera, 1] = frame.pixel[target, 0], frame.pixel[target, 1]
+
+
+@inner
+def _expected_after(path: Path, x3: Point) -> Point:
+    """Where a particle that moves on to ``x3`` is expected after that [mm]."""
+    x0, x1 = path.x0, path.x1
+    if not path.linked:
+        return 2.0 * x3[0] - x1[0], 2.0 * x3[1] - x1[1], 2.0 * x3[2] - x1[2]
+    return (
+        0.5 * (5.0 * x3[0] - 4.0 * x1[0] + x0[0]),
+        0.5 * (5.0 * x3[1] - 4.0 * x1[1] + x0[1]),
+        0.5 * (5.0 * x3[2] - 4.0 * x1[2] + x0[2]),
+    )
+
+
+@inner
+def _look_ahead(scene: Scene, following: Frame, after: Frame, path: Path, k: int, choices: Choices) -> int:
+    """Register candidate number ``k`` with every particle of ``after`` that goes on from there, and with a new one.
+
+    Returns:
+        How many particles were added, 1 or 0.
+    """
+    row, views = choices.following.row[k], choices.following.views[k]
+    x3 = position_of(following, row)
+    x5 = _expected_after(path, x3)
+    project(scene, x5, choices.after)
+    for j in range(search(scene, after, x5, choices.after)):
+        x4 = position_of(after, choices.after.row[j])
+        if within(scene, x3, x4):
+            angle, acceleration = turn(x3, x4, x5)
+            if path.linked:
+                other_angle, other_acceleration = turn(path.x1, path.x2, x3)
+                angle, acceleration = (other_angle + angle) / 2, (other_acceleration + acceleration) / 2
+            length = (distance(path.x1, x3) + distance(x3, x4)) / 2
+            _register(scene, row, length, angle, acceleration, views + choices.after.views[j], choices)
+    more = find_free(scene, after, choices.after, choices.targets, choices.rays)
+    if more >= _PAIR:
+        x4 = triangulate(choices.rays, more)
+        if in_volume(scene, x4) and within(scene, x4, x3):
+            angle, acceleration = turn(x3, x4, x5)
+            length = (distance(path.x1, x3) + distance(x3, x4)) / 2
+            if _register(scene, row, length, angle, acceleration, views + more, choices) and scene.add:
+                append(after, x4, choices.targets)
+                return 1
+    return 0
+
+
+@inner
+def _look_back(scene: Scene, path: Path, x3: Point, row: int, views: int, choices: Choices) -> bool:
+    """Register a row of the next frame, at ``x3`` [mm], by how the path goes on there; whether that is accepted."""
+    angle, acceleration = turn(path.x1, path.x2, x3)
+    length = (distance(path.x1, x3) + distance(path.x0, path.x1)) / 2
+    return _register(scene, row, length, angle, acceleration, views, choices)
+
+
+@inner
+def _add_next(scene: Scene, following: Frame, path: Path, choices: Choices) -> int:
+    """Add a particle where the path goes on, if there are targets for it, and register it; returns how many are added."""
+    views = find_free(scene, following, choices.following, choices.targets, choices.rays)
+    if views >= _PAIR:
+        x3 = triangulate(choices.rays, views)
+        if in_volume(scene, x3) and within(scene, x3, path.x2):
+            if _look_back(scene, path, x3, following.size[0], views, choices):
+                append(following, x3, choices.targets)
+                return 1
+    return 0
+
+
+@inner
+def _register(
+    scene: Scene, row: int, length: float, angle: float, acceleration: float, views: int, choices: Choices
+) -> bool:
+    """Add a choice, if angle and acceleration are within their limits; a NaN is not. Returns whether they are.
+
+    Args:
+        scene: the experiment.
+        row: of the next frame.
+        length: mean displacement [mm].
+        angle: change of direction [gon].
+        acceleration: [mm].
+        views: how many cameras see what speaks for the choice.
+        choices: is given the choice.
+    """
+    accepted = acceleration < scene.acceleration and angle < scene.angle
+    if not accepted and not acceleration < scene.acceleration / _STEADY:
+        return False
+    place = choices.count[0]
+    choices.row[place] = row
+    choices.cost[place] = (length / scene.diagonal + acceleration / scene.acceleration + angle / scene.angle) / views
+    choices.count[0] = place + 1
+    return True

@@ -1,0 +1,34 @@
+"""How kernels are compiled: the two decorators, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numba
+
+from pyptv.kernels.cache import chosen_folder
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def inner(function: Function) -> Function:
+    """For a function that only kernels call: compiled as part of them."""
+    compiled: Function = numba.njit(error_model="numpy")(function)
+    return compiled
+
+
+def entry(signature: str) -> Callable[[Function], Function]:
+    """For a function that Python calls: importing its module loads it from the cache on disk, or compiles it."""
+
+    def decorate(function: Function) -> Function:
+        """Compile a function for the signature."""
+        before = numba.config.CACHE_DIR
+        numba.config.CACHE_DIR = str(chosen_folder())  # read where the function is decorated, so others keep theirs
+        try:
+            compiled: Function = numba.njit(signature, cache=True, error_model="numpy")(function)
+        finally:
+            numba.config.CACHE_DIR = before
+        return compiled
+
+    return decorate

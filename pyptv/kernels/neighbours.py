@@ -1,0 +1,180 @@
+"""Which particles of a frame stand near a place in space, by the images of all cameras."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from pyptv.kernels import geometry
+from pyptv.kernels.frames import NONE, Frame
+from pyptv.kernels.jit import inner
+from pyptv.kernels.reach import LOWER, UPPER, cell_at
+from pyptv.kernels.scene import Scene
+from pyptv.kernels.search import MOST_FOUND, inside, nearest_free, nearest_used
+from pyptv.kernels.search_box import bounding_rectangle, exact_rectangle
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pyptv.kernels.reach import Cell, Point
+
+    Floats = NDArray[np.float64]
+    Ints = NDArray[np.int64]
+
+_FREE_RADIUS = 3.0
+"""How far from the expected place [px] a target without a particle is searched."""
+_FLATTENING_STEP = 1e-4
+"""Undoing the distortion ends here at a ten times larger step [mm] than in correspondence."""
+_PAIR = 2
+
+
+class Neighbours(NamedTuple):
+    """Particles found near a place, and what the search for them works with."""
+
+    row: Ints
+    """(n_cams * MOST_FOUND,) rows of the frame."""
+    views: Ints
+    """(n_cams * MOST_FOUND,) how many cameras see each near the place."""
+    seen: Floats
+    """(n_cams, 2) the projections of the place [px]."""
+    centre: Floats
+    """(n_cams, 2) where the search begins [px]."""
+    found: Ints
+    """(MOST_FOUND,) targets of one camera."""
+    distance: Floats
+    """(MOST_FOUND,) how far they are from the centre [px]."""
+
+
+@inner
+def new_neighbours(n_cams: int) -> Neighbours:
+    """Room for a search."""
+    most = n_cams * MOST_FOUND
+    return Neighbours(
+        np.empty(most, np.int64),
+        np.empty(most, np.int64),
+        np.empty((n_cams, 2)),
+        np.empty((n_cams, 2)),
+        np.empty(MOST_FOUND, np.int64),
+        np.empty(MOST_FOUND),
+    )
+
+
+@inner
+def project(scene: Scene, point: Point, near: Neighbours) -> None:
+    """Project a place [mm] into all cameras; the search begins there."""
+    for camera in range(len(scene.cameras)):
+        x, y = geometry.project_pixel(scene.cameras[camera], scene.optics, point[0], point[1], point[2])
+        near.seen[camera, 0], near.seen[camera, 1] = x, y
+        near.centre[camera, 0], near.centre[camera, 1] = x, y
+
+
+@inner
+def search(scene: Scene, frame: Frame, point: Point, near: Neighbours) -> int:
+    """Find the particles around the centres, in the rectangle of possible displacements from ``point`` [mm].
+
+    Those that two cameras see are kept, the ones that most cameras see first; where there is none, the first found is kept.
+
+    Returns:
+        How many there are.
+    """
+    n = 0
+    cell = cell_at(scene.volume, point)
+    for camera in range(len(scene.cameras)):
+        before = n
+        for k in range(_find(scene, frame, camera, point, cell, near)):
+            n = _count(near.row, near.views, n, before, frame.particle[near.found[k]])
+    return _order(near.row, near.views, n)
+
+
+@inner
+def _find(scene: Scene, frame: Frame, camera: int, point: Point, cell: Cell, near: Neighbours) -> int:
+    """Find the nearest targets of one camera; returns how many there are.
+
+    Those found in a rectangle that is rather too large are right if they lie in one that is rather too small, too.
+    """
+    seen = near.seen[camera, 0], near.seen[camera, 1]
+    centre = near.centre[camera, 0], near.centre[camera, 1]
+    if not _in_image(scene, centre[0], centre[1]):
+        return 0
+    if cell[0] >= 0:
+        limits = bounding_rectangle(scene, camera, cell, UPPER, seen, centre)
+        n_found = nearest_used(frame, camera, centre[0], centre[1], limits, near.found, near.distance)
+        limits = bounding_rectangle(scene, camera, cell, LOWER, seen, centre)
+        certain = 0
+        while certain < n_found and inside(limits, frame.pixel[near.found[certain], 0], frame.pixel[near.found[certain], 1]):
+            certain += 1
+        if certain == n_found:
+            return n_found
+    limits = exact_rectangle(scene, camera, point, seen, centre)
+    return nearest_used(frame, camera, centre[0], centre[1], limits, near.found, near.distance)
+
+
+@inner
+def _in_image(scene: Scene, x: float, y: float) -> bool:
+    """Whether a place lies in the image; NaN does not."""
+    return 0.0 <= x <= scene.size[0] and 0.0 <= y <= scene.size[1]
+
+
+@inner
+def _count(row: Ints, views: Ints, n: int, before: int, particle: int) -> int:
+    """Count a camera's view of a particle; returns how many particles there are then."""
+    for k in range(n):
+        if row[k] == particle:
+            views[k] += k < before
+            return n
+    row[n], views[n] = particle, 1
+    return n + 1
+
+
+@inner
+def _order(row: Ints, views: Ints, n: int) -> int:
+    """Order by views, equals as they were; drop those of a single view, but for a lone first one. Returns how many are left."""
+    for k in range(1, n):
+        particle, many = row[k], views[k]
+        place = k
+        while place > 0 and views[place - 1] < many:
+            row[place], views[place] = row[place - 1], views[place - 1]
+            place -= 1
+        row[place], views[place] = particle, many
+    kept = 0
+    while kept < n and views[kept] >= _PAIR:
+        kept += 1
+    return kept if kept > 0 else min(n, 1)
+
+
+@inner
+def find_free(scene: Scene, frame: Frame, near: Neighbours, targets: Ints, rays: Floats) -> int:
+    """Find the nearest target without a particle in each camera, within _FREE_RADIUS of ``near.seen``.
+
+    Args:
+        scene: the experiment.
+        frame: where to look.
+        near: holds the projections of the place.
+        targets: (n_cams,) is given the targets' rows of each camera, -1 for none.
+        rays: (n_cams, 6) its first rows are given the rays of the targets found.
+
+    Returns:
+        How many there are.
+    """
+    views = 0
+    for camera in range(len(scene.cameras)):
+        targets[camera] = NONE
+        x, y = near.seen[camera, 0], near.seen[camera, 1]
+        if not _in_image(scene, x, y):
+            continue
+        left, right = max(x - _FREE_RADIUS, 0.0), min(x + _FREE_RADIUS, scene.size[0])
+        up, down = max(y - _FREE_RADIUS, 0.0), min(y + _FREE_RADIUS, scene.size[1])
+        target = nearest_free(frame, camera, x, y, (left, right, up, down))
+        if target != NONE:
+            targets[camera] = target - frame.first[camera]
+            _trace(scene, camera, frame.pixel[target, 0], frame.pixel[target, 1], rays[views])
+            views += 1
+    return views
+
+
+@inner
+def _trace(scene: Scene, camera: int, px: float, py: float, ray: Floats) -> None:
+    """Put the ray of a place in an image [px] into ``ray`` (6,)."""
+    x, y = geometry.pixel_to_flat(scene.cameras[camera], scene.optics, px, py, _FLATTENING_STEP)
+    ray[0], ray[1], ray[2], ray[3], ray[4], ray[5] = geometry.ray(scene.cameras[camera], scene.optics, x, y)

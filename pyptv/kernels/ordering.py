@@ -1,0 +1,58 @@
+"""The quicksort whose order of equal keys is part of optv's results."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pyptv.kernels.jit import entry, inner
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_MAX_DEPTH = 64
+
+
+@inner
+def _partition(keys: NDArray[np.float64], order: NDArray[np.int64], first: int, last: int) -> tuple[int, int]:
+    """Swap in both arrays until what is up to ``high`` is not below the pivot, what is from ``low`` not above: (low, high)."""
+    pivot = keys[(first + last) // 2]
+    low, high = first, last
+    while low <= high:
+        while keys[low] > pivot:
+            low += 1
+        while pivot > keys[high]:
+            high -= 1
+        if low <= high:
+            keys[low], keys[high] = keys[high], keys[low]
+            order[low], order[high] = order[high], order[low]
+            low += 1
+            high -= 1
+    return low, high
+
+
+@entry("int64[::1](float64[::1])")
+def descending(keys: NDArray[np.float64]) -> NDArray[np.int64]:
+    """The indices (n,) that sort ``keys`` (n,) descending.
+
+    Pivot is the middle element, the partition Hoare's with > on both sides: equal keys come out in the order that this gives
+    them, which is neither stable nor random. Ascending order is that of the negative keys.
+    """
+    keys = keys.copy()
+    order = np.arange(len(keys))
+    bounds = np.empty((_MAX_DEPTH, 2), np.int64)
+    bounds[0, 0], bounds[0, 1] = 0, len(keys) - 1
+    depth = 1
+    while depth:
+        depth -= 1
+        first, last = bounds[depth]
+        if first >= last:
+            continue
+        low, high = _partition(keys, order, first, last)
+        long_first = high - first > last - low  # the longer part waits: the depth stays below log2 of the length
+        for part in (long_first, not long_first):
+            bounds[depth, 0] = first if part else low
+            bounds[depth, 1] = high if part else last
+            depth += 1
+    return order

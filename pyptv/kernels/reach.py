@@ -1,0 +1,132 @@
+"""How far in an image a particle can move: what the box of possible displacements covers, exactly or between two bounds.
+
+The exact answer costs eight projections. It is seldom needed: mostly a rough one already tells that a target lies in the
+rectangle, or does not. So both bounds are tabulated over the measuring volume once.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pyptv.kernels.geometry import project_pixel
+from pyptv.kernels.jit import entry, inner
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+    Point = tuple[float, float, float]
+    """x, y, z [mm]."""
+    Cell = tuple[int, int, int]
+    from pyptv.kernels.search import Rectangle
+
+LOWER, UPPER = 0, 1
+"""The two bounds."""
+SIDES = 4
+"""Left, right, up, down."""
+_CORNERS = 8
+_CELLS = 12
+"""Of the table along each axis."""
+_SHARE, _LEAST = 0.02, 0.2
+"""What the bounds are widened by: this share of the reach, these px, and all that the reach varies in a cell."""
+
+
+@inner
+def covered(camera: Floats, optics: Floats, least: Floats, most: Floats, point: Point) -> Rectangle:
+    """Project the eight corners of the box of displacements.
+
+    Args:
+        camera: (K,).
+        optics: (K2,).
+        least: (3,) least displacements [mm].
+        most: (3,) largest displacements [mm].
+        point: from where [mm].
+
+    Returns:
+        The least and the largest x, the least and the largest y [px].
+    """
+    left, right, up, down = math.inf, -math.inf, math.inf, -math.inf
+    for corner in range(_CORNERS):
+        x = point[0] + (most[0] if corner & 1 else least[0])
+        y = point[1] + (most[1] if corner & 2 else least[1])
+        z = point[2] + (most[2] if corner & 4 else least[2])
+        px, py = project_pixel(camera, optics, x, y, z)
+        left, right = min(left, px), max(right, px)
+        up, down = min(up, py), max(down, py)
+    return left, right, up, down
+
+
+@inner
+def _nodes(camera: Floats, optics: Floats, least: Floats, most: Floats, volume: Floats, largest: float) -> Floats:
+    """The reach (n, n, n, 4) [px] at the corners of the table's cells; NaN where it is larger than ``largest`` or unknown."""
+    n = _CELLS + 1
+    nodes = np.empty((n, n, n, SIDES))
+    step = (volume[:, 1] - volume[:, 0]) / _CELLS
+    for i, j, k in np.ndindex((n, n, n)):
+        point = volume[0, 0] + i * step[0], volume[1, 0] + j * step[1], volume[2, 0] + k * step[2]
+        px, py = project_pixel(camera, optics, point[0], point[1], point[2])
+        left, right, up, down = covered(camera, optics, least, most, point)
+        reach = px - left, right - px, py - up, down - py
+        for side in range(SIDES):
+            nodes[i, j, k, side] = reach[side] if abs(reach[side]) < largest else math.nan
+    return nodes
+
+
+@inner
+def _bound(nodes: Floats, cell: Cell, side: int) -> tuple[float, float]:
+    """The bounds of a side's reach in a cell, by its values at the corners of the cell."""
+    low, high = math.inf, -math.inf
+    for corner in range(_CORNERS):
+        value = nodes[cell[0] + (corner & 1), cell[1] + (corner >> 1 & 1), cell[2] + (corner >> 2), side]
+        if math.isnan(value):
+            return -math.inf, math.inf
+        low, high = min(low, value), max(high, value)
+    more = (high - low) + _SHARE * max(abs(high), abs(low)) + _LEAST
+    return low - more, high + more
+
+
+@entry("float64[:, :, :, :, :, ::1](float64[:, ::1], float64[::1], float64[::1], float64[::1], float64[:, ::1], float64)")
+def reach_bounds(cameras: Floats, optics: Floats, least: Floats, most: Floats, volume: Floats, largest: float) -> Floats:
+    """Bounds of the reach, left, right, up and down, anywhere in the cells of a table over the measuring volume.
+
+    Projection is smooth: what it does between the corners of a cell, which is small against the distance of the cameras, stays
+    well within the values there, widened by all their variation. Where a box comes near to a camera this does not hold.
+    Its reach is longer than the image then, and there is no bound.
+
+    Args:
+        cameras: (n_cams, K).
+        optics: (K2,).
+        least: (3,) least displacements [mm].
+        most: (3,) largest displacements [mm].
+        volume: (3, 2) limits of x, y, z [mm].
+        largest: the longer side of the image [px].
+
+    Returns:
+        (cells in x, in y, in z, n_cams, 2, 4): lower bounds, then upper ones [px]; infinite where there is none.
+    """
+    bounds = np.empty((_CELLS, _CELLS, _CELLS, len(cameras), 2, SIDES))
+    for camera in range(len(cameras)):
+        nodes = _nodes(cameras[camera], optics, least, most, volume, largest)
+        for i, j, k, side in np.ndindex((_CELLS, _CELLS, _CELLS, SIDES)):
+            low, high = _bound(nodes, (i, j, k), side)
+            bounds[i, j, k, camera, LOWER, side], bounds[i, j, k, camera, UPPER, side] = low, high
+    return bounds
+
+
+@inner
+def cell_at(volume: Floats, point: Point) -> Cell:
+    """The cell of the table that a point [mm] lies in; -1 first for one outside the volume, and for NaN."""
+    i = _cell_along(volume[0, 0], volume[0, 1], point[0])
+    j = _cell_along(volume[1, 0], volume[1, 1], point[1])
+    k = _cell_along(volume[2, 0], volume[2, 1], point[2])
+    return (i if min(j, k) >= 0 else -1), j, k
+
+
+@inner
+def _cell_along(first: float, last: float, place: float) -> int:
+    share = (place - first) / (last - first) * _CELLS
+    return int(share) if 0.0 <= share < _CELLS else -1

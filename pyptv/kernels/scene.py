@@ -1,0 +1,115 @@
+"""What a tracking step is told of the experiment: cameras, limits, and the measuring volume."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numba import boolean, float64
+from numba.types import NamedTuple as NamedTupleType
+
+from pyptv.core.calibration import Calibration
+from pyptv.core.parameters import Parameters
+from pyptv.kernels import geometry
+from pyptv.kernels.jit import entry
+from pyptv.kernels.reach import reach_bounds
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+
+class Scene(NamedTuple):
+    """Cameras, and the limits of what counts as a track."""
+
+    cameras: Floats
+    """(n_cams, K) as :func:`pyptv.kernels.geometry.camera_rows` gives them."""
+    optics: Floats
+    """(K2,) as :func:`pyptv.kernels.geometry.optics_row` gives it."""
+    least: Floats
+    """(3,) least displacement along x, y, z [mm/frame]."""
+    most: Floats
+    """(3,) largest displacement along x, y, z [mm/frame]."""
+    volume: Floats
+    """(3, 2) limits of the positions of added particles along x, y, z [mm]."""
+    reach: Floats
+    """(cells in x, in y, in z, n_cams, 2, 4) as :func:`pyptv.kernels.reach.reach_bounds` gives it."""
+    size: Floats
+    """(2,) width and height of the images [px]."""
+    angle: float
+    """Largest change of direction [gon]."""
+    acceleration: float
+    """Largest acceleration [mm/frame^2]."""
+    diagonal: float
+    """Of the box of displacements [mm/frame]."""
+    add: bool
+    """Whether particles are added."""
+
+
+SCENE = NamedTupleType(
+    (
+        *(float64[:, ::1], float64[::1], float64[::1], float64[::1], float64[:, ::1]),
+        *(float64[:, :, :, :, :, ::1], float64[::1], float64, float64, float64, boolean),
+    ),
+    Scene,
+)
+"""The type of :class:`Scene` in signatures."""
+
+
+def make_scene(parameters: Parameters, calibrations: Sequence[Calibration]) -> Scene:
+    """The scene of an experiment."""
+    track, criteria = parameters.track, parameters.criteria
+    cameras = geometry.camera_rows(parameters, calibrations)
+    optics = geometry.optics_row(parameters)
+    least = np.array([track.dvxmin, track.dvymin, track.dvzmin], dtype=np.float64)
+    most = np.array([track.dvxmax, track.dvymax, track.dvzmax], dtype=np.float64)
+    volume = measuring_volume(
+        cameras,
+        optics,
+        np.array(criteria.X_lay, dtype=np.float64),
+        np.array([*criteria.Zmin_lay, *criteria.Zmax_lay], dtype=np.float64),
+    )
+    size = np.array([parameters.ptv.imx, parameters.ptv.imy], dtype=np.float64)
+    return Scene(
+        cameras=cameras,
+        optics=optics,
+        least=least,
+        most=most,
+        volume=volume,
+        reach=reach_bounds(cameras, optics, least, most, volume, size.max()),
+        size=size,
+        angle=float(track.angle),
+        acceleration=float(track.dacc),
+        diagonal=float(np.sqrt(np.sum((most - least) ** 2))),
+        add=track.add,
+    )
+
+
+@entry("float64[:, ::1](float64[:, ::1], float64[::1], float64[::1], float64[::1])")
+def measuring_volume(cameras: Floats, optics: Floats, x_layers: Floats, z_layers: Floats) -> Floats:
+    """The volume (3, 2) [mm] that added particles must lie in: the least z to the largest, and in x and y all that is seen.
+
+    x and y are widened, from ``X_lay`` and from 0, to where the rays of the images' corners cross both planes of z.
+
+    Args:
+        cameras: (n_cams, K).
+        optics: (K2,).
+        x_layers: (2,) ``X_lay`` [mm].
+        z_layers: (4,) ``Zmin_lay`` and ``Zmax_lay`` [mm].
+    """
+    volume = np.zeros((3, 2))
+    volume[0] = x_layers
+    volume[2, 0], volume[2, 1] = z_layers.min(), z_layers.max()
+    for camera in range(len(cameras)):
+        for corner in range(4):
+            px, py = (corner % 2) * optics[0], (corner // 2) * optics[1]
+            flat_x, flat_y = geometry.pixel_to_flat(cameras[camera], optics, px, py)
+            x, y, z, dx, dy, dz = geometry.ray(cameras[camera], optics, flat_x, flat_y)
+            for plane in volume[2]:
+                way = (plane - z) / dz
+                volume[0, 0], volume[0, 1] = min(volume[0, 0], x + way * dx), max(volume[0, 1], x + way * dx)
+                volume[1, 0], volume[1, 1] = min(volume[1, 0], y + way * dy), max(volume[1, 1], y + way * dy)
+    return volume

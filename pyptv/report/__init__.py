@@ -1,0 +1,58 @@
+"""A run, to look at: ``res/report.html``, one file that needs nothing else.
+
+    from pyptv.report import write_report
+    write_report("experiment")
+
+or ``pyptv-report experiment``. Needs matplotlib and Jinja2: ``pip install "pyptv-batch[report]"``.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+from pyptv.core.errors import ProcessingError
+
+FILE_NAME = "report.html"
+
+_NEEDED = ("jinja2", "matplotlib", "scipy")
+
+
+def require() -> None:
+    """Check that the extra ``report`` is installed, without loading it.
+
+    Raises:
+        ProcessingError: it is not; says how to install it.
+    """
+    if missing := [name for name in _NEEDED if find_spec(name) is None]:
+        raise ProcessingError(f'a report needs {" and ".join(missing)}: pip install "pyptv-batch[report]"')
+
+
+def write_report(exp_path: str | Path, *, output: str | Path | None = None, frame: int | None = None) -> Path:
+    """Write the report of an experiment that has been processed, by this program or by PyPTV.
+
+    Args:
+        exp_path: the experiment folder, or a YAML parameter file in it.
+        output: the file to write; None: ``res/report.html`` of the experiment.
+        frame: whose images to show; None: one in the middle.
+
+    Returns:
+        The file that was written, whole or not at all.
+
+    Raises:
+        ProcessingError: the extra is not installed, the experiment is not valid, it has not been processed, the frame
+            has no results, or the file cannot be written.
+    """
+    require()
+    from pyptv.core.atomic import write_atomic  # noqa: PLC0415 -- with what it needs, after the check
+    from pyptv.core.experiment import load_experiment  # noqa: PLC0415
+    from pyptv.report.page import render  # noqa: PLC0415
+
+    experiment = load_experiment(exp_path)
+    page = render(experiment, frame)
+    path = experiment.results / FILE_NAME if output is None else Path(output)
+    try:
+        write_atomic(path, page.encode("utf-8", "replace"))
+    except OSError as error:
+        raise ProcessingError(f"{path}: the report cannot be written: {error.strerror or error}") from error
+    return path

@@ -1,0 +1,53 @@
+"""``pyptv-report EXP``: write the report of a processed experiment."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from pyptv import __version__
+from pyptv.core.errors import InvalidExperimentError, ProcessingError
+
+DONE, FAILED, INVALID = 0, 1, 2
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The options of the command line."""
+    parser = argparse.ArgumentParser(
+        prog="pyptv-report",
+        description="Write the report of a processed experiment: one HTML file, readable offline.",
+        epilog='Install the extra: pip install "pyptv-batch[report]". Exit codes: 0 written; 1 not; 2 bad usage or experiment.',
+    )
+    parser.add_argument("experiment", metavar="EXP", type=Path, help="experiment folder, or a YAML parameter file in it")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="the file to write (default: EXP/res/report.html)")
+    parser.add_argument("--frame", type=int, metavar="N", help="the frame whose images are shown (default: one in the middle)")
+    parser.add_argument("--version", action="version", version=f"pyptv-report {__version__}")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write the report and say where it is; the exit code, with a message on standard error where it is not 0."""
+    options = build_parser().parse_args(arguments)
+    from pyptv.report import write_report  # noqa: PLC0415 -- --help must not wait for it
+
+    try:
+        path = write_report(options.experiment, output=options.output, frame=options.frame)
+    except InvalidExperimentError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return INVALID
+    except ProcessingError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return FAILED
+    sys.stdout.write(f"written: {path} ({path.stat().st_size / 1e6:.1f} MB)\n")
+    return DONE
+
+
+def cli(arguments: Sequence[str] | None = None) -> None:
+    """The console script ``pyptv-report``."""
+    sys.exit(main(arguments))
+
+
+if __name__ == "__main__":
+    cli()

@@ -1,0 +1,104 @@
+"""Trajectories of a run as its report shows them: lengths, displacements, and the longest ones.
+
+Bounded in time and memory: of a long run the frames of one contiguous window are read.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pyptv.core.errors import FormatError
+from pyptv.core.experiment import Experiment
+from pyptv.core.frames import FrameRange, contiguous
+from pyptv.trajectories import stream_trajectories
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Integers = NDArray[np.int64]
+    Floats = NDArray[np.float64]
+
+MOST_PARTICLES = 400_000
+"""So many particles, over all frames, are followed at most."""
+
+MOST_FRAMES = 4000
+MOST_TRACKS = 200
+"""Trajectories in the 3-D view."""
+
+
+@dataclass(frozen=True)
+class Motion:
+    """What the links of some frames say."""
+
+    stretches: tuple[FrameRange, ...]
+    """The frames that were read."""
+    whole: bool
+    """These are all frames that were tracked."""
+    lengths: Integers
+    """(m,) number of frames of each trajectory, 1 for a particle without a link."""
+    displacement: Floats
+    """(n, 3) of each link [mm/frame]."""
+    longest: tuple[Floats, ...] = ()
+    """Positions (n, 3) [mm] of each of the longest trajectories, longest first."""
+    damaged: str = ""
+    """Why following ended early."""
+
+    @property
+    def n_frames(self) -> int:
+        """Number of frames that were read."""
+        return sum(last - first + 1 for first, last in self.stretches)
+
+
+def read_motion(experiment: Experiment, frames: Sequence[int], particles_per_frame: float) -> Motion | None:
+    """Follow the trajectories of tracked frames.
+
+    Args:
+        experiment: where the results are.
+        frames: those that may have been tracked.
+        particles_per_frame: about how many there are, to bound the work.
+
+    Returns:
+        None where no frame has links.
+    """
+    tracked = contiguous(frame for frame in frames if experiment.result_path("ptv_is", frame).exists())
+    if not tracked:
+        return None
+    most = int(min(MOST_FRAMES, max(2, MOST_PARTICLES / max(1.0, particles_per_frame))))
+    stretches, whole = _window(tracked, most)
+    lengths: list[int] = []
+    steps: list[Floats] = []
+    longest: list[tuple[int, int, Floats]] = []
+    damaged = ""
+    try:
+        for order, track in enumerate(stream_trajectories(experiment, stretches[0][0], stretches[-1][1])):
+            lengths.append(len(track.position))
+            steps.append(np.diff(track.position, axis=0))
+            entry = (len(track.position), -order, track.position)
+            if len(longest) < MOST_TRACKS:
+                heapq.heappush(longest, entry)
+            else:
+                heapq.heappushpop(longest, entry)
+    except FormatError as error:
+        damaged = str(error)
+    return Motion(
+        stretches=tuple(stretches),
+        whole=whole,
+        lengths=np.array(lengths, dtype=np.int64),
+        displacement=np.concatenate(steps) if steps else np.empty((0, 3)),
+        longest=tuple(position for length, _, position in sorted(longest, reverse=True) if length > 1),
+        damaged=damaged,
+    )
+
+
+def _window(tracked: list[FrameRange], most: int) -> tuple[list[FrameRange], bool]:
+    """All stretches where they are few frames in total, else ``most`` frames in the middle of the longest one."""
+    if sum(last - first + 1 for first, last in tracked) <= most:
+        return tracked, True
+    first, last = max(tracked, key=lambda stretch: stretch[1] - stretch[0])
+    start = first + max(0, (last - first + 1 - most) // 2)
+    return [(start, min(last, start + most - 1))], False

@@ -1,0 +1,134 @@
+"""The figures of trajectories: their lengths, velocities, and a view in space."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pyptv.report.evidence import limits
+from pyptv.report.motion import Motion
+from pyptv.report.record import Record
+from pyptv.report.svg import BAD, GRID, INK, RAMP, SERIES, SOFT, Chart, canvas
+from pyptv.report.words import count, listing, number
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+_BINS = 60
+_WIDE = 50
+"""Largest count over least from which a histogram has a logarithmic scale."""
+
+_TRACK_POINTS = 60
+"""Of a trajectory so many points are drawn at most."""
+
+_FLAT = 0.3
+"""Least side of the 3-D view over its longest one."""
+
+
+def of_trajectories(record: Record, motion: Motion) -> list[Chart]:
+    """All figures of trajectories; none where no particle was linked."""
+    return [lengths(motion), velocities(record, motion), space(motion)] if motion.longest else []
+
+
+def lengths(motion: Motion) -> Chart:
+    """Histogram of trajectory lengths, single particles left out."""
+    linked = motion.lengths[motion.lengths > 1]
+    most = int(linked.max())
+    edges = np.unique(np.rint(np.linspace(2, most + 1, min(_BINS, most) + 1)))
+    counts = np.histogram(linked, edges)[0]
+    with canvas("lengths") as drawn:
+        axes = drawn.axes("frames", "trajectories")
+        axes.stairs(counts, edges - 0.5, fill=True, color=SERIES[0])
+        axes.locator_params(axis="x", integer=True)
+        if counts.max() > _WIDE * counts[counts > 0].min():
+            axes.set_yscale("log")
+            axes.set_ylim(bottom=0.8)
+            axes.yaxis.set_major_formatter("{x:g}")
+            axes.yaxis.minorticks_off()
+    caption = (
+        f"Lengths of {count(len(linked), 'trajectory', 'trajectories')}: median {count(int(np.median(linked)), 'frame')}, "
+        f"mean {number(float(linked.mean()))}, longest {most}. "
+        f"{count(int(np.count_nonzero(motion.lengths == 1)), 'particle')} without a link left out. {_where(motion)}"
+    )
+    return Chart("lengths", "Trajectory lengths", drawn.svg, caption)
+
+
+def velocities(record: Record, motion: Motion) -> Chart:
+    """Histogram of displacements along each axis, with the dv limits."""
+    moved = motion.displacement
+    bounds = [limits(record, axis) for axis in "xyz"]
+    ends = [*np.ravel(bounds).tolist(), float(moved.min()), float(moved.max())]
+    edges = np.linspace(min(ends), max(ends), 2 * _BINS + 1)
+    said = []
+    with canvas("velocities", height=330) as drawn:
+        rows = drawn.figure.subplots(3, 1, sharex=True)
+        for row, axis, pair, values, colour in zip(rows, "xyz", bounds, moved.T, SERIES, strict=False):
+            row.stairs(np.histogram(values, edges)[0], edges, fill=True, color=colour)
+            row.set_yscale("symlog", linthresh=1)
+            row.set_yticks([])
+            row.set_ylabel(axis, rotation=0, va="center", labelpad=8)
+            for limit in pair:
+                row.axvline(limit, color=BAD, linestyle="--", linewidth=1.2)
+            low, high = np.percentile(values, (0.5, 99.5))
+            inner = f"99\u00a0% within {number(float(low))} to {number(float(high))}"
+            said.append(f"{axis} mean {number(float(values.mean()))}, {inner}, limits {number(pair[0])} to {number(pair[1])}")
+        rows[-1].set_xlabel("displacement [mm/frame], number of links on a logarithmic scale")
+    caption = (
+        f"Displacements of {count(len(moved), 'link')} along each axis in mm/frame: {'; '.join(said)}. "
+        f"Dashed: the dv limits. {_where(motion)}"
+    )
+    return Chart("velocities", "Velocities and dv limits", drawn.svg, caption)
+
+
+def space(motion: Motion) -> Chart:
+    """The longest trajectories in space, coloured by their mean speed."""
+    tracks = motion.longest
+    speeds = np.array([np.linalg.norm(np.diff(track, axis=0), axis=1).mean() for track in tracks])
+    edges = np.linspace(speeds.min(), speeds.max(), len(RAMP) + 1)
+    classes = np.clip(np.searchsorted(edges, speeds, side="right") - 1, 0, len(RAMP) - 1)
+    points = np.concatenate(tracks)
+    with canvas("space", height=400) as drawn:
+        drawn.figure.set_layout_engine("none")  # which knows little of 3-D axes
+        axes: Any = drawn.figure.add_axes((0.0, 0.17, 1.0, 0.85), projection="3d")
+        for track, which in zip(tracks, classes, strict=True):
+            thin = track[:: -(-len(track) // _TRACK_POINTS)]
+            axes.plot(*thin[:, [0, 2, 1]].T, color=RAMP[which], linewidth=1.1)
+        _dress(axes, points)
+        for low, high, colour in zip(edges[:-1], edges[1:], RAMP, strict=True):
+            axes.plot([], [], [], color=colour, linewidth=4, label=f"{number(low)} – {number(high)}")
+        drawn.figure.legend(loc="lower center", ncols=3, title="mean speed [mm/frame]", handlelength=1.2)
+    sides = zip("xyz", points.min(axis=0), points.max(axis=0), strict=True)
+    caption = (
+        f"The {number(len(tracks))} longest trajectories of {number(int(np.count_nonzero(motion.lengths > 1)))}, "
+        f"{len(tracks[-1])} to {count(len(tracks[0]), 'frame')} long, in "
+        f"{listing(f'{axis} {number(low)} to {number(high)}' for axis, low, high in sides)} mm. "
+        f"Mean speeds from {number(float(speeds.min()))} to {number(float(speeds.max()))} mm/frame. {_where(motion)}"
+    )
+    return Chart("space", "Trajectories in space", drawn.svg, caption)
+
+
+def _dress(axes: Any, points: Floats) -> None:
+    """Axes of a 3-D view: y upwards, equal scales, nothing filled."""
+    axes.set_xlabel("x [mm]")
+    axes.set_ylabel("z [mm]")
+    axes.set_zlabel("y [mm]")
+    sides = np.maximum(np.ptp(points, axis=0), 1e-3)[[0, 2, 1]]
+    axes.set_box_aspect(np.maximum(sides, _FLAT * sides.max()), zoom=1.2)
+    axes.view_init(elev=18, azim=-62)
+    for axis in (axes.xaxis, axes.yaxis, axes.zaxis):
+        axis.set_pane_color("none")
+        axis.line.set_color(SOFT)
+        axis.get_major_locator().set_params(nbins=4)
+        axis._axinfo["grid"].update(color=GRID, linewidth=0.8)  # noqa: SLF001 -- the only way there is
+        axis.label.set_color(INK)
+
+
+def _where(motion: Motion) -> str:
+    """Which frames trajectories were read from."""
+    first, last = motion.stretches[0][0], motion.stretches[-1][1]
+    if motion.whole:
+        return f"Frames {first} to {last}."
+    return f"Only the frames {first} to {last} were read, to bound the time; trajectories that reach beyond them are cut."

@@ -1,0 +1,237 @@
+"""What is known of a run: from ``res/run_report.json``, and from the result files where that says nothing."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import islice, pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pyptv.core.errors import FormatError, ProcessingError
+from pyptv.core.experiment import Experiment
+from pyptv.core.formats import LINKS, PARTICLES, TARGET_COLUMNS
+from pyptv.core.run_report import FILE_NAME, read_run_report
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    Integers = NDArray[np.int64]
+    Floats = NDArray[np.float64]
+
+KINDS = ("quadruplets", "triplets", "pairs")
+"""Correspondences of four, three and two targets."""
+
+MOST_FRAMES_READ = 1000
+"""Of a run without a run report so many frames are read at most, evenly spread."""
+
+MOST_MISSING = 100_000
+"""So many missing frames are named at most: a stray file may have any number."""
+
+_RESULT = re.compile(r"rt_is\.(0|[1-9]\d{0,9})")
+_LONGEST_COUNT = 20
+_LARGEST = 9_999_999_999
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A frame that has no results, and why."""
+
+    frame: int
+    step: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class SequenceSeries:
+    """The sequence step over the frames; NaN where a file cannot be read."""
+
+    frame: Integers
+    """(n,) ascending."""
+    targets: Floats
+    """(n_cameras, n) number of targets."""
+    kinds: dict[str, Floats]
+    """Kind of correspondence -> (n,) how many; only the kinds that so many cameras can have."""
+    particles: Floats
+    """(n,)"""
+
+
+@dataclass(frozen=True)
+class TrackingSeries:
+    """The tracking step over the frames that have a next one."""
+
+    frame: Integers
+    """(n,) ascending."""
+    particles: Floats
+    links: Floats
+    """(n,) particles linked to the next frame."""
+    lost: Floats
+    """(n,) particles that are not."""
+    added: Floats | None
+    """(n,) particles that the tracker found; None: not recorded."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """A run: what was asked for, what was done, and the series over its frames."""
+
+    experiment: Experiment
+    first: int
+    last: int
+    done: int
+    sequence: SequenceSeries
+    tracking: TrackingSeries
+    failures: tuple[Failure, ...] = ()
+    missing: tuple[int, ...] = ()
+    """Frames inside the range without results, for reasons that nobody recorded."""
+    every: int = 1
+    """The series hold every so many-th frame."""
+    damaged: tuple[str, ...] = ()
+    """What is wrong with result files that were read."""
+    run: dict[str, Any] | None = field(default=None, compare=False)
+    """``run_report.json``; None: there is none."""
+
+    @property
+    def asked(self) -> int:
+        """Number of frames of the range."""
+        return self.last - self.first + 1
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The parameters of the run as a tree in the names of the YAML dialect; as they are now where it left no record."""
+        values = self.run["inputs"]["values"] if self.run is not None else None
+        return values if isinstance(values, dict) else self.experiment.parameters.as_tree()
+
+    @property
+    def num_cams(self) -> int:
+        """Number of cameras."""
+        return self.experiment.num_cams
+
+
+def read_record(experiment: Experiment) -> Record:
+    """What is known of the last run.
+
+    Raises:
+        ProcessingError: the experiment has not been processed.
+        FormatError: ``run_report.json`` is damaged.
+    """
+    run = read_run_report(experiment.results)
+    there = result_frames(experiment.results)
+    if run is None and not there:
+        raise ProcessingError(f"{experiment.results}: no run_report.json and no rt_is file; process the experiment first")
+    return _from_files(experiment, there) if run is None else _from_run(experiment, run, there)
+
+
+def result_frames(folder: Path) -> list[int]:
+    """The frames that have an ``rt_is`` file, ascending."""
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return []
+    return sorted(int(match[1]) for name in names if (match := _RESULT.fullmatch(name)))
+
+
+def _from_run(experiment: Experiment, run: dict[str, Any], there: list[int]) -> Record:
+    """The record of a run that wrote its own report; series that it does not hold come from the files of its frames."""
+    frames = run["frames"]
+    first, last = int(frames["first"]), int(frames["last"])
+    sequence, tracking = _sequence_of(run["sequence"], experiment.num_cams), _tracking_of(run["tracking"])
+    every = 1
+    damaged: tuple[str, ...] = ()
+    if not len(sequence.frame) or sequence.targets.shape[0] != experiment.num_cams:
+        derived = _from_files(experiment, [frame for frame in there if first <= frame <= last])
+        sequence, every, damaged = derived.sequence, derived.every, derived.damaged
+    failures = tuple(Failure(int(one["frame"]), str(one["step"]), str(one["reason"])) for one in frames["failed"])
+    done = int(frames["done"])
+    return Record(experiment, first, last, done, sequence, tracking, failures, every=every, damaged=damaged, run=run)
+
+
+def _sequence_of(columns: dict[str, Any], num_cams: int) -> SequenceSeries:
+    frame = _frames(columns["frame"])
+    targets = np.asarray(columns["targets"], dtype=np.float64).reshape(-1, len(frame)) if len(frame) else np.empty((num_cams, 0))
+    kinds = {kind: np.asarray(columns[kind], dtype=np.float64) for kind in KINDS if columns[kind] is not None}
+    return SequenceSeries(frame, targets, kinds, np.asarray(columns["particles"], dtype=np.float64))
+
+
+def _tracking_of(columns: dict[str, Any]) -> TrackingSeries:
+    """The last frame of a stretch has no next one, and is left out."""
+    frame = _frames(columns["frame"])
+    particles, links, lost, added = (
+        np.asarray(columns[name], dtype=np.float64) for name in ("particles", "links", "lost", "added")
+    )
+    stepped = links + lost > 0
+    return TrackingSeries(frame[stepped], particles[stepped], links[stepped], lost[stepped], added[stepped])
+
+
+def _frames(column: list[int]) -> Integers:
+    """Frame numbers, which ascend."""
+    if column and column[-1] > _LARGEST:
+        raise FormatError(f"{FILE_NAME}: found frame {column[-1]}, expected at most {_LARGEST}: remove the file")
+    return np.array(column, dtype=np.int64)
+
+
+# -- from the result files ---------------------------------------------------------------------------------------------
+
+
+def _from_files(experiment: Experiment, there: Sequence[int]) -> Record:
+    first, last = (there[0], there[-1]) if there else (0, -1)
+    every = max(1, -(-(last - first + 1) // MOST_FRAMES_READ))
+    chosen = [frame for frame in there if (frame - first) % every == 0]
+    damaged: list[str] = []
+    targets = [[_first_line(experiment.targets_path(camera, frame)) for frame in chosen] for camera in range(experiment.num_cams)]
+    seen = np.array([_seen_by(experiment, frame, damaged) for frame in chosen]).reshape(len(chosen), -1)
+    sequence = SequenceSeries(
+        frame=np.array(chosen, dtype=np.int64),
+        targets=np.array(targets, dtype=np.float64).reshape(experiment.num_cams, len(chosen)),
+        kinds={
+            kind: seen[:, cameras] for kind, cameras in zip(KINDS, (4, 3, 2), strict=True) if cameras <= experiment.num_cams > 1
+        },
+        particles=seen.sum(axis=1),
+    )
+    missing = tuple(islice((f for before, after in pairwise(there) for f in range(before + 1, after)), MOST_MISSING))
+    tracking = _links(experiment, chosen, set(there), damaged)
+    return Record(experiment, first, last, len(there), sequence, tracking, (), missing, every, tuple(damaged))
+
+
+def _first_line(path: Path) -> float:
+    """How many rows a result file announces; NaN where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            text = file.readline(_LONGEST_COUNT).strip()
+    except OSError:
+        return float("nan")
+    return float(text) if text.isdigit() else float("nan")
+
+
+def _seen_by(experiment: Experiment, frame: int, damaged: list[str]) -> list[float]:
+    """How many particles of a frame are seen by 0, 1, ... 4 cameras; NaN where the file is damaged."""
+    try:
+        rows = PARTICLES.read(experiment.result_path("rt_is", frame))
+    except FormatError as error:
+        damaged.append(str(error))
+        return [float("nan")] * 5
+    columns = TARGET_COLUMNS[: experiment.num_cams]
+    cameras = np.sum([rows[column] >= 0 for column in columns], axis=0, dtype=np.int64)
+    return [float(n) for n in np.bincount(cameras, minlength=5)]
+
+
+def _links(experiment: Experiment, chosen: Sequence[int], there: set[int], damaged: list[str]) -> TrackingSeries:
+    rows = []
+    for frame in chosen:
+        path = experiment.result_path("ptv_is", frame)
+        if frame + 1 not in there or not path.exists():
+            continue
+        try:
+            links = LINKS.read(path)
+        except FormatError as error:
+            damaged.append(str(error))
+            continue
+        linked = int(np.count_nonzero(links["next"] >= 0))
+        rows.append((frame, len(links), linked, len(links) - linked))
+    table = np.array(rows, dtype=np.float64).reshape(-1, 4).T
+    return TrackingSeries(table[0].astype(np.int64), table[1], table[2], table[3], added=None)

@@ -1,0 +1,124 @@
+"""Figures as SVG inside the page: matplotlib draws them, the page's style sheet gives them their colours.
+
+Colours in a figure are stand-ins; in the SVG they become CSS variables, which have one value on light and another on dark
+pages. Text stays text, in the page's font.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+INK, SOFT, GRID, BAD = "#010203", "#010204", "#010205", "#010206"
+"""Text and axes; lesser text; grid lines; what failed."""
+
+SERIES = ("#010211", "#010212", "#010213", "#010214")
+"""Cameras, kinds, axes: told apart by their line style as well."""
+
+STYLES = ("-", "--", "-.", ":")
+
+RAMP = tuple(f"#0102{n:02x}" for n in range(0x21, 0x27))
+"""From low to high."""
+
+_VARIABLES = {
+    INK: "--ink",
+    SOFT: "--soft",
+    GRID: "--grid",
+    BAD: "--bad",
+    **{colour: f"--series-{n}" for n, colour in enumerate(SERIES, start=1)},
+    **{colour: f"--ramp-{n}" for n, colour in enumerate(RAMP, start=1)},
+}
+_SETTINGS = {
+    "svg.fonttype": "none",
+    "font.size": 11,
+    "axes.edgecolor": SOFT,
+    "axes.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.formatter.useoffset": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.8,
+    "lines.linewidth": 1.5,
+    "legend.frameon": False,
+    "text.color": INK,
+    "xtick.color": SOFT,
+    "xtick.labelcolor": INK,
+    "xtick.major.size": 0,
+    "ytick.color": SOFT,
+    "ytick.labelcolor": INK,
+    "ytick.major.size": 0,
+}
+_WIDTH, _HEIGHT = 440, 290
+"""Of a figure [pt]: shown at 330 px on a telephone, at 500 px in a row of three, the text can be read."""
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A figure of the page."""
+
+    name: str
+    """Unique in the page."""
+    title: str
+    svg: str
+    caption: str
+    """What the figure shows, with its numbers: the text alternative as well."""
+
+
+class Canvas:
+    """A figure to draw on, and its SVG once it is drawn."""
+
+    def __init__(self, figure: Figure) -> None:
+        self.figure = figure
+        self.svg = ""
+
+    def axes(self, x: str, y: str) -> Axes:
+        """The figure's only axes, with labels."""
+        axes = self.figure.subplots()
+        axes.set_xlabel(x)
+        axes.set_ylabel(y)
+        return axes
+
+
+@contextmanager
+def canvas(name: str, height: float = _HEIGHT) -> Iterator[Canvas]:
+    """A figure of a name and height [pt]; in the block matplotlib's settings are the page's, after it the SVG is there."""
+    from matplotlib import rc_context  # noqa: PLC0415 -- an extra
+    from matplotlib.figure import Figure  # noqa: PLC0415 -- no pyplot: no global state
+
+    settings: Any = _SETTINGS | {"svg.hashsalt": name}
+    with rc_context(settings):
+        drawn = Canvas(Figure(figsize=(_WIDTH / 72, height / 72), layout="constrained"))
+        yield drawn
+        drawn.svg = _embedded(drawn.figure, name)
+
+
+def legend(axes: Axes) -> None:
+    """A legend above the axes, in one row, where it hides nothing."""
+    spacing = {"handlelength": 1.8, "handletextpad": 0.5, "columnspacing": 0.9, "borderpad": 0}
+    axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=len(SERIES) + 1, **spacing)
+
+
+def _embedded(figure: Figure, name: str) -> str:
+    """The SVG element alone, as wide as its place, with the page's colours and font, and with ids of its own."""
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    svg = buffer.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", svg, flags=re.DOTALL)
+    used = set(re.findall(r"(?:url\(#|href=\"#)([^)\"]+)", svg))
+    svg = re.sub(r' id="([^"]*)"', lambda match: f' id="{name}-{match[1]}"' if match[1] in used else "", svg)
+    svg = re.sub(r"(url\(#|href=\"#)", rf"\g<1>{name}-", svg)
+    svg = re.sub(r"#0102[0-9a-f]{2}", lambda match: f"var({_VARIABLES[match[0]]})", svg)
+    svg = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", svg)
+    head = re.sub(r' (?:width|height|version|xmlns(?::xlink)?)="[^"]*"', "", svg[: svg.index(">")])
+    return re.sub(r"\n\s*", "\n", head + svg[svg.index(">") :]).strip()

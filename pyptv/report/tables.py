@@ -1,0 +1,208 @@
+"""The tables of the page: cells are plain strings, which the template escapes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from pyptv.core.calibration import Calibration
+from pyptv.core.parameters import SECTIONS, key_of
+from pyptv.report.evidence import link_ratio
+from pyptv.report.motion import Motion
+from pyptv.report.record import Record
+from pyptv.report.views import View
+from pyptv.report.words import NOT_RECORDED, count, duration, number, percent
+
+MOST_FAILURES = 200
+"""Rows in the table of failed frames."""
+
+_SHOWN_DIGEST = 16
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table: its caption, the heads of its columns, and rows whose first cell is the row's head."""
+
+    caption: str
+    heads: tuple[str, ...]
+    rows: Sequence[tuple[str, ...]]
+    numeric: bool = False
+    """The cells after the first hold numbers."""
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A row of the table of times, with its part of the whole."""
+
+    name: str
+    text: str
+    share: float
+
+
+def figures(record: Record, motion: Motion | None, views: list[View]) -> list[tuple[str, str, str]]:
+    """The key figures: what, how much, and what is to be said of it."""
+    sequence = record.sequence
+    run = record.run
+    mean = [_mean(targets) for targets in sequence.targets]
+    found = [
+        ("Frames", f"{number(record.done)} of {number(record.asked)}", f"{record.first} to {record.last}" if record.asked else "")
+    ]
+    found.append(("Targets", number(_mean(np.array(mean))), "per camera and frame"))
+    found.append(("Particles", number(_mean(sequence.particles)), "per frame"))
+    if len(record.tracking.frame):
+        found.append(("Link ratio", number(link_ratio(record)), "links over links and losses"))
+    if motion is not None and (linked := motion.lengths[motion.lengths > 1]).size:
+        found.append(("Trajectories", number(float(linked.mean())), "frames long on average"))
+    errors = [view.marks.error for view in views if math.isfinite(view.marks.error)]
+    if errors:
+        found.append(("Reprojection", f"{number(max(errors))} px", "worst camera's median distance to the targets"))
+    if run is not None:
+        seconds = float(run["run"]["seconds"])
+        new = record.done - int(run["frames"]["kept"])
+        rate = f"{number(new / seconds)} frames/s" if seconds > 0 and new > 0 else ""
+        found.append(("Time", duration(seconds), rate))
+    return found
+
+
+def parameters(record: Record) -> list[Table]:
+    """All parameters, a table for each section."""
+    tree = record.values
+    heads = ("Parameter", "Value", "Unit", "Meaning")
+    tables = [
+        Table("General", heads, [("num_cams", _value(tree.get("num_cams")), "", "number of cameras; with a splitter, of views")])
+    ]
+    for section, kind in SECTIONS.items():
+        values = tree.get(section)
+        values = values if isinstance(values, dict) else {}
+        rows = [(key_of(f), _value(values.get(key_of(f))), f.metadata["unit"], f.metadata["meaning"]) for f in fields(kind)]
+        tables.append(Table(f"Section {section}", heads, rows))
+    return tables
+
+
+def calibrations(record: Record) -> Table:
+    """What the calibration says of each camera, as it is now."""
+    heads = ("Camera", *(str(camera) for camera in range(1, record.num_cams + 1)))
+    cameras = [_calibration(one) for one in record.experiment.calibrations]
+    rows = [(name, *(_shown(camera[name]) for camera in cameras)) for name in cameras[0]]
+    return Table("Calibration of each camera", heads, rows, numeric=True)
+
+
+def agreement(views: list[View]) -> Table:
+    """How targets and particles of the frame agree in each camera."""
+    rows = []
+    for view in views:
+        n = "–" if view.marks.targets is None else number(len(view.marks.targets))
+        far = view.marks.distance
+        within = "–" if far is None or not len(far) else number(float(np.percentile(far, 95)))
+        rows.append((f"Camera {view.camera}", n, number(view.marks.matched), number(view.marks.error), within))
+    heads = ("Camera", "Targets", "In particles", "Median distance [px]", "95 % within [px]")
+    return Table("Targets, and how far particles projected back lie from theirs", heads, rows, numeric=True)
+
+
+def failures(record: Record) -> Table | None:
+    """Failed frames with their reasons."""
+    rows = [(str(one.frame), one.step, one.reason) for one in record.failures]
+    rows += [(str(frame), NOT_RECORDED, "no result files") for frame in record.missing]
+    if not rows:
+        return None
+    more = f", the first {MOST_FAILURES} of {number(len(rows))}" if len(rows) > MOST_FAILURES else ""
+    return Table(f"Failed frames{more}", ("Frame", "Step", "Reason"), rows[:MOST_FAILURES])
+
+
+def stages(record: Record) -> list[Bar]:
+    """Seconds of each stage, over all workers."""
+    seconds = record.run["seconds"]["stages"] if record.run is not None else {}
+    return _bars({name: float(value) for name, value in seconds.items()})
+
+
+def workers(record: Record) -> list[Bar]:
+    """Seconds that each worker was busy."""
+    rows = record.run["seconds"]["workers"] if record.run is not None else []
+    named = {
+        f"Worker {one['worker']} ({count(int(one['frames']), 'frame')}, {count(int(one['steps']), 'tracking step')})": float(
+            one["busy"]
+        )
+        for one in rows
+    }
+    return _bars(named)
+
+
+def origin(record: Record) -> Table:
+    """Program, versions, machine, command: how the results were made."""
+    run = record.run
+    if run is None:
+        rows = [
+            ("Experiment", str(record.experiment.folder)),
+            ("Parameters", str(record.experiment.source)),
+            *((name, NOT_RECORDED) for name in ("Program", "Command", "Host", "Started")),
+        ]
+        return Table("How the results were made", ("What", "Value"), rows)
+    command, host, inputs = run["command"], run["host"], run["inputs"]
+    argv = command["argv"]
+    versions = ", ".join(f"{name} {version}" for name, version in run["versions"].items())
+    rows = [
+        ("Program", f"{run['program']['name']} {run['program']['version']}"),
+        ("Command", f"{command['kind']}, called from Python" if argv is None else " ".join(map(str, argv))),
+        ("Options", ", ".join(f"{name} {_value(command[name])}" for name in _OPTIONS if name in command)),
+        ("Experiment", str(command["folder"])),
+        ("Started", str(run["run"]["started"])),
+        ("Finished", str(run["run"]["finished"])),
+        ("Outcome", f"{run['run']['outcome']}, exit code {run['run']['exit_code']}"),
+        ("Versions", versions),
+        ("Host", f"{host['name']}: {host['system']}, {host['machine']}, {host['cpus']} CPUs"),
+        *_digests(inputs),
+    ]
+    return Table("How the results were made", ("What", "Value"), rows)
+
+
+def _digests(inputs: dict[str, Any]) -> list[tuple[str, str]]:
+    files = [("Parameters", inputs["parameters"]), *(("Calibration", one) for one in inputs["calibrations"])]
+    return [(what, f"{one['file']}, SHA-256 {str(one['sha256'])[:_SHOWN_DIGEST]}…") for what, one in files]
+
+
+_OPTIONS = ("mode", "on_error", "resume", "clean", "n_processes", "serial_tracking", "engine")
+
+
+def _calibration(one: Calibration) -> dict[str, tuple[float, ...]]:
+    return {
+        "x0, y0, z0 [mm]": one.position,
+        "omega, phi, kappa [rad]": one.angles,
+        "cc [mm]": (one.principal_distance,),
+        "xh, yh [mm]": one.principal_point,
+        "k1, k2, k3": one.radial_distortion,
+        "p1, p2": one.decentering,
+        "scx, she": one.affine,
+        "glass x, y, z [mm]": one.glass,
+        "distance to the origin [mm]": (math.dist(one.position, (0, 0, 0)),),
+    }
+
+
+def _shown(values: tuple[float, ...]) -> str:
+    return ", ".join(f"{value:.5g}".replace("-", "−") for value in values)
+
+
+def _value(value: Any) -> str:
+    if value is None:
+        return NOT_RECORDED
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(_value(one) for one in value)
+    return f"{value:g}" if isinstance(value, float) else str(value) or "–"
+
+
+def _bars(seconds: dict[str, float]) -> list[Bar]:
+    total = sum(seconds.values())
+    most = max(seconds.values(), default=0.0)
+    if not most > 0:
+        return []
+    return [Bar(name, f"{duration(value)} ({percent(value / total)})", 100 * value / most) for name, value in seconds.items()]
+
+
+def _mean(values: Any) -> float:
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if len(known) else float("nan")

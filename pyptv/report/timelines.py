@@ -1,0 +1,143 @@
+"""The figures over time: targets, correspondences, links and losses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pyptv.report.evidence import link_ratio
+from pyptv.report.record import KINDS, Record
+from pyptv.report.svg import BAD, SERIES, STYLES, Chart, canvas, legend
+from pyptv.report.words import count, listing, number, percent, spread
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+    Integers = NDArray[np.int64]
+
+MOST_POINTS = 400
+"""A longer series is drawn as the mean, the least and the largest value of so many groups of frames."""
+
+_FEW_POINTS = 50
+
+
+def over_time(record: Record) -> list[Chart]:
+    """Targets, correspondences, links and losses over the frames; those of them that there is data for."""
+    sequence, tracking = record.sequence, record.tracking
+    charts = []
+    if len(sequence.frame):
+        cameras = {f"camera {n}": targets for n, targets in enumerate(sequence.targets, start=1)}
+        charts.append(_Timeline(record, "targets", "Targets of each camera", sequence.frame, cameras).chart("targets"))
+        if sequence.kinds:
+            chart = _Timeline(record, "kinds", "Correspondences by kind", sequence.frame, sequence.kinds).chart("particles")
+            charts.append(_with(chart, _shares(sequence.kinds)))
+    if len(tracking.frame):
+        lines = {"links": tracking.links, "lost": tracking.lost}
+        if tracking.added is not None:
+            lines["added"] = tracking.added
+        chart = _Timeline(record, "links", "Links and losses", tracking.frame, lines).chart("particles")
+        unknown = " How many particles the tracker added was not recorded." if tracking.added is None else ""
+        charts.append(_with(chart, f" Link ratio {number(link_ratio(record))}.{unknown}"))
+    return charts
+
+
+def _with(chart: Chart, more: str) -> Chart:
+    return replace(chart, caption=chart.caption + more)
+
+
+def _shares(kinds: dict[str, Floats]) -> str:
+    """What part of all correspondences each kind has."""
+    totals = {kind: float(np.nansum(kinds[kind])) for kind in KINDS if kind in kinds}
+    whole = sum(totals.values())
+    return f" In total {listing(f'{percent(total / whole)} {kind}' for kind, total in totals.items())}." if whole else ""
+
+
+@dataclass(frozen=True)
+class _Timeline:
+    """Lines over the frames, from zero; gaps where frames are missing; failed frames as marks on the axis."""
+
+    record: Record
+    name: str
+    title: str
+    frame: Integers
+    """(n,) ascending."""
+    lines: dict[str, Floats]
+    """Label -> (n,)."""
+
+    def chart(self, unit: str) -> Chart:
+        """Draw them."""
+        with canvas(self.name) as drawn:
+            axes = drawn.axes("frame", unit)
+            for which, (label, values) in enumerate(self.lines.items()):
+                self._draw(axes, which, label, values)
+            _mark_failures(axes, self.record)
+            axes.set_ylim(bottom=0)
+            axes.ticklabel_format(axis="x", style="plain")
+            axes.locator_params(axis="x", nbins=5, integer=True)
+            legend(axes)
+        return Chart(self.name, self.title, drawn.svg, self._caption())
+
+    @property
+    def _group(self) -> int:
+        """So many values are drawn as one."""
+        span = int(self.frame[-1] - self.frame[0]) // self.record.every + 1
+        return -(-span // MOST_POINTS)
+
+    def _draw(self, axes: Axes, which: int, label: str, values: Floats) -> None:
+        colour, style = SERIES[which], STYLES[which]
+        width = self.record.every * self._group
+        mean, low, high = grouped((self.frame - self.frame[0]) // width, values)
+        middle = self.frame[0] + width * np.arange(len(mean)) + (width - self.record.every) / 2
+        if self._group > 1:
+            axes.fill_between(middle, low, high, color=colour, alpha=0.25, linewidth=0)
+        marked = range(len(mean)) if len(mean) <= _FEW_POINTS else _alone(mean)
+        axes.plot(middle, mean, style, color=colour, label=label, marker=".", markersize=4, markevery=list(marked))
+
+    def _caption(self) -> str:
+        record = self.record
+        said = "; ".join(f"{label} {spread(values.tolist())}" for label, values in self.lines.items())
+        parts = [f"{self.title} in {count(len(self.frame), 'frame')}: {said}."]
+        if record.every > 1:
+            parts.append(f"Of {count(record.done, 'frame')} one in {record.every} was read.")
+        if self._group > 1:
+            parts.append(f"Drawn: mean, least and largest of each {self._group} values.")
+        if failed := len(record.failures) + len(record.missing):
+            parts.append(f"{count(failed, 'failed frame')} marked on the axis.")
+        return " ".join(parts)
+
+
+def grouped(group: Integers, values: Floats) -> tuple[Floats, Floats, Floats]:
+    """Mean, least and largest value of each group; NaN where a group has none.
+
+    Args:
+        group: (n,) ascending, from 0: to which group a value belongs.
+        values: (n,); NaN does not count.
+    """
+    known = np.isfinite(values)
+    n = np.bincount(group[known], minlength=group[-1] + 1)
+    some = n > 0
+    mean, low, high = (np.full(len(n), np.nan) for _ in range(3))
+    starts = np.searchsorted(group[known], np.flatnonzero(some))
+    if len(starts):
+        mean[some] = np.add.reduceat(values[known], starts) / n[some]
+        low[some] = np.minimum.reduceat(values[known], starts)
+        high[some] = np.maximum.reduceat(values[known], starts)
+    return mean, low, high
+
+
+def _alone(values: Floats) -> list[int]:
+    """Where values have no neighbour: a line would not show them."""
+    known = np.pad(np.isfinite(values), 1)
+    alone: list[int] = np.flatnonzero(known[1:-1] & ~known[:-2] & ~known[2:]).tolist()
+    return alone
+
+
+def _mark_failures(axes: Axes, record: Record) -> None:
+    span = max(1, record.asked // MOST_POINTS)
+    failed = {failure.frame for failure in record.failures} | set(record.missing)
+    if shown := sorted({frame // span * span for frame in failed}):
+        axes.plot(shown, [0] * len(shown), "|", color=BAD, markersize=9, markeredgewidth=1.5, label="failed", clip_on=False)

@@ -1,0 +1,142 @@
+"""Links to identities: a pass over the ``ptv_is`` files that gives each row the id of its trajectory.
+
+``ptv_is`` says each link twice: in the row it leaves, as ``next``, and in the row it arrives at, as ``previous``. A link
+counts only if both say so. Then no particle has two followers or two predecessors, whatever the files hold. ``optv``
+writes both sides alike; files that disagree are of two runs, and a warning says how many links were left out.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pyptv.core.errors import FormatError, ProcessingError
+from pyptv.core.experiment import Experiment
+from pyptv.core.formats import LINKS
+from pyptv.core.frames import describe
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.float64]
+    Indices = NDArray[np.int64]
+    Rows = NDArray[np.void]
+
+logger = logging.getLogger(__name__)
+
+_PREFIX = "ptv_is."
+_MAX_FRAME = 2**31 - 1
+"""C counts frames with an int."""
+_NONE = -2
+"""The least that a pointer may be: -1 (no previous) and -2 (no next) both mean "no link"."""
+
+
+@dataclass(frozen=True)
+class LinkedFrame:
+    """A frame whose particles know their trajectories."""
+
+    number: int
+    identity: Indices
+    """(n,) id of the trajectory of each row."""
+    position: Array
+    """(n, 3) [mm]."""
+
+
+def tracked_frames(experiment: Experiment, first: int | None = None, last: int | None = None) -> list[int]:
+    """The frames that have a ``ptv_is`` file, ascending, from ``first`` to ``last`` (None: no limit).
+
+    Raises:
+        ProcessingError: there are none.
+    """
+    try:
+        with os.scandir(experiment.results) as entries:
+            numbers = [int(name[len(_PREFIX) :]) for name in (entry.name for entry in entries) if _is_of_a_frame(name)]
+    except FileNotFoundError:
+        numbers = []
+    except OSError as error:
+        raise ProcessingError(f"{experiment.results}: cannot be read: {error.strerror}") from error
+    found = sorted(number for number in numbers if (first is None or number >= first) and (last is None or number <= last))
+    if not found:
+        limits = (f" {name} {limit}" for name, limit in (("from", first), ("to", last)) if limit is not None)
+        there = f"; there are those of {describe(numbers)}" if numbers else ": run the tracking step first"
+        raise ProcessingError(f"{experiment.results}: no ptv_is file{''.join(limits)}{there}")
+    return found
+
+
+def linked_frames(experiment: Experiment, numbers: list[int]) -> Iterator[LinkedFrame]:
+    """Read the ``ptv_is`` files of some frames, ascending, and number their trajectories.
+
+    Where a number is missing all trajectories end. Links from the first frame backwards, from the last one forwards, and
+    into a frame that is missing lead out of what is read: they are not looked at.
+
+    Raises:
+        FormatError: names the file, the line, what was found and what was expected.
+    """
+    before: tuple[int, Rows, Indices] | None = None
+    next_id = 0
+    one_sided = 0
+    for number in numbers:
+        rows = _read(experiment, number)
+        identity = np.full(len(rows), -1, dtype=np.int64)
+        if before is not None and before[0] == number - 1:
+            leaving, arriving, disagreeing = _links(experiment, number, before[1], rows)
+            identity[arriving] = before[2][leaving]
+            one_sided += disagreeing
+        new = identity < 0
+        n_new = int(np.count_nonzero(new))
+        identity[new] = np.arange(next_id, next_id + n_new)
+        next_id += n_new
+        before = number, rows, identity
+        yield LinkedFrame(number, identity, np.column_stack([rows[axis] for axis in "xyz"]))
+    if one_sided:
+        logger.warning(
+            "%s: %d links stand in one of two ptv_is files only and were left out: are these files of one run?",
+            experiment.results,
+            one_sided,
+        )
+
+
+def _is_of_a_frame(name: str) -> bool:
+    number = name[len(_PREFIX) :]
+    if not (name.startswith(_PREFIX) and number.isascii() and number.isdigit()):
+        return False
+    return number == str(int(number)) and int(number) <= _MAX_FRAME
+
+
+def _read(experiment: Experiment, number: int) -> Rows:
+    path = experiment.result_path("ptv_is", number)
+    rows = LINKS.read(path)
+    for column in ("previous", "next"):
+        wrong = rows[column] < _NONE
+        if wrong.any():
+            row = int(np.argmax(wrong))
+            raise FormatError(
+                f"{path}, line {row + 2}, column {column}: found {rows[column][row]}, expected a row, or -1 or -2 for none"
+            )
+    return rows
+
+
+def _links(experiment: Experiment, number: int, before: Rows, rows: Rows) -> tuple[Indices, Indices, int]:
+    """Rows of the frame before and rows of this one that are linked, and how many links only one side has."""
+    forward, backward = before["next"], rows["previous"]
+    _check(experiment.result_path("ptv_is", number - 1), "next", forward, len(rows))
+    _check(experiment.result_path("ptv_is", number), "previous", backward, len(before))
+    leaving = np.flatnonzero(forward >= 0)
+    agreed = leaving[backward[forward[leaving]] == leaving]
+    sides = len(leaving) + int(np.count_nonzero(backward >= 0))
+    return agreed, forward[agreed].astype(np.int64), sides - 2 * len(agreed)
+
+
+def _check(path: Path, column: str, pointers: NDArray[np.int32], size: int) -> None:
+    wrong = pointers >= size
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise FormatError(
+            f"{path}, line {row + 2}, column {column}: found row {pointers[row]}, but the {column} frame has {size} rows"
+        )

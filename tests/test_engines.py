@@ -1,0 +1,164 @@
+"""Two engines, one result: the compiled kernels against optv, byte for byte, and how an engine is chosen."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import refusal, results
+from random_experiments import RandomExperiment, random_experiment
+
+from pyptv import pyptv_batch, pyptv_batch_parallel
+from pyptv.core.formats import LINKS, PARTICLES, TARGET_COLUMNS, TARGETS
+from pyptv.core.optv_backend import FrameBackend
+from pyptv.core.optv_tracker import OptvTracker
+
+pytest.importorskip("numba", reason="the compiled engine needs numba")
+FIRST, LAST = 10_000, 10_004
+N_SWEEPS = 20
+SEEDS = 200
+
+
+def matched(backend: FrameBackend, experiment: RandomExperiment) -> list[dict[str, bytes]]:
+    """The sequence step's files of each frame."""
+    frames = []
+    for cameras in experiment.frames:
+        matches = backend.match([backend.load_targets(rows) for rows in cameras])
+        frames.append(matches.files())
+    return frames
+
+
+def tracked(tracker, frames: list[dict[str, bytes]]) -> list:
+    """What a tracker makes of frames that are fed just in time: the numbers of each step, and the files."""
+    done = []
+    try:
+        fed = 0
+        for index in range(1, len(frames) + 1):
+            while fed < min(index + tracker.LOOK_AHEAD, len(frames)):
+                fed += 1
+                tracker.feed(fed, frames[fed - 1])
+            numbers = tracker.finish() if index == len(frames) else tracker.step()
+            done.append((numbers, tracker.take(index)))
+    finally:
+        tracker.close()
+    return done
+
+
+@pytest.mark.parametrize("part", range(N_SWEEPS))
+def test_random_experiments(part: int, tmp_path: Path) -> None:
+    """200 small ones: every file of both steps."""
+    from pyptv.core.compiled_backend import CompiledFrameBackend
+    from pyptv.core.compiled_tracker import CompiledTracker
+
+    for seed in range(part, SEEDS, N_SWEEPS):
+        experiment = random_experiment(seed)
+        setting = experiment.parameters, experiment.calibrations
+        frames = matched(FrameBackend(*setting), experiment)
+        assert matched(CompiledFrameBackend(*setting), experiment) == frames, f"correspondence, seed {seed}"
+        whole = [frame for frame in frames if frame["rt_is"] != b"0\n"]
+        if whole:
+            reference = tracked(OptvTracker(*setting, len(whole), tmp_path / f"s{seed}"), whole)
+            assert_same_tracks(tracked(CompiledTracker(*setting, len(whole)), whole), reference, seed, len(setting[1]))
+
+
+def assert_same_tracks(ours: list, reference: list, seed: int, n_cams: int) -> None:
+    """Equal but for the target numbers of cameras that there are not, in added rows: optv does not set them."""
+    for frame, ((numbers, files), (their_numbers, their_files)) in enumerate(zip(ours, reference, strict=True), start=1):
+        assert numbers == their_numbers, f"tracking, seed {seed}, frame {frame}"
+        for name in their_files:
+            mine, theirs = files[name], their_files[name]
+            if name == "rt_is" and n_cams < 4:
+                mine, theirs = (without_missing(data, n_cams) for data in (mine, theirs))
+            assert mine == theirs, f"tracking, seed {seed}, frame {frame}, {name}"
+
+
+def without_missing(data: bytes, n_cams: int) -> list[tuple]:
+    names = PARTICLES.columns[: 4 + n_cams]
+    return PARTICLES.parse(data, "rt_is")[list(names)].tolist()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _compiled() -> None:
+    """Compile once, here and not in a worker."""
+    from pyptv.kernels import cache
+
+    if not cache.ready():
+        cache.build()
+
+
+class TestFrontDoor:
+    """The same files, whichever engine and however many workers."""
+
+    @pytest.mark.parametrize("mode", ["sequence", "both"])
+    def test_golden(self, batch, cavity, golden, mode):
+        batch(cavity / "parameters_Run1.yaml", FIRST, LAST, mode=mode, engine="compiled")
+        assert results(cavity) == golden("sequence" if mode == "sequence" else "tracking")
+
+    def test_sequence_by_one_tracking_by_the_other(self, batch, cavity, golden):
+        yaml = cavity / "parameters_Run1.yaml"
+        batch(yaml, FIRST, LAST, mode="sequence", engine="optv")
+        batch(yaml, FIRST, LAST, mode="tracking", engine="compiled")
+        assert results(cavity) == golden("tracking")
+
+    @pytest.mark.parametrize("n_cameras", [1, 2, 3])
+    def test_fewer_cameras(self, small_experiment, n_cameras):
+        folders = [small_experiment(engine, n_cameras=n_cameras, n_frames=8) for engine in ("optv", "compiled")]
+        for folder in folders:
+            pyptv_batch.main(folder, FIRST, FIRST + 7, engine=folder.name)
+        assert results(folders[0]) == results(folders[1])
+
+    def test_seams(self, small_experiment, caplog):
+        """Two tracker runs of the kernels meet as those of optv do."""
+        options = {"n_frames": 60, "images": False}
+        reference, ours = small_experiment("optv", **options), small_experiment("compiled", **options)
+        pyptv_batch.main(reference, FIRST, FIRST + 59, engine="optv")
+        caplog.set_level("INFO", "pyptv")
+        pyptv_batch_parallel.main(ours, FIRST, FIRST + 59, 2, engine="compiled")
+        assert results(ours) == results(reference)
+        assert "Seams: 1 proven" in caplog.text
+        assert "Engine: compiled" in caplog.text
+
+    @pytest.mark.parametrize("order", [("optv", "compiled"), ("compiled", "optv")])
+    def test_resume_with_the_other_engine(self, small_experiment, order):
+        reference, ours = small_experiment("reference", n_frames=30, images=False), small_experiment(n_frames=30, images=False)
+        pyptv_batch.main(reference, FIRST, FIRST + 29, engine="optv")
+        pyptv_batch.main(ours, FIRST, FIRST + 14, engine=order[0])
+        pyptv_batch.main(ours, FIRST, FIRST + 29, engine=order[1], resume=True)
+        assert results(ours) == results(reference)
+
+
+class TestNoLimits:
+    """Where optv's buffers are too small the kernels go on; that frames fail there is for optv only."""
+
+    def test_more_candidates_than_optv_holds(self, cavity):
+        yaml = cavity / "parameters_Run1.yaml"
+        text = yaml.read_text()
+        assert "eps0: 0.2" in text
+        yaml.write_text(text.replace("eps0: 0.2", "eps0: 0.5"))
+        message = refusal(pyptv_batch.main, yaml, FIRST, FIRST)
+        assert "too many candidate correspondences for optv" in str(message)
+        assert "--engine compiled" in str(message)
+        pyptv_batch.main(yaml, FIRST, FIRST, engine="compiled")
+        found = PARTICLES.read(cavity / "res" / f"rt_is.{FIRST}")
+        views = sum((found[name] >= 0).astype(int) for name in TARGET_COLUMNS)
+        assert (views == 4).sum() > 524  # at 0.2; optv alone gives 110 at 0.5, and no error
+
+    def test_more_targets_and_particles_than_optv_holds(self, small_experiment):
+        """20100 resting particles seen by one camera."""
+        folder = small_experiment(n_cameras=1, n_frames=3, images=False, image_size=(1600, 1300))
+        x, y = np.meshgrid(10 + 10.0 * np.arange(150), 10 + 9.0 * np.arange(134))
+        rows = np.zeros(x.size, TARGETS.dtype)
+        rows["pnr"], rows["x"], rows["y"] = np.arange(x.size), x.ravel(), y.ravel()
+        rows["n"], rows["nx"], rows["ny"], rows["sumg"], rows["tnr"] = 9, 3, 3, 900, -1
+        for path in (folder / "img").glob("*_targets"):
+            path.write_bytes(TARGETS.render(rows))
+        message = refusal(partial(pyptv_batch.main, engine="optv"), folder, FIRST, FIRST + 2)
+        assert "found 20100 targets, optv holds at most 20000" in str(message)
+        pyptv_batch.main(folder, FIRST, FIRST + 2, engine="compiled")
+        links = LINKS.read(folder / "res" / f"ptv_is.{FIRST}")
+        assert len(links) == 20_100
+        assert (links["next"] == np.arange(20_100)).all()
+        pyptv_batch.main(folder, FIRST, FIRST + 2, engine="compiled", mode="tracking")
+        assert (LINKS.read(folder / "res" / f"ptv_is.{FIRST + 1}")["previous"] == np.arange(20_100)).all()
