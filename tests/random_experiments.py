@@ -115,8 +115,8 @@ def _targets(rng: np.random.Generator, parameters: Parameters, xy: np.ndarray) -
     if rng.random() < 0.2 and len(xy):
         xy = np.concatenate([xy, xy[rng.integers(0, len(xy), 3)]])
     xy = xy[((xy >= 0) & (xy < size)).all(axis=1)]
-    if rng.random() < 0.5:
-        xy = np.round(xy, 4)
+    # exact projections lie on their epipolar lines: rounding of the last digit would decide which match is the better one
+    xy = np.round(xy, 4) if rng.random() < 0.5 else xy + rng.normal(0, 10 ** rng.uniform(-4, -0.5), xy.shape)
     rows = np.zeros(len(xy), TARGETS.dtype)
     rows["pnr"] = np.arange(len(xy))
     rows["x"], rows["y"] = xy.T

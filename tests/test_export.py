@@ -314,6 +314,13 @@ class TestPlaces:
         (tmp_path / "new").mkdir()
         same(READERS[name](export(tracked, name, output=tmp_path / "new")), read_trajectories(tracked))
 
+    def test_metadata_that_cannot_be_written_are_an_error_too(self, tracked, tmp_path):
+        skip_without("csv")
+        (tmp_path / "x.csv-metadata.json").mkdir()
+        with pytest.raises(ProcessingError, match=r"x\.csv: cannot be written: Is a directory"):
+            export(tracked, "csv", output=tmp_path / "x.csv")
+        assert [path.name for path in tmp_path.iterdir() if path.is_file()] == []
+
     def test_a_name_that_is_too_long(self, tracked, tmp_path):
         with pytest.raises(ProcessingError, match="cannot be written: File name too long"):
             export(tracked, "mat", output=tmp_path / ("x" * 300))
@@ -469,7 +476,7 @@ class TestCommandLine:
 
     @pytest.mark.parametrize(("error", "code"), [(MemoryError, 1), (KeyboardInterrupt, 130)])
     def test_memory_and_interrupts(self, tracked, capsys, monkeypatch, error, code):
-        monkeypatch.setattr("pyptv.export.data.read_trajectories", Mock(side_effect=error))
+        monkeypatch.setattr("pyptv.export.matlab.write", Mock(side_effect=error))
         assert cli([str(tracked), "--to", "mat"]) == code
         assert re.match("error: (not enough memory|interrupted)", capsys.readouterr().err)
 

@@ -25,6 +25,8 @@ from pyptv.core.run_report import FILE_NAME as RUN_REPORT
 from pyptv.pyptv_batch import main as run_batch
 from pyptv.report import require, write_report
 from pyptv.report.__main__ import main
+from pyptv.report.motion import Motion
+from pyptv.report.motion_charts import lengths as of_lengths
 from pyptv.report.record import MOST_FRAMES_READ, read_record
 from pyptv.report.timelines import MOST_POINTS
 from pyptv.synthetic import make_experiment
@@ -379,14 +381,86 @@ def test_damaged_results_are_said(copied: Callable[..., Path]) -> None:
     assert again.text.count("The targets of this frame cannot be read") == 2
 
 
+def test_positions_may_be_any_number(copied: Callable[..., Path]) -> None:
+    """Their squares overflow, which would be a warning, and here an error."""
+    folder = copied("reference")
+    for table, name in ((PARTICLES, "res/rt_is.10001"), (LINKS, "res/ptv_is.10001"), (TARGETS, "img/cam1.10001_targets")):
+        rows = table.read(folder / name)
+        rows["x"][:2], rows["y"][:2] = (1e300, -1e300), (-1e300, 1e9)
+        lines = [" ".join(map(repr, row)) for row in rows.tolist()]
+        (folder / name).write_text("\n".join([str(len(rows)), *lines, ""]))
+    made = Page.read(write_report(folder, frame=10001))
+    assert len(made.text) < 1_500_000
+    assert "1 000 000" in made.said
+
+
+def test_rays_that_do_not_meet_leave_no_position(copied: Callable[..., Path]) -> None:
+    folder = copied("reference")
+    every = (*folder.glob("res/rt_is.*"), *folder.glob("res/ptv_is.*"))
+    for missing in (slice(2), slice(None)):
+        for path in every:
+            table = PARTICLES if path.name.startswith("rt_is") else LINKS
+            rows = table.read(path)
+            rows["x"][missing] = rows["y"][missing] = rows["z"][missing] = np.nan
+            path.write_bytes(table.render(rows))
+        made = Page.read(write_report(folder))
+        assert "nan" not in made.said
+        assert len(made.all("div")) > 0
+    assert "Velocities and dv limits" not in made.said
+
+
+def change_record(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    path = folder / "res" / RUN_REPORT
+    record = json.loads(path.read_text())
+    change(record)
+    path.write_text(json.dumps(record))
+
+
+def drop_columns(record: dict[str, Any]) -> None:
+    for step in ("sequence", "tracking"):
+        record[step] = {name: column and [] for name, column in record[step].items()}
+    record["sequence"]["targets"] = []
+
+
+def test_a_record_without_frames_leaves_what_the_files_say(copied: Callable[..., Path]) -> None:
+    folder = copied("good")
+    change_record(folder, drop_columns)
+    made = Page.read(write_report(folder))
+    assert "Targets of each camera in 6 frames" in made.said
+    assert made.findings == ["Not tracked: there are no links."]
+    for path in folder.glob("res/*.100*"):
+        path.unlink()
+    nothing = Page.read(write_report(folder))
+    assert nothing.findings == ["No frame has results."]
+    assert nothing.all("figure") == []
+
+
+def test_a_missing_background_image_is_said(copied: Callable[..., Path]) -> None:
+    folder = copied("splitter")
+    (folder / "img" / "mask2.tif").unlink()
+    made = Page.read(write_report(folder))
+    assert made.said.count("No image: ") == 1
+    assert len(made.all("img")) == 6
+
+
+def test_a_wide_histogram_is_logarithmic() -> None:
+    lengths = np.array([2] * 500 + [3] * 40 + [9])
+    tracks = (np.cumsum(np.ones((9, 3)), axis=0),)
+    motion = Motion(((1, 9),), whole=True, lengths=lengths, displacement=np.ones((900, 3)), longest=tracks)
+    chart = of_lengths(motion)
+    assert "541 trajectories: median 2 frames" in chart.caption
+    assert re.findall(r">(\d+)</text>", chart.svg)[-3:] == ["1", "10", "100"]
+
+
 REFUSED = {
+    "frame": lambda folder: change_record(folder, lambda record: record["tracking"]["frame"].__setitem__(-1, 10**30)),
     "processed": lambda folder: shutil.rmtree(folder / "res"),
     "unexpected": lambda folder: (folder / "res" / RUN_REPORT).write_text('{"schema": 2}'),
     "calibration": lambda folder: (folder / "cal" / "cam1.tif.ori").unlink(),
 }
 
 
-@pytest.mark.parametrize(("word", "code"), [("processed", 1), ("unexpected", 2), ("calibration", 2)])
+@pytest.mark.parametrize(("word", "code"), [("processed", 1), ("frame", 2), ("unexpected", 2), ("calibration", 2)])
 def test_what_cannot_be_reported(word: str, code: int, copied: Callable[..., Path], capsys: Any) -> None:
     folder = copied("good")
     REFUSED[word](folder)

@@ -78,8 +78,8 @@ def write(dataset: Dataset, to: str, output: str | Path | None = None) -> Path:
     writer = import_module(f"pyptv.export.{entry.writer}")
     with placed(target, entry.entries) as beside:
         writer.write(dataset, beside)
-    if hasattr(writer, "describe"):  # the format itself has no place for the metadata
-        writer.describe(dataset, target)
+        if hasattr(writer, "describe"):  # the format itself has no place for the metadata
+            writer.describe(dataset, target)
     return target
 
 

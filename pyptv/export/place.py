@@ -32,7 +32,7 @@ def placed(target: Path, entries: tuple[str, ...] = ()) -> Iterator[Path]:
         _remove(beside)
         yield beside
         _swap(beside, target)
-    except ProcessingError:
+    except (ProcessingError, MemoryError):
         raise
     except Exception as error:  # each library has its own errors for a full disk
         reason = error.strerror if isinstance(error, OSError) else None

@@ -13,6 +13,7 @@ import numpy as np
 
 from pyptv.kernels.geometry import project_flat, sensor_limits
 from pyptv.kernels.jit import inner
+from pyptv.kernels.leaf import leaf
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -83,7 +84,7 @@ def cut_in_strips(seen: Seen) -> Strips:
     return Strips(by_y, x, y, width)
 
 
-@inner
+@leaf
 def _sort_by_y(by_y: Integers, flat: Floats, begin: int, end: int) -> None:
     for index in range(begin + 1, end):
         target = by_y[index]
@@ -98,31 +99,26 @@ def _sort_by_y(by_y: Integers, flat: Floats, begin: int, end: int) -> None:
 @inner
 def find_candidates(cameras: Floats, optics: Floats, criteria: Floats, seen: Seen) -> Candidates:
     """The candidates of all targets in all later cameras."""
-    n_cams = len(cameras)
-    base = seen.base
+    n_cams, base = len(cameras), seen.base
     strips = cut_in_strips(seen)
     longest = 0
     for camera in range(n_cams):
         longest = max(longest, base[camera + 1] - base[camera])
     first, last = np.zeros((n_cams, n_cams, longest), np.int64), np.zeros((n_cams, n_cams, longest), np.int64)
     partner, distance, grade = np.empty(longest, np.int64), np.empty(longest), np.empty(longest)
-    found, off = np.empty(longest, np.int64), np.empty(longest)
     end = 0
     for a in range(n_cams):
         for b in range(a + 1, n_cams):
             limits = sensor_limits(cameras[b], optics)
-            for target in range(base[a + 1] - base[a]):
-                first[a, b, target] = end
-                line = _epipolar_line(cameras[b], optics, criteria, seen.rays[base[a] + target])
-                n = _along(line, criteria, seen, strips, b, found, off) if _touches(line, limits) else 0
-                while end + n > len(partner):
+            for target in range(base[a], base[a + 1]):
+                while end + base[b + 1] - base[b] > len(partner):
                     partner, distance, grade = grown(partner), grown(distance), grown(grade)
-                for k in range(n):
-                    grade[end] = _grade(criteria, seen.sizes, base[a] + target, found[k])
-                    if grade[end] >= 0.0:
-                        partner[end], distance[end] = found[k] - base[b], off[k]
-                        end += 1
-                last[a, b, target] = end
+                first[a, b, target - base[a]] = end
+                line = _epipolar_line(cameras[b], optics, criteria, seen.rays[target])
+                if _touches(line, limits):
+                    along = _along(line, criteria, seen, strips, b, end, partner, distance)
+                    end = _grade_all(criteria, seen.sizes, base[b], target, end, along, partner, distance, grade)
+                last[a, b, target - base[a]] = end
     return Candidates(first, last, partner, distance, grade)
 
 
@@ -135,7 +131,7 @@ def grown(values: Values) -> Values:
     return longer
 
 
-@inner
+@leaf
 def _z_limits(criteria: Floats, ray: Floats) -> tuple[float, float]:
     """The Z limits (mm) where a ray leaves the glass."""
     share = (ray[0] - criteria[X0]) / (criteria[X1] - criteria[X0])
@@ -144,7 +140,7 @@ def _z_limits(criteria: Floats, ray: Floats) -> tuple[float, float]:
     return zmin, zmax
 
 
-@inner
+@leaf
 def half_way(criteria: Floats, ray: Floats) -> tuple[float, float, float]:
     """The point (mm) of a ray half way between the Z limits."""
     zmin, zmax = _z_limits(criteria, ray)
@@ -153,7 +149,7 @@ def half_way(criteria: Floats, ray: Floats) -> tuple[float, float, float]:
     return ray[0] + along * ray[3], ray[1] + along * ray[4], z
 
 
-@inner
+@leaf
 def _epipolar_line(camera: Floats, optics: Floats, criteria: Floats, ray: Floats) -> tuple[float, float, float, float]:
     """The ends x0, y0, x1, y1 (flat coordinates in ``camera``, mm) of a ray between the Z limits."""
     zmin, zmax = _z_limits(criteria, ray)
@@ -165,7 +161,7 @@ def _epipolar_line(camera: Floats, optics: Floats, criteria: Floats, ray: Floats
     return x0, y0, x1, y1
 
 
-@inner
+@leaf
 def _touches(line: tuple[float, float, float, float], limits: tuple[float, float, float, float]) -> bool:
     """Whether the segment's bounding box reaches into the sensor."""
     x0, y0, x1, y1 = line
@@ -173,17 +169,18 @@ def _touches(line: tuple[float, float, float, float], limits: tuple[float, float
     return max(x0, x1) > left and min(x0, x1) < right and max(y0, y1) > bottom and min(y0, y1) < top
 
 
-@inner
+@leaf
 def _along(
     line: tuple[float, float, float, float],
     criteria: Floats,
     seen: Seen,
     strips: Strips,
     camera: int,
+    n: int,
     found: Integers,
     off: Floats,
 ) -> int:
-    """Targets of ``camera`` along a line: their numbers go to ``found`` by x, their distances to ``off``; returns how many."""
+    """Targets of ``camera`` along a line: by x to ``found``, from place ``n`` on, their distances to ``off``; returns the end."""
     x0, y0, x1, y1 = line
     slope = (y1 - y0) / (x1 - x0)
     intercept = y0 - slope * x0
@@ -192,7 +189,6 @@ def _along(
     bottom, top = min(y0, y1) - eps, max(y0, y1) + eps
     slant = math.sqrt(slope * slope + 1.0)
     begin, end, width = seen.base[camera], seen.base[camera + 1], strips.width[camera]
-    n = 0
     strip = begin + width * _first_strip(seen.flat, begin, end, width, left)
     while strip < end and seen.flat[strip, 0] < right:
         stop = min(strip + width, end)
@@ -204,7 +200,7 @@ def _along(
         while index < stop and strips.y[index] <= high:
             x, y = strips.x[index], strips.y[index]
             distance = abs(y - slope * x - intercept) / slant
-            if left < x < right and bottom < y < top and distance < eps:
+            if (left < x) & (x < right) & (bottom < y) & (y < top) & (distance < eps):
                 target = strips.by_y[index]
                 place = n
                 while place > alone and found[place - 1] > target:
@@ -217,19 +213,18 @@ def _along(
     return n
 
 
-@inner
+@leaf
 def _first_from(y: Floats, begin: int, end: int, low: float) -> int:
-    """The first of the ascending ``y[begin:end]`` that is not below ``low``."""
-    while begin < end:
-        middle = (begin + end) // 2
-        if y[middle] < low:
-            begin = middle + 1
-        else:
-            end = middle
+    """The first of the ascending ``y[begin:end]`` that is not below ``low``; which half it is in decides no branch."""
+    left = end - begin
+    while left > 0:
+        half = (left + 1) // 2
+        begin += half * (y[begin + half - 1] < low)
+        left -= half
     return begin
 
 
-@inner
+@leaf
 def _first_strip(flat: Floats, begin: int, end: int, width: int, left: float) -> int:
     """The first strip that reaches beyond ``left``."""
     low, high = 0, (end - begin + width - 1) // width
@@ -242,17 +237,34 @@ def _first_strip(flat: Floats, begin: int, end: int, width: int, left: float) ->
     return low
 
 
-@inner
-def _grade(criteria: Floats, sizes: Floats, one: int, other: int) -> float:
-    """How alike two targets are; -1 where too little."""
-    qn, qnx = _ratio(sizes[one, N], sizes[other, N]), _ratio(sizes[one, NX], sizes[other, NX])
-    qny, qsum = _ratio(sizes[one, NY], sizes[other, NY]), _ratio(sizes[one, SUMG], sizes[other, SUMG])
-    if qn >= criteria[CN] and qnx >= criteria[CNX] and qny >= criteria[CNY] and qsum > criteria[CSUMG]:
-        return (4.0 * qsum + 2.0 * qn + qnx + qny) * (sizes[one, SUMG] + sizes[other, SUMG])
-    return -1.0
+@leaf
+def _grade_all(
+    criteria: Floats,
+    sizes: Floats,
+    base: int,
+    target: int,
+    begin: int,
+    end: int,
+    partner: Integers,
+    distance: Floats,
+    grade: Floats,
+) -> int:
+    """Grade candidates, move those that are alike enough together, counted within their camera; returns their end."""
+    n, nx, ny, sumg = sizes[target, N], sizes[target, NX], sizes[target, NY], sizes[target, SUMG]
+    cn, cnx, cny, csumg = criteria[CN], criteria[CNX], criteria[CNY], criteria[CSUMG]
+    place = begin
+    for index in range(begin, end):
+        other = partner[index]
+        qn, qnx = _ratio(n, sizes[other, N]), _ratio(nx, sizes[other, NX])
+        qny, qsum = _ratio(ny, sizes[other, NY]), _ratio(sumg, sizes[other, SUMG])
+        partner[place], distance[place] = other - base, distance[index]
+        grade[place] = (4.0 * qsum + 2.0 * qn + qnx + qny) * (sumg + sizes[other, SUMG])
+        place += (qn >= cn) & (qnx >= cnx) & (qny >= cny) & (qsum > csumg)
+    return place
 
 
-@inner
+@leaf
 def _ratio(one: float, other: float) -> float:
-    quotient: float = min(one, other) / max(one, other)
-    return quotient
+    """The smaller by the larger."""
+    smaller, larger = (one, other) if one < other else (other, one)
+    return smaller / larger

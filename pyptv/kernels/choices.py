@@ -12,6 +12,7 @@ from pyptv.kernels.neighbours import Neighbours, find_free, new_neighbours, proj
 from pyptv.kernels.frames import NONE, PREVIOUS, Frame, append, position_of
 from pyptv.kernels.geometry import triangulate
 from pyptv.kernels.jit import inner
+from pyptv.kernels.leaf import leaf
 from pyptv.kernels.scene import Scene
 from pyptv.kernels.search import MOST_FOUND
 
@@ -76,7 +77,7 @@ def new_choices(n_cams: int) -> Choices:
     )
 
 
-@inner
+@leaf
 def cheapest(choices: Choices) -> int:
     """The place of the cheapest choice, the first of equals; -1 where there is none.
 
@@ -92,7 +93,7 @@ def cheapest(choices: Choices) -> int:
     return best
 
 
-@inner
+@leaf
 def choose(scene: Scene, previous: Frame, current: Frame, following: Frame, after: Frame, row: int, choices: Choices) -> int:
     """Find what a particle of ``current`` may be linked to; particles may be added to the frames that follow.
 
@@ -127,7 +128,7 @@ def choose(scene: Scene, previous: Frame, current: Frame, following: Frame, afte
     return added
 
 
-@inner
+@leaf
 def _path(previous: Frame, current: Frame, row: int) -> Path:
     """Where a particle comes from, and where it is expected: without a previous link, where it is."""
     x1 = position_of(current, row)
@@ -138,7 +139,7 @@ def _path(previous: Frame, current: Frame, row: int) -> Path:
     return Path(True, x0, x1, (2.0 * x1[0] - x0[0], 2.0 * x1[1] - x0[1], 2.0 * x1[2] - x0[2]))  # noqa: FBT003
 
 
-@inner
+@leaf
 def _centre_on_targets(frame: Frame, row: int, centre: Floats) -> None:
     """Let a search begin at the particle's own targets, in the cameras where it has one."""
     for camera in range(len(centre)):
@@ -147,7 +148,7 @@ def _centre_on_targets(frame: Frame, row: int, centre: Floats) -> None:
             centre[camera, 0], centre[camera, 1] = frame.pixel[target, 0], frame.pixel[target, 1]
 
 
-@inner
+@leaf
 def _expected_after(path: Path, x3: Point) -> Point:
     """Where a particle that moves on to ``x3`` is expected after that [mm]."""
     x0, x1 = path.x0, path.x1
@@ -160,7 +161,7 @@ def _expected_after(path: Path, x3: Point) -> Point:
     )
 
 
-@inner
+@leaf
 def _look_ahead(scene: Scene, following: Frame, after: Frame, path: Path, k: int, choices: Choices) -> int:
     """Register candidate number ``k`` with every particle of ``after`` that goes on from there, and with a new one.
 
@@ -192,7 +193,7 @@ def _look_ahead(scene: Scene, following: Frame, after: Frame, path: Path, k: int
     return 0
 
 
-@inner
+@leaf
 def _look_back(scene: Scene, path: Path, x3: Point, row: int, views: int, choices: Choices) -> bool:
     """Register a row of the next frame, at ``x3`` [mm], by how the path goes on there; whether that is accepted."""
     angle, acceleration = turn(path.x1, path.x2, x3)
@@ -200,7 +201,7 @@ def _look_back(scene: Scene, path: Path, x3: Point, row: int, views: int, choice
     return _register(scene, row, length, angle, acceleration, views, choices)
 
 
-@inner
+@leaf
 def _add_next(scene: Scene, following: Frame, path: Path, choices: Choices) -> int:
     """Add a particle where the path goes on, if there are targets for it, and register it; returns how many are added."""
     views = find_free(scene, following, choices.following, choices.targets, choices.rays)
@@ -213,7 +214,7 @@ def _add_next(scene: Scene, following: Frame, path: Path, choices: Choices) -> i
     return 0
 
 
-@inner
+@leaf
 def _register(
     scene: Scene, row: int, length: float, angle: float, acceleration: float, views: int, choices: Choices
 ) -> bool:

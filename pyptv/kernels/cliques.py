@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from pyptv.kernels.candidates import Candidates, grown
 from pyptv.kernels.jit import inner
+from pyptv.kernels.leaf import leaf
 from pyptv.kernels.ordering import descending
 
 if TYPE_CHECKING:
@@ -19,88 +20,146 @@ if TYPE_CHECKING:
     Found = tuple[Integers, Floats]
 
 
+class Workspace(NamedTuple):
+    """Room for the candidates that two targets have in common: places in both lists."""
+
+    third: Integers
+    """(longest + 1, 2)"""
+    fourth: Integers
+    """(longest + 1, 2)"""
+    closing: Integers
+    """(longest,) where those of ``fourth`` stand among the third target's candidates, or -1."""
+    edges: Integers
+    """(6,) places of a correspondence's candidates: 12, 13, 14, 23, 24, 34; of three cameras 12, 13, 23."""
+
+
+@inner
+def _workspace(candidates: Candidates) -> Workspace:
+    longest = candidates.first.shape[2]
+    third, fourth = np.empty((longest + 1, 2), np.int64), np.empty((longest + 1, 2), np.int64)
+    return Workspace(third, fourth, np.empty(longest, np.int64), np.empty(6, np.int64))
+
+
 @inner
 def find_quadruplets(base: Integers, candidates: Candidates, corrmin: float) -> Found:
-    """All quadruplets of targets that are candidates of each other: (n, 4) targets, counted in their camera, and qualities (n,)."""
-    first, last, partner = candidates.first, candidates.last, candidates.partner
-    longest = first.shape[2]
-    in_3, in_4 = np.empty((longest + 1, 2), np.int64), np.empty((longest + 1, 2), np.int64)
-    closing, edges = np.empty(longest, np.int64), np.empty(6, np.int64)
-    members, quality = np.empty((longest + 1, 4), np.int64), np.empty(longest + 1)
+    """All quadruplets of targets that are candidates of each other: (n, 4) targets, counted in their camera; qualities (n,)."""
+    workspace = _workspace(candidates)
+    members, quality = np.empty((base[1], 4), np.int64), np.empty(base[1])
     n = 0
     for target in range(base[1]):
-        for edges[0] in range(first[0, 1, target], last[0, 1, target]):
-            second = partner[edges[0]]
-            n_3 = _common(candidates, 0, target, 1, second, 2, in_3)
-            n_4 = _common(candidates, 0, target, 1, second, 3, in_4) if n_3 else 0
-            for k in range(n_3 if n_4 else 0):
-                edges[1], edges[3] = in_3[k, 0], in_3[k, 1]
-                third = partner[edges[1]]
-                _close(candidates, third, in_4, n_4, closing)
-                for m in range(n_4):
-                    edges[2], edges[4], edges[5] = in_4[m, 0], in_4[m, 1], closing[m]
-                    if closing[m] >= 0:
-                        members[n, 0], members[n, 1], members[n, 2], members[n, 3] = target, second, third, partner[edges[2]]
-                        quality[n] = _quality(candidates, edges)
-                        n += quality[n] > corrmin
-                        members, quality = _with_room(members, quality, n)
+        end = _quadruplets_of(target, candidates, corrmin, workspace, members, quality, n)
+        while end > len(quality):
+            members, quality = _longer(members), grown(quality)
+            end = _quadruplets_of(target, candidates, corrmin, workspace, members, quality, n)
+        n = end
     return members[:n], quality[:n]
+
+
+@leaf
+def _quadruplets_of(
+    target: int, candidates: Candidates, corrmin: float, workspace: Workspace, members: Integers, quality: Floats, n: int
+) -> int:
+    """Append a target's quadruplets to the ``n`` that there are; returns how many there are, even if there is no room for all."""
+    partner, edges = candidates.partner, workspace.edges
+    for edges[0] in range(candidates.first[0, 1, target], candidates.last[0, 1, target]):
+        second = partner[edges[0]]
+        n_3 = _common(candidates, 0, target, 1, second, 2, workspace.third)
+        n_4 = _common(candidates, 0, target, 1, second, 3, workspace.fourth) if n_3 else 0
+        for k in range(n_3 if n_4 else 0):
+            edges[1], edges[3] = workspace.third[k, 0], workspace.third[k, 1]
+            third = partner[edges[1]]
+            _close(candidates, third, n_4, workspace)
+            for m in range(n_4):
+                edges[2], edges[4], edges[5] = workspace.fourth[m, 0], workspace.fourth[m, 1], workspace.closing[m]
+                if edges[5] >= 0:
+                    q = _quality(candidates, edges, 6)
+                    if n < len(quality):
+                        members[n, 0], members[n, 1], members[n, 2], members[n, 3] = target, second, third, partner[edges[2]]
+                        quality[n] = q
+                    n += q > corrmin
+    return n
 
 
 @inner
 def find_triplets(base: Integers, candidates: Candidates, used: Flags, corrmin: float) -> Found:
     """All triplets of targets that are left: (n, n_cams) targets, -1 for the camera that is not in it, and qualities (n,)."""
-    first, last, partner = candidates.first, candidates.last, candidates.partner
-    n_cams, longest = first.shape[0], first.shape[2]
-    in_c = np.empty((longest + 1, 2), np.int64)
-    edges = np.empty(3, np.int64)
-    members, quality = np.empty((longest + 1, n_cams), np.int64), np.empty(longest + 1)
+    workspace = _workspace(candidates)
+    n_cams = len(base) - 1
+    members, quality = np.empty((len(used), n_cams), np.int64), np.empty(len(used))
     n = 0
     for a in range(n_cams):
         for target in range(base[a + 1] - base[a]):
             if used[base[a] + target]:
                 continue
-            for b in range(a + 1, n_cams):
-                for edges[0] in range(first[a, b, target], last[a, b, target]):
-                    second = partner[edges[0]]
-                    if used[base[b] + second]:
-                        continue
-                    for c in range(b + 1, n_cams):
-                        for k in range(_common(candidates, a, target, b, second, c, in_c)):
-                            edges[1], edges[2] = in_c[k, 0], in_c[k, 1]
-                            members[n] = -1
-                            members[n, a], members[n, b], members[n, c] = target, second, partner[edges[1]]
-                            quality[n] = _quality(candidates, edges)
-                            n += (quality[n] > corrmin) & (not used[base[c] + partner[edges[1]]])
-                            members, quality = _with_room(members, quality, n)
+            end = _triplets_of(a, target, base, candidates, used, corrmin, workspace, members, quality, n)
+            while end > len(quality):
+                members, quality = _longer(members), grown(quality)
+                end = _triplets_of(a, target, base, candidates, used, corrmin, workspace, members, quality, n)
+            n = end
     return members[:n], quality[:n]
+
+
+@leaf
+def _triplets_of(
+    a: int,
+    target: int,
+    base: Integers,
+    candidates: Candidates,
+    used: Flags,
+    corrmin: float,
+    workspace: Workspace,
+    members: Integers,
+    quality: Floats,
+    n: int,
+) -> int:
+    """Append a target's triplets to the ``n`` that there are; returns how many there are, even if there is no room for all."""
+    partner, edges, n_cams = candidates.partner, workspace.edges, len(base) - 1
+    for b in range(a + 1, n_cams):
+        for edges[0] in range(candidates.first[a, b, target], candidates.last[a, b, target]):
+            second = partner[edges[0]]
+            if used[base[b] + second]:
+                continue
+            for c in range(b + 1, n_cams):
+                for k in range(_common(candidates, a, target, b, second, c, workspace.third)):
+                    edges[1], edges[2] = workspace.third[k, 0], workspace.third[k, 1]
+                    third = partner[edges[1]]
+                    q = _quality(candidates, edges, 3)
+                    if n < len(quality):
+                        for camera in range(n_cams):
+                            members[n, camera] = -1
+                        members[n, a], members[n, b], members[n, c] = target, second, third
+                        quality[n] = q
+                    n += (q > corrmin) & (not used[base[c] + third])
+    return n
 
 
 @inner
 def find_pairs(base: Integers, candidates: Candidates, used: Flags, corrmin: float) -> Found:
     """All pairs of targets that are left, of which the first has a single candidate: as :func:`find_triplets`."""
-    first, last, partner = candidates.first, candidates.last, candidates.partner
-    n_cams, longest = first.shape[0], first.shape[2]
-    members, quality = np.empty((longest + 1, n_cams), np.int64), np.empty(longest + 1)
-    n = 0
-    for a in range(n_cams):
-        for b in range(a + 1, n_cams):
-            for target in range(base[a + 1] - base[a]):
-                edge = first[a, b, target]
-                if used[base[a] + target] or last[a, b, target] - edge != 1:
-                    continue
-                second = partner[edge]
-                if used[base[b] + second]:
-                    continue
-                members[n] = -1
-                members[n, a], members[n, b] = target, second
-                quality[n] = candidates.grade[edge] / candidates.distance[edge]
-                n += quality[n] > corrmin
-                members, quality = _with_room(members, quality, n)
+    most = len(used) * (len(base) - 2) + 1
+    members, quality = np.full((most, len(base) - 1), -1), np.empty(most)
+    n = _pairs(base, candidates, used, corrmin, members, quality)
     return members[:n], quality[:n]
 
 
-@inner
+@leaf
+def _pairs(base: Integers, candidates: Candidates, used: Flags, corrmin: float, members: Integers, quality: Floats) -> int:
+    n_cams, n = len(base) - 1, 0
+    for a in range(n_cams):
+        for b in range(a + 1, n_cams):
+            for target in range(base[a + 1] - base[a]):
+                edge = candidates.first[a, b, target]
+                if used[base[a] + target] or candidates.last[a, b, target] - edge != 1:
+                    continue
+                second = candidates.partner[edge]
+                q = candidates.grade[edge] / candidates.distance[edge]
+                if q > corrmin and not used[base[b] + second]:
+                    members[n, a], members[n, b], quality[n] = target, second, q
+                    n += 1
+    return n
+
+
+@leaf
 def _common(candidates: Candidates, a: int, one: int, b: int, other: int, camera: int, edges: Integers) -> int:
     """Common candidates of two targets in a third camera: their places in both lists go to ``edges``; returns how many."""
     i, i_end = candidates.first[a, camera, one], candidates.last[a, camera, one]
@@ -115,47 +174,40 @@ def _common(candidates: Candidates, a: int, one: int, b: int, other: int, camera
     return n
 
 
-@inner
-def _quality(candidates: Candidates, edges: Integers) -> float:
+@leaf
+def _quality(candidates: Candidates, edges: Integers, n: int) -> float:
     """Sum of the grades by sum of the distances."""
     grade = distance = 0.0
-    for edge in edges:
-        grade += candidates.grade[edge]
-        distance += candidates.distance[edge]
+    for k in range(n):
+        grade += candidates.grade[edges[k]]
+        distance += candidates.distance[edges[k]]
     return grade / distance
 
 
-@inner
-def _close(candidates: Candidates, third: int, in_4: Integers, n_4: int, closing: Integers) -> None:
-    """Where the targets of ``in_4`` stand among the third target's candidates in the fourth camera goes to ``closing``, or -1."""
+@leaf
+def _close(candidates: Candidates, third: int, n_4: int, workspace: Workspace) -> None:
+    """Where the first ``n_4`` of ``workspace.fourth`` stand among the third target's candidates goes to ``closing``."""
     edge, end = candidates.first[2, 3, third], candidates.last[2, 3, third]
     for m in range(n_4):
-        fourth = candidates.partner[in_4[m, 0]]
+        fourth = candidates.partner[workspace.fourth[m, 0]]
         while edge < end and candidates.partner[edge] < fourth:
             edge += 1
-        closing[m] = edge if edge < end and candidates.partner[edge] == fourth else -1
+        workspace.closing[m] = edge if edge < end and candidates.partner[edge] == fourth else -1
 
 
 @inner
-def _with_room(members: Integers, quality: Floats, n: int) -> Found:
-    """The same arrays, or longer copies, so that there is room for one more after ``n``."""
-    if n < len(quality):
-        return members, quality
-    longer = np.empty((2 * n + 1, members.shape[1]), np.int64)
-    for index in range(n):
+def _longer(members: Integers) -> Integers:
+    """A copy (2 n + 1, n_cams) of an array (n, n_cams) with room at its end."""
+    longer = np.empty((2 * len(members) + 1, members.shape[1]), np.int64)
+    for index in range(len(members)):
         for camera in range(members.shape[1]):
             longer[index, camera] = members[index, camera]
-    return longer, grown(quality)
+    return longer
 
 
-@inner
-def take_best(base: Integers, members: Integers, quality: Floats, used: Flags, rows: Integers, total: int) -> int:
-    """Take correspondences by quality while none of their targets is used, and append them to ``rows``.
-
-    Returns:
-        The new number of correspondences, of which there were ``total``.
-    """
-    for index in descending(quality):
+@leaf
+def _take(order: Integers, base: Integers, members: Integers, used: Flags, rows: Integers, total: int) -> int:
+    for index in order:
         free = True
         for camera in range(members.shape[1]):
             target = members[index, camera]
@@ -168,3 +220,13 @@ def take_best(base: Integers, members: Integers, quality: Floats, used: Flags, r
                     used[base[camera] + target] = True
             total += 1
     return total
+
+
+@inner
+def take_best(base: Integers, members: Integers, quality: Floats, used: Flags, rows: Integers, total: int) -> int:
+    """Take correspondences by quality while none of their targets is used, and append them to ``rows``.
+
+    Returns:
+        The new number of correspondences, of which there were ``total``.
+    """
+    return _take(descending(quality), base, members, used, rows, total)

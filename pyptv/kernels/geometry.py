@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pyptv.kernels.jit import inner
+from pyptv.kernels.leaf import leaf
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -97,7 +97,7 @@ def _camera_row(calibration: Calibration) -> Floats:
     return row
 
 
-@inner
+@leaf
 def project_flat(camera: Floats, optics: Floats, x: float, y: float, z: float) -> tuple[float, float]:
     """Where a point (mm) appears: flat coordinates (x, y), mm. NaN where no ray leads from there to the camera."""
     dx, dy, dz = x - camera[_FOOT], y - camera[_FOOT + 1], z - camera[_FOOT + 2]
@@ -114,7 +114,7 @@ def project_flat(camera: Floats, optics: Floats, x: float, y: float, z: float) -
     return scale * cx, scale * cy
 
 
-@inner
+@leaf
 def _radial_shift(optics: Floats, height: float, depth: float, r: float) -> float:
     """By how much refraction moves a point away from the foot of the camera: rq / r (see compiled-kernels)."""
     rq = r
@@ -131,7 +131,7 @@ def _radial_shift(optics: Floats, height: float, depth: float, r: float) -> floa
     return 1.0
 
 
-@inner
+@leaf
 def project_pixel(camera: Floats, optics: Floats, x: float, y: float, z: float) -> tuple[float, float]:
     """Where a point (mm) appears in the image, with distortion: (x, y), px."""
     flat_x, flat_y = project_flat(camera, optics, x, y, z)
@@ -144,7 +144,7 @@ def project_pixel(camera: Floats, optics: Floats, x: float, y: float, z: float) 
     return metric_to_pixel(optics, scx * x - scx * camera[_SIN_SHE] * y, scx * camera[_COS_SHE] * y)
 
 
-@inner
+@leaf
 def metric_to_pixel(optics: Floats, x: float, y: float) -> tuple[float, float]:
     """Pixels of a place on the sensor (mm from its middle, y up)."""
     px = x / optics[_PIX_X] + optics[_IMX] / 2
@@ -156,7 +156,7 @@ def metric_to_pixel(optics: Floats, x: float, y: float) -> tuple[float, float]:
     return px, py
 
 
-@inner
+@leaf
 def _distortion(camera: Floats, x: float, y: float) -> tuple[float, float]:
     """Brown's radial and decentering shift at a place on the sensor, mm."""
     xx, yy = x * x, y * y
@@ -167,7 +167,7 @@ def _distortion(camera: Floats, x: float, y: float) -> tuple[float, float]:
     return shift_x, shift_y
 
 
-@inner
+@leaf
 def _undistort(camera: Floats, x0: float, y0: float, smallest: float) -> tuple[float, float]:
     """The place on the sensor (mm) that Brown's distortion moves to (x0, y0): until two estimates differ by less than that."""
     x, y = x0, y0
@@ -182,7 +182,7 @@ def _undistort(camera: Floats, x0: float, y0: float, smallest: float) -> tuple[f
     return x, y
 
 
-@inner
+@leaf
 def pixel_to_flat(camera: Floats, optics: Floats, px: float, py: float, accuracy: float = FLATTENING_STEP) -> tuple[float, float]:
     """Flat coordinates (x, y), mm, of a place in the image (px).
 
@@ -200,7 +200,7 @@ def pixel_to_flat(camera: Floats, optics: Floats, px: float, py: float, accuracy
     return x - camera[_XH], y - camera[_YH]
 
 
-@inner
+@leaf
 def sensor_limits(camera: Floats, optics: Floats) -> tuple[float, float, float, float]:
     """Flat coordinates of the lower left and the upper right corner of the sensor, mm: x, y, x, y.
 
@@ -212,13 +212,13 @@ def sensor_limits(camera: Floats, optics: Floats) -> tuple[float, float, float, 
     return left, bottom, right, top
 
 
-@inner
+@leaf
 def _flat_corner(camera: Floats, x: float, y: float) -> tuple[float, float]:
     y0 = y / camera[_SCX] / camera[_COS_SHE]
     return _undistort(camera, x / camera[_SCX] + y0 * camera[_SIN_SHE], y0, _CORNER_STEP)
 
 
-@inner
+@leaf
 def ray(camera: Floats, optics: Floats, x: float, y: float) -> tuple[float, float, float, float, float, float]:
     """The ray of flat coordinates (mm) behind the glass: where it leaves the glass (x, y, z), mm, and its unit direction."""
     n0, n1, n2 = camera[_NORMAL], camera[_NORMAL + 1], camera[_NORMAL + 2]
@@ -238,7 +238,7 @@ def ray(camera: Floats, optics: Floats, x: float, y: float) -> tuple[float, floa
     return px, py, pz, dx, dy, dz
 
 
-@inner
+@leaf
 def _refract(n0: float, n1: float, n2: float, dx: float, dy: float, dz: float, relative: float) -> tuple[float, float, float]:
     """A unit direction behind a surface with that normal (against which it runs); ``relative``: index before / index behind."""
     dot = dx * n0 + dy * n1 + dz * n2
@@ -246,7 +246,7 @@ def _refract(n0: float, n1: float, n2: float, dx: float, dy: float, dz: float, r
     return relative * dx + behind * n0, relative * dy + behind * n1, relative * dz + behind * n2
 
 
-@inner
+@leaf
 def triangulate(rays: Floats, n: int) -> tuple[float, float, float]:
     """The point (mm) nearest to ``n`` rays, (n, 6): the mean of the middles of the shortest segments of all pairs.
 
@@ -261,7 +261,7 @@ def triangulate(rays: Floats, n: int) -> tuple[float, float, float]:
     return x / pairs, y / pairs, z / pairs
 
 
-@inner
+@leaf
 def _middle(a: Floats, b: Floats) -> tuple[float, float, float]:
     """The middle of the shortest segment between two rays; NaN where they are parallel."""
     sx, sy, sz = b[0] - a[0], b[1] - a[1], b[2] - a[2]

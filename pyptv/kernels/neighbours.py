@@ -9,6 +9,7 @@ import numpy as np
 from pyptv.kernels import geometry
 from pyptv.kernels.frames import NONE, Frame
 from pyptv.kernels.jit import inner
+from pyptv.kernels.leaf import leaf
 from pyptv.kernels.reach import LOWER, UPPER, cell_at
 from pyptv.kernels.scene import Scene
 from pyptv.kernels.search import MOST_FOUND, inside, nearest_free, nearest_used
@@ -60,7 +61,7 @@ def new_neighbours(n_cams: int) -> Neighbours:
     )
 
 
-@inner
+@leaf
 def project(scene: Scene, point: Point, near: Neighbours) -> None:
     """Project a place [mm] into all cameras; the search begins there."""
     for camera in range(len(scene.cameras)):
@@ -69,7 +70,7 @@ def project(scene: Scene, point: Point, near: Neighbours) -> None:
         near.centre[camera, 0], near.centre[camera, 1] = x, y
 
 
-@inner
+@leaf
 def search(scene: Scene, frame: Frame, point: Point, near: Neighbours) -> int:
     """Find the particles around the centres, in the rectangle of possible displacements from ``point`` [mm].
 
@@ -79,7 +80,7 @@ def search(scene: Scene, frame: Frame, point: Point, near: Neighbours) -> int:
         How many there are.
     """
     n = 0
-    cell = cell_at(scene.volume, point)
+    cell = cell_at(scene.span, point)
     for camera in range(len(scene.cameras)):
         before = n
         for k in range(_find(scene, frame, camera, point, cell, near)):
@@ -87,7 +88,7 @@ def search(scene: Scene, frame: Frame, point: Point, near: Neighbours) -> int:
     return _order(near.row, near.views, n)
 
 
-@inner
+@leaf
 def _find(scene: Scene, frame: Frame, camera: int, point: Point, cell: Cell, near: Neighbours) -> int:
     """Find the nearest targets of one camera; returns how many there are.
 
@@ -110,13 +111,13 @@ def _find(scene: Scene, frame: Frame, camera: int, point: Point, cell: Cell, nea
     return nearest_used(frame, camera, centre[0], centre[1], limits, near.found, near.distance)
 
 
-@inner
+@leaf
 def _in_image(scene: Scene, x: float, y: float) -> bool:
     """Whether a place lies in the image; NaN does not."""
     return 0.0 <= x <= scene.size[0] and 0.0 <= y <= scene.size[1]
 
 
-@inner
+@leaf
 def _count(row: Ints, views: Ints, n: int, before: int, particle: int) -> int:
     """Count a camera's view of a particle; returns how many particles there are then."""
     for k in range(n):
@@ -127,7 +128,7 @@ def _count(row: Ints, views: Ints, n: int, before: int, particle: int) -> int:
     return n + 1
 
 
-@inner
+@leaf
 def _order(row: Ints, views: Ints, n: int) -> int:
     """Order by views, equals as they were; drop those of a single view, but for a lone first one. Returns how many are left."""
     for k in range(1, n):
@@ -143,7 +144,7 @@ def _order(row: Ints, views: Ints, n: int) -> int:
     return kept if kept > 0 else min(n, 1)
 
 
-@inner
+@leaf
 def find_free(scene: Scene, frame: Frame, near: Neighbours, targets: Ints, rays: Floats) -> int:
     """Find the nearest target without a particle in each camera, within _FREE_RADIUS of ``near.seen``.
 
@@ -173,7 +174,7 @@ def find_free(scene: Scene, frame: Frame, near: Neighbours, targets: Ints, rays:
     return views
 
 
-@inner
+@leaf
 def _trace(scene: Scene, camera: int, px: float, py: float, ray: Floats) -> None:
     """Put the ray of a place in an image [px] into ``ray`` (6,)."""
     x, y = geometry.pixel_to_flat(scene.cameras[camera], scene.optics, px, py, _FLATTENING_STEP)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pyptv.kernels.jit import entry, inner
+from pyptv.kernels.jit import entry
+from pyptv.kernels.leaf import leaf
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 _MAX_DEPTH = 64
 
 
-@inner
+@leaf
 def _partition(keys: NDArray[np.float64], order: NDArray[np.int64], first: int, last: int) -> tuple[int, int]:
     """Swap in both arrays until what is up to ``high`` is not below the pivot, what is from ``low`` not above: (low, high)."""
     pivot = keys[(first + last) // 2]

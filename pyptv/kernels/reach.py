@@ -1,7 +1,7 @@
 """How far in an image a particle can move: what the box of possible displacements covers, exactly or between two bounds.
 
 The exact answer costs eight projections. It is seldom needed: mostly a rough one already tells that a target lies in the
-rectangle, or does not. So both bounds are tabulated over the measuring volume once.
+rectangle, or does not. So both bounds are tabulated once, over the measuring volume and what can be reached from there.
 """
 
 from __future__ import annotations
@@ -61,13 +61,13 @@ def covered(camera: Floats, optics: Floats, least: Floats, most: Floats, point: 
 
 
 @inner
-def _nodes(camera: Floats, optics: Floats, least: Floats, most: Floats, volume: Floats, largest: float) -> Floats:
+def _nodes(camera: Floats, optics: Floats, least: Floats, most: Floats, span: Floats, largest: float) -> Floats:
     """The reach (n, n, n, 4) [px] at the corners of the table's cells; NaN where it is larger than ``largest`` or unknown."""
     n = _CELLS + 1
     nodes = np.empty((n, n, n, SIDES))
-    step = (volume[:, 1] - volume[:, 0]) / _CELLS
+    step = (span[:, 1] - span[:, 0]) / _CELLS
     for i, j, k in np.ndindex((n, n, n)):
-        point = volume[0, 0] + i * step[0], volume[1, 0] + j * step[1], volume[2, 0] + k * step[2]
+        point = span[0, 0] + i * step[0], span[1, 0] + j * step[1], span[2, 0] + k * step[2]
         px, py = project_pixel(camera, optics, point[0], point[1], point[2])
         left, right, up, down = covered(camera, optics, least, most, point)
         reach = px - left, right - px, py - up, down - py
@@ -90,8 +90,8 @@ def _bound(nodes: Floats, cell: Cell, side: int) -> tuple[float, float]:
 
 
 @entry("float64[:, :, :, :, :, ::1](float64[:, ::1], float64[::1], float64[::1], float64[::1], float64[:, ::1], float64)")
-def reach_bounds(cameras: Floats, optics: Floats, least: Floats, most: Floats, volume: Floats, largest: float) -> Floats:
-    """Bounds of the reach, left, right, up and down, anywhere in the cells of a table over the measuring volume.
+def reach_bounds(cameras: Floats, optics: Floats, least: Floats, most: Floats, span: Floats, largest: float) -> Floats:
+    """Bounds of the reach, left, right, up and down, anywhere in the cells of a table.
 
     Projection is smooth: what it does between the corners of a cell, which is small against the distance of the cameras, stays
     well within the values there, widened by all their variation. Where a box comes near to a camera this does not hold.
@@ -102,7 +102,7 @@ def reach_bounds(cameras: Floats, optics: Floats, least: Floats, most: Floats, v
         optics: (K2,).
         least: (3,) least displacements [mm].
         most: (3,) largest displacements [mm].
-        volume: (3, 2) limits of x, y, z [mm].
+        span: (3, 2) limits of x, y, z [mm].
         largest: the longer side of the image [px].
 
     Returns:
@@ -110,7 +110,7 @@ def reach_bounds(cameras: Floats, optics: Floats, least: Floats, most: Floats, v
     """
     bounds = np.empty((_CELLS, _CELLS, _CELLS, len(cameras), 2, SIDES))
     for camera in range(len(cameras)):
-        nodes = _nodes(cameras[camera], optics, least, most, volume, largest)
+        nodes = _nodes(cameras[camera], optics, least, most, span, largest)
         for i, j, k, side in np.ndindex((_CELLS, _CELLS, _CELLS, SIDES)):
             low, high = _bound(nodes, (i, j, k), side)
             bounds[i, j, k, camera, LOWER, side], bounds[i, j, k, camera, UPPER, side] = low, high
@@ -118,11 +118,11 @@ def reach_bounds(cameras: Floats, optics: Floats, least: Floats, most: Floats, v
 
 
 @inner
-def cell_at(volume: Floats, point: Point) -> Cell:
-    """The cell of the table that a point [mm] lies in; -1 first for one outside the volume, and for NaN."""
-    i = _cell_along(volume[0, 0], volume[0, 1], point[0])
-    j = _cell_along(volume[1, 0], volume[1, 1], point[1])
-    k = _cell_along(volume[2, 0], volume[2, 1], point[2])
+def cell_at(span: Floats, point: Point) -> Cell:
+    """The cell of the table that a point [mm] lies in; -1 first for one outside the span, and for NaN."""
+    i = _cell_along(span[0, 0], span[0, 1], point[0])
+    j = _cell_along(span[1, 0], span[1, 1], point[1])
+    k = _cell_along(span[2, 0], span[2, 1], point[2])
     return (i if min(j, k) >= 0 else -1), j, k
 
 

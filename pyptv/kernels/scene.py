@@ -35,6 +35,8 @@ class Scene(NamedTuple):
     """(3,) largest displacement along x, y, z [mm/frame]."""
     volume: Floats
     """(3, 2) limits of the positions of added particles along x, y, z [mm]."""
+    span: Floats
+    """(3, 2) limits of the table of reaches along x, y, z [mm]: the volume and what can be reached from there."""
     reach: Floats
     """(cells in x, in y, in z, n_cams, 2, 4) as :func:`pyptv.kernels.reach.reach_bounds` gives it."""
     size: Floats
@@ -52,7 +54,7 @@ class Scene(NamedTuple):
 SCENE = NamedTupleType(
     (
         *(float64[:, ::1], float64[::1], float64[::1], float64[::1], float64[:, ::1]),
-        *(float64[:, :, :, :, :, ::1], float64[::1], float64, float64, float64, boolean),
+        *(float64[:, ::1], float64[:, :, :, :, :, ::1], float64[::1], float64, float64, float64, boolean),
     ),
     Scene,
 )
@@ -73,13 +75,16 @@ def make_scene(parameters: Parameters, calibrations: Sequence[Calibration]) -> S
         np.array([*criteria.Zmin_lay, *criteria.Zmax_lay], dtype=np.float64),
     )
     size = np.array([parameters.ptv.imx, parameters.ptv.imy], dtype=np.float64)
+    farthest = np.maximum(np.abs(least), np.abs(most))
+    span = volume + np.column_stack([-farthest, farthest])
     return Scene(
         cameras=cameras,
         optics=optics,
         least=least,
         most=most,
         volume=volume,
-        reach=reach_bounds(cameras, optics, least, most, volume, size.max()),
+        span=span,
+        reach=reach_bounds(cameras, optics, least, most, span, size.max()),
         size=size,
         angle=float(track.angle),
         acceleration=float(track.dacc),

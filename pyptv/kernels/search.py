@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from pyptv.kernels.frames import FREE, NONE, USED, Frame, cell_of
-from pyptv.kernels.jit import inner
+from pyptv.kernels.leaf import leaf
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,13 +24,13 @@ _SLACK = 1.0 + 1e-9
 """What rough comparisons of distances are widened by, so that rounding decides nothing."""
 
 
-@inner
+@leaf
 def inside(limits: Rectangle, x: float, y: float) -> bool:
     """Whether a place lies in a rectangle."""
     return limits[0] < x < limits[1] and limits[2] < y < limits[3]
 
 
-@inner
+@leaf
 def nearest_used(frame: Frame, camera: int, x: float, y: float, limits: Rectangle, found: Ints, distance: Floats) -> int:
     """Find the nearest targets with a particle in a rectangle; of equal distances only the first target counts.
 
@@ -66,7 +66,7 @@ def nearest_used(frame: Frame, camera: int, x: float, y: float, limits: Rectangl
     return n_found
 
 
-@inner
+@leaf
 def nearest_free(frame: Frame, camera: int, x: float, y: float, limits: Rectangle) -> int:
     """The nearest target without a particle in a rectangle, counted over all cameras; NONE where there is none.
 
@@ -89,14 +89,14 @@ def nearest_free(frame: Frame, camera: int, x: float, y: float, limits: Rectangl
     return best
 
 
-@inner
+@leaf
 def _cells(limits: Rectangle, cell: float, n_rows: int, n_columns: int) -> tuple[int, int, int, int]:
     """The first and last column and the first and last row of the cells that a rectangle touches."""
     left, right = cell_of(limits[0], cell, n_columns), cell_of(limits[1], cell, n_columns)
     return left, right, cell_of(limits[2], cell, n_rows), cell_of(limits[3], cell, n_rows)
 
 
-@inner
+@leaf
 def _beyond(cell: float, x: float, y: float, column: int, row: int, ring: int) -> float:
     """A lower bound of the distance [px] from a place to the cells of a ring around its own."""
     aside = min(x - (column - ring + 1) * cell, (column + ring) * cell - x)
@@ -104,7 +104,7 @@ def _beyond(cell: float, x: float, y: float, column: int, row: int, ring: int) -
     return min(aside, above)
 
 
-@inner
+@leaf
 def _gather(
     pixel: Floats, after: Ints, target: int, x: float, y: float, limits: Rectangle, found: Ints, distance: Floats, n_found: int
 ) -> int:
@@ -119,19 +119,18 @@ def _gather(
     return n_found
 
 
-@inner
+@leaf
 def _insert(found: Ints, distance: Floats, n_found: int, target: int, d: float) -> int:
     """Insert a target into those found so far, if it is one of the nearest; returns how many there are then."""
-    place = n_found
+    if d > distance[MOST_FOUND - 1]:
+        return n_found
+    for place in range(n_found):
+        if d == distance[place]:
+            found[place] = min(found[place], target)
+            return n_found
+    place = min(n_found, MOST_FOUND - 1)
     while place > 0 and d < distance[place - 1]:
+        found[place], distance[place] = found[place - 1], distance[place - 1]
         place -= 1
-    if place > 0 and d == distance[place - 1]:
-        found[place - 1] = min(found[place - 1], target)
-        return n_found
-    if place == MOST_FOUND:
-        return n_found
-    n_found = min(n_found + 1, MOST_FOUND)
-    for k in range(n_found - 1, place, -1):
-        found[k], distance[k] = found[k - 1], distance[k - 1]
     found[place], distance[place] = target, d
-    return n_found
+    return min(n_found + 1, MOST_FOUND)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pyptv.kernels.jit import inner
+from pyptv.kernels.leaf import leaf
 from pyptv.kernels.reach import covered
 from pyptv.kernels.scene import Scene
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     Pixel = tuple[float, float]
 
 
-@inner
+@leaf
 def exact_rectangle(scene: Scene, camera: int, point: Point, seen: Pixel, centre: Pixel) -> Rectangle:
     """The rectangle in which a particle is searched.
 
@@ -32,7 +32,7 @@ def exact_rectangle(scene: Scene, camera: int, point: Point, seen: Pixel, centre
     return first_x, last_x, first_y, last_y
 
 
-@inner
+@leaf
 def bounding_rectangle(scene: Scene, camera: int, cell: Cell, bound: int, seen: Pixel, centre: Pixel) -> Rectangle:
     """A rectangle that certainly lies in that of :func:`exact_rectangle`, or around it.
 
@@ -53,7 +53,7 @@ def bounding_rectangle(scene: Scene, camera: int, cell: Cell, bound: int, seen: 
     return first_x, last_x, first_y, last_y
 
 
-@inner
+@leaf
 def _moved(first: float, last: float, seen: float, centre: float, size: float) -> Pixel:
     """Limits along an axis, moved from ``seen`` to ``centre`` and clipped to the image before and after."""
     before = seen - min(max(first, 0.0), size)

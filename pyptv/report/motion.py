@@ -27,6 +27,9 @@ MOST_PARTICLES = 400_000
 """So many particles, over all frames, are followed at most."""
 
 MOST_FRAMES = 4000
+FARTHEST = 1e6
+"""Coordinates [mm, px] are drawn up to here."""
+
 MOST_TRACKS = 200
 """Trajectories in the 3-D view."""
 
@@ -42,7 +45,7 @@ class Motion:
     lengths: Integers
     """(m,) number of frames of each trajectory, 1 for a particle without a link."""
     displacement: Floats
-    """(n, 3) of each link [mm/frame]."""
+    """(n, 3) of each link [mm/frame]; links from or to a particle without a position are left out."""
     longest: tuple[Floats, ...] = ()
     """Positions (n, 3) [mm] of each of the longest trajectories, longest first."""
     damaged: str = ""
@@ -76,9 +79,12 @@ def read_motion(experiment: Experiment, frames: Sequence[int], particles_per_fra
     damaged = ""
     try:
         for order, track in enumerate(stream_trajectories(experiment, stretches[0][0], stretches[-1][1])):
-            lengths.append(len(track.position))
-            steps.append(np.diff(track.position, axis=0))
-            entry = (len(track.position), -order, track.position)
+            position = within(track.position)
+            lengths.append(len(position))
+            step = np.diff(position, axis=0)
+            steps.append(step[np.isfinite(step).all(axis=1)])  # NaN: rays that do not meet
+            position = position[np.isfinite(position).all(axis=1)]
+            entry = (len(position), -order, position)
             if len(longest) < MOST_TRACKS:
                 heapq.heappush(longest, entry)
             else:
@@ -93,6 +99,12 @@ def read_motion(experiment: Experiment, frames: Sequence[int], particles_per_fra
         longest=tuple(position for length, _, position in sorted(longest, reverse=True) if length > 1),
         damaged=damaged,
     )
+
+
+def within(coordinates: Floats) -> Floats:
+    """Coordinates of any shape [mm, px] cut to what can be drawn: files may hold any number, and 1e300 has no square."""
+    cut: Floats = np.clip(coordinates, -FARTHEST, FARTHEST)
+    return cut
 
 
 def _window(tracked: list[FrameRange], most: int) -> tuple[list[FrameRange], bool]:

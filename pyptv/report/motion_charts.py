@@ -30,7 +30,7 @@ _FLAT = 0.3
 
 def of_trajectories(record: Record, motion: Motion) -> list[Chart]:
     """All figures of trajectories; none where no particle was linked."""
-    return [lengths(motion), velocities(record, motion), space(motion)] if motion.longest else []
+    return [lengths(motion), velocities(record, motion), space(motion)] if motion.longest and len(motion.displacement) else []
 
 
 def lengths(motion: Motion) -> Chart:
@@ -60,7 +60,7 @@ def velocities(record: Record, motion: Motion) -> Chart:
     """Histogram of displacements along each axis, with the dv limits."""
     moved = motion.displacement
     bounds = [limits(record, axis) for axis in "xyz"]
-    ends = [*np.ravel(bounds).tolist(), float(moved.min()), float(moved.max())]
+    ends = [*np.ravel(bounds).tolist(), *np.percentile(moved, (0.1, 99.9)).tolist()]
     edges = np.linspace(min(ends), max(ends), 2 * _BINS + 1)
     said = []
     with canvas("velocities", height=330) as drawn:

@@ -14,6 +14,7 @@ import numpy as np
 from pyptv.core.errors import FormatError, ProcessingError
 from pyptv.core.experiment import Experiment
 from pyptv.core.formats import LINKS, PARTICLES, TARGET_COLUMNS
+from pyptv.core.parameters import MAX_CAMERAS
 from pyptv.core.run_report import FILE_NAME, read_run_report
 
 if TYPE_CHECKING:
@@ -184,7 +185,7 @@ def _from_files(experiment: Experiment, there: Sequence[int]) -> Record:
     chosen = [frame for frame in there if (frame - first) % every == 0]
     damaged: list[str] = []
     targets = [[_first_line(experiment.targets_path(camera, frame)) for frame in chosen] for camera in range(experiment.num_cams)]
-    seen = np.array([_seen_by(experiment, frame, damaged) for frame in chosen]).reshape(len(chosen), -1)
+    seen = np.array([_seen_by(experiment, frame, damaged) for frame in chosen]).reshape(-1, MAX_CAMERAS + 1)
     sequence = SequenceSeries(
         frame=np.array(chosen, dtype=np.int64),
         targets=np.array(targets, dtype=np.float64).reshape(experiment.num_cams, len(chosen)),
@@ -214,10 +215,10 @@ def _seen_by(experiment: Experiment, frame: int, damaged: list[str]) -> list[flo
         rows = PARTICLES.read(experiment.result_path("rt_is", frame))
     except FormatError as error:
         damaged.append(str(error))
-        return [float("nan")] * 5
+        return [float("nan")] * (MAX_CAMERAS + 1)
     columns = TARGET_COLUMNS[: experiment.num_cams]
     cameras = np.sum([rows[column] >= 0 for column in columns], axis=0, dtype=np.int64)
-    return [float(n) for n in np.bincount(cameras, minlength=5)]
+    return [float(n) for n in np.bincount(cameras, minlength=MAX_CAMERAS + 1)]
 
 
 def _links(experiment: Experiment, chosen: Sequence[int], there: set[int], damaged: list[str]) -> TrackingSeries:

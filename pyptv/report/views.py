@@ -17,6 +17,7 @@ from pyptv.core.formats import PARTICLES, TARGET_COLUMNS, TARGETS
 from pyptv.core.images import read_mask, read_views, subtract_mask
 from pyptv.core.optv_backend import project
 from pyptv.core.preflight import image_settings
+from pyptv.report.motion import within
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -90,8 +91,8 @@ def read_views_of(experiment: Experiment, frame: int) -> list[View]:
         FormatError: the frame's ``rt_is`` cannot be read.
     """
     particles = PARTICLES.read(experiment.result_path("rt_is", frame))
-    positions = np.column_stack([particles[axis] for axis in "xyz"])
-    pixels = project(positions, experiment.parameters, experiment.calibrations) if experiment.num_cams > 1 else None
+    positions = within(np.column_stack([particles[axis] for axis in "xyz"]))
+    pixels = _projected(experiment, positions) if experiment.num_cams > 1 else None
     images = _images(experiment, frame)
     middle = _middle(positions)
     views = []
@@ -102,11 +103,21 @@ def read_views_of(experiment: Experiment, frame: int) -> list[View]:
     return views
 
 
+def _projected(experiment: Experiment, positions: Floats) -> Floats:
+    """(n_cams, n, 2) x, y [px] of positions (n, 3) [mm]; NaN where there is no position: rays that do not meet."""
+    known = np.isfinite(positions).all(axis=1)
+    pixels = np.full((experiment.num_cams, len(positions), 2), np.nan)
+    pixels[:, known] = project(positions[known], experiment.parameters, experiment.calibrations)
+    return pixels
+
+
 def _middle(positions: Floats) -> int | None:
     """The row of the particle in the middle of all: around it the details are cut out."""
-    if not len(positions):
+    known = np.flatnonzero(np.isfinite(positions).all(axis=1))
+    if not len(known):
         return None
-    return int(np.argmin(np.linalg.norm(positions - np.median(positions, axis=0), axis=1)))
+    middle = np.median(positions[known], axis=0)
+    return int(known[np.argmin(np.linalg.norm(positions[known] - middle, axis=1))])
 
 
 def _marks(experiment: Experiment, camera: int, frame: int, particles: Rows, pixels: Floats | None) -> Marks:
@@ -116,12 +127,14 @@ def _marks(experiment: Experiment, camera: int, frame: int, particles: Rows, pix
         rows = None
     pointers = particles[TARGET_COLUMNS[camera]]
     seen = (pointers >= 0) & (pointers < (2**31 if rows is None else len(rows)))
-    targets = None if rows is None else np.column_stack([rows["x"], rows["y"]])
+    targets = None if rows is None else within(np.column_stack([rows["x"], rows["y"]]))
     matched = len(np.unique(pointers[seen]))
     if pixels is None:
         return Marks(targets, matched, None, None)
-    distance = None if targets is None else np.linalg.norm(pixels[seen] - targets[pointers[seen]], axis=1)
-    return Marks(targets, matched, pixels[seen], distance)
+    pointers, pixels = pointers[seen], pixels[seen]
+    known = np.isfinite(pixels).all(axis=1)
+    distance = None if targets is None else np.linalg.norm(pixels[known] - targets[pointers[known]], axis=1)
+    return Marks(targets, matched, pixels[known], distance)
 
 
 def _view(experiment: Experiment, camera: int, image: Image | str, centre: Floats | None, marks: Marks) -> View:
