@@ -29,7 +29,7 @@ def test_a_good_experiment(folder, capsys):
     assert rows["Steps"] == "sequence, tracking"
     assert rows["Cameras"] == "4, 320 x 256 px"
     assert re.fullmatch(r"targets \d+, \d+, \d+, \d+; \d+ particles", rows["First frame"])
-    assert re.fullmatch(r"about \d+ s on 1 process", rows["Time"])
+    assert re.fullmatch(r"about \d+ s on 1 process, engine optv", rows["Time"])
     assert re.fullmatch(r"about \d+ kB, \d+(\.\d)? [GT]B free", rows["Disk"])
     assert out.endswith("The run can start.\n")
     assert sorted(folder.rglob("*")) == before

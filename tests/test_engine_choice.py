@@ -127,9 +127,10 @@ class TestChoice:
         assert not cache.ready()
         assert choose(Options(), range_of(WORTH_COMPILING)) == "compiled"
         assert cache.ready()
-        assert choose(Options(), range_of(WORTH_LOADING)) == "compiled"
-        assert choose(Options(), range_of(WORTH_LOADING - 1)) == "optv"
-        assert choose(Options(n_processes=2), range_of(2 * WORTH_LOADING - 1)) == "optv"
+        for mode, n in WORTH_LOADING.items():
+            assert choose(Options(mode=mode), range_of(n)) == "compiled"
+            assert choose(Options(mode=mode), range_of(n - 1)) == "optv"
+            assert choose(Options(mode=mode, n_processes=2), range_of(2 * n - 1)) == "optv"
 
     def test_without_numba(self, monkeypatch, caplog):
         monkeypatch.setattr(engine_choice.cache, "installed", lambda: False)

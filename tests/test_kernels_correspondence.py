@@ -12,6 +12,7 @@ from test_optv_backend import filtered_views, parameters_with
 
 from pyptv.core.errors import FrameError
 from pyptv.core.experiment import load_experiment
+from pyptv.core.fast_text import render_columns
 from pyptv.core.formats import PARTICLES, TARGETS
 from pyptv.core.optv_backend import FrameBackend, project
 
@@ -24,7 +25,14 @@ LAYOUTS = list(product((4, 3, 2, 1), (False, True)))
 
 
 def rendered(matches):
-    return PARTICLES.render(matches.particles), [TARGETS.render(rows) for rows in matches.targets], matches.counts
+    return matches.files(), matches.counts
+
+
+def rows_of(matches):
+    """The rows of ``rt_is`` and those of ``_targets``, one array a camera."""
+    files = matches.files()
+    targets = [TARGETS.parse(data, name) for name, data in files.items() if name != "rt_is"]
+    return PARTICLES.parse(files["rt_is"], "rt_is"), targets
 
 
 def assert_same(parameters, calibrations, rows):
@@ -35,7 +43,7 @@ def assert_same(parameters, calibrations, rows):
     except FrameError:
         return None  # optv overflowed
     assert rendered(new.match([new.load_targets(found) for found in rows])) == expected
-    return expected[2]
+    return expected[1]
 
 
 def seen_points(parameters, calibrations, positions, rng, *, noise=0.0, lost=0.0, false=0, doubled=0):
@@ -80,16 +88,15 @@ class TestRealImages:
         files = golden("sequence")
         backend = CompiledFrameBackend(experiment.parameters, experiment.calibrations)
         for frame, targets in frames.items():
-            matches = backend.match(targets)
-            assert PARTICLES.render(matches.particles) == files[f"res/rt_is.{frame}"]
-            for camera in range(4):
-                assert TARGETS.render(matches.targets[camera]) == files[f"img/cam{camera + 1}.{frame}_targets"]
+            expected = {f"targets{camera + 1}": files[f"img/cam{camera + 1}.{frame}_targets"] for camera in range(4)}
+            assert backend.match(targets).files() == expected | {"rt_is": files[f"res/rt_is.{frame}"]}
 
     @pytest.mark.parametrize(("num_cams", "all_cameras"), LAYOUTS)
     def test_any_number_of_cameras(self, experiment, frames, num_cams, all_cameras):
         p = experiment.parameters
         p = replace(p, num_cams=num_cams, ptv=replace(p.ptv, all_cameras=all_cameras))
-        counts = assert_same(p, experiment.calibrations[:num_cams], frames[10_000][:num_cams])
+        found = [TARGETS.parse(render_columns(TARGETS, columns), "targets") for columns in frames[10_000][:num_cams]]
+        counts = assert_same(p, experiment.calibrations[:num_cams], found)
         assert (counts[0] == 0) == (num_cams == 2 and all_cameras)  # then optv matches nothing
 
     def test_where_optv_overflows_nothing_is_lost(self, experiment, frames):
@@ -97,7 +104,7 @@ class TestRealImages:
         wide = replace(p, criteria=replace(p.criteria, eps0=0.5))
         optv, ours = FrameBackend(wide, experiment.calibrations), CompiledFrameBackend(wide, experiment.calibrations)
         with pytest.raises(FrameError, match="too many candidate correspondences"):
-            optv.match([optv.load_targets(rows) for rows in frames[10_000]])
+            optv.match([optv.load_targets(TARGETS.parse(render_columns(TARGETS, c), "targets")) for c in frames[10_000]])
         matches = ours.match(frames[10_000])
         assert matches.counts[0] > 600
         assert matches.counts[0] > CompiledFrameBackend(p, experiment.calibrations).match(frames[10_000]).counts[0]
@@ -155,10 +162,10 @@ class TestMoreThanOptvHolds:
         views = seen_points(parameters, calibrations, cloud(18, rng), rng)
         assert assert_same(parameters, calibrations, views) is None
         backend = CompiledFrameBackend(parameters, calibrations)
-        views = [backend.load_targets(rows) for rows in views]
-        matches = backend.match(views)
-        expected = best_quadruplets(parameters, calibrations, views)
-        found = [tuple(row) for row in matches.particles[["target1", "target2", "target3", "target4"]].tolist()]
+        matches = backend.match([backend.load_targets(rows) for rows in views])
+        expected = best_quadruplets(parameters, calibrations, [np.sort(rows, order="y") for rows in views])
+        particles, _ = rows_of(matches)
+        found = [tuple(row) for row in particles[["target1", "target2", "target3", "target4"]].tolist()]
         assert found[: matches.counts[0]] == expected
         assert len(expected) > 10
 
@@ -176,11 +183,12 @@ class TestMoreThanOptvHolds:
         backend = CompiledFrameBackend(parameters, calibrations)
         loaded = [backend.load_targets(rows) for rows in views]
         matches = backend.match(loaded)
-        assert [len(rows) for rows in matches.targets] == [25_000] * 2
+        particles, targets = rows_of(matches)
+        assert [len(rows) for rows in targets] == [25_000] * 2
         assert matches.counts[0] > 200
         for camera in range(2):
-            pointers = matches.particles[f"target{camera + 1}"]
-            np.testing.assert_array_equal(matches.targets[camera]["tnr"][pointers], np.arange(len(pointers)))
+            pointers = particles[f"target{camera + 1}"]
+            np.testing.assert_array_equal(targets[camera]["tnr"][pointers], np.arange(len(pointers)))
 
 
 def best_quadruplets(parameters, calibrations, views):
@@ -234,7 +242,7 @@ class TestOrdering:
             rows["x"], rows["y"] = np.arange(len(rows)), rng.integers(0, 6, len(rows))
             old, new = FrameBackend(p := parameters_with(), c := cameras({})), CompiledFrameBackend(p, c)
             expected = [target.pos()[0] for target in old.load_targets(rows)]
-            assert new.load_targets(rows)["x"].tolist() == expected
+            assert new.load_targets(rows)[:, 1].tolist() == expected
 
     def test_an_order_that_defeats_the_middle_pivot(self):
         keys = np.zeros(4000)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from itertools import count
 
+from pyptv.core.engine_choice import choose
 from pyptv.core.errors import InvalidExperimentError, ProcessingError
 from pyptv.core.experiment import Experiment
 from pyptv.core.frames import FrameRange
-from pyptv.core.options import MODES, Mode
+from pyptv.core.options import MODES, Engine, Mode, Options
 from pyptv.core.plan import Plan
 from pyptv.core.preflight import Findings, check_experiment, prepare_job
 from pyptv.core.report import DONE, INVALID
@@ -19,14 +21,14 @@ from pyptv.core.scratch import remove_scratch
 from pyptv.core.sequence_plan import SequencePlan
 from pyptv.core.store import Store
 
-_TRACKING_SECONDS_PER_PARTICLE = 2.0e-4
-"""Of one tracking step of optv, at about 1000 particles a frame; it grows faster than their number."""
+_TRACKING_SECONDS_PER_PARTICLE: dict[Engine, float] = {"optv": 2.0e-4, "compiled": 0.4e-4}
+"""Of one tracking step, at about 1000 particles a frame; with optv it grows faster than their number."""
 
 _TRACKING_SHARE_OF_BYTES = 1.5
 """What the results take on disk with tracking, over what the sequence step alone takes."""
 
 
-def check_only(exp_path: str, first: int | None, last: int | None, mode: Mode, n_processes: int) -> int:
+def check_only(exp_path: str, first: int | None, last: int | None, options: Options) -> int:
     """Check an experiment, try its first frame, and print a table.
 
     Returns:
@@ -38,10 +40,14 @@ def check_only(exp_path: str, first: int | None, last: int | None, mode: Mode, n
         _print_rows([("Experiment", exp_path)])
         _print_list("Problems", list(error.problems))
         return INVALID
-    findings = check_experiment(experiment, frames, mode=mode)
-    rows = _facts(experiment, frames, mode)
-    if not findings.problems and mode != "tracking":
-        rows += _trial(experiment, frames, mode, n_processes, findings)
+    findings = check_experiment(experiment, frames, mode=options.mode)
+    try:
+        engine = choose(options, frames, may_compile=False)
+    except InvalidExperimentError as error:
+        findings.problems += error.problems
+    rows = _facts(experiment, frames, options.mode)
+    if not findings.problems and options.mode != "tracking":
+        rows += _trial(experiment, frames, options, engine, findings)
     _print_rows(rows)
     _print_list("Hints", findings.hints)
     _print_list("Problems", findings.problems)
@@ -60,29 +66,31 @@ def _facts(experiment: Experiment, frames: FrameRange, mode: Mode) -> list[tuple
     ]
 
 
-def _trial(experiment: Experiment, frames: FrameRange, mode: Mode, n_processes: int, findings: Findings) -> list[tuple[str, str]]:
+def _trial(
+    experiment: Experiment, frames: FrameRange, options: Options, engine: Engine, findings: Findings
+) -> list[tuple[str, str]]:
     """Process the first frame, write nothing, and tell what the whole range will take."""
     try:
-        frame = _first_frame(experiment, frames)
+        frame = _first_frame(experiment, frames, engine)
     except ProcessingError as error:
         findings.problems.append(str(error))
         return []
-    n = frames[1] - frames[0] + 1
+    n, n_processes, both = frames[1] - frames[0] + 1, options.n_processes, options.mode == "both"
     sequence = n * sum(frame.seconds.values()) / n_processes
-    tracking = n * frame.particles * _TRACKING_SECONDS_PER_PARTICLE / n_processes if mode == "both" else 0.0
-    size = n * frame.size * (_TRACKING_SHARE_OF_BYTES if mode == "both" else 1)
+    tracking = n * frame.particles * _TRACKING_SECONDS_PER_PARTICLE[engine] / n_processes if both else 0.0
+    size = n * frame.size * (_TRACKING_SHARE_OF_BYTES if both else 1)
     free = shutil.disk_usage(experiment.folder).free
     if size > free:
         findings.problems.append(f"{experiment.results}: {_bytes(free)} free on the disk, the results need about {_bytes(size)}")
     return [
         ("First frame", f"targets {', '.join(map(str, frame.targets))}; {frame.particles} particles"),
-        ("Time", f"about {_duration(sequence + tracking)} on {n_processes} process{'es' if n_processes > 1 else ''}"),
+        ("Time", f"about {_duration(sequence + tracking)} on {n_processes} process{'es' if n_processes > 1 else ''}, engine {engine}"),
         ("Disk", f"about {_bytes(size)}, {_bytes(free)} free"),
     ]
 
 
-def _first_frame(experiment: Experiment, frames: FrameRange) -> FrameDone:
-    job = prepare_job(experiment, *frames)
+def _first_frame(experiment: Experiment, frames: FrameRange, engine: Engine) -> FrameDone:
+    job = replace(prepare_job(experiment, *frames), engine=engine)
     plan = Plan(job, Store(experiment), sequence=SequencePlan([(frames[0], frames[0])], count(1), Store(experiment), "probe"))
     try:
         for event in PoolRunner(job, 1).events(plan):

@@ -121,17 +121,15 @@ def _dispatch(kind: Command, options: argparse.Namespace, console: Console) -> i
         return _demo(kind, options, console)
     if options.check:
         from pyptv.core.check import check_only  # noqa: PLC0415 -- not needed for a run
+        from pyptv.core.options import Options  # noqa: PLC0415 -- as above
 
-        return check_only(options.experiment, options.first, options.last, options.mode, _processes(kind, options))
+        return check_only(options.experiment, options.first, options.last, Options(**_chosen(kind, options)))
     return _process(kind, options, console, options.experiment, (options.first, options.last))
 
 
 def _process(kind: Command, options: argparse.Namespace, console: Console, experiment: Any, frames: tuple[Any, Any]) -> int:
     from pyptv.core.batch import run_batch  # noqa: PLC0415 -- --help must not wait for it
 
-    chosen = {name: getattr(options, name) for name in ("mode", "on_error", "resume", "clean", "engine", "report")}
-    if kind.parallel:
-        chosen |= {"serial_tracking": options.serial_tracking, "start_method": options.start_method}
     try:
         report = run_batch(
             experiment,
@@ -140,12 +138,19 @@ def _process(kind: Command, options: argparse.Namespace, console: Console, exper
             kind=kind.kind,
             watch=console,
             argv=options.argv,
-            n_processes=_processes(kind, options),
-            **chosen,
+            **_chosen(kind, options),
         )
     finally:
         console.show_summary()
     return report.exit_code
+
+
+def _chosen(kind: Command, options: argparse.Namespace) -> dict[str, Any]:
+    """The fields of :class:`pyptv.core.options.Options`."""
+    chosen = {name: getattr(options, name) for name in ("mode", "on_error", "resume", "clean", "engine", "report")}
+    if kind.parallel:
+        chosen |= {"serial_tracking": options.serial_tracking, "start_method": options.start_method}
+    return chosen | {"n_processes": _processes(kind, options)}
 
 
 def _processes(kind: Command, options: argparse.Namespace) -> int:

@@ -1,19 +1,26 @@
-"""The frame step with compiled kernels: optv's results, faster, and without its limits on targets and candidates."""
+"""The frame step with compiled kernels: optv's results, faster, and without its limits on targets and candidates.
+
+Targets of a camera are (n, 8) float64 here, the columns of ``_targets``: x, y [px] as precise as they were found.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pyptv.core.calibration import Calibration
-from pyptv.core.formats import PARTICLES, TARGET_COLUMNS, TARGETS
+from pyptv.core.fast_text import as_columns, render_columns
+from pyptv.core.formats import PARTICLES, TARGETS
 from pyptv.core.optv_backend import NO_PARTICLE, FrameBackend, Matches
-from pyptv.core.parameters import CriteriaParameters, Parameters
+from pyptv.core.parameters import HIGH_PASS_SPAN, MAX_CAMERAS, CriteriaParameters, DetectionParameters, Parameters
 from pyptv.kernels.correspondence import match, single_camera
+from pyptv.kernels.detection import detect
 from pyptv.kernels.geometry import camera_rows, optics_row
+from pyptv.kernels.high_pass import high_pass
 from pyptv.kernels.ordering import descending
 
 if TYPE_CHECKING:
@@ -22,78 +29,93 @@ if TYPE_CHECKING:
     from pyptv.core.formats import Rows
     from pyptv.core.optv_backend import Image
 
+    Columns = NDArray[np.float64]
+
 _TRIPLET = 3
-_MEASURES = ("x", "y", "n", "nx", "ny", "sumg")
+_PNR, _X, _Y, _TNR = 0, 1, 2, 7
+_MEASURES = slice(_X, _TNR)
+"""x, y, n, nx, ny, sumg."""
+
+
+@dataclass(frozen=True)
+class CompiledMatches(Matches):
+    """:class:`Matches` whose particles and targets are columns of numbers."""
+
+    def files(self) -> dict[str, bytes]:
+        """Short name -> bytes of the frame's result files; ``rt_is`` last."""
+        targets = {f"targets{camera + 1}": render_columns(TARGETS, found) for camera, found in enumerate(self.targets)}
+        return targets | {"rt_is": render_columns(PARTICLES, self.particles)}
 
 
 class CompiledFrameBackend(FrameBackend):
-    """The steps of a frame. Targets are (n,) rows of ``_targets``, sorted by y, numbered from 0."""
+    """The steps of a frame. Targets are sorted by y and numbered from 0."""
 
     def __init__(self, parameters: Parameters, calibrations: Sequence[Calibration]) -> None:
         super().__init__(parameters, calibrations)
         self._cameras = camera_rows(parameters, calibrations)
         self._optics = optics_row(parameters)
         self._criteria = _criteria_row(parameters.criteria)
-        self._kinds = self.num_cams - 1
-        if self._all_cameras:
-            self._kinds = int(self.num_cams >= _TRIPLET)  # with two cameras optv then matches nothing
+        self._kinds = parameters.num_cams - 1
+        if parameters.ptv.all_cameras:
+            self._kinds = int(parameters.num_cams >= _TRIPLET)  # with two cameras optv then matches nothing
+        self._limits = [_detection_limits(parameters.targ_rec, camera) for camera in range(parameters.num_cams)]
 
-    def detect(self, filtered: Image, camera: int) -> Rows:
-        """The targets in a high-pass filtered image, sorted by y.
+    def _high_pass(self, image: Image) -> Image:
+        return high_pass(image, HIGH_PASS_SPAN)
 
-        Raises:
-            FrameError: more targets than detection has room for.
-        """
-        found = super().detect(filtered, camera)
-        tuples = [(t.pnr(), *t.pos(), *t.count_pixels(), t.sum_grey_value(), NO_PARTICLE) for t in found]
-        return np.array(tuples, TARGETS.dtype)
+    def overflow_risk(self, filtered: Image, camera: int) -> None:
+        """None: there is no buffer that an image could overflow."""
 
-    def load_targets(self, rows: Rows, source: str | Path = "targets") -> Rows:  # noqa: ARG002 -- here no number is too large
-        """Targets read from a file as detection would give them: sorted by y, numbered, and without a particle."""
-        targets = rows[descending(-rows["y"])]
-        targets["pnr"] = np.arange(len(targets))
-        targets["tnr"] = NO_PARTICLE
+    def detect(self, filtered: Image, camera: int) -> Columns:
+        """The targets in a high-pass filtered image."""
+        return detect(np.ascontiguousarray(filtered), self._limits[camera])
+
+    def load_targets(self, rows: Rows, source: str | Path = "targets") -> Columns:  # noqa: ARG002 -- here no number is too large
+        """Targets read from a file as detection would give them, without a particle."""
+        targets = as_columns(rows)[descending(-rows["y"])]
+        targets[:, _PNR] = np.arange(len(targets))
+        targets[:, _TNR] = NO_PARTICLE
         return targets
 
-    def match(self, targets: list[Rows]) -> Matches:
+    def match(self, targets: list[Columns]) -> CompiledMatches:
         """Stereo-correspondence and 3-D positions of the targets of one frame, one array a camera; they are not changed."""
         base = np.cumsum([0, *map(len, targets)])
-        measures = np.empty((base[-1], len(_MEASURES)))
-        for found, begin in zip(targets, base.tolist(), strict=False):
-            for column, name in enumerate(_MEASURES):
-                measures[begin : begin + len(found), column] = found[name]
+        measures = np.ascontiguousarray(np.concatenate(targets)[:, _MEASURES])
         if self.num_cams == 1:
             numbers, positions = single_camera(self._cameras[0], self._optics, self._criteria, measures)
             pointers, totals = numbers[:, np.newaxis], np.array([0, len(numbers)])
         else:
             pointers, positions, totals = match(self._cameras, self._optics, self._criteria, self._kinds, base, measures)
-        return Matches(
-            particles=_particle_rows(positions, pointers),
+        return CompiledMatches(
+            particles=_particles(positions, pointers),
             targets=[_pointing_back(found, pointers[:, camera]) for camera, found in enumerate(targets)],
             counts=tuple(np.diff(totals).tolist()),
         )
 
 
-def _pointing_back(targets: Rows, pointers: NDArray[np.int64]) -> Rows:
+def _pointing_back(targets: Columns, pointers: NDArray[np.int64]) -> Columns:
     """Targets whose ``tnr`` is the row of the particle that points at them, or -1."""
     targets = targets.copy()
-    targets["tnr"] = NO_PARTICLE
+    targets[:, _TNR] = NO_PARTICLE
     rows = np.flatnonzero(pointers >= 0)
-    targets["tnr"][pointers[rows]] = rows
+    targets[pointers[rows], _TNR] = rows
     return targets
 
 
-def _particle_rows(positions: NDArray[np.float64], pointers: NDArray[np.int64]) -> Rows:
-    rows = np.empty(len(positions), PARTICLES.dtype)
-    rows["number"] = np.arange(1, len(positions) + 1)
-    for axis, name in enumerate("xyz"):
-        rows[name] = positions[:, axis]
-    for camera, name in enumerate(TARGET_COLUMNS):
-        rows[name] = pointers[:, camera] if camera < pointers.shape[1] else -1
-    return rows
+def _particles(positions: NDArray[np.float64], pointers: NDArray[np.int64]) -> Columns:
+    """The columns of ``rt_is``, (n, 8)."""
+    missing = np.full((len(positions), MAX_CAMERAS - pointers.shape[1]), NO_PARTICLE)
+    return np.column_stack([np.arange(1, len(positions) + 1), positions, pointers, missing])
 
 
 def _criteria_row(criteria: CriteriaParameters) -> NDArray[np.float64]:
     limits = (*criteria.X_lay, *criteria.Zmin_lay, *criteria.Zmax_lay)
     ratios = (criteria.cn, criteria.cnx, criteria.cny, criteria.csumg)
     return np.array([*limits, criteria.eps0, *ratios, criteria.corrmin])
+
+
+def _detection_limits(limits: DetectionParameters, camera: int) -> NDArray[np.int64]:
+    """What the kernel takes: threshold, discontinuity, then the bounds of n, nx, ny, and the least sum of grey values."""
+    threshold = limits.gvthres[min(camera, len(limits.gvthres) - 1)]
+    sizes = (limits.nnmin, limits.nnmax, limits.nxmin, limits.nxmax, limits.nymin, limits.nymax)
+    return np.array([threshold, limits.disco, *sizes, limits.sumg_min])

@@ -18,7 +18,7 @@ from pyptv.core.fast_text import parse_columns, render_columns
 from pyptv.core.formats import ADDED, LINKS, PARTICLES, TARGETS
 from pyptv.core.parameters import Parameters
 from pyptv.core.results import StepNumbers
-from pyptv.kernels.frames import NONE, Frame, empty_frame, make_frame
+from pyptv.kernels.frames import NONE, Frame, Frames, empty_frame, make_frame
 from pyptv.kernels.scene import make_scene
 from pyptv.kernels.tracking import link
 
@@ -74,10 +74,10 @@ class CompiledTracker:
     def step(self) -> StepNumbers:
         """Link the next frame to the one after it."""
         self._advance()
-        previous, current, following, after = self._ring
-        n_current = int(current.size[0])
-        links, added = link(self._scene, previous, current, following, after)
-        return StepNumbers(n_current, int(following.size[0]), links, n_current - links, added)
+        frames = Frames(*self._ring)
+        links, added = link(self._scene, frames)
+        n_current = int(frames.current.size[0])
+        return StepNumbers(n_current, int(frames.following.size[0]), links, n_current - links, added)
 
     def finish(self) -> None:
         """Come to the last frame, which is linked to none."""

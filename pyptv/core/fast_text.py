@@ -49,7 +49,7 @@ def parse_columns(table: TextTable, data: bytes, source: str | Path) -> Columns:
         FormatError: as :meth:`TextTable.parse` does; it names ``source``.
     """
     columns = _parsed(table, data)
-    return _as_columns(table.parse(data, source)) if columns is None else columns
+    return as_columns(table.parse(data, source)) if columns is None else columns
 
 
 def parse(table: TextTable, data: bytes, source: str | Path) -> Rows:
@@ -75,7 +75,7 @@ def render_columns(table: TextTable, columns: Columns) -> bytes:
 def render(table: TextTable, rows: Rows | Sequence[tuple[float, ...]]) -> bytes:
     """The file's bytes. ``rows``: (n,) of ``table.dtype``, or as many tuples, which is slower."""
     try:
-        columns = _as_columns(rows if isinstance(rows, np.ndarray) else np.array(rows, table.dtype))
+        columns = as_columns(rows if isinstance(rows, np.ndarray) else np.array(rows, table.dtype))
     except OverflowError:  # a whole number beyond int32
         return table.render(rows)
     return _rendered(table, columns) or table.render(rows)
@@ -91,7 +91,8 @@ def _rendered(table: TextTable, columns: Columns) -> bytes:
     return text.render(np.ascontiguousarray(columns), widths, decimals).tobytes()
 
 
-def _as_columns(rows: Rows) -> Columns:
+def as_columns(rows: Rows) -> Columns:
+    """Rows as (n, number of columns) float64, C-contiguous."""
     names = rows.dtype.names or ()
     columns = np.empty((len(rows), len(names)))
     for index, name in enumerate(names):

@@ -10,7 +10,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from optv.calibration import Calibration as OptvCalibration
@@ -56,9 +56,9 @@ ADVICE_OVERFLOW = "use --engine compiled, or narrow eps0 or raise corrmin, cn, c
 class Matches:
     """What correspondence and triangulation made of the targets of one frame."""
 
-    particles: Rows
+    particles: NDArray[Any]
     """(n,) rows of ``rt_is``: quadruplets, then triplets, then pairs (one camera: its targets)."""
-    targets: Sequence[Sequence[tuple[float, ...]] | Rows]
+    targets: Sequence[Any]
     """Per camera the rows of ``_targets``, with ``tnr`` set: tuples, since making an array of them takes longer than all else."""
     counts: tuple[int, ...]
     """Correspondences of as many targets as there are cameras, of one less, ..., of two."""
@@ -92,7 +92,10 @@ class FrameBackend:
         """The high-pass filtered image, (imy, imx) uint8 like ``image``; any memory layout may come in."""
         if image.shape != self._shape or image.dtype != np.uint8:
             raise FrameError(f"found an image of {image.shape} {image.dtype}, expected {self._shape} uint8")
-        filtered: Image = preprocess_image(np.ascontiguousarray(image), NO_FILTER, self._control, HIGH_PASS_SPAN)
+        return self._high_pass(np.ascontiguousarray(image))
+
+    def _high_pass(self, image: Image) -> Image:
+        filtered: Image = preprocess_image(image, NO_FILTER, self._control, HIGH_PASS_SPAN)
         return filtered
 
     def overflow_risk(self, filtered: Image, camera: int) -> str | None:

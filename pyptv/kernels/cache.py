@@ -29,7 +29,7 @@ _KEEP_DAYS = 30
 _OTHERS_WRITE = 0o022
 _SAID = 300
 
-ENTRY_MODULES = tuple(f"pyptv.kernels.{name}" for name in ("correspondence", "tracking", "text"))
+ENTRY_MODULES = tuple(f"pyptv.kernels.{name}" for name in ("correspondence", "detection", "high_pass", "text", "tracking"))
 """The modules with functions that Python calls."""
 
 _BUILD = """

@@ -111,7 +111,7 @@ def find_candidates(cameras: Floats, optics: Floats, criteria: Floats, seen: See
         for b in range(a + 1, n_cams):
             limits = sensor_limits(cameras[b], optics)
             for target in range(base[a], base[a + 1]):
-                while end + base[b + 1] - base[b] > len(partner):
+                while end + base[b + 1] - base[b] >= len(partner):
                     partner, distance, grade = grown(partner), grown(distance), grown(grade)
                 first[a, b, target - base[a]] = end
                 line = _epipolar_line(cameras[b], optics, criteria, seen.rays[target])
@@ -200,17 +200,23 @@ def _along(
         while index < stop and strips.y[index] <= high:
             x, y = strips.x[index], strips.y[index]
             distance = abs(y - slope * x - intercept) / slant
-            if (left < x) & (x < right) & (bottom < y) & (y < top) & (distance < eps):
-                target = strips.by_y[index]
-                place = n
-                while place > alone and found[place - 1] > target:
-                    found[place], off[place] = found[place - 1], off[place - 1]
-                    place -= 1
-                found[place], off[place] = target, distance
-                n += 1
+            found[n], off[n] = strips.by_y[index], distance
+            n += (left < x) & (x < right) & (bottom < y) & (y < top) & (distance < eps)
             index += 1
+        _sort_by_x(found, off, alone, n)
         strip = stop
     return n
+
+
+@leaf
+def _sort_by_x(found: Integers, off: Floats, begin: int, end: int) -> None:
+    for index in range(begin + 1, end):
+        target, distance = found[index], off[index]
+        place = index
+        while place > begin and found[place - 1] > target:
+            found[place], off[place] = found[place - 1], off[place - 1]
+            place -= 1
+        found[place], off[place] = target, distance
 
 
 @leaf

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from pyptv.kernels.motion import distance, in_volume, turn, within
-from pyptv.kernels.neighbours import Neighbours, find_free, new_neighbours, project, search
-from pyptv.kernels.frames import NONE, PREVIOUS, Frame, append, position_of
+from pyptv.kernels.frames import NONE, PREVIOUS, Frame, Frames, append, position_of
 from pyptv.kernels.geometry import triangulate
 from pyptv.kernels.jit import inner
 from pyptv.kernels.leaf import leaf
+from pyptv.kernels.motion import distance, in_box, turn, within
+from pyptv.kernels.neighbours import Neighbours, find_free, new_neighbours, project, search
 from pyptv.kernels.scene import Scene
 from pyptv.kernels.search import MOST_FOUND
 
@@ -36,7 +36,7 @@ class Choices(NamedTuple):
     """(room,) rows of the next frame."""
     cost: NDArray[np.float32]
     """(room,) in single precision, which decides between nearly equal ones."""
-    count: Ints
+    n: Ints
     """(1,) how many there are."""
     following: Neighbours
     """Particles of the next frame."""
@@ -84,8 +84,8 @@ def cheapest(choices: Choices) -> int:
     The choices are ordered by a bubble sort that exchanges two where the first costs more. A NaN never moves then, and
     nothing passes it: only what stands before the first NaN can come to the front.
     """
-    best = 0 if choices.count[0] > 0 else NONE
-    for place in range(1, choices.count[0]):
+    best = 0 if choices.n[0] > 0 else NONE
+    for place in range(1, choices.n[0]):
         if math.isnan(choices.cost[place]):
             break
         if choices.cost[best] > choices.cost[place]:
@@ -94,36 +94,34 @@ def cheapest(choices: Choices) -> int:
 
 
 @leaf
-def choose(scene: Scene, previous: Frame, current: Frame, following: Frame, after: Frame, row: int, choices: Choices) -> int:
+def choose(scene: Scene, frames: Frames, row: int, choices: Choices) -> int:
     """Find what a particle of ``current`` may be linked to; particles may be added to the frames that follow.
 
     Args:
         scene: the experiment.
-        previous: the frame before.
-        current: the particle's frame.
-        following: the frame after it.
-        after: the one after that.
+        frames: the particle's frame, and those around it.
         row: of the particle.
         choices: is given the choices.
 
     Returns:
         How many particles were added.
     """
-    choices.count[0] = 0
-    path = _path(previous, current, row)
+    choices.n[0] = 0
+    following = frames.following
+    path = _path(frames.previous, frames.current, row)
     project(scene, path.x2, choices.following)
     if not path.linked:
-        _centre_on_targets(current, row, choices.following.centre)
+        _centre_on_targets(frames.current, row, choices.following.centre)
     added = 0
     n = search(scene, following, path.x2, choices.following)
     for k in range(n):
         candidate = choices.following.row[k]
-        added += _look_ahead(scene, following, after, path, k, choices)
-        if choices.count[0] == 0 and path.linked:
+        added += _look_ahead(scene, frames, path, k, choices)
+        if choices.n[0] == 0 and path.linked:
             x3 = position_of(following, candidate)
-            if within(scene, path.x1, x3):
+            if within(scene.displacement, path.x1, x3):
                 _look_back(scene, path, x3, candidate, choices.following.views[k], choices)
-    if scene.add and n > 0 and choices.count[0] == 0 and path.linked:  # optv goes on only where it found anything at all
+    if scene.add and n > 0 and choices.n[0] == 0 and path.linked:  # optv goes on only where it found anything at all
         added += _add_next(scene, following, path, choices)
     return added
 
@@ -162,19 +160,20 @@ def _expected_after(path: Path, x3: Point) -> Point:
 
 
 @leaf
-def _look_ahead(scene: Scene, following: Frame, after: Frame, path: Path, k: int, choices: Choices) -> int:
-    """Register candidate number ``k`` with every particle of ``after`` that goes on from there, and with a new one.
+def _look_ahead(scene: Scene, frames: Frames, path: Path, k: int, choices: Choices) -> int:
+    """Register candidate number ``k`` with every particle of the frame after it that goes on from there, and with a new one.
 
     Returns:
         How many particles were added, 1 or 0.
     """
     row, views = choices.following.row[k], choices.following.views[k]
-    x3 = position_of(following, row)
+    after = frames.after
+    x3 = position_of(frames.following, row)
     x5 = _expected_after(path, x3)
     project(scene, x5, choices.after)
     for j in range(search(scene, after, x5, choices.after)):
         x4 = position_of(after, choices.after.row[j])
-        if within(scene, x3, x4):
+        if within(scene.displacement, x3, x4):
             angle, acceleration = turn(x3, x4, x5)
             if path.linked:
                 other_angle, other_acceleration = turn(path.x1, path.x2, x3)
@@ -184,7 +183,7 @@ def _look_ahead(scene: Scene, following: Frame, after: Frame, path: Path, k: int
     more = find_free(scene, after, choices.after, choices.targets, choices.rays)
     if more >= _PAIR:
         x4 = triangulate(choices.rays, more)
-        if in_volume(scene, x4) and within(scene, x4, x3):
+        if in_box(scene.volume, x4) and within(scene.displacement, x4, x3):
             angle, acceleration = turn(x3, x4, x5)
             length = (distance(path.x1, x3) + distance(x3, x4)) / 2
             if _register(scene, row, length, angle, acceleration, views + more, choices) and scene.add:
@@ -194,7 +193,7 @@ def _look_ahead(scene: Scene, following: Frame, after: Frame, path: Path, k: int
 
 
 @leaf
-def _look_back(scene: Scene, path: Path, x3: Point, row: int, views: int, choices: Choices) -> bool:
+def _look_back(scene: Scene, path: Path, x3: Point, row: int, views: int, choices: Choices) -> bool:  # noqa: PLR0917
     """Register a row of the next frame, at ``x3`` [mm], by how the path goes on there; whether that is accepted."""
     angle, acceleration = turn(path.x1, path.x2, x3)
     length = (distance(path.x1, x3) + distance(path.x0, path.x1)) / 2
@@ -207,15 +206,15 @@ def _add_next(scene: Scene, following: Frame, path: Path, choices: Choices) -> i
     views = find_free(scene, following, choices.following, choices.targets, choices.rays)
     if views >= _PAIR:
         x3 = triangulate(choices.rays, views)
-        if in_volume(scene, x3) and within(scene, x3, path.x2):
-            if _look_back(scene, path, x3, following.size[0], views, choices):
-                append(following, x3, choices.targets)
-                return 1
+        possible = in_box(scene.volume, x3) and within(scene.displacement, x3, path.x2)
+        if possible and _look_back(scene, path, x3, following.size[0], views, choices):
+            append(following, x3, choices.targets)
+            return 1
     return 0
 
 
 @leaf
-def _register(
+def _register(  # noqa: PLR0917
     scene: Scene, row: int, length: float, angle: float, acceleration: float, views: int, choices: Choices
 ) -> bool:
     """Add a choice, if angle and acceleration are within their limits; a NaN is not. Returns whether they are.
@@ -232,8 +231,8 @@ def _register(
     accepted = acceleration < scene.acceleration and angle < scene.angle
     if not accepted and not acceleration < scene.acceleration / _STEADY:
         return False
-    place = choices.count[0]
+    place = choices.n[0]
     choices.row[place] = row
     choices.cost[place] = (length / scene.diagonal + acceleration / scene.acceleration + angle / scene.angle) / views
-    choices.count[0] = place + 1
+    choices.n[0] = place + 1
     return True

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numba import float64, int64, void
 from numba.types import NamedTuple as NamedTupleType
+from numba.types import NamedUniTuple
 
-from pyptv.kernels.jit import entry, inner
+from pyptv.kernels.jit import entry
+from pyptv.kernels.leaf import leaf
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -73,6 +75,20 @@ FRAME = NamedTupleType(
 """The type of :class:`Frame` in signatures."""
 
 
+class Frames(NamedTuple):
+    """The frames that a step looks at."""
+
+    previous: Frame
+    current: Frame
+    following: Frame
+    after: Frame
+    """The one after ``following``."""
+
+
+FRAMES = NamedUniTuple(FRAME, len(Frames._fields), Frames)
+"""The type of :class:`Frames` in signatures."""
+
+
 def make_frame(particles: Floats, targets: Sequence[Floats], width: float, height: float) -> Frame:
     """A frame from the sequence step's numbers.
 
@@ -113,13 +129,13 @@ def empty_frame(n_cams: int) -> Frame:
     return make_frame(nothing, [nothing] * n_cams, 1.0, 1.0)
 
 
-@inner
+@leaf
 def cell_of(pixel: float, size: float, n_cells: int) -> int:
     """The row or column of cells that a coordinate [px] lies in; the first or last one for what lies outside."""
     return int(min(max(pixel / size, 0.0), n_cells - 1.0))
 
 
-@inner
+@leaf
 def put(frame: Frame, kind: int, camera: int, target: int) -> None:
     """Put a target (counted over all cameras) into a grid."""
     _, _, n_rows, n_columns = frame.head.shape
@@ -129,7 +145,7 @@ def put(frame: Frame, kind: int, camera: int, target: int) -> None:
     frame.head[kind, camera, row, column] = target
 
 
-@inner
+@leaf
 def take_out(frame: Frame, kind: int, camera: int, target: int) -> None:
     """Take a target out of the grid that it is in."""
     _, _, n_rows, n_columns = frame.head.shape
@@ -153,13 +169,13 @@ def sort_into_cells(frame: Frame) -> None:
             put(frame, FREE if frame.particle[target] == NONE else USED, camera, target)
 
 
-@inner
+@leaf
 def position_of(frame: Frame, row: int) -> Point:
     """Where a particle is [mm]."""
     return frame.position[row, 0], frame.position[row, 1], frame.position[row, 2]
 
 
-@inner
+@leaf
 def append(frame: Frame, place: Point, targets: Ints) -> None:
     """Append a particle at a place [mm], seen by ``targets`` (n_cams,), rows of each camera or -1."""
     row = frame.size[0]

@@ -6,10 +6,14 @@ import math
 from typing import TYPE_CHECKING
 
 from pyptv.kernels.leaf import leaf
-from pyptv.kernels.scene import Scene
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from pyptv.kernels.reach import Point
+
+    Floats = NDArray[np.float64]
 
 _HALF_TURN = 200.0
 """Gon."""
@@ -42,17 +46,17 @@ def turn(start: Point, one: Point, other: Point) -> tuple[float, float]:
 
 
 @leaf
-def within(scene: Scene, start: Point, end: Point) -> bool:
-    """Whether a displacement, between two places [mm], is within the limits."""
-    dx, dy, dz = end[0] - start[0], end[1] - start[1], end[2] - start[2]
-    least, most = scene.least, scene.most
-    return least[0] < dx < most[0] and least[1] < dy < most[1] and least[2] < dz < most[2]
+def within(limits: Floats, start: Point, end: Point) -> bool:
+    """Whether a displacement between two places [mm] is inside its limits (3, 2)."""
+    return in_box(limits, (end[0] - start[0], end[1] - start[1], end[2] - start[2]))
 
 
 @leaf
-def in_volume(scene: Scene, place: Point) -> bool:
-    """Whether a place [mm] lies in the measuring volume."""
-    for axis in range(3):
-        if not scene.volume[axis, 0] < place[axis] < scene.volume[axis, 1]:
-            return False
-    return True
+def in_box(limits: Floats, place: Point) -> bool:
+    """Whether a place [mm] is inside a box (3, 2); NaN is not."""
+    inside: bool = (
+        limits[0, 0] < place[0] < limits[0, 1]
+        and limits[1, 0] < place[1] < limits[1, 1]
+        and limits[2, 0] < place[2] < limits[2, 1]
+    )
+    return inside

@@ -12,7 +12,7 @@ from pyptv.kernels.jit import inner
 from pyptv.kernels.leaf import leaf
 from pyptv.kernels.reach import LOWER, UPPER, cell_at
 from pyptv.kernels.scene import Scene
-from pyptv.kernels.search import MOST_FOUND, inside, nearest_free, nearest_used
+from pyptv.kernels.search import MOST_FOUND, Found, inside, nearest_free, nearest_used
 from pyptv.kernels.search_box import bounding_rectangle, exact_rectangle
 
 if TYPE_CHECKING:
@@ -41,10 +41,8 @@ class Neighbours(NamedTuple):
     """(n_cams, 2) the projections of the place [px]."""
     centre: Floats
     """(n_cams, 2) where the search begins [px]."""
-    found: Ints
-    """(MOST_FOUND,) targets of one camera."""
-    distance: Floats
-    """(MOST_FOUND,) how far they are from the centre [px]."""
+    found: Found
+    """Targets of one camera."""
 
 
 @inner
@@ -56,8 +54,7 @@ def new_neighbours(n_cams: int) -> Neighbours:
         np.empty(most, np.int64),
         np.empty((n_cams, 2)),
         np.empty((n_cams, 2)),
-        np.empty(MOST_FOUND, np.int64),
-        np.empty(MOST_FOUND),
+        Found(np.empty(MOST_FOUND, np.int64), np.empty(MOST_FOUND)),
     )
 
 
@@ -84,12 +81,12 @@ def search(scene: Scene, frame: Frame, point: Point, near: Neighbours) -> int:
     for camera in range(len(scene.cameras)):
         before = n
         for k in range(_find(scene, frame, camera, point, cell, near)):
-            n = _count(near.row, near.views, n, before, frame.particle[near.found[k]])
+            n = _count(near.row, near.views, n, before, frame.particle[near.found.target[k]])
     return _order(near.row, near.views, n)
 
 
 @leaf
-def _find(scene: Scene, frame: Frame, camera: int, point: Point, cell: Cell, near: Neighbours) -> int:
+def _find(scene: Scene, frame: Frame, camera: int, point: Point, cell: Cell, near: Neighbours) -> int:  # noqa: PLR0917
     """Find the nearest targets of one camera; returns how many there are.
 
     Those found in a rectangle that is rather too large are right if they lie in one that is rather too small, too.
@@ -100,21 +97,25 @@ def _find(scene: Scene, frame: Frame, camera: int, point: Point, cell: Cell, nea
         return 0
     if cell[0] >= 0:
         limits = bounding_rectangle(scene, camera, cell, UPPER, seen, centre)
-        n_found = nearest_used(frame, camera, centre[0], centre[1], limits, near.found, near.distance)
+        n_found = nearest_used(frame, camera, centre, limits, near.found)
         limits = bounding_rectangle(scene, camera, cell, LOWER, seen, centre)
         certain = 0
-        while certain < n_found and inside(limits, frame.pixel[near.found[certain], 0], frame.pixel[near.found[certain], 1]):
+        while certain < n_found:
+            target = near.found.target[certain]
+            if not inside(limits, frame.pixel[target, 0], frame.pixel[target, 1]):
+                break
             certain += 1
         if certain == n_found:
             return n_found
     limits = exact_rectangle(scene, camera, point, seen, centre)
-    return nearest_used(frame, camera, centre[0], centre[1], limits, near.found, near.distance)
+    return nearest_used(frame, camera, centre, limits, near.found)
 
 
 @leaf
 def _in_image(scene: Scene, x: float, y: float) -> bool:
     """Whether a place lies in the image; NaN does not."""
-    return 0.0 <= x <= scene.size[0] and 0.0 <= y <= scene.size[1]
+    within: bool = 0.0 <= x <= scene.size[0] and 0.0 <= y <= scene.size[1]
+    return within
 
 
 @leaf
@@ -166,7 +167,7 @@ def find_free(scene: Scene, frame: Frame, near: Neighbours, targets: Ints, rays:
             continue
         left, right = max(x - _FREE_RADIUS, 0.0), min(x + _FREE_RADIUS, scene.size[0])
         up, down = max(y - _FREE_RADIUS, 0.0), min(y + _FREE_RADIUS, scene.size[1])
-        target = nearest_free(frame, camera, x, y, (left, right, up, down))
+        target = nearest_free(frame, camera, (x, y), (left, right, up, down))
         if target != NONE:
             targets[camera] = target - frame.first[camera]
             _trace(scene, camera, frame.pixel[target, 0], frame.pixel[target, 1], rays[views])

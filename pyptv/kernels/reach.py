@@ -36,14 +36,13 @@ _SHARE, _LEAST = 0.02, 0.2
 
 
 @inner
-def covered(camera: Floats, optics: Floats, least: Floats, most: Floats, point: Point) -> Rectangle:
+def covered(camera: Floats, optics: Floats, displacement: Floats, point: Point) -> Rectangle:
     """Project the eight corners of the box of displacements.
 
     Args:
         camera: (K,).
         optics: (K2,).
-        least: (3,) least displacements [mm].
-        most: (3,) largest displacements [mm].
+        displacement: (3, 2) least and largest displacements along x, y, z [mm].
         point: from where [mm].
 
     Returns:
@@ -51,9 +50,9 @@ def covered(camera: Floats, optics: Floats, least: Floats, most: Floats, point: 
     """
     left, right, up, down = math.inf, -math.inf, math.inf, -math.inf
     for corner in range(_CORNERS):
-        x = point[0] + (most[0] if corner & 1 else least[0])
-        y = point[1] + (most[1] if corner & 2 else least[1])
-        z = point[2] + (most[2] if corner & 4 else least[2])
+        x = point[0] + displacement[0, corner & 1]
+        y = point[1] + displacement[1, corner >> 1 & 1]
+        z = point[2] + displacement[2, corner >> 2]
         px, py = project_pixel(camera, optics, x, y, z)
         left, right = min(left, px), max(right, px)
         up, down = min(up, py), max(down, py)
@@ -61,7 +60,7 @@ def covered(camera: Floats, optics: Floats, least: Floats, most: Floats, point: 
 
 
 @inner
-def _nodes(camera: Floats, optics: Floats, least: Floats, most: Floats, span: Floats, largest: float) -> Floats:
+def _nodes(camera: Floats, optics: Floats, displacement: Floats, span: Floats, largest: float) -> Floats:
     """The reach (n, n, n, 4) [px] at the corners of the table's cells; NaN where it is larger than ``largest`` or unknown."""
     n = _CELLS + 1
     nodes = np.empty((n, n, n, SIDES))
@@ -69,7 +68,7 @@ def _nodes(camera: Floats, optics: Floats, least: Floats, most: Floats, span: Fl
     for i, j, k in np.ndindex((n, n, n)):
         point = span[0, 0] + i * step[0], span[1, 0] + j * step[1], span[2, 0] + k * step[2]
         px, py = project_pixel(camera, optics, point[0], point[1], point[2])
-        left, right, up, down = covered(camera, optics, least, most, point)
+        left, right, up, down = covered(camera, optics, displacement, point)
         reach = px - left, right - px, py - up, down - py
         for side in range(SIDES):
             nodes[i, j, k, side] = reach[side] if abs(reach[side]) < largest else math.nan
@@ -89,8 +88,8 @@ def _bound(nodes: Floats, cell: Cell, side: int) -> tuple[float, float]:
     return low - more, high + more
 
 
-@entry("float64[:, :, :, :, :, ::1](float64[:, ::1], float64[::1], float64[::1], float64[::1], float64[:, ::1], float64)")
-def reach_bounds(cameras: Floats, optics: Floats, least: Floats, most: Floats, span: Floats, largest: float) -> Floats:
+@entry("float64[:, :, :, :, :, ::1](float64[:, ::1], float64[::1], float64[:, ::1], float64[:, ::1], float64)")
+def reach_bounds(cameras: Floats, optics: Floats, displacement: Floats, span: Floats, largest: float) -> Floats:
     """Bounds of the reach, left, right, up and down, anywhere in the cells of a table.
 
     Projection is smooth: what it does between the corners of a cell, which is small against the distance of the cameras, stays
@@ -100,8 +99,7 @@ def reach_bounds(cameras: Floats, optics: Floats, least: Floats, most: Floats, s
     Args:
         cameras: (n_cams, K).
         optics: (K2,).
-        least: (3,) least displacements [mm].
-        most: (3,) largest displacements [mm].
+        displacement: (3, 2) least and largest displacements along x, y, z [mm].
         span: (3, 2) limits of x, y, z [mm].
         largest: the longer side of the image [px].
 
@@ -110,7 +108,7 @@ def reach_bounds(cameras: Floats, optics: Floats, least: Floats, most: Floats, s
     """
     bounds = np.empty((_CELLS, _CELLS, _CELLS, len(cameras), 2, SIDES))
     for camera in range(len(cameras)):
-        nodes = _nodes(cameras[camera], optics, least, most, span, largest)
+        nodes = _nodes(cameras[camera], optics, displacement, span, largest)
         for i, j, k, side in np.ndindex((_CELLS, _CELLS, _CELLS, SIDES)):
             low, high = _bound(nodes, (i, j, k), side)
             bounds[i, j, k, camera, LOWER, side], bounds[i, j, k, camera, UPPER, side] = low, high

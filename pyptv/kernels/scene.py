@@ -29,10 +29,8 @@ class Scene(NamedTuple):
     """(n_cams, K) as :func:`pyptv.kernels.geometry.camera_rows` gives them."""
     optics: Floats
     """(K2,) as :func:`pyptv.kernels.geometry.optics_row` gives it."""
-    least: Floats
-    """(3,) least displacement along x, y, z [mm/frame]."""
-    most: Floats
-    """(3,) largest displacement along x, y, z [mm/frame]."""
+    displacement: Floats
+    """(3, 2) least and largest displacement along x, y, z [mm/frame]."""
     volume: Floats
     """(3, 2) limits of the positions of added particles along x, y, z [mm]."""
     span: Floats
@@ -53,7 +51,7 @@ class Scene(NamedTuple):
 
 SCENE = NamedTupleType(
     (
-        *(float64[:, ::1], float64[::1], float64[::1], float64[::1], float64[:, ::1]),
+        *(float64[:, ::1], float64[::1], float64[:, ::1], float64[:, ::1]),
         *(float64[:, ::1], float64[:, :, :, :, :, ::1], float64[::1], float64, float64, float64, boolean),
     ),
     Scene,
@@ -66,8 +64,9 @@ def make_scene(parameters: Parameters, calibrations: Sequence[Calibration]) -> S
     track, criteria = parameters.track, parameters.criteria
     cameras = geometry.camera_rows(parameters, calibrations)
     optics = geometry.optics_row(parameters)
-    least = np.array([track.dvxmin, track.dvymin, track.dvzmin], dtype=np.float64)
-    most = np.array([track.dvxmax, track.dvymax, track.dvzmax], dtype=np.float64)
+    displacement = np.array(
+        [(track.dvxmin, track.dvxmax), (track.dvymin, track.dvymax), (track.dvzmin, track.dvzmax)], dtype=np.float64
+    )
     volume = measuring_volume(
         cameras,
         optics,
@@ -75,20 +74,19 @@ def make_scene(parameters: Parameters, calibrations: Sequence[Calibration]) -> S
         np.array([*criteria.Zmin_lay, *criteria.Zmax_lay], dtype=np.float64),
     )
     size = np.array([parameters.ptv.imx, parameters.ptv.imy], dtype=np.float64)
-    farthest = np.maximum(np.abs(least), np.abs(most))
+    farthest = np.abs(displacement).max(axis=1)
     span = volume + np.column_stack([-farthest, farthest])
     return Scene(
         cameras=cameras,
         optics=optics,
-        least=least,
-        most=most,
+        displacement=displacement,
         volume=volume,
         span=span,
-        reach=reach_bounds(cameras, optics, least, most, span, size.max()),
+        reach=reach_bounds(cameras, optics, displacement, span, size.max()),
         size=size,
         angle=float(track.angle),
         acceleration=float(track.dacc),
-        diagonal=float(np.sqrt(np.sum((most - least) ** 2))),
+        diagonal=float(np.sqrt(np.sum(np.diff(displacement) ** 2))),
         add=track.add,
     )
 

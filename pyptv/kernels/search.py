@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pyptv.kernels.frames import FREE, NONE, USED, Frame, cell_of
 from pyptv.kernels.leaf import leaf
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
 
+    Pixel = tuple[float, float]
+    """x, y [px]."""
     Rectangle = tuple[float, float, float, float]
     """The least and the largest x, the least and the largest y [px]; the edges do not belong to it."""
 
@@ -24,6 +26,15 @@ _SLACK = 1.0 + 1e-9
 """What rough comparisons of distances are widened by, so that rounding decides nothing."""
 
 
+class Found(NamedTuple):
+    """What a search finds, the nearest first."""
+
+    target: Ints
+    """(MOST_FOUND,) targets, counted over all cameras."""
+    distance: Floats
+    """(MOST_FOUND,) how far they are [px]; infinite where there is none."""
+
+
 @leaf
 def inside(limits: Rectangle, x: float, y: float) -> bool:
     """Whether a place lies in a rectangle."""
@@ -31,106 +42,109 @@ def inside(limits: Rectangle, x: float, y: float) -> bool:
 
 
 @leaf
-def nearest_used(frame: Frame, camera: int, x: float, y: float, limits: Rectangle, found: Ints, distance: Floats) -> int:
+def nearest_used(frame: Frame, camera: int, centre: Pixel, limits: Rectangle, found: Found) -> int:
     """Find the nearest targets with a particle in a rectangle; of equal distances only the first target counts.
 
-    The search goes from the cell of the middle outwards, ring by ring, until a ring is farther away than what is found.
+    The search goes from the cell of the centre outwards, ring by ring, until a ring is farther away than what is found.
 
     Args:
         frame: where to look.
         camera: where to look.
-        x: the middle [px].
-        y: the middle [px].
+        centre: from where [px].
         limits: the rectangle, which lies in the image.
-        found: (MOST_FOUND,) is given the targets, counted over all cameras, the nearest first.
-        distance: (MOST_FOUND,) is given their distances [px].
+        found: is given the targets.
 
     Returns:
         How many there are.
     """
-    head, after, pixel, cell = frame.head, frame.after, frame.pixel, frame.cell
-    _, _, n_rows, n_columns = head.shape
-    left, right, up, down = _cells(limits, cell, n_rows, n_columns)
-    column, row = cell_of(x, cell, n_columns), cell_of(y, cell, n_rows)
-    n_found = 0
+    _, _, n_rows, n_columns = frame.head.shape
+    left, right, up, down = _cells(frame, limits)
+    column, row = cell_of(centre[0], frame.cell, n_columns), cell_of(centre[1], frame.cell, n_rows)
     for place in range(MOST_FOUND):
-        distance[place] = math.inf
-    for ring in range(max(max(column - left, right - column), max(row - up, down - row)) + 1):
-        if _beyond(cell, x, y, column, row, ring) > _SLACK * distance[MOST_FOUND - 1]:
+        found.distance[place] = math.inf
+    for ring in range(max(column - left, right - column, row - up, down - row) + 1):
+        if _beyond(frame.cell, centre, column, row, ring) > _SLACK * found.distance[MOST_FOUND - 1]:
             break
         for i in range(max(up, row - ring), min(down, row + ring) + 1):
             step = 1 if abs(i - row) == ring else 2 * ring
             for j in range(column - ring, column + ring + 1, step):
                 if left <= j <= right:
-                    n_found = _gather(pixel, after, head[USED, camera, i, j], x, y, limits, found, distance, n_found)
+                    _gather(frame, frame.head[USED, camera, i, j], centre, limits, found)
+    n_found = 0
+    while n_found < MOST_FOUND and found.distance[n_found] < math.inf:
+        n_found += 1
     return n_found
 
 
 @leaf
-def nearest_free(frame: Frame, camera: int, x: float, y: float, limits: Rectangle) -> int:
+def nearest_free(frame: Frame, camera: int, centre: Pixel, limits: Rectangle) -> int:
     """The nearest target without a particle in a rectangle, counted over all cameras; NONE where there is none.
 
     Arguments are those of :func:`nearest_used`; of equal distances the first target counts.
     """
-    head, after, pixel, cell = frame.head, frame.after, frame.pixel, frame.cell
-    left, right, up, down = _cells(limits, cell, head.shape[2], head.shape[3])
+    left, right, up, down = _cells(frame, limits)
     best = NONE
     least = math.inf
     for row in range(up, down + 1):
         for column in range(left, right + 1):
-            target = head[FREE, camera, row, column]
+            target = frame.head[FREE, camera, row, column]
             while target != NONE:
-                px, py = pixel[target, 0], pixel[target, 1]
-                if inside(limits, px, py):
-                    distance = math.sqrt((px - x) * (px - x) + (py - y) * (py - y))
+                x, y = frame.pixel[target, 0], frame.pixel[target, 1]
+                if inside(limits, x, y):
+                    distance = math.sqrt(_square(centre, x, y))
                     if distance < least or (distance == least and target < best):
                         best, least = target, distance
-                target = after[target]
+                target = frame.after[target]
     return best
 
 
 @leaf
-def _cells(limits: Rectangle, cell: float, n_rows: int, n_columns: int) -> tuple[int, int, int, int]:
-    """The first and last column and the first and last row of the cells that a rectangle touches."""
-    left, right = cell_of(limits[0], cell, n_columns), cell_of(limits[1], cell, n_columns)
-    return left, right, cell_of(limits[2], cell, n_rows), cell_of(limits[3], cell, n_rows)
+def _square(centre: Pixel, x: float, y: float) -> float:
+    """The square of the distance of two places [px^2]."""
+    return (x - centre[0]) * (x - centre[0]) + (y - centre[1]) * (y - centre[1])
 
 
 @leaf
-def _beyond(cell: float, x: float, y: float, column: int, row: int, ring: int) -> float:
+def _cells(frame: Frame, limits: Rectangle) -> tuple[int, int, int, int]:
+    """The first and last column and the first and last row of the cells that a rectangle touches."""
+    _, _, n_rows, n_columns = frame.head.shape
+    left, right = cell_of(limits[0], frame.cell, n_columns), cell_of(limits[1], frame.cell, n_columns)
+    return left, right, cell_of(limits[2], frame.cell, n_rows), cell_of(limits[3], frame.cell, n_rows)
+
+
+@leaf
+def _beyond(cell: float, centre: Pixel, column: int, row: int, ring: int) -> float:
     """A lower bound of the distance [px] from a place to the cells of a ring around its own."""
+    x, y = centre
     aside = min(x - (column - ring + 1) * cell, (column + ring) * cell - x)
     above = min(y - (row - ring + 1) * cell, (row + ring) * cell - y)
     return min(aside, above)
 
 
 @leaf
-def _gather(
-    pixel: Floats, after: Ints, target: int, x: float, y: float, limits: Rectangle, found: Ints, distance: Floats, n_found: int
-) -> int:
-    """Go through the list of a cell from ``target`` on; returns how many are found then."""
+def _gather(frame: Frame, target: int, centre: Pixel, limits: Rectangle, found: Found) -> None:
+    """Go through the list of a cell from ``target`` on."""
     while target != NONE:
-        px, py = pixel[target, 0], pixel[target, 1]
-        square = (px - x) * (px - x) + (py - y) * (py - y)
-        farthest = distance[MOST_FOUND - 1]
-        if square <= _SLACK * farthest * farthest and inside(limits, px, py):
-            n_found = _insert(found, distance, n_found, target, math.sqrt(square))
-        target = after[target]
-    return n_found
+        x, y = frame.pixel[target, 0], frame.pixel[target, 1]
+        square = _square(centre, x, y)
+        farthest = found.distance[MOST_FOUND - 1]
+        if square <= _SLACK * farthest * farthest and inside(limits, x, y):
+            _insert(found, target, math.sqrt(square))
+        target = frame.after[target]
 
 
 @leaf
-def _insert(found: Ints, distance: Floats, n_found: int, target: int, d: float) -> int:
-    """Insert a target into those found so far, if it is one of the nearest; returns how many there are then."""
+def _insert(found: Found, target: int, d: float) -> None:
+    """Insert a target into those found so far, if it is one of the nearest."""
+    distance = found.distance
     if d > distance[MOST_FOUND - 1]:
-        return n_found
-    for place in range(n_found):
+        return
+    for place in range(MOST_FOUND):
         if d == distance[place]:
-            found[place] = min(found[place], target)
-            return n_found
-    place = min(n_found, MOST_FOUND - 1)
+            found.target[place] = min(found.target[place], target)
+            return
+    place = MOST_FOUND - 1
     while place > 0 and d < distance[place - 1]:
-        found[place], distance[place] = found[place - 1], distance[place - 1]
+        found.target[place], distance[place] = found.target[place - 1], distance[place - 1]
         place -= 1
-    found[place], distance[place] = target, d
-    return min(n_found + 1, MOST_FOUND)
+    found.target[place], distance[place] = target, d

@@ -10,9 +10,7 @@ from pyptv.kernels.scene import Scene
 
 if TYPE_CHECKING:
     from pyptv.kernels.reach import Cell, Point
-    from pyptv.kernels.search import Rectangle
-
-    Pixel = tuple[float, float]
+    from pyptv.kernels.search import Pixel, Rectangle
 
 
 @leaf
@@ -26,14 +24,14 @@ def exact_rectangle(scene: Scene, camera: int, point: Point, seen: Pixel, centre
         seen: the projection of ``point`` [px].
         centre: the middle of the search [px].
     """
-    left, right, up, down = covered(scene.cameras[camera], scene.optics, scene.least, scene.most, point)
+    left, right, up, down = covered(scene.cameras[camera], scene.optics, scene.displacement, point)
     first_x, last_x = _moved(left, right, seen[0], centre[0], scene.size[0])
     first_y, last_y = _moved(up, down, seen[1], centre[1], scene.size[1])
     return first_x, last_x, first_y, last_y
 
 
 @leaf
-def bounding_rectangle(scene: Scene, camera: int, cell: Cell, bound: int, seen: Pixel, centre: Pixel) -> Rectangle:
+def bounding_rectangle(scene: Scene, camera: int, cell: Cell, bound: int, seen: Pixel, centre: Pixel) -> Rectangle:  # noqa: PLR0917
     """A rectangle that certainly lies in that of :func:`exact_rectangle`, or around it.
 
     Args:

@@ -13,8 +13,9 @@ from numba import int64
 from numba.types import UniTuple
 
 from pyptv.kernels.choices import cheapest, choose, new_choices
-from pyptv.kernels.frames import FRAME, NEXT, NO_NEXT, NONE, PREVIOUS, Frame
-from pyptv.kernels.jit import entry, inner
+from pyptv.kernels.frames import FRAMES, NEXT, NO_NEXT, NONE, PREVIOUS, Frame, Frames
+from pyptv.kernels.jit import entry
+from pyptv.kernels.leaf import leaf
 from pyptv.kernels.scene import SCENE, Scene
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     Costs = NDArray[np.float32]
 
 
-@inner
+@leaf
 def _claim(current: Frame, following: Frame, row: int, target: int, cost: Costs) -> bool:
     """Link two particles, unless the one of the next frame is linked to another at the same cost or less; whether they are."""
     other = following.link[target, PREVIOUS]
@@ -37,31 +38,28 @@ def _claim(current: Frame, following: Frame, row: int, target: int, cost: Costs)
     return True
 
 
-@entry(UniTuple(int64, 2)(SCENE, FRAME, FRAME, FRAME, FRAME))
-def link(scene: Scene, previous: Frame, current: Frame, following: Frame, after: Frame) -> tuple[int, int]:
-    """Link the particles of ``current`` to those of ``following``.
+@entry(UniTuple(int64, 2)(SCENE, FRAMES))
+def link(scene: Scene, frames: Frames) -> tuple[int, int]:
+    """Link the particles of the current frame to those of the following one.
 
     Args:
         scene: the experiment.
-        previous: the frame before, which ``current`` has links to.
-        current: given links to the next frame.
-        following: given links back, and perhaps particles.
-        after: the frame after it; given particles perhaps.
+        frames: ``current`` is given links, ``following`` links back; ``following`` and ``after`` may be given particles.
 
     Returns:
         How many links were made, those that later gave way to cheaper ones included, and how many particles were added.
     """
-    n = current.size[0]
+    n = frames.current.size[0]
     choices = new_choices(len(scene.cameras))
     choice = np.full(n, NO_NEXT)
     cost = np.empty(n, np.float32)
     links = added = 0
     for row in range(n):
-        added += choose(scene, previous, current, following, after, row, choices)
+        added += choose(scene, frames, row, choices)
         best = cheapest(choices)
         if best != NONE:
             choice[row], cost[row] = choices.row[best], choices.cost[best]
     for row in range(n):
         if choice[row] != NO_NEXT:
-            links += _claim(current, following, row, choice[row], cost)
+            links += _claim(frames.current, frames.following, row, choice[row], cost)
     return links, added
