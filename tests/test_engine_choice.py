@@ -58,7 +58,7 @@ class TestFolder:
 
     def test_no_place_for_it(self, kernel_folder):
         kernel_folder.write_text("a file")
-        with pytest.raises(cache.KernelsUnavailableError, match="cannot be made .*: set PYPTV_KERNEL_CACHE to a folder"):
+        with pytest.raises(cache.KernelsUnavailableError, match=r"cannot be made .*: set PYPTV_KERNEL_CACHE to a folder"):
             cache.chosen_folder()
 
     def test_by_default_it_is_in_the_users_cache_folder(self, tmp_path, monkeypatch):

@@ -78,13 +78,14 @@ def _trial(
     n, n_processes, both = frames[1] - frames[0] + 1, options.n_processes, options.mode == "both"
     sequence = n * sum(frame.seconds.values()) / n_processes
     tracking = n * frame.particles * _TRACKING_SECONDS_PER_PARTICLE[engine] / n_processes if both else 0.0
+    workers = f"{n_processes} process{'es' if n_processes > 1 else ''}"
     size = n * frame.size * (_TRACKING_SHARE_OF_BYTES if both else 1)
     free = shutil.disk_usage(experiment.folder).free
     if size > free:
         findings.problems.append(f"{experiment.results}: {_bytes(free)} free on the disk, the results need about {_bytes(size)}")
     return [
         ("First frame", f"targets {', '.join(map(str, frame.targets))}; {frame.particles} particles"),
-        ("Time", f"about {_duration(sequence + tracking)} on {n_processes} process{'es' if n_processes > 1 else ''}, engine {engine}"),
+        ("Time", f"about {_duration(sequence + tracking)} on {workers}, engine {engine}"),
         ("Disk", f"about {_bytes(size)}, {_bytes(free)} free"),
     ]
 

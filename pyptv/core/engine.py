@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Protocol
 
 from pyptv.core.experiment import Experiment
-from pyptv.core.optv_backend import FrameBackend
 from pyptv.core.options import Engine
+from pyptv.core.optv_backend import FrameBackend
 from pyptv.core.results import StepNumbers
 
 

@@ -163,7 +163,9 @@ class FrameBackend:
         groups = self._correspondences(targets, flat)
         pointers = np.concatenate(groups, axis=1)
         if pointers.shape[1] > MAX_ROWS:
-            raise FrameError(f"found {pointers.shape[1]} particles, optv's tracker holds at most {MAX_ROWS}: use --engine compiled")
+            raise FrameError(
+                f"found {pointers.shape[1]} particles, optv's tracker holds at most {MAX_ROWS}: use --engine compiled"
+            )
         positions = self._positions(flat, pointers)
         return Matches(
             particles=_particle_rows(positions, pointers),

@@ -12,7 +12,10 @@ ImageStamp = tuple[int, int]
 
 
 class StepNumbers(NamedTuple):
-    """What a tracking step counts: particles in this frame and the next, links between them, lost and added particles."""
+    """What a tracking step counts: particles in this frame and the next, links between them, lost and added particles.
+
+    A tracker counts each claim of a particle of the next frame as a link, also one that a cheaper claim replaced.
+    """
 
     current: int
     next: int

@@ -89,13 +89,25 @@ class TrackingRun:
         if self._unused is not None:
             written["rt_is"] = self._unused.settle(frame, pristine["rt_is"], written["rt_is"])
         fingerprint = self._store.stage_tracking(self._task.stage, frame, pristine, written)
-        if numbers is None:
-            numbers = StepNumbers(int(written["ptv_is"].split(b"\n", 1)[0]), 0, 0, 0, 0)
         return StepDone(
             run=self._task.id,
             frame=frame,
             digest=fingerprint,
-            **numbers._asdict(),
+            **_settled(numbers, written["ptv_is"])._asdict(),
             last=self._end,
             seconds=time.perf_counter() - start,
         )
+
+
+def _settled(said: StepNumbers | None, table: bytes) -> StepNumbers:
+    """A step's numbers with the links and losses that its ``ptv_is`` holds; None: the last frame, where nothing is lost.
+
+    The tracker itself counts every claim of a particle, those that a cheaper one replaced included.
+    """
+    n_particles, *rows = table.splitlines()
+    particles, links = int(n_particles), sum(map(_is_linked, rows))
+    return StepNumbers(particles, 0, 0, 0, 0) if said is None else said._replace(links=links, lost=particles - links)
+
+
+def _is_linked(row: bytes) -> bool:
+    return not row.split(maxsplit=2)[1].startswith(b"-")

@@ -1,7 +1,7 @@
 """Where the compiled kernels are kept, so that a machine compiles them once for each version.
 
-The folder is the user's cache folder, or what the environment variable ``PYPTV_KERNEL_CACHE`` names; never the package's own, which may
-be read-only. Its name says what the code in it was made from, so that nothing stale is ever loaded. numba keeps machine code
+The folder is in the user's cache folder, or in the one that the environment variable ``PYPTV_KERNEL_CACHE`` names; never
+in the package's own, which may be read-only. Its name says what the code in it was made from, so that nothing stale is ever loaded. numba keeps machine code
 as pickles: a folder that others may write to is not used.
 """
 
@@ -62,7 +62,9 @@ def chosen_folder() -> Path:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         status = folder.stat()
     except OSError as error:
-        raise KernelsUnavailableError(f"{folder}: cannot be made ({error.strerror}): set {FOLDER_VARIABLE} to a folder") from error
+        raise KernelsUnavailableError(
+            f"{folder}: cannot be made ({error.strerror}): set {FOLDER_VARIABLE} to a folder"
+        ) from error
     if hasattr(os, "getuid") and (status.st_uid != os.getuid() or status.st_mode & _OTHERS_WRITE):
         raise KernelsUnavailableError(f"{folder}: others can write to it: set {FOLDER_VARIABLE} to a folder of your own")
     return folder

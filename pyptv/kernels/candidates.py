@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 import numpy as np
 
 from pyptv.kernels.geometry import project_flat, sensor_limits
-from pyptv.kernels.jit import inner
-from pyptv.kernels.leaf import leaf
+from pyptv.kernels.jit import inner, leaf
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

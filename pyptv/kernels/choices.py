@@ -9,8 +9,7 @@ import numpy as np
 
 from pyptv.kernels.frames import NONE, PREVIOUS, Frame, Frames, append, position_of
 from pyptv.kernels.geometry import triangulate
-from pyptv.kernels.jit import inner
-from pyptv.kernels.leaf import leaf
+from pyptv.kernels.jit import inner, leaf
 from pyptv.kernels.motion import distance, in_box, turn, within
 from pyptv.kernels.neighbours import Neighbours, find_free, new_neighbours, project, search
 from pyptv.kernels.scene import Scene
@@ -193,7 +192,7 @@ def _look_ahead(scene: Scene, frames: Frames, path: Path, k: int, choices: Choic
 
 
 @leaf
-def _look_back(scene: Scene, path: Path, x3: Point, row: int, views: int, choices: Choices) -> bool:  # noqa: PLR0917
+def _look_back(scene: Scene, path: Path, x3: Point, row: int, views: int, choices: Choices) -> bool:
     """Register a row of the next frame, at ``x3`` [mm], by how the path goes on there; whether that is accepted."""
     angle, acceleration = turn(path.x1, path.x2, x3)
     length = (distance(path.x1, x3) + distance(path.x0, path.x1)) / 2
@@ -214,9 +213,7 @@ def _add_next(scene: Scene, following: Frame, path: Path, choices: Choices) -> i
 
 
 @leaf
-def _register(  # noqa: PLR0917
-    scene: Scene, row: int, length: float, angle: float, acceleration: float, views: int, choices: Choices
-) -> bool:
+def _register(scene: Scene, row: int, length: float, angle: float, acceleration: float, views: int, choices: Choices) -> bool:
     """Add a choice, if angle and acceleration are within their limits; a NaN is not. Returns whether they are.
 
     Args:

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from pyptv.kernels.candidates import Candidates, grown
-from pyptv.kernels.jit import inner
-from pyptv.kernels.leaf import leaf
+from pyptv.kernels.jit import inner, leaf
 from pyptv.kernels.ordering import descending
 
 if TYPE_CHECKING:

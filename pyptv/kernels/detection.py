@@ -72,9 +72,7 @@ def _is_peak(pixels: Pixels, at: np.uint64, width: np.uint64) -> bool:
 
 
 @inner
-def _grow(  # noqa: PLR0917
-    pixels: Pixels, image: Pixels, shape: tuple[int, int], limits: Ints, queue: NDArray[np.uint32], target: Floats
-) -> int:
+def _grow(pixels: Pixels, image: Pixels, shape: tuple[int, int], limits: Ints, queue: NDArray[np.uint32], target: Floats) -> int:
     """Take the pixels of the target that begins at ``queue[0]``, and measure it. Returns the last column that it reaches.
 
     From each pixel it takes the neighbours at its four sides unless these, or one at their sides, are brighter than the

@@ -15,8 +15,7 @@ from numba import float64, int64, void
 from numba.types import NamedTuple as NamedTupleType
 from numba.types import NamedUniTuple
 
-from pyptv.kernels.jit import entry
-from pyptv.kernels.leaf import leaf
+from pyptv.kernels.jit import entry, leaf
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pyptv.kernels.leaf import leaf
+from pyptv.kernels.jit import leaf
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

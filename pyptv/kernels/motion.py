@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from pyptv.kernels.leaf import leaf
+from pyptv.kernels.jit import leaf
 
 if TYPE_CHECKING:
     import numpy as np

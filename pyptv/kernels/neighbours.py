@@ -8,8 +8,7 @@ import numpy as np
 
 from pyptv.kernels import geometry
 from pyptv.kernels.frames import NONE, Frame
-from pyptv.kernels.jit import inner
-from pyptv.kernels.leaf import leaf
+from pyptv.kernels.jit import inner, leaf
 from pyptv.kernels.reach import LOWER, UPPER, cell_at
 from pyptv.kernels.scene import Scene
 from pyptv.kernels.search import MOST_FOUND, Found, inside, nearest_free, nearest_used
@@ -86,7 +85,7 @@ def search(scene: Scene, frame: Frame, point: Point, near: Neighbours) -> int:
 
 
 @leaf
-def _find(scene: Scene, frame: Frame, camera: int, point: Point, cell: Cell, near: Neighbours) -> int:  # noqa: PLR0917
+def _find(scene: Scene, frame: Frame, camera: int, point: Point, cell: Cell, near: Neighbours) -> int:
     """Find the nearest targets of one camera; returns how many there are.
 
     Those found in a rectangle that is rather too large are right if they lie in one that is rather too small, too.

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pyptv.kernels.jit import entry
-from pyptv.kernels.leaf import leaf
+from pyptv.kernels.jit import entry, leaf
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from pyptv.kernels.frames import FREE, NONE, USED, Frame, cell_of
-from pyptv.kernels.leaf import leaf
+from pyptv.kernels.jit import leaf
 
 if TYPE_CHECKING:
     import numpy as np

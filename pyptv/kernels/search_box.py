@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pyptv.kernels.leaf import leaf
+from pyptv.kernels.jit import leaf
 from pyptv.kernels.reach import covered
 from pyptv.kernels.scene import Scene
 
@@ -31,7 +31,7 @@ def exact_rectangle(scene: Scene, camera: int, point: Point, seen: Pixel, centre
 
 
 @leaf
-def bounding_rectangle(scene: Scene, camera: int, cell: Cell, bound: int, seen: Pixel, centre: Pixel) -> Rectangle:  # noqa: PLR0917
+def bounding_rectangle(scene: Scene, camera: int, cell: Cell, bound: int, seen: Pixel, centre: Pixel) -> Rectangle:
     """A rectangle that certainly lies in that of :func:`exact_rectangle`, or around it.
 
     Args:

@@ -157,7 +157,7 @@ def _rounded(value: float, places: int) -> int:
 
 
 @inner
-def _write(out: Bytes, at: int, digits: int, width: int, negative: bool, places: int) -> int:  # noqa: FBT001, PLR0917
+def _write(out: Bytes, at: int, digits: int, width: int, negative: bool, places: int) -> int:  # noqa: FBT001
     """Write the digits of one number from ``at``, with the point before the last ``places``; the place after it."""
     length = 1
     while length < _NUMBER_DIGITS and digits >= _TENS[length]:

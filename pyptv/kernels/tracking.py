@@ -14,8 +14,7 @@ from numba.types import UniTuple
 
 from pyptv.kernels.choices import cheapest, choose, new_choices
 from pyptv.kernels.frames import FRAMES, NEXT, NO_NEXT, NONE, PREVIOUS, Frame, Frames
-from pyptv.kernels.jit import entry
-from pyptv.kernels.leaf import leaf
+from pyptv.kernels.jit import entry, leaf
 from pyptv.kernels.scene import SCENE, Scene
 
 if TYPE_CHECKING:
