@@ -9,8 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import refusal, sample_tree
+from optv.parameters import SequenceParams
+from optv.tracker import Tracker
 from test_engines import assert_same_tracks, tracked
 
+from pyptv.core import optv_backend
 from pyptv.core.attrdict import AttrDict
 from pyptv.core.calibration import Calibration
 from pyptv.core.experiment import load_experiment
@@ -216,6 +219,39 @@ def test_whole_numbers(tmp_path):
     assert total(assert_as_optv(of, frames, tmp_path / "optv"), "links") > 300
 
 
+def test_particles_without_a_place(tmp_path):
+    """Where rays do not meet a position is NaN; such particles are linked to nothing."""
+    of = setting(**limits(3))
+    frames = drifting(of, 6)
+    for files in frames:
+        rows = PARTICLES.parse(files["rt_is"], "rt_is")
+        for axis in "xyz":
+            rows[axis][::7] = np.nan
+        files["rt_is"] = PARTICLES.render(rows)
+    done = assert_as_optv(of, frames, tmp_path / "optv")
+    assert b"nan" in done[2][1]["ptv_is"]
+    assert total(done, "links") > 50
+
+
+@pytest.mark.parametrize("lens", LENSES)
+@pytest.mark.parametrize("sloping", [False, True])
+def test_measuring_volume(lens, sloping):
+    """optv leaves what it computes for x and z in the parameters that it is given."""
+    of = setting(4, LENSES[lens])
+    layers = {"Zmin_lay": (-20.0, -31.0), "Zmax_lay": (25.0, 33.0)} if sloping else {}
+    parameters = replace(of.parameters, criteria=replace(of.parameters.criteria, X_lay=(-5.0, 7.0), **layers))
+    volume = optv_backend._volume_params(parameters)
+    sequence = SequenceParams(num_cams=4)
+    cameras = [optv_backend._calibration(calibration) for calibration in of.calibrations]
+    naming = {"corres": b"res/rt", "linkage": b"res/ptv", "prio": b"res/add"}
+    control, track = optv_backend._control_params(parameters, 4), optv_backend._tracking_params(parameters)
+    Tracker(control, volume, track, sequence, cameras, naming)
+    ours = make_scene(parameters, of.calibrations).volume
+    assert ours[0] == pytest.approx(volume.get_X_lay(), abs=1e-9)
+    assert ours[2] == pytest.approx([volume.get_Zmin_lay()[0], volume.get_Zmax_lay()[1]], abs=1e-9)
+    assert ours[1, 0] < 0 < ours[1, 1]
+
+
 class TestShapeOfARun:
     @pytest.mark.parametrize("n_frames", [1, 2, 3, 4, 5])
     def test_short(self, n_frames, tmp_path):
@@ -242,12 +278,12 @@ class TestShapeOfARun:
         assert_same_tracks(list(zip([*numbers, None], done, strict=True)), reference, 0, 4)
 
     def test_frame_without_particles(self):
-        """optv would overwrite its files; here nothing is linked, and the tracks begin anew."""
+        """optv would overwrite its files; here nothing is linked to it, and the tracks begin anew."""
         of = setting(**limits(3))
         frames = drifting(of, 7)
         frames[3] = frame_of(of, [], [])
         done = compiled(of, frames)
-        assert [numbers.links > 0 for numbers, _ in done[:-1]] == [True, False, False, False, True, True]
+        assert [numbers.links > 0 for numbers, _ in done[:-1]] == [True, True, False, False, True, True]
         assert done[3][1] == {**frames[3], "ptv_is": b"0\n", "added": b"0\n"}
 
     def test_camera_without_targets(self, tmp_path):
@@ -259,6 +295,16 @@ class TestShapeOfARun:
         frames[2] = frame_of(of, points, np.full(30, fill_value=True), hidden=hidden)
         assert frames[2]["targets2"] == b"0\n"
         assert_as_optv(of, frames, tmp_path / "optv")
+
+    @pytest.mark.parametrize(("table", "name", "column"), [(PARTICLES, "rt_is", "target1"), (TARGETS, "targets2", "tnr")])
+    def test_pointer_to_nowhere(self, table, name, column):
+        """A row that is not there would be read from any memory."""
+        of = setting(**limits(3))
+        frame = drifting(of, 1)[0]
+        rows = table.parse(frame[name], name)
+        rows[column][3] = 9999
+        message = refusal(CompiledTracker(of.parameters, of.calibrations, 1).feed, 1, frame | {name: table.render(rows)})
+        assert f"{name}, line 5, column {column}: found 9999" in message
 
     def test_cut_file(self):
         of = setting()

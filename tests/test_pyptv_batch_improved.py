@@ -21,6 +21,7 @@ import pyptv
 from pyptv import pyptv_batch
 from pyptv.core.atomic import digest
 from pyptv.core.errors import InvalidExperimentError
+from pyptv.core.run_report import read_run_report
 from pyptv.pyptv_batch import AttrDict, ProcessingError, cli, main, validate_experiment_directory
 
 FIRST, LAST = 10_000, 10_005
@@ -494,6 +495,9 @@ class TestIntegration:
     def test_both_in_one_run(self, cavity, source, golden):
         main(source, *self.FRAMES)
         assert results(cavity) == golden("tracking")
+        tracking = read_run_report(cavity / "res")["tracking"]
+        assert tracking["links"] == [407, 497, 455, 436, 0]  # as ptv_is has them; optv prints 453, 570, 504, 494
+        assert tracking["lost"] == [591, 546, 567, 615, 0]
 
     def test_after_results_of_an_earlier_run(self, cavity, golden):
         main(cavity, *self.FRAMES)

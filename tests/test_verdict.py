@@ -14,7 +14,7 @@ from conftest import sample_tree
 from pyptv.core.attrdict import AttrDict
 from pyptv.core.experiment import Experiment
 from pyptv.core.parameter_checks import build_parameters
-from pyptv.report import verdict
+from pyptv.report import tracking_rules, verdict
 from pyptv.report.evidence import Evidence, Level
 from pyptv.report.motion import Motion
 from pyptv.report.record import Failure, Record, SequenceSeries, TrackingSeries
@@ -161,6 +161,11 @@ def failing(n: int) -> tuple[Failure, ...]:
             "Link ratio 0.46: check the dv limits and dacc",
         ),
         (
+            with_record(tracking=replace(evidence().record.tracking, links=np.zeros(N - 1), lost=np.full(N - 1, 56.0))),
+            Level.CHECK,
+            "No particle was linked",
+        ),
+        (
             with_motion(displacement=steps(0, 14.0, 15.5)),
             Level.CHECK,
             "Velocities lie at the limit dvxmax for 33\u00a0% of the links: widen it",
@@ -229,7 +234,10 @@ def test_the_worst_comes_first_and_makes_the_headline() -> None:
 
 def test_every_rule_is_asked() -> None:
     rules = {
-        name for name, rule in vars(verdict).items() if getattr(rule, "__module__", "") == verdict.__name__ and callable(rule)
+        name
+        for module in (verdict, tracking_rules)
+        for name, rule in vars(module).items()
+        if getattr(rule, "__module__", "") == module.__name__ and callable(rule)
     }
     assert rules - {"judge", "headline"} == {rule.__name__ for rule in verdict.RULES}
 
@@ -264,5 +272,6 @@ def test_words(found: str, expected: str) -> None:
 def test_the_document_states_the_thresholds() -> None:
     document = (Path(__file__).parents[1] / "docs" / "report.md").read_text(encoding="utf-8")
     stated = {name: float(value) for name, value in re.findall(r"`([A-Z_]+)` = ([\d.]+)", document)}
-    there = {name: round(value, 3) for name, value in vars(verdict).items() if name.isupper() and isinstance(value, float | int)}
+    named = vars(verdict) | vars(tracking_rules)
+    there = {name: round(value, 3) for name, value in named.items() if name.isupper() and isinstance(value, float | int)}
     assert stated == there

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pyptv.core.calibration import Calibration
-from pyptv.core.fast_text import parse_columns, render_columns
-from pyptv.core.formats import ADDED, LINKS, PARTICLES, TARGETS
+from pyptv.core.fast_text import as_columns, parse, render_columns
+from pyptv.core.formats import ADDED, LINKS, PARTICLES, TARGETS, check_frame
 from pyptv.core.parameters import Parameters
 from pyptv.core.results import StepNumbers
 from pyptv.kernels.frames import NONE, Frame, Frames, empty_frame, make_frame
@@ -61,9 +61,11 @@ class CompiledTracker:
         Raises:
             FormatError: a file is not what the sequence step writes.
         """
-        particles = parse_columns(PARTICLES, files["rt_is"], "rt_is")
         names = [f"targets{camera + 1}" for camera in range(self._n_cams)]
-        targets = [parse_columns(TARGETS, files[name], name) for name in names]
+        particle_rows = parse(PARTICLES, files["rt_is"], "rt_is")
+        target_rows = [parse(TARGETS, files[name], name) for name in names]
+        check_frame(particle_rows, target_rows, ["rt_is", *names], most=None)
+        particles, targets = as_columns(particle_rows), [as_columns(rows) for rows in target_rows]
         width, height = self._scene.size
         self._fed[index] = _Fed(make_frame(particles, targets, width, height), particles, targets)
 

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import platform
+import reprlib
 import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from pyptv import __version__
 from pyptv.core.atomic import write_atomic
@@ -36,6 +38,8 @@ SCHEMA_FILE = Path(__file__).with_name("run_report.schema.json")
 
 _OPTIONS = ("mode", "on_error", "resume", "clean", "n_processes", "serial_tracking")
 _MOST_BYTES = 500_000_000
+_LONGEST_NUMBER = 18
+"""Digits of a whole number: what 64 bits hold."""
 _SCHEMA_VERSION = 1
 
 
@@ -122,6 +126,7 @@ def read_run_report(results: Path) -> dict[str, Any] | None:
 
     Raises:
         FormatError: it cannot be read, is of another version, or is damaged.
+        ProcessingError: the extra ``report`` is not installed.
     """
     path = results / FILE_NAME
     try:
@@ -134,10 +139,10 @@ def read_run_report(results: Path) -> dict[str, Any] | None:
     try:
         if len(text) > _MOST_BYTES:
             raise ValueError(f"more than {_MOST_BYTES} bytes")
-        tree = json.loads(text, parse_constant=_refuse)
+        tree = json.loads(text, parse_int=_whole, parse_float=_finite, parse_constant=_finite)
     except (ValueError, RecursionError) as error:
         raise FormatError(f"{path}: found {error or 'no JSON'}, expected the JSON of a run report: remove it") from error
-    if problem := first_problem(tree, run_report_schema()) or _uneven(tree):
+    if problem := _other_version(tree) or first_problem(tree, run_report_schema()) or _uneven(tree):
         raise FormatError(f"{path}: {problem}: not a run report of this version, or damaged: remove it")
     found: dict[str, Any] = tree
     return found
@@ -147,6 +152,12 @@ def run_report_schema() -> dict[str, Any]:
     """The JSON Schema of a run report."""
     schema: dict[str, Any] = json.loads(SCHEMA_FILE.read_text(encoding="utf-8"))
     return schema
+
+
+def _other_version(tree: Any) -> str | None:
+    """That a report is of another version: whatever else differs follows from that."""
+    found = tree.get("schema", _SCHEMA_VERSION) if isinstance(tree, dict) else _SCHEMA_VERSION
+    return None if found == _SCHEMA_VERSION else f"schema: found {reprlib.repr(found)}, expected {_SCHEMA_VERSION}"
 
 
 def _uneven(tree: dict[str, Any]) -> str | None:
@@ -163,8 +174,16 @@ def _uneven(tree: dict[str, Any]) -> str | None:
     return None
 
 
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"the number {constant}")
+def _whole(text: str) -> int:
+    if len(text) > _LONGEST_NUMBER:
+        raise ValueError(f"a number of {len(text)} characters")
+    return int(text)
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(number := float(text)):
+        raise ValueError(f"the number {text}")
+    return number
 
 
 def _frame_counts(frames: FrameRange, report: Report, done: Iterable[int], tracked: list[int]) -> dict[str, Any]:

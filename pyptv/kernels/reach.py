@@ -54,7 +54,7 @@ def covered(camera: Floats, optics: Floats, displacement: Floats, point: Point) 
         y = point[1] + displacement[1, corner >> 1 & 1]
         z = point[2] + displacement[2, corner >> 2]
         px, py = project_pixel(camera, optics, x, y, z)
-        left, right = min(left, px), max(right, px)
+        left, right = min(left, px), max(right, px)  # a NaN changes nothing
         up, down = min(up, py), max(down, py)
     return left, right, up, down
 

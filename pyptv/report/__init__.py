@@ -3,7 +3,7 @@
     from pyptv.report import write_report
     write_report("experiment")
 
-or ``pyptv-report experiment``. Needs matplotlib and Jinja2: ``pip install "pyptv-batch[report]"``.
+or ``pyptv-report experiment``. Needs matplotlib, Jinja2 and jsonschema: ``pip install "pyptv-batch[report]"``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pyptv.core.errors import ProcessingError
 
 FILE_NAME = "report.html"
 
-_NEEDED = ("jinja2", "matplotlib", "scipy")
+_NEEDED = ("jinja2", "jsonschema", "matplotlib", "scipy")
 
 
 def require() -> None:

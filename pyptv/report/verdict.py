@@ -11,14 +11,12 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from pyptv.core.frames import describe
-from pyptv.report.evidence import Evidence, Finding, Level, band, limits, link_ratio, median
+from pyptv.report import tracking_rules
+from pyptv.report.evidence import Evidence, Finding, Level, band, median
 from pyptv.report.words import count, duration, listing, number, percent
 
 MANY_FAILED = 0.1
 """Share of failed frames from which the run as a whole has failed."""
-
-LOW_LINK_RATIO = 0.8
-"""Links over links and losses. Particles that leave the volume cost a few per cent; below this the tracker loses them inside."""
 
 MANY_PAIRS = 1 / 3
 """Share of particles seen by two cameras only: any two rays that pass each other closely make one."""
@@ -32,30 +30,10 @@ DIM_CAMERA = 0.5
 FEW_USED = 0.3
 """Least share of targets that become part of a particle."""
 
-EDGE = 0.05
-"""The outermost part of the interval from dvmin to dvmax, on either side, that counts as "at the limit"."""
-
-MANY_AT_LIMIT = 0.01
-"""Share of links at a limit from which the limit cuts off the velocities: their distribution should end before it."""
-
-ROOM = 4.0
-"""Limits so many times wider than nearly all displacements let the tracker reach for wrong particles."""
-
-NEARLY_ALL = 99.5
-"""Percentile of displacements that the limits need to hold."""
-
-SHORT = 5
-"""Frames: shorter trajectories give no acceleration (a fit over 5 frames needs 5)."""
-
-MANY_SHORT = 0.5
-"""Share of linked particles in trajectories shorter than that."""
-
 OFF_TARGET = 1.0
 """Pixels between particles, projected back, and their targets (median): more means that calibration and images disagree."""
 
-FEW_LINKS = 50
-"""Fewer links say nothing about velocities."""
-
+_CAMERAS = {"quadruplets": 4, "triplets": 3, "pairs": 2}
 
 Rule = Callable[[Evidence], Iterator[Finding]]
 
@@ -138,6 +116,14 @@ def changed_parameters(evidence: Evidence) -> Iterator[Finding]:
         yield Finding(Level.NOTE, "The parameter files have changed since the run", "The table below holds the run's values.")
 
 
+def kept_frames(evidence: Evidence) -> Iterator[Finding]:
+    """The run kept frames of an earlier one: its time is not that of all frames."""
+    run = evidence.record.run
+    if run is not None and run["frames"]["kept"]:
+        text = f"{count(int(run['frames']['kept']), 'frame')} kept from an earlier run: times are those of the rest"
+        yield Finding(Level.NOTE, f"{text} ({duration(float(run['run']['seconds']))})")
+
+
 def seams_given_up(evidence: Evidence) -> Iterator[Finding]:
     """Tracking could not be shared out between workers."""
     seams = evidence.record.run["seams"] if evidence.record.run is not None else None
@@ -206,79 +192,9 @@ def off_target(evidence: Evidence) -> Iterator[Finding]:
         yield Finding(Level.CHECK, text, f"Check the calibration, or narrow eps0 ({band(evidence.record)}).")
 
 
-# -- tracking ----------------------------------------------------------------------------------------------------------
-
-
-def not_tracked(evidence: Evidence) -> Iterator[Finding]:
-    """There are particles, but no links."""
-    record = evidence.record
-    if np.nansum(record.sequence.particles) > 0 and not len(record.tracking.frame):
-        yield Finding(Level.NOTE, "Not tracked: there are no links", "Run --mode tracking to link the particles.")
-
-
-def low_link_ratio(evidence: Evidence) -> Iterator[Finding]:
-    """The tracker loses many particles."""
-    if (ratio := link_ratio(evidence.record)) < LOW_LINK_RATIO:
-        advice = "Links over links and losses: look at the velocity histogram, and for ghost particles."
-        yield Finding(Level.CHECK, f"Link ratio {ratio:.2f}: check the dv limits and dacc", advice)
-
-
-def velocities_at_limits(evidence: Evidence) -> Iterator[Finding]:
-    """Displacements pile up at a dv limit."""
-    if evidence.motion is None or len(evidence.motion.displacement) < FEW_LINKS:
-        return
-    for axis, values in zip("xyz", evidence.motion.displacement.T, strict=True):
-        low, high = limits(evidence.record, axis)
-        edge = EDGE * (high - low)
-        for name, share in ((f"dv{axis}min", np.mean(values < low + edge)), (f"dv{axis}max", np.mean(values > high - edge))):
-            if share > MANY_AT_LIMIT:
-                text = f"Velocities lie at the limit {name} for {percent(float(share))} of the links: widen it"
-                advice = (
-                    f"Counted: the outermost {percent(EDGE)} of its range. Where the histogram is flat there, links are wrong."
-                )
-                yield Finding(Level.CHECK, text, advice)
-
-
-def wide_limits(evidence: Evidence) -> Iterator[Finding]:
-    """The dv limits are far wider than the displacements."""
-    if evidence.motion is None or len(evidence.motion.displacement) < FEW_LINKS:
-        return
-    wide = []
-    for axis, values in zip("xyz", evidence.motion.displacement.T, strict=True):
-        low, high = limits(evidence.record, axis)
-        most = float(np.percentile(np.abs(values), NEARLY_ALL))
-        if max(abs(low), abs(high)) > ROOM * most > 0:
-            wide.append(f"{axis} (needed: {number(most)} mm/frame)")
-    if wide:
-        text = f"The dv limits are more than {number(ROOM)} times wider than the velocities in {listing(wide)}"
-        yield Finding(Level.NOTE, text, "Narrower limits give fewer wrong links where particles are dense.")
-
-
-def short_trajectories(evidence: Evidence) -> Iterator[Finding]:
-    """Most linked particles are in short trajectories, although the run is long enough for longer ones."""
-    motion = evidence.motion
-    if motion is None or motion.n_frames < 2 * SHORT:
-        return
-    linked = motion.lengths[motion.lengths > 1]
-    total = int(linked.sum())
-    if total and (share := int(linked[linked < SHORT].sum()) / total) > MANY_SHORT:
-        text = f"{percent(share)} of the linked particles are in trajectories shorter than {SHORT} frames"
-        yield Finding(Level.CHECK, text, "Too short for accelerations: check the dv limits, angle and dacc.")
-
-
-def kept_frames(evidence: Evidence) -> Iterator[Finding]:
-    """The run kept frames of an earlier one: its time is not that of all frames."""
-    run = evidence.record.run
-    if run is not None and run["frames"]["kept"]:
-        text = f"{count(int(run['frames']['kept']), 'frame')} kept from an earlier run: times are those of the rest"
-        yield Finding(Level.NOTE, f"{text} ({duration(float(run['run']['seconds']))})")
-
-
 RULES: tuple[Rule, ...] = (
     *(ended_early, failed_frames, missing_frames, damaged_files, no_particles),
     *(dropping_targets, dim_cameras, unused_targets, many_pairs, off_target),
-    *(low_link_ratio, velocities_at_limits, short_trajectories, not_tracked),
-    *(wide_limits, changed_parameters, kept_frames, seams_given_up),
+    *tracking_rules.RULES,
+    *(changed_parameters, kept_frames, seams_given_up),
 )
-
-_CAMERAS = {"quadruplets": 4, "triplets": 3, "pairs": 2}

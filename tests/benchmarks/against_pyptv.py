@@ -1,10 +1,11 @@
 """Time this program against PyPTV, both in environments of their own, in pairs (A B A B ...), and print the ratios.
 
-    python tests/benchmarks/against_pyptv.py --pyptv /path/of/other/python [--case sequence|both|parallel-noisy|parallel-smooth]
+    python tests/benchmarks/against_pyptv.py --pyptv /path/of/other/python [--case CASE ...] [--engine auto|optv|compiled]
 
 ``--pyptv`` is the Python of an environment with PyPTV 0.4.3 (``python -m venv other && other/bin/pip install pyptv==0.4.3``).
 The noisy case is the real experiment of ``shared/`` played back and forth; the smooth one is synthetic. CPU time is user +
-system time of a command and all its children; one process is compared by CPU time, several by wall time.
+system time of a command and all its children; one process is compared by CPU time, several by wall time. Start-up is in it,
+loading the compiled kernels too; compiling them, once for a machine, is not.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ class Case:
 CASES = {
     "sequence": Case(["pyptv.pyptv_batch", "--mode", "sequence"], ["pyptv.pyptv_batch", "--mode", "sequence"], False, "cpu"),
     "both": Case(["pyptv.pyptv_batch"], ["pyptv.pyptv_batch"], False, "cpu"),
+    "smooth": Case(["pyptv.pyptv_batch"], ["pyptv.pyptv_batch"], True, "cpu"),
     "parallel-noisy": Case(["pyptv.pyptv_batch_parallel"], ["pyptv.pyptv_batch_parallel"], False, "wall"),
     "parallel-smooth": Case(["pyptv.pyptv_batch_parallel"], ["pyptv.pyptv_batch_parallel"], True, "wall"),
     "own-scaling": Case(["pyptv.pyptv_batch_parallel"], ["pyptv.pyptv_batch"], True, "wall"),
@@ -82,6 +84,7 @@ def main() -> None:
     parser.add_argument("--case", choices=CASES, action="append")
     parser.add_argument("--frames", type=int, default=100)
     parser.add_argument("--pairs", type=int, default=3)
+    parser.add_argument("--engine", choices=("auto", "optv", "compiled"), default="auto", help="ours")
     options = parser.parse_args()
     print(f"{'case':<16}{'figure':<8}{'ours':>9}{'theirs':>9}{'ratio':>8}   ratios of the pairs; peak MB ours/theirs")
     with tempfile.TemporaryDirectory() as folder:
@@ -97,7 +100,10 @@ def run_case(name: str, case: Case, folder: Path, options: argparse.Namespace) -
     commands = []
     for python, (module, *rest) in ((sys.executable, case.ours), (sys.executable if own else options.pyptv, case.theirs)):
         processes = ["2"] if module.endswith("parallel") else []
-        commands.append([python, "-m", module, str(yaml), *frames, *processes, *rest])
+        engine = ["--engine", options.engine] if python == sys.executable else []
+        commands.append([python, "-m", module, str(yaml), *frames, *processes, *rest, *engine])
+    if options.engine != "optv":
+        timed([*commands[0][:3], str(yaml), *frames[:1] * 2, "--engine", "compiled"])  # so that they are compiled
     pairs = []
     for _ in range(options.pairs):
         pair = []
