@@ -234,12 +234,13 @@ def test_particles_without_a_place(tmp_path):
 
 
 @pytest.mark.parametrize("lens", LENSES)
+@pytest.mark.parametrize("layers", LAYERS)
 @pytest.mark.parametrize("sloping", [False, True])
-def test_measuring_volume(lens, sloping):
+def test_measuring_volume(lens, layers, sloping):
     """optv leaves what it computes for x and z in the parameters that it is given."""
-    of = setting(4, LENSES[lens])
-    layers = {"Zmin_lay": (-20.0, -31.0), "Zmax_lay": (25.0, 33.0)} if sloping else {}
-    parameters = replace(of.parameters, criteria=replace(of.parameters.criteria, X_lay=(-5.0, 7.0), **layers))
+    of = setting(4, LENSES[lens], LAYERS[layers])
+    depths = {"Zmin_lay": (-20.0, -31.0), "Zmax_lay": (25.0, 33.0)} if sloping else {}
+    parameters = replace(of.parameters, criteria=replace(of.parameters.criteria, X_lay=(-5.0, 7.0), **depths))
     volume = optv_backend._volume_params(parameters)
     sequence = SequenceParams(num_cams=4)
     cameras = [optv_backend._calibration(calibration) for calibration in of.calibrations]
@@ -247,7 +248,7 @@ def test_measuring_volume(lens, sloping):
     control, track = optv_backend._control_params(parameters, 4), optv_backend._tracking_params(parameters)
     Tracker(control, volume, track, sequence, cameras, naming)
     ours = make_scene(parameters, of.calibrations).volume
-    assert ours[0] == pytest.approx(volume.get_X_lay(), abs=1e-9)
+    assert ours[0] == pytest.approx(volume.get_X_lay(), abs=1e-6)
     assert ours[2] == pytest.approx([volume.get_Zmin_lay()[0], volume.get_Zmax_lay()[1]], abs=1e-9)
     assert ours[1, 0] < 0 < ours[1, 1]
 

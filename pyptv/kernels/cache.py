@@ -1,8 +1,8 @@
 """Where the compiled kernels are kept, so that a machine compiles them once for each version.
 
 The folder is in the user's cache folder, or in the one that the environment variable ``PYPTV_KERNEL_CACHE`` names; never
-in the package's own, which may be read-only. Its name says what the code in it was made from, so that nothing stale is ever loaded. numba keeps machine code
-as pickles: a folder that others may write to is not used.
+in the package's own, which may be read-only. Its name says what the code in it was made from, so that nothing stale is ever
+loaded. numba keeps machine code as pickles: a folder that others may write to is not used.
 """
 
 from __future__ import annotations

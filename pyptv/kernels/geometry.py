@@ -202,19 +202,20 @@ def pixel_to_flat(camera: Floats, optics: Floats, px: float, py: float, accuracy
 
 @leaf
 def sensor_limits(camera: Floats, optics: Floats) -> tuple[float, float, float, float]:
-    """Flat coordinates of the lower left and the upper right corner of the sensor, mm: x, y, x, y.
-
-    As optv has it: here the principal point is subtracted before the distortion is undone, not after.
-    """
-    x, y = optics[_IMX] * optics[_PIX_X] / 2, optics[_IMY] * optics[_PIX_Y] / 2
-    left, bottom = _flat_corner(camera, -x - camera[_XH], -y - camera[_YH])
-    right, top = _flat_corner(camera, x - camera[_XH], y - camera[_YH])
+    """Flat coordinates of the lower left and the upper right corner of the sensor, mm: x, y, x, y."""
+    left, bottom = sensor_corner(camera, optics, -1, -1)
+    right, top = sensor_corner(camera, optics, 1, 1)
     return left, bottom, right, top
 
 
 @leaf
-def _flat_corner(camera: Floats, x: float, y: float) -> tuple[float, float]:
-    y0 = y / camera[_SCX] / camera[_COS_SHE]
+def sensor_corner(camera: Floats, optics: Floats, right: int, up: int) -> tuple[float, float]:
+    """Flat coordinates (x, y), mm, of the sensor's right (1) or left (-1), upper (1) or lower (-1) corner.
+
+    As optv has it: here the principal point is subtracted before the distortion is undone, not after.
+    """
+    x = right * (optics[_IMX] * optics[_PIX_X] / 2) - camera[_XH]
+    y0 = (up * (optics[_IMY] * optics[_PIX_Y] / 2) - camera[_YH]) / camera[_SCX] / camera[_COS_SHE]
     return _undistort(camera, x / camera[_SCX] + y0 * camera[_SIN_SHE], y0, _CORNER_STEP)
 
 

@@ -11,7 +11,7 @@ from pyptv.kernels import geometry
 from pyptv.kernels.frames import NONE, Frame
 from pyptv.kernels.jit import inner, leaf
 from pyptv.kernels.reach import LOWER, UPPER, cell_at
-from pyptv.kernels.scene import FLATTENING_STEP, Scene
+from pyptv.kernels.scene import Scene
 from pyptv.kernels.search import MOST_FOUND, Found, inside, nearest_free, nearest_used
 from pyptv.kernels.search_box import bounding_rectangle, exact_rectangle
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _FREE_RADIUS = 3.0
 """How far from the expected place [px] a target without a particle is searched."""
+_FLATTENING_STEP = 1e-4
+"""Undoing the distortion ends here at a ten times larger step [mm] than in correspondence."""
 _PAIR = 2
 
 
@@ -176,5 +178,5 @@ def find_free(scene: Scene, frame: Frame, near: Neighbours, targets: Ints, rays:
 @leaf
 def _trace(scene: Scene, camera: int, px: float, py: float, ray: Floats) -> None:
     """Put the ray of a place in an image [px] into ``ray`` (6,)."""
-    x, y = geometry.pixel_to_flat(scene.cameras[camera], scene.optics, px, py, FLATTENING_STEP)
+    x, y = geometry.pixel_to_flat(scene.cameras[camera], scene.optics, px, py, _FLATTENING_STEP)
     ray[0], ray[1], ray[2], ray[3], ray[4], ray[5] = geometry.ray(scene.cameras[camera], scene.optics, x, y)

@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-FLATTENING_STEP = 1e-4
-"""Where undoing the distortion ends in tracking [mm]: at a ten times larger step than in correspondence, as in optv."""
-
 
 class Scene(NamedTuple):
     """Cameras, and the limits of what counts as a track."""
@@ -112,8 +109,7 @@ def measuring_volume(cameras: Floats, optics: Floats, x_layers: Floats, z_layers
     volume[2, 0], volume[2, 1] = z_layers.min(), z_layers.max()
     for camera in range(len(cameras)):
         for corner in range(4):
-            px, py = (corner % 2) * optics[0], (corner // 2) * optics[1]
-            flat_x, flat_y = geometry.pixel_to_flat(cameras[camera], optics, px, py, FLATTENING_STEP)
+            flat_x, flat_y = geometry.sensor_corner(cameras[camera], optics, 2 * (corner % 2) - 1, 2 * (corner // 2) - 1)
             x, y, z, dx, dy, dz = geometry.ray(cameras[camera], optics, flat_x, flat_y)
             for plane in volume[2]:
                 way = (plane - z) / dz
