@@ -21,7 +21,7 @@ from pyptv.core.scratch import remove_scratch
 from pyptv.core.sequence_plan import SequencePlan
 from pyptv.core.store import Store
 
-_TRACKING_SECONDS_PER_PARTICLE: dict[Engine, float] = {"optv": 2.0e-4, "compiled": 0.4e-4}
+_TRACKING_SECONDS_PER_PARTICLE: dict[Engine, float] = {"optv": 2.0e-4, "compiled": 0.2e-4}
 """Of one tracking step, at about 1000 particles a frame; with optv it grows faster than their number."""
 
 _TRACKING_SHARE_OF_BYTES = 1.5

@@ -157,6 +157,16 @@ def metric_to_pixel(optics: Floats, x: float, y: float) -> tuple[float, float]:
 
 
 @leaf
+def pixel_to_metric(optics: Floats, px: float, py: float) -> tuple[float, float]:
+    """The place on the sensor (mm from its middle, y up) of a place in the image (px)."""
+    if optics[_CHFIELD] == _ODD_LINES:
+        py = 2.0 * py + 1.0
+    elif optics[_CHFIELD] == _EVEN_LINES:
+        py = 2.0 * py
+    return (px - optics[_IMX] / 2) * optics[_PIX_X], (optics[_IMY] / 2 - py) * optics[_PIX_Y]
+
+
+@leaf
 def _distortion(camera: Floats, x: float, y: float) -> tuple[float, float]:
     """Brown's radial and decentering shift at a place on the sensor, mm."""
     xx, yy = x * x, y * y
@@ -189,12 +199,7 @@ def pixel_to_flat(camera: Floats, optics: Floats, px: float, py: float, accuracy
     The distortion is undone by halving the distance to the next estimate until two estimates differ by less than ``accuracy``
     mm, 50 times at most. With ``scx`` other than 1 this is not the inverse of :func:`project_pixel`: so it is in optv.
     """
-    if optics[_CHFIELD] == _ODD_LINES:
-        py = 2.0 * py + 1.0
-    elif optics[_CHFIELD] == _EVEN_LINES:
-        py = 2.0 * py
-    sensor_x = (px - optics[_IMX] / 2) * optics[_PIX_X]
-    sensor_y = (optics[_IMY] / 2 - py) * optics[_PIX_Y]
+    sensor_x, sensor_y = pixel_to_metric(optics, px, py)
     x0, y0 = (sensor_x + sensor_y * camera[_SIN_SHE]) / camera[_SCX], sensor_y / camera[_COS_SHE]
     x, y = _undistort(camera, x0, y0, accuracy)
     return x - camera[_XH], y - camera[_YH]
@@ -203,20 +208,20 @@ def pixel_to_flat(camera: Floats, optics: Floats, px: float, py: float, accuracy
 @leaf
 def sensor_limits(camera: Floats, optics: Floats) -> tuple[float, float, float, float]:
     """Flat coordinates of the lower left and the upper right corner of the sensor, mm: x, y, x, y."""
-    left, bottom = sensor_corner(camera, optics, -1, -1)
-    right, top = sensor_corner(camera, optics, 1, 1)
+    x, y = optics[_IMX] * optics[_PIX_X] / 2, optics[_IMY] * optics[_PIX_Y] / 2
+    left, bottom = corner_to_flat(camera, -x, -y)
+    right, top = corner_to_flat(camera, x, y)
     return left, bottom, right, top
 
 
 @leaf
-def sensor_corner(camera: Floats, optics: Floats, right: int, up: int) -> tuple[float, float]:
-    """Flat coordinates (x, y), mm, of the sensor's right (1) or left (-1), upper (1) or lower (-1) corner.
+def corner_to_flat(camera: Floats, x: float, y: float) -> tuple[float, float]:
+    """Flat coordinates (x, y), mm, of a corner of the sensor (mm from its middle, y up).
 
-    As optv has it: here the principal point is subtracted before the distortion is undone, not after.
+    As optv has it: other than in :func:`pixel_to_flat` the principal point is subtracted before the distortion is undone.
     """
-    x = right * (optics[_IMX] * optics[_PIX_X] / 2) - camera[_XH]
-    y0 = (up * (optics[_IMY] * optics[_PIX_Y] / 2) - camera[_YH]) / camera[_SCX] / camera[_COS_SHE]
-    return _undistort(camera, x / camera[_SCX] + y0 * camera[_SIN_SHE], y0, _CORNER_STEP)
+    y0 = (y - camera[_YH]) / camera[_SCX] / camera[_COS_SHE]
+    return _undistort(camera, (x - camera[_XH]) / camera[_SCX] + y0 * camera[_SIN_SHE], y0, _CORNER_STEP)
 
 
 @leaf

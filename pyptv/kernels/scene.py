@@ -109,7 +109,8 @@ def measuring_volume(cameras: Floats, optics: Floats, x_layers: Floats, z_layers
     volume[2, 0], volume[2, 1] = z_layers.min(), z_layers.max()
     for camera in range(len(cameras)):
         for corner in range(4):
-            flat_x, flat_y = geometry.sensor_corner(cameras[camera], optics, 2 * (corner % 2) - 1, 2 * (corner // 2) - 1)
+            x, y = geometry.pixel_to_metric(optics, (corner % 2) * optics[0], (corner // 2) * optics[1])
+            flat_x, flat_y = geometry.corner_to_flat(cameras[camera], x, y)
             x, y, z, dx, dy, dz = geometry.ray(cameras[camera], optics, flat_x, flat_y)
             for plane in volume[2]:
                 way = (plane - z) / dz
