@@ -114,11 +114,12 @@ class TestFrontDoor:
         options = {"n_frames": 60, "images": False}
         reference, ours = small_experiment("optv", **options), small_experiment("compiled", **options)
         pyptv_batch.main(reference, FIRST, FIRST + 59, engine="optv")
-        caplog.set_level("INFO", "pyptv")
+        caplog.set_level("DEBUG", "pyptv")
         pyptv_batch_parallel.main(ours, FIRST, FIRST + 59, 2, engine="compiled")
         assert results(ours) == results(reference)
         assert "Seams: 1 proven" in caplog.text
         assert "Engine: compiled" in caplog.text
+        assert caplog.text.count("Kernels loaded in") == 2  # by each worker
 
     @pytest.mark.parametrize("order", [("optv", "compiled"), ("compiled", "optv")])
     def test_resume_with_the_other_engine(self, small_experiment, order):

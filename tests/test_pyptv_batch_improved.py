@@ -527,12 +527,13 @@ class TestIntegration:
         main(cavity, *self.FRAMES, start_method="fork")
         assert results(cavity) == golden("tracking")
 
+    @pytest.mark.parametrize("engine", ["optv", "compiled"])
     @pytest.mark.parametrize("variant", VARIANTS)
-    def test_fewer_cameras_and_other_flags(self, cavity, variant):
+    def test_fewer_cameras_and_other_flags(self, cavity, variant, engine):
         """Against digests of PyPTV's own files, made by ``tests/data/make_reference.py``."""
         reference = json.loads((Path(__file__).parent / "data" / "reference.json").read_text())
         change_parameters(cavity / "parameters_Run1.yaml", **VARIANTS[variant])
-        main(cavity / "parameters_Run1.yaml", *self.FRAMES)
+        main(cavity / "parameters_Run1.yaml", *self.FRAMES, engine=engine)
         assert {name: digest(data) for name, data in results(cavity).items()} == reference[variant]
 
     @pytest.mark.parametrize("options", [{"splitter": True}, {"negative": True}, {"mask": True}, {"depth": 16}], ids=str)
