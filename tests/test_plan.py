@@ -282,9 +282,14 @@ class TestTracking:
         assert {(again.first, again.end) for again in (plan.next_task(), plan.next_task())} == {(1, 3), (5, 9)}
 
 
+def test_what_workers_log_is_passed_on(make):
+    note = Note("pyptv", 20, "hello")
+    assert tell(make((1, 2), tracking=True), note) == [note]
+
+
 def test_other_events_are_nobodys(make):
     plan = make((1, 2), tracking=True)
-    assert tell(plan, Note("pyptv", 20, "hello"), StepDone(99, 1, "x"), TaskDone(99), TaskFailed(99, "x")) == []
+    assert tell(plan, StepDone(99, 1, "x"), TaskDone(99), TaskFailed(99, "x")) == []
 
 
 def test_in_one_process_the_same_plan_gives_the_same_files(small_experiment):

@@ -93,7 +93,7 @@ def serial(_experiments: Callable[..., Path], tmp_path_factory: pytest.TempPathF
         if key not in known:
             exp = tmp_path_factory.mktemp("serial") / "experiment"
             shutil.copytree(_experiments(**options), exp)
-            pyptv_batch.main(exp)
+            pyptv_batch.main(exp, engine="optv")
             known[key] = results(exp)
         return known[key]
 
@@ -105,7 +105,7 @@ def noisy(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path,
     """Five real frames, back and forth, 60 in all: the images' folder, and the results of the sequential run."""
     exp = tmp_path_factory.mktemp("noisy") / "experiment"
     run_python(shared / "tools" / "pingpong.py", exp, 60)
-    pyptv_batch.main(exp, 10000, 10059)
+    pyptv_batch.main(exp, 10000, 10059, engine="optv")
     found = results(exp)
     shutil.rmtree(exp / "res")
     for name in found:
@@ -127,8 +127,12 @@ class TestSameBytes:
     def test_120_frames_of_smooth_flow_with_proven_seams(self, small_experiment, serial, caplog, n, method):
         caplog.set_level(logging.INFO, "pyptv")
         exp = small_experiment(n_frames=120)
-        main(exp, n_processes=n, start_method=method)
-        assert results(exp) == serial(n_frames=120)
+        for _ in range(5):  # on a busy machine one run may track everything before another has begun
+            caplog.clear()
+            main(exp, n_processes=n, start_method=method, engine="optv")
+            assert results(exp) == serial(n_frames=120)
+            if "Seams: 0 proven" not in caplog.text:
+                break
         assert "Seams: 0 proven" not in caplog.text
         assert " proven, 0 retried" in caplog.text
 
@@ -145,7 +149,7 @@ class TestSameBytes:
             path = folder / "parameters" / "track.par"
             path.write_text("\n".join([*path.read_text().splitlines()[:8], str(add)]) + "\n")
         main(exp, n_processes=3)
-        pyptv_batch.main(other)
+        pyptv_batch.main(other, engine="optv")
         assert results(exp) == results(other)
 
     def test_empty_frames_inside(self, small_experiment):
@@ -155,13 +159,13 @@ class TestSameBytes:
                 for camera in (1, 2, 3, 4):
                     Image.new("L", (320, 256)).save(folder / "img" / f"cam{camera}.{frame}.tif")
         main(exp, n_processes=2)
-        pyptv_batch.main(other)
+        pyptv_batch.main(other, engine="optv")
         assert results(exp) == results(other)
         assert results(exp)["res/ptv_is.10040"] == b"0\n"
 
     def test_tracking_does_not_wait_for_the_sequence_step(self, small_experiment, caplog):
         caplog.set_level(logging.DEBUG, "pyptv")
-        main(small_experiment(n_frames=120), n_processes=2)
+        main(small_experiment(n_frames=120), n_processes=2, engine="optv")
         lines = [record.getMessage() for record in caplog.records]
         first_step = next(n for n, line in enumerate(lines) if line.startswith("Step "))
         last_frame = max(n for n, line in enumerate(lines) if line.startswith("Frame 1"))
@@ -175,14 +179,14 @@ class TestSameBytes:
         assert "Seams: 0 proven, 0 retried, 0 given up" in caplog.text
 
     @pytest.mark.slow
-    @pytest.mark.parametrize(("n", "method"), [(2, START_METHODS[0]), (3, START_METHODS[-1])])
-    def test_60_noisy_frames_of_the_real_experiment(self, noisy, tmp_path, caplog, n, method):
+    @pytest.mark.parametrize(("n", "method", "engine"), [(2, START_METHODS[0], "optv"), (3, START_METHODS[-1], "compiled")])
+    def test_60_noisy_frames_of_the_real_experiment(self, noisy, tmp_path, caplog, *, n, method, engine):
         """Particles jump, seams fail, and the bytes are the same all the same."""
         caplog.set_level(logging.INFO, "pyptv")
         source, expected = noisy
         exp = tmp_path / "experiment"
         shutil.copytree(source, exp, symlinks=True)
-        main(exp, 10000, 10059, n, start_method=method)
+        main(exp, 10000, 10059, n, start_method=method, engine=engine)
         assert results(exp) == expected
         assert "given up" in caplog.text
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pyptv.core.errors import ProcessingError
-from pyptv.core.results import Event, FrameDone, FrameFailed, StepDone, WorkerDied
+from pyptv.core.results import Event, FrameDone, FrameFailed, Note, StepDone, WorkerDied
 from pyptv.core.sequence_plan import SequencePlan
 from pyptv.core.store import Store
 from pyptv.core.tasks import Job, Message, Task
@@ -52,7 +52,9 @@ class Plan:
         return self.tracking.messages() if self.tracking is not None else []
 
     def record(self, event: Event) -> Iterator[Event]:
-        """Take note of an event; yields what is to be reported: frames done, steps that are final, failures."""
+        """Take note of an event; yields what is to be reported: frames done, steps that are final, failures, log records."""
+        if isinstance(event, Note):
+            yield event
         if isinstance(event, WorkerDied):
             self._count_idle_deaths(event)
         task = getattr(event, "task", None)
