@@ -191,7 +191,7 @@ class _Run:
         tracking = None
         if options.mode != "sequence":
             speculate = options.n_processes > 1 and not options.serial_tracking
-            tracking = TrackingPlan(self._frames, ids, self._store, speculate=speculate, early=options.n_processes > 1)
+            tracking = TrackingPlan(self._frames, ids, self._store, speculate=speculate, early=speculate)
             tracking.recall(self._in_range(self._done.steps))
         return Plan(self._job, self._store, sequence=sequence, tracking=tracking)
 
