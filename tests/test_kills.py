@@ -29,6 +29,7 @@ class Run:
 
     def __init__(self, kind: str, exp: Path, *options: str, last: int = LAST, processes: int = 2) -> None:
         numbers = [str(FIRST), str(last), *([str(processes)] if kind == "parallel" else [])]
+        numbers += ["--engine", "optv"]  # the slower one: time to kill something
         self.log = Path(tempfile.mkstemp(".log", dir=exp.parent)[1])
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
@@ -212,11 +213,16 @@ def test_ctrl_c_reaches_the_whole_group(start, small_experiment):
 
 
 def test_a_second_run_on_the_same_experiment_is_refused(start, small_experiment):
+    from pyptv.core.experiment import load_experiment
+    from pyptv.core.store import Store
+
     exp = small_experiment(n_frames=N_FRAMES)
-    run = start(exp)
-    run.wait_for((exp / "res" / f"rt_is.{FIRST}").exists)
-    second = start(exp)
-    code, log = second.finish()
+    first = Store(load_experiment(exp))
+    first.open()
+    try:
+        code, log = start(exp).finish()
+    finally:
+        first.close()
     assert code == 1
     assert "another run is working on this experiment" in log
 
