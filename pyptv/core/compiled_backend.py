@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     Columns = NDArray[np.float64]
 
 _TRIPLET = 3
-_PNR, _X, _Y, _TNR = 0, 1, 2, 7
+_PNR, _X, _TNR = 0, 1, 7
 _MEASURES = slice(_X, _TNR)
 """x, y, n, nx, ny, sumg."""
 
