@@ -6,7 +6,6 @@ What the kernels do not take (odd bytes, values that are not finite) goes to :cl
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -42,16 +41,6 @@ def _layout(table: TextTable) -> _Layout:
     return _Layout(table.dtype, np.array(widths), np.array(decimals))
 
 
-def parse_columns(table: TextTable, data: bytes, source: str | Path) -> Columns:
-    """The numbers in a file's bytes, (n, number of columns) float64, C-contiguous; whole numbers among them.
-
-    Raises:
-        FormatError: as :meth:`TextTable.parse` does; it names ``source``.
-    """
-    columns = _parsed(table, data)
-    return as_columns(table.parse(data, source)) if columns is None else columns
-
-
 def parse(table: TextTable, data: bytes, source: str | Path) -> Rows:
     """The rows in a file's bytes, (n,) of ``table.dtype``.
 
@@ -70,15 +59,6 @@ def parse(table: TextTable, data: bytes, source: str | Path) -> Rows:
 def render_columns(table: TextTable, columns: Columns) -> bytes:
     """The file's bytes for (n, number of columns) float64; values of whole columns lose what follows the point."""
     return _rendered(table, columns) or table.render([tuple(row) for row in columns.tolist()])
-
-
-def render(table: TextTable, rows: Rows | Sequence[tuple[float, ...]]) -> bytes:
-    """The file's bytes. ``rows``: (n,) of ``table.dtype``, or as many tuples, which is slower."""
-    try:
-        columns = as_columns(rows if isinstance(rows, np.ndarray) else np.array(rows, table.dtype))
-    except OverflowError:  # a whole number beyond int32
-        return table.render(rows)
-    return _rendered(table, columns) or table.render(rows)
 
 
 def _parsed(table: TextTable, data: bytes) -> Columns | None:
