@@ -39,7 +39,7 @@ RESULT_PATTERNS = ("res/rt_is.*", "res/ptv_is.*", "res/added.*", "img/*_targets"
 
 def results(folder: Path) -> dict[str, bytes]:
     """The result files of an experiment: path within the folder -> bytes."""
-    files = sorted(path for pattern in RESULT_PATTERNS for path in folder.glob(pattern))
+    files = sorted(path for pattern in RESULT_PATTERNS for path in folder.glob(pattern) if path.is_file())
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 

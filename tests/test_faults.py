@@ -102,6 +102,22 @@ def no_image(path: Path) -> None:
     path.write_text("frame 10003 was lost\n")
 
 
+def a_pipe(path: Path) -> None:
+    """To open it as a file would wait for ever."""
+    path.unlink()
+    os.mkfifo(path)
+
+
+def a_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def a_device(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("/dev/zero")
+
+
 def wrong_size(path: Path) -> None:
     Image.new("L", (300, 256)).save(path, "TIFF")
 
@@ -112,6 +128,9 @@ BAD_IMAGES = {
     truncated_pixels: "cut or damaged",
     no_image: "cut, damaged, or not an image",
     wrong_size: "found an image of 300 x 256 px, expected 320 x 256",
+    a_pipe: "found a pipe, expected a file",
+    a_folder: "found a folder, expected a file",
+    a_device: "found a device, expected a file",
 }
 
 
@@ -400,6 +419,7 @@ BAD_RT_IS = {
     "empty": (empty_file, "expected the number of rows"),
     "cut": (truncated, "the file is cut or mixed"),
     "garbage": (garbage, "expected the number of rows"),
+    "a pipe": (a_pipe, "found a pipe, expected a file"),
     "pointer out of range": (points_past_the_end, "found 9999, expected -1 to"),
 }
 

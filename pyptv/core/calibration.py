@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pyptv.core.errors import FormatError
+from pyptv.core.regular_files import open_regular
 
 Vector = tuple[float, float, float]
 
@@ -79,7 +80,7 @@ def read_calibration(ori: Path, addpar: Path) -> Calibration:
 
 def _read_numbers(path: Path, names: tuple[str, ...]) -> list[float]:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             data = file.read(_MAX_BYTES)
     except OSError as error:
         raise FormatError(f"{path}: calibration cannot be read: {error.strerror}") from error

@@ -15,6 +15,7 @@ import yaml
 from pyptv.core.attrdict import AttrDict, shown
 from pyptv.core.errors import FormatError
 from pyptv.core.parameters import MAX_CAMERAS, REQUIRED_SECTIONS
+from pyptv.core.regular_files import open_regular
 
 YAML_SUFFIXES = (".yaml", ".yml")
 _MAX_BYTES = 4_000_000
@@ -149,7 +150,7 @@ def _par_lines(path: Path) -> list[tuple[int, str]]:
 
 def _text(path: Path) -> str:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             data = file.read(_MAX_BYTES + 1)
     except FileNotFoundError as error:
         raise FormatError(f"Required file not found: {path}") from error

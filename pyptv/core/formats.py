@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pyptv.core.errors import FormatError
+from pyptv.core.regular_files import read_regular
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -80,7 +81,7 @@ class TextTable:
     def read(self, path: Path, source: str | Path | None = None) -> Rows:
         """:meth:`parse` of a file; ``source`` is how messages name it."""
         try:
-            data = path.read_bytes()
+            data = read_regular(path)
         except OSError as error:
             raise FormatError(f"{source or path}: cannot be read: {error.strerror}") from error
         return self.parse(data, source or path)

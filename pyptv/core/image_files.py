@@ -15,6 +15,7 @@ from PIL import (
 )
 
 from pyptv.core.errors import FrameError
+from pyptv.core.regular_files import NotRegularError, open_regular
 from pyptv.core.results import ImageStamp
 
 # Formats of measuring cameras. Left out on purpose: those that Pillow hands to another program (EPS) or a service.
@@ -31,7 +32,7 @@ def open_image(path: Path, size: tuple[int, int] | None = None) -> Iterator[tupl
         size: expected (width, height) [px].
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             status = os.fstat(file.fileno())
             # what matters of a damaged file is an exception, not what Pillow warns of
             with warnings.catch_warnings(action="ignore"), Pillow.open(file, formats=FORMATS) as image:
@@ -45,6 +46,8 @@ def open_image(path: Path, size: tuple[int, int] | None = None) -> Iterator[tupl
         raise
     except FileNotFoundError as error:
         raise FrameError(f"{path}: image does not exist") from error
+    except NotRegularError as error:
+        raise FrameError(f"{path}: {error.strerror}") from error
     except UnidentifiedImageError as error:
         what = "is empty" if status.st_size == 0 else f"is cut, damaged, or not an image ({', '.join(FORMATS)})"
         raise FrameError(f"{path}: the file {what}") from error

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from pyptv.core.atomic import write_atomic
+from pyptv.core.regular_files import open_regular
 from pyptv.core.results import Event, FrameDone, StepDone
 
 FORMAT = 1
@@ -106,7 +107,7 @@ def _line(entry: dict[str, Any]) -> bytes:
 
 def _entries(path: Path) -> Iterator[dict[str, Any]]:
     try:
-        file = path.open("rb")
+        file = open_regular(path)
     except OSError:
         return
     with file:

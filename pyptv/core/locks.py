@@ -6,6 +6,8 @@ import errno
 from pathlib import Path
 from typing import IO
 
+from pyptv.core.regular_files import open_regular
+
 
 class HeldError(Exception):
     """Another process holds the lock."""
@@ -22,7 +24,7 @@ def lock(path: Path) -> tuple[IO[bytes], bool]:
         HeldError: another process holds it.
         OSError: the file cannot be opened.
     """
-    file = path.open("ab")
+    file = open_regular(path, create=True)
     try:
         import fcntl  # noqa: PLC0415 -- not on Windows
 

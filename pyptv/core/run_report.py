@@ -30,6 +30,7 @@ from pyptv.core.json_schema import first_problem
 from pyptv.core.machine import host
 from pyptv.core.measures import Times
 from pyptv.core.options import Engine, Options
+from pyptv.core.regular_files import open_regular, read_regular
 from pyptv.core.report import Report
 from pyptv.core.seams import SeamCounts
 
@@ -130,7 +131,7 @@ def read_run_report(results: Path) -> dict[str, Any] | None:
     """
     path = results / FILE_NAME
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             text = file.read(_MOST_BYTES + 1)
     except FileNotFoundError:
         return None
@@ -226,7 +227,7 @@ def _parameters_sum(source: Path) -> str:
 
 def _sum(path: Path) -> str:
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return hashlib.sha256(read_regular(path)).hexdigest()
     except OSError as error:
         raise FormatError(f"{path}: cannot be read: {error.strerror}") from error
 

@@ -24,6 +24,7 @@ from pyptv.core.atomic import digest, frame_digest, move, remove_leftovers, writ
 from pyptv.core.errors import ProcessingError
 from pyptv.core.experiment import RESULT_KINDS, Experiment
 from pyptv.core.locks import HeldError, lock
+from pyptv.core.regular_files import read_regular
 
 _MOST_VERSIONS = 8
 
@@ -117,7 +118,7 @@ class Store:
             if only not in (None, name):
                 continue
             try:
-                data = path.read_bytes()
+                data = read_regular(path)
             except OSError as error:
                 raise ProcessingError(f"{path}: cannot be read: {error.strerror}") from error
             if kept is not None and name in kept.contents and digest(data) in kept.tracked[name]:
@@ -163,7 +164,7 @@ class Store:
     def tracked_digest(self, frame: int) -> str | None:
         """The fingerprint of a frame's files as they are now, tracking's included; None where one is missing."""
         try:
-            return frame_digest({name: path.read_bytes() for name, path in self.experiment.tracking_files(frame).items()})
+            return frame_digest({name: read_regular(path) for name, path in self.experiment.tracking_files(frame).items()})
         except OSError:
             return None
 
@@ -184,7 +185,7 @@ class Store:
     def _read_pristine(self, frame: int) -> Pristine | None:
         path = self._pristine / str(frame)
         try:
-            return _unpack(path.read_bytes())
+            return _unpack(read_regular(path))
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError, zlib.error) as error:

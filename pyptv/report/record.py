@@ -15,6 +15,7 @@ from pyptv.core.errors import FormatError, ProcessingError
 from pyptv.core.experiment import Experiment
 from pyptv.core.formats import LINKS, PARTICLES, TARGET_COLUMNS
 from pyptv.core.parameters import MAX_CAMERAS
+from pyptv.core.regular_files import open_regular
 from pyptv.core.run_report import FILE_NAME, read_run_report
 
 if TYPE_CHECKING:
@@ -202,7 +203,7 @@ def _from_files(experiment: Experiment, there: Sequence[int]) -> Record:
 def _first_line(path: Path) -> float:
     """How many rows a result file announces; NaN where it cannot be read."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             text = file.readline(_LONGEST_COUNT).strip()
     except OSError:
         return float("nan")
