@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -232,19 +231,6 @@ class TestImages:
         folder = make_experiment(tmp_path / "e", **SMALL, dropout=1.0, noise=0, hot_pixels=0)
         assert image(folder, 1).max() <= 10
         assert len(read_truth(folder / "truth.csv").frame) > 90  # they are true all the same
-
-    def test_rendering_is_fast_enough(self):
-        settings = Settings(n_particles=1000)
-        rng = np.random.default_rng(0)
-        scene = make_scene(settings, rng)
-        centres, peaks = rng.uniform(0, 1, (1000, 2)) * [1280, 1024], np.full(1000, 150.0)
-        seconds = []
-        for _ in range(3):
-            start = time.process_time()
-            for _ in range(4):
-                expose(settings, scene, centres, peaks, rng)
-            seconds.append(time.process_time() - start)
-        assert min(seconds) < 0.2
 
 
 class TestOptions:
