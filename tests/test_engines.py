@@ -149,6 +149,19 @@ class TestNoLimits:
         views = sum((found[name] >= 0).astype(int) for name in TARGET_COLUMNS)
         assert (views == 4).sum() > 524  # at 0.2; optv alone gives 110 at 0.5, and no error
 
+    @pytest.mark.parametrize(("n_cameras", "n_particles"), [(4, 120), (3, 400)])
+    def test_more_candidates_than_memory_should_hold(self, small_experiment, n_cameras, n_particles):
+        """Where everything could belong together: a clear error of the frame, and not all memory filled with possibilities."""
+        folder = small_experiment(n_cameras=n_cameras, n_particles=n_particles, n_frames=3, images=False)
+        criteria = folder / "parameters" / "criteria.par"
+        criteria.write_text("\n".join([*criteria.read_text().splitlines()[:-1], "100.0"]) + "\n")
+        yaml = folder / "parameters_synthetic.yaml"
+        yaml.unlink()
+        message = str(refusal(partial(pyptv_batch.main, engine="compiled"), folder, FIRST, FIRST + 2))
+        assert message.startswith(f"frame {FIRST}: more than 10 million candidate correspondences")
+        assert "narrow eps0" in message
+        assert not list((folder / "res").glob("rt_is.*"))
+
     def test_more_targets_and_particles_than_optv_holds(self, small_experiment):
         """20100 resting particles seen by one camera."""
         folder = small_experiment(n_cameras=1, n_frames=3, images=False, image_size=(1600, 1300))

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pyptv.core.calibration import Calibration
+from pyptv.core.errors import FrameError
 from pyptv.core.fast_text import as_columns, render_columns
 from pyptv.core.formats import PARTICLES, TARGETS
-from pyptv.core.optv_backend import NO_PARTICLE, FrameBackend, Matches
+from pyptv.core.optv_backend import ADVICE_TOO_MANY, NO_PARTICLE, FrameBackend, Matches
 from pyptv.core.parameters import HIGH_PASS_SPAN, MAX_CAMERAS, CriteriaParameters, DetectionParameters, Parameters
+from pyptv.kernels.candidates import MOST, TooManyError
 from pyptv.kernels.correspondence import match, single_camera
 from pyptv.kernels.detection import detect
 from pyptv.kernels.geometry import camera_rows, optics_row
@@ -78,14 +80,24 @@ class CompiledFrameBackend(FrameBackend):
         return targets
 
     def match(self, targets: list[Columns]) -> CompiledMatches:
-        """Stereo-correspondence and 3-D positions of the targets of one frame, one array a camera; they are not changed."""
+        """Stereo-correspondence and 3-D positions of the targets of one frame, one array a camera; they are not changed.
+
+        Raises:
+            FrameError: more candidate correspondences than memory should be filled with.
+        """
         base = np.cumsum([0, *map(len, targets)])
         measures = np.ascontiguousarray(np.concatenate(targets)[:, _MEASURES])
         if self.num_cams == 1:
             numbers, positions = single_camera(self._cameras[0], self._optics, self._criteria, measures)
             pointers, totals = numbers[:, np.newaxis], np.array([0, len(numbers)])
         else:
-            pointers, positions, totals = match(self._cameras, self._optics, self._criteria, self._kinds, base, measures)
+            try:
+                pointers, positions, totals = match(self._cameras, self._optics, self._criteria, self._kinds, base, measures)
+            except TooManyError as error:
+                raise FrameError(
+                    f"more than {MOST // 10**6} million candidate correspondences, among which no choice is a measurement: "
+                    f"{ADVICE_TOO_MANY}"
+                ) from error
         return CompiledMatches(
             particles=_particles(positions, pointers),
             targets=[_pointing_back(found, pointers[:, camera]) for camera, found in enumerate(targets)],

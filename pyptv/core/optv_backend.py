@@ -49,7 +49,7 @@ _MAX_SCRATCH_PATH = 200
 NO_PARTICLE = -1
 _THREE = 3
 NO_FILTER = 0
-ADVICE_OVERFLOW = "use --engine compiled, or narrow eps0 or raise corrmin, cn, cnx, cny, csumg in section criteria"
+ADVICE_TOO_MANY = "narrow eps0 or raise corrmin, cn, cnx, cny, csumg in section criteria"
 
 
 @dataclass(frozen=True)
@@ -293,7 +293,10 @@ def project(points: NDArray[np.float64], parameters: Parameters, calibrations: S
 def _refuse_overflow(printed: str) -> None:
     if "verflow" in printed or "More candidates than" in printed:
         said = " ".join(dict.fromkeys(line.strip() for line in printed.splitlines()))
-        raise FrameError(f"too many candidate correspondences for optv ({said}), part of them would be lost: {ADVICE_OVERFLOW}")
+        raise FrameError(
+            f"too many candidate correspondences for optv ({said}), part of them would be lost: "
+            f"use --engine compiled, or {ADVICE_TOO_MANY}"
+        )
 
 
 def _is_invented(targets: TargetArray) -> bool:

@@ -27,6 +27,14 @@ N, NX, NY, SUMG = range(4)
 """Columns of the sizes."""
 
 
+MOST = 10_000_000
+"""Candidates of a frame, and as many correspondences of a kind to choose from: several hundred MB. More is no measurement."""
+
+
+class TooManyError(ValueError):
+    """More candidates, or correspondences to choose from, than :data:`MOST`."""
+
+
 class Seen(NamedTuple):
     """The targets of all cameras, camera after camera, by x of their flat coordinates."""
 
@@ -97,7 +105,7 @@ def _sort_by_y(by_y: Integers, flat: Floats, begin: int, end: int) -> None:
 
 @inner
 def find_candidates(cameras: Floats, optics: Floats, criteria: Floats, seen: Seen) -> Candidates:
-    """The candidates of all targets in all later cameras."""
+    """The candidates of all targets in all later cameras; :class:`TooManyError` if there are more than :data:`MOST`."""
     n_cams, base = len(cameras), seen.base
     strips = cut_in_strips(seen)
     longest = 0
@@ -110,6 +118,8 @@ def find_candidates(cameras: Floats, optics: Floats, criteria: Floats, seen: See
         for b in range(a + 1, n_cams):
             limits = sensor_limits(cameras[b], optics)
             for target in range(base[a], base[a + 1]):
+                if end > MOST:
+                    raise TooManyError
                 while end + base[b + 1] - base[b] >= len(partner):
                     partner, distance, grade = grown(partner), grown(distance), grown(grade)
                 first[a, b, target - base[a]] = end

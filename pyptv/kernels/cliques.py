@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from pyptv.kernels.candidates import Candidates, grown
+from pyptv.kernels.candidates import MOST, Candidates, TooManyError, grown
 from pyptv.kernels.jit import inner, leaf
 from pyptv.kernels.ordering import descending
 
@@ -41,12 +41,17 @@ def _workspace(candidates: Candidates) -> Workspace:
 
 @inner
 def find_quadruplets(base: Integers, candidates: Candidates, corrmin: float) -> Found:
-    """All quadruplets of targets that are candidates of each other: (n, 4) targets, counted in their camera; qualities (n,)."""
+    """All quadruplets of targets that are candidates of each other: (n, 4) targets, counted in their camera; qualities (n,).
+
+    Raises :class:`TooManyError` where there are more than :data:`MOST`.
+    """
     workspace = _workspace(candidates)
     members, quality = np.empty((base[1], 4), np.int64), np.empty(base[1])
     n = 0
     for target in range(base[1]):
         end = _quadruplets_of(target, candidates, corrmin, workspace, members, quality, n)
+        if end > MOST:
+            raise TooManyError
         while end > len(quality):
             members, quality = _longer(members), grown(quality)
             end = _quadruplets_of(target, candidates, corrmin, workspace, members, quality, n)
@@ -58,9 +63,14 @@ def find_quadruplets(base: Integers, candidates: Candidates, corrmin: float) -> 
 def _quadruplets_of(
     target: int, candidates: Candidates, corrmin: float, workspace: Workspace, members: Integers, quality: Floats, n: int
 ) -> int:
-    """Append a target's quadruplets to the ``n`` that there are; returns how many there are, even if there is no room for all."""
+    """Append a target's quadruplets to the ``n`` that there are; returns how many there are, even if there is no room for all.
+
+    Beyond MOST it gives up.
+    """
     partner, edges = candidates.partner, workspace.edges
     for edges[0] in range(candidates.first[0, 1, target], candidates.last[0, 1, target]):
+        if n > MOST:
+            return n
         second = partner[edges[0]]
         n_3 = _common(candidates, 0, target, 1, second, 2, workspace.third)
         n_4 = _common(candidates, 0, target, 1, second, 3, workspace.fourth) if n_3 else 0
@@ -81,7 +91,10 @@ def _quadruplets_of(
 
 @inner
 def find_triplets(base: Integers, candidates: Candidates, used: Flags, corrmin: float) -> Found:
-    """All triplets of targets that are left: (n, n_cams) targets, -1 for the camera that is not in it, and qualities (n,)."""
+    """All triplets of targets that are left: (n, n_cams) targets, -1 for the camera that is not in it, and qualities (n,).
+
+    Raises :class:`TooManyError` where there are more than :data:`MOST`.
+    """
     workspace = _workspace(candidates)
     n_cams = len(base) - 1
     members, quality = np.empty((len(used), n_cams), np.int64), np.empty(len(used))
@@ -91,6 +104,8 @@ def find_triplets(base: Integers, candidates: Candidates, used: Flags, corrmin: 
             if used[base[a] + target]:
                 continue
             end = _triplets_of(a, target, base, candidates, used, corrmin, workspace, members, quality, n)
+            if end > MOST:
+                raise TooManyError
             while end > len(quality):
                 members, quality = _longer(members), grown(quality)
                 end = _triplets_of(a, target, base, candidates, used, corrmin, workspace, members, quality, n)
@@ -111,9 +126,14 @@ def _triplets_of(
     quality: Floats,
     n: int,
 ) -> int:
-    """Append a target's triplets to the ``n`` that there are; returns how many there are, even if there is no room for all."""
+    """Append a target's triplets to the ``n`` that there are; returns how many there are, even if there is no room for all.
+
+    Beyond MOST it gives up.
+    """
     partner, edges, n_cams = candidates.partner, workspace.edges, len(base) - 1
     for b in range(a + 1, n_cams):
+        if n > MOST:
+            return n
         for edges[0] in range(candidates.first[a, b, target], candidates.last[a, b, target]):
             second = partner[edges[0]]
             if used[base[b] + second]:

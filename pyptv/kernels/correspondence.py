@@ -98,6 +98,9 @@ def match(
     Returns:
         (m, n_cams) number of the target in each camera, or -1; (m, 3) positions, mm; (n_cams,) where the rows begin, and end,
         that are seen by n_cams cameras, by one less, ..., by two.
+
+    Raises:
+        TooManyError: more candidates, or correspondences to choose from, than memory should be filled with.
     """
     seen, number = _look(cameras, optics, base, targets)
     n_cams = len(cameras)
