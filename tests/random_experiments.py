@@ -35,7 +35,7 @@ def random_experiment(seed: int) -> RandomExperiment:
     rng = np.random.default_rng(seed)
     n_cams = (4, 3, 2, 1, 4, 4, 3, 2)[seed % 8]
     parameters = _parameters(rng, n_cams)
-    calibrations = [_distorted(rng, calibration) for calibration in true_calibrations(n_cams)]
+    calibrations = [_placed(rng, _distorted(rng, calibration)) for calibration in true_calibrations(n_cams)]
     if parameters.ptv.mmp_n2 == 1.0:
         calibrations = [replace(calibration, glass=(0.0, 0.0, 1e-5 + calibration.glass[2])) for calibration in calibrations]
     frames = []
@@ -55,6 +55,7 @@ def _parameters(rng: np.random.Generator, n_cams: int) -> Parameters:
         "mmp_n2": 1.0 if air else float(rng.uniform(1.3, 1.6)),
         "mmp_n3": 1.0 if air else float(rng.uniform(1.2, 1.5)),
         "mmp_d": 0.0 if air else float(rng.uniform(1, 12)),
+        "pix_y": 0.012 if rng.random() < 2 / 3 else float(rng.uniform(0.01, 0.014)),
     }
     tree["criteria"] |= {
         "X_lay": [-50.0, 50.0],
@@ -86,6 +87,20 @@ def _distorted(rng: np.random.Generator, calibration: Calibration) -> Calibratio
         radial_distortion=(float(rng.normal(0, 1e-4)), float(rng.normal(0, 1e-6)), float(rng.normal(0, 1e-8))),
         decentering=tuple(rng.normal(0, 1e-5, 2)),
         affine=(float(rng.choice([1.0, rng.uniform(0.98, 1.02)])), float(rng.choice([0.0, rng.normal(0, 1e-3)]))),
+    )
+
+
+def _placed(rng: np.random.Generator, calibration: Calibration) -> Calibration:
+    """A camera a little beside its place, or one that looks through a slanting wall; one in two is where it was."""
+    if rng.random() < 1 / 2:
+        return calibration
+    glass = np.array(calibration.glass)
+    slant = rng.normal(0, rng.choice([0.0, 0.05, 0.3]), 3) * np.linalg.norm(glass)
+    return replace(
+        calibration,
+        position=tuple(calibration.position + rng.normal(0, 10, 3)),
+        angles=tuple(calibration.angles + rng.normal(0, 0.02, 3)),
+        glass=tuple(glass + slant),
     )
 
 
