@@ -84,6 +84,18 @@ def test_projection(layers, lens):
         np.testing.assert_allclose(ours, pixels[camera], rtol=0, atol=1e-9)
 
 
+def test_refraction_that_is_hardly_found():
+    """Seen at a steep slant the refraction takes 15 steps to more than 40, beyond which it is left out: 14 mm on the sensor."""
+    camera = Calibration((-123.9, 34.1, -570.2), (-3.1, -0.2, -3.1), (0.0, 0.0), 70.0, (114.9, 75.1, -82.8))
+    parameters = parameters_with()
+    backend = FrameBackend(parameters, [camera] * 4)
+    rows, optics = kernel_rows(parameters, [camera])
+    places = np.random.default_rng(2).uniform(-1, 1, (3000, 3)) * [50, 50, 22]
+    flat = flat_image_coordinates(places, backend._calibrations[0], backend._control.get_multimedia_params())
+    ours = [geometry.project_flat(rows[0], optics, *place) for place in places.tolist()]
+    np.testing.assert_allclose(ours, flat, rtol=0, atol=1e-11)
+
+
 @cases
 def test_flat_coordinates_and_positions(layers, lens):
     parameters, calibrations = parameters_with(**layers), cameras(lens)

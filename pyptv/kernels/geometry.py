@@ -38,7 +38,8 @@ OPTICS_SIZE = 15
 
 _ODD_LINES, _EVEN_LINES = 1.0, 2.0
 _REFRACTION_STEP = 0.001
-_REFRACTION_STEPS = 40
+_REFRACTION_STEPS = 39
+"""optv gives up at the 40th, even where that would be close enough."""
 FLATTENING_STEP = 1e-5
 _FLATTENING_STEPS = 50
 _CORNER_STEP = 1e-9
@@ -116,7 +117,7 @@ def project_flat(camera: Floats, optics: Floats, x: float, y: float, z: float) -
 
 @leaf
 def _radial_shift(optics: Floats, height: float, depth: float, r: float) -> float:
-    """By how much refraction moves a point away from the foot of the camera: rq / r (see compiled-kernels)."""
+    """By how much refraction moves a point away from the foot of the camera: rq / r; 1 where that is not found."""
     rq = r
     air, glass, water = (height - optics[_D]), optics[_D] * optics[_A2], depth * optics[_A3]
     inverse = 1.0 / (height - depth)
