@@ -321,6 +321,15 @@ class TestPlaces:
             export(tracked, "csv", output=tmp_path / "x.csv")
         assert [path.name for path in tmp_path.iterdir() if path.is_file()] == []
 
+    def test_a_link_that_came_with_the_experiment_is_not_followed(self, tracked, tmp_path):
+        elsewhere = tmp_path / "elsewhere"
+        elsewhere.mkdir()
+        (tracked / "res" / "export").symlink_to(elsewhere)
+        with pytest.raises(ProcessingError, match="res/export: found a link, expected a folder: remove the link"):
+            export(tracked, "mat")
+        assert not list(elsewhere.iterdir())
+        assert export(tracked, "mat", output=elsewhere / "mine.mat").exists()
+
     def test_a_name_that_is_too_long(self, tracked, tmp_path):
         with pytest.raises(ProcessingError, match="cannot be written: File name too long"):
             export(tracked, "mat", output=tmp_path / ("x" * 300))

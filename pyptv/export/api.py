@@ -7,6 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pyptv.core.errors import ProcessingError
 from pyptv.export.formats import FORMATS, Format
 from pyptv.export.place import placed
 
@@ -74,13 +75,21 @@ def load(exp_path: str | Path, formats: Iterable[str], units: str = "mm", **opti
 def write(dataset: Dataset, to: str, output: str | Path | None = None) -> Path:
     """Write a dataset in one format; see :func:`export`."""
     entry = _format(to)
-    target = dataset.experiment.results / "export" / entry.file_name if output is None else Path(output)
+    target = _own_folder(dataset.experiment.results) / entry.file_name if output is None else Path(output)
     writer = import_module(f"pyptv.export.{entry.writer}")
     with placed(target, entry.entries) as beside:
         writer.write(dataset, beside)
         if hasattr(writer, "describe"):  # the format itself has no place for the metadata
             writer.describe(dataset, target)
     return target
+
+
+def _own_folder(results: Path) -> Path:
+    """Where exports go that nobody gave a place: within the experiment, so not through a link that came with it."""
+    folder = results / "export"
+    if folder.is_symlink():
+        raise ProcessingError(f"{folder}: found a link, expected a folder: remove the link, or name the output with --output")
+    return folder
 
 
 def _format(name: str) -> Format:
