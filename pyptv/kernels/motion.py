@@ -39,8 +39,8 @@ def turn(start: Point, one: Point, other: Point) -> tuple[float, float]:
         return _HALF_TURN, apart
     if ax == bx and ay == by and az == bz:
         return 0.0, apart
-    lengths = math.sqrt(ax * ax + ay * ay + az * az) * math.sqrt(bx * bx + by * by + bz * bz)
-    cosine = (ax * bx + ay * by + az * bz) / lengths
+    # divided twice, not by the product: that rounds otherwise, and with it decides whether straight motion has an angle
+    cosine = (ax * bx + ay * by + az * bz) / math.sqrt(ax * ax + ay * ay + az * az) / math.sqrt(bx * bx + by * by + bz * bz)
     angle = math.acos(cosine) if -1.0 <= cosine <= 1.0 else math.nan
     return _HALF_TURN / math.pi * angle, apart
 
