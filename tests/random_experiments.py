@@ -63,7 +63,7 @@ def _parameters(rng: np.random.Generator, n_cams: int) -> Parameters:
         "Zmax_lay": [20.0, float(rng.uniform(15, 25))],
         "eps0": float(10 ** rng.uniform(-2.3, -0.7)),
         "corrmin": float(rng.choice([0.0, 10.0, 33.0, 100.0])),
-        **{name: float(rng.choice([0.02, 0.3, 0.7])) for name in ("cn", "cnx", "cny", "csumg")},
+        **{name: float(rng.choice([0.02, 0.3, 1 / 3, 0.5, 0.7])) for name in ("cn", "cnx", "cny", "csumg")},
     }
     reach = float(10 ** rng.uniform(-0.2, 1.0))
     limits = rng.uniform(0.5, 1.0, 6) * reach
