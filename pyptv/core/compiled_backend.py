@@ -16,7 +16,7 @@ from pyptv.core.calibration import Calibration
 from pyptv.core.errors import FrameError
 from pyptv.core.fast_text import as_columns, render_columns
 from pyptv.core.formats import PARTICLES, TARGETS
-from pyptv.core.optv_backend import ADVICE_TOO_MANY, NO_PARTICLE, FrameBackend, Matches
+from pyptv.core.optv_backend import ADVICE_TOO_MANY, NO_PARTICLE, FrameBackend, Matches, sensor_limits
 from pyptv.core.parameters import HIGH_PASS_SPAN, MAX_CAMERAS, CriteriaParameters, DetectionParameters, Parameters
 from pyptv.kernels.candidates import MOST, TooManyError
 from pyptv.kernels.correspondence import match, single_camera
@@ -57,6 +57,7 @@ class CompiledFrameBackend(FrameBackend):
         self._cameras = camera_rows(parameters, calibrations)
         self._optics = optics_row(parameters)
         self._criteria = _criteria_row(parameters.criteria)
+        self._sensors = sensor_limits(parameters, calibrations[: parameters.num_cams])
         self._kinds = parameters.num_cams - 1
         if parameters.ptv.all_cameras:
             self._kinds = int(parameters.num_cams >= _TRIPLET)  # with two cameras optv then matches nothing
@@ -92,7 +93,9 @@ class CompiledFrameBackend(FrameBackend):
             pointers, totals = numbers[:, np.newaxis], np.array([0, len(numbers)])
         else:
             try:
-                pointers, positions, totals = match(self._cameras, self._optics, self._criteria, self._kinds, base, measures)
+                pointers, positions, totals = match(
+                    self._cameras, self._optics, self._criteria, self._sensors, self._kinds, base, measures
+                )
             except TooManyError as error:
                 raise FrameError(
                     f"more than {MOST // 10**6} million candidate correspondences, among which no choice is a measurement: "

@@ -16,6 +16,7 @@ import numpy as np
 from pyptv.core.calibration import Calibration
 from pyptv.core.fast_text import as_columns, parse, render_columns
 from pyptv.core.formats import ADDED, LINKS, PARTICLES, TARGETS, check_frame
+from pyptv.core.optv_backend import image_corners
 from pyptv.core.parameters import Parameters
 from pyptv.core.results import StepNumbers
 from pyptv.kernels.frames import NONE, Frame, Frames, empty_frame, make_frame
@@ -48,7 +49,7 @@ class CompiledTracker:
 
     def __init__(self, parameters: Parameters, calibrations: Sequence[Calibration], n_frames: int) -> None:
         self._n_cams = parameters.num_cams
-        self._scene = make_scene(parameters, calibrations)
+        self._scene = make_scene(parameters, calibrations, image_corners(parameters, calibrations[: parameters.num_cams]))
         self._n_frames = n_frames
         self._fed: dict[int, _Fed] = {}
         self._ring = deque([empty_frame(self._n_cams)] * 4, maxlen=4)

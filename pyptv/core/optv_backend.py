@@ -22,7 +22,7 @@ from optv.parameters import ControlParams, SequenceParams, TargetParams, Trackin
 from optv.segmentation import target_recognition
 from optv.tracker import Tracker
 from optv.tracking_framebuf import TargetArray
-from optv.transforms import convert_arr_metric_to_pixel
+from optv.transforms import convert_arr_metric_to_pixel, convert_arr_pixel_to_metric, correct_arr_brown_affine
 
 from pyptv.core.c_library import captured_output, zero_small_blocks
 from pyptv.core.calibration import Calibration
@@ -288,6 +288,37 @@ def project(points: NDArray[np.float64], parameters: Parameters, calibrations: S
         metric = image_coordinates(points, _calibration(calibration), control.get_multimedia_params())
         pixels[camera] = convert_arr_metric_to_pixel(metric, control)
     return pixels
+
+
+def image_corners(parameters: Parameters, calibrations: Sequence[Calibration]) -> NDArray[np.float64]:
+    """Flat coordinates of the images' corners: (n_cameras, 4, 2), mm; upper left, upper right, lower left, lower right."""
+    ptv = parameters.ptv
+    pixels = np.array([(0, 0), (ptv.imx, 0), (0, ptv.imy), (ptv.imx, ptv.imy)], np.float64)
+    return _flat_corners(convert_arr_pixel_to_metric(pixels, _control_params(parameters, len(calibrations))), calibrations)
+
+
+def sensor_limits(parameters: Parameters, calibrations: Sequence[Calibration]) -> NDArray[np.float64]:
+    """Flat coordinates of the sensors' lower left and upper right corners: (n_cameras, 4), mm; x, y, x, y."""
+    ptv = parameters.ptv
+    corner = np.array([ptv.imx * ptv.pix_x / 2, ptv.imy * ptv.pix_y / 2])
+    return _flat_corners(np.stack([-corner, corner]), calibrations).reshape(-1, 4)
+
+
+def _flat_corners(places: NDArray[np.float64], calibrations: Sequence[Calibration]) -> NDArray[np.float64]:
+    """What optv takes for the flat coordinates of corners: not what it takes for those of targets.
+
+    The principal point is subtracted before the distortion is undone, and undoing ends at another place where it converges
+    slowly, or not at all.
+
+    Args:
+        places: (n, 2) on the sensor, mm from its middle, y up.
+        calibrations: one a camera.
+
+    Returns:
+        (n_cameras, n, 2).
+    """
+    moved = [np.ascontiguousarray(places - calibration.principal_point) for calibration in calibrations]
+    return np.array([correct_arr_brown_affine(xy, _calibration(of)) for xy, of in zip(moved, calibrations, strict=True)])
 
 
 def _refuse_overflow(printed: str) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 
-from pyptv.kernels.geometry import project_flat, sensor_limits
+from pyptv.kernels.geometry import project_flat
 from pyptv.kernels.jit import inner, leaf
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def _sort_by_y(by_y: Integers, flat: Floats, begin: int, end: int) -> None:
 
 
 @inner
-def find_candidates(cameras: Floats, optics: Floats, criteria: Floats, seen: Seen) -> Candidates:
+def find_candidates(cameras: Floats, optics: Floats, criteria: Floats, sensors: Floats, seen: Seen) -> Candidates:
     """The candidates of all targets in all later cameras; :class:`TooManyError` if there are more than :data:`MOST`."""
     n_cams, base = len(cameras), seen.base
     strips = cut_in_strips(seen)
@@ -116,7 +116,6 @@ def find_candidates(cameras: Floats, optics: Floats, criteria: Floats, seen: See
     end = 0
     for a in range(n_cams):
         for b in range(a + 1, n_cams):
-            limits = sensor_limits(cameras[b], optics)
             for target in range(base[a], base[a + 1]):
                 if end > MOST:
                     raise TooManyError
@@ -124,7 +123,7 @@ def find_candidates(cameras: Floats, optics: Floats, criteria: Floats, seen: See
                     partner, distance, grade = grown(partner), grown(distance), grown(grade)
                 first[a, b, target - base[a]] = end
                 line = _epipolar_line(cameras[b], optics, criteria, seen.rays[target])
-                if _touches(line, limits):
+                if _touches(line, sensors[b]):
                     along = _along(line, criteria, seen, strips, b, end, partner, distance)
                     end = _grade_all(criteria, seen.sizes, base[b], target, end, along, partner, distance, grade)
                 last[a, b, target - base[a]] = end
@@ -171,11 +170,11 @@ def _epipolar_line(camera: Floats, optics: Floats, criteria: Floats, ray: Floats
 
 
 @leaf
-def _touches(line: tuple[float, float, float, float], limits: tuple[float, float, float, float]) -> bool:
-    """Whether the segment's bounding box reaches into the sensor."""
+def _touches(line: tuple[float, float, float, float], sensor: Floats) -> bool:
+    """Whether the segment's bounding box reaches into the sensor: left, bottom, right, top."""
     x0, y0, x1, y1 = line
-    left, bottom, right, top = limits
-    return max(x0, x1) > left and min(x0, x1) < right and max(y0, y1) > bottom and min(y0, y1) < top
+    touches: bool = max(x0, x1) > sensor[0] and min(x0, x1) < sensor[2] and max(y0, y1) > sensor[1] and min(y0, y1) < sensor[3]
+    return touches
 
 
 @leaf

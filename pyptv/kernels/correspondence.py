@@ -80,10 +80,10 @@ def single_camera(camera: Floats, optics: Floats, criteria: Floats, targets: Flo
 
 @entry(
     "Tuple((int64[:, ::1], float64[:, ::1], int64[::1]))"
-    "(float64[:, ::1], float64[::1], float64[::1], int64, int64[::1], float64[:, ::1])"
+    "(float64[:, ::1], float64[::1], float64[::1], float64[:, ::1], int64, int64[::1], float64[:, ::1])"
 )
 def match(
-    cameras: Floats, optics: Floats, criteria: Floats, kinds: int, base: Integers, targets: Floats
+    cameras: Floats, optics: Floats, criteria: Floats, sensors: Floats, kinds: int, base: Integers, targets: Floats
 ) -> tuple[Integers, Floats, Integers]:
     """Correspondences of the targets of one frame, two to four cameras.
 
@@ -91,6 +91,7 @@ def match(
         cameras: (n_cams, CAMERA_SIZE) of :func:`pyptv.kernels.geometry.camera_rows`.
         optics: (OPTICS_SIZE,) of :func:`pyptv.kernels.geometry.optics_row`.
         criteria: (12,): X_lay, Zmin_lay, Zmax_lay (two values each, mm), eps0 (mm), cn, cnx, cny, csumg, corrmin.
+        sensors: (n_cams, 4) flat coordinates of the sensors' lower left and upper right corners: x, y, x, y (mm).
         kinds: how many kinds of correspondences to look for: those of all cameras, of one less, ...
         base: (n_cams + 1,) where the targets of each camera begin.
         targets: (n, 6) x, y (px), n, nx, ny, sumg, camera after camera.
@@ -104,7 +105,7 @@ def match(
     """
     seen, number = _look(cameras, optics, base, targets)
     n_cams = len(cameras)
-    candidates = find_candidates(cameras, optics, criteria, seen)
+    candidates = find_candidates(cameras, optics, criteria, sensors, seen)
     used = np.zeros(len(targets), np.bool_)
     rows = np.empty((len(targets) // 2, n_cams), np.int64)
     totals = np.zeros(n_cams, np.int64)

@@ -42,7 +42,6 @@ _REFRACTION_STEPS = 39
 """optv gives up at the 40th, even where that would be close enough."""
 FLATTENING_STEP = 1e-5
 _FLATTENING_STEPS = 50
-_CORNER_STEP = 1e-9
 
 
 def camera_rows(parameters: Parameters, calibrations: Sequence[Calibration]) -> Floats:
@@ -204,25 +203,6 @@ def pixel_to_flat(camera: Floats, optics: Floats, px: float, py: float, accuracy
     x0, y0 = (sensor_x + sensor_y * camera[_SIN_SHE]) / camera[_SCX], sensor_y / camera[_COS_SHE]
     x, y = _undistort(camera, x0, y0, accuracy)
     return x - camera[_XH], y - camera[_YH]
-
-
-@leaf
-def sensor_limits(camera: Floats, optics: Floats) -> tuple[float, float, float, float]:
-    """Flat coordinates of the lower left and the upper right corner of the sensor, mm: x, y, x, y."""
-    x, y = optics[_IMX] * optics[_PIX_X] / 2, optics[_IMY] * optics[_PIX_Y] / 2
-    left, bottom = corner_to_flat(camera, -x, -y)
-    right, top = corner_to_flat(camera, x, y)
-    return left, bottom, right, top
-
-
-@leaf
-def corner_to_flat(camera: Floats, x: float, y: float) -> tuple[float, float]:
-    """Flat coordinates (x, y), mm, of a corner of the sensor (mm from its middle, y up).
-
-    As optv has it: other than in :func:`pixel_to_flat` the principal point is subtracted before the distortion is undone.
-    """
-    y0 = (y - camera[_YH]) / camera[_SCX] / camera[_COS_SHE]
-    return _undistort(camera, (x - camera[_XH]) / camera[_SCX] + y0 * camera[_SIN_SHE], y0, _CORNER_STEP)
 
 
 @leaf

@@ -60,20 +60,22 @@ SCENE = NamedTupleType(
 """The type of :class:`Scene` in signatures."""
 
 
-def make_scene(parameters: Parameters, calibrations: Sequence[Calibration]) -> Scene:
-    """The scene of an experiment."""
+def make_scene(parameters: Parameters, calibrations: Sequence[Calibration], corners: Floats) -> Scene:
+    """The scene of an experiment.
+
+    Args:
+        parameters: of the experiment.
+        calibrations: of its cameras.
+        corners: (n_cams, 4, 2) flat coordinates of the images' corners [mm].
+    """
     track, criteria = parameters.track, parameters.criteria
     cameras = geometry.camera_rows(parameters, calibrations)
     optics = geometry.optics_row(parameters)
     displacement = np.array(
         [(track.dvxmin, track.dvxmax), (track.dvymin, track.dvymax), (track.dvzmin, track.dvzmax)], dtype=np.float64
     )
-    volume = measuring_volume(
-        cameras,
-        optics,
-        np.array(criteria.X_lay, dtype=np.float64),
-        np.array([*criteria.Zmin_lay, *criteria.Zmax_lay], dtype=np.float64),
-    )
+    x_layers, z_layers = np.array(criteria.X_lay, np.float64), np.array([*criteria.Zmin_lay, *criteria.Zmax_lay], np.float64)
+    volume = measuring_volume(cameras, optics, corners, x_layers, z_layers)
     size = np.array([parameters.ptv.imx, parameters.ptv.imy], dtype=np.float64)
     farthest = np.abs(displacement).max(axis=1)
     span = volume + np.column_stack([-farthest, farthest])
@@ -92,8 +94,8 @@ def make_scene(parameters: Parameters, calibrations: Sequence[Calibration]) -> S
     )
 
 
-@entry("float64[:, ::1](float64[:, ::1], float64[::1], float64[::1], float64[::1])")
-def measuring_volume(cameras: Floats, optics: Floats, x_layers: Floats, z_layers: Floats) -> Floats:
+@entry("float64[:, ::1](float64[:, ::1], float64[::1], float64[:, :, ::1], float64[::1], float64[::1])")
+def measuring_volume(cameras: Floats, optics: Floats, corners: Floats, x_layers: Floats, z_layers: Floats) -> Floats:
     """The volume (3, 2) [mm] that added particles must lie in: the least z to the largest, and in x and y all that is seen.
 
     x and y are widened, from ``X_lay`` and from 0, to where the rays of the images' corners cross both planes of z.
@@ -101,6 +103,7 @@ def measuring_volume(cameras: Floats, optics: Floats, x_layers: Floats, z_layers
     Args:
         cameras: (n_cams, K).
         optics: (K2,).
+        corners: (n_cams, 4, 2) flat coordinates of the images' corners [mm].
         x_layers: (2,) ``X_lay`` [mm].
         z_layers: (4,) ``Zmin_lay`` and ``Zmax_lay`` [mm].
     """
@@ -108,10 +111,8 @@ def measuring_volume(cameras: Floats, optics: Floats, x_layers: Floats, z_layers
     volume[0] = x_layers
     volume[2, 0], volume[2, 1] = z_layers.min(), z_layers.max()
     for camera in range(len(cameras)):
-        for corner in range(4):
-            x, y = geometry.pixel_to_metric(optics, (corner % 2) * optics[0], (corner // 2) * optics[1])
-            flat_x, flat_y = geometry.corner_to_flat(cameras[camera], x, y)
-            x, y, z, dx, dy, dz = geometry.ray(cameras[camera], optics, flat_x, flat_y)
+        for corner in corners[camera]:
+            x, y, z, dx, dy, dz = geometry.ray(cameras[camera], optics, corner[0], corner[1])
             for plane in volume[2]:
                 way = (plane - z) / dz
                 volume[0, 0], volume[0, 1] = min(volume[0, 0], x + way * dx), max(volume[0, 1], x + way * dx)

@@ -3,9 +3,10 @@
     python tests/benchmarks/engines.py [--particles 250 1000 4000 16000] [--frames 8] [--plot FILE]
 
 Synthetic smooth flow, 4 cameras of 4096 x 3276 px, targets without images. CPU time in this process, medians over the frames;
-with the text of the tracker's files read and written; "feeding" is the part of a tracking step that reads the text and sorts
-the targets into cells, which is more than all that handing frames over in memory could save. Loading the kernels is not in it; it is printed on its own. A figure is
-missing where optv's buffers overflow. Peak memory is that of a process of its own for each engine and number of particles.
+with the text of the tracker's files read and written. "feeding" is the part of a tracking step that reads the text and sorts
+the targets into cells: more than all that handing frames over in memory could save. Loading the kernels is printed on its own.
+A figure is missing where optv's buffers overflow. Peak memory is that of a process of its own for each engine and number of
+particles.
 """
 
 from __future__ import annotations
@@ -93,9 +94,8 @@ def main() -> None:
     if options.one:
         print(json.dumps(measure(Path(options.one[0]), options.one[1], options.frames)))
         return
-    print(
-        f"{'particles':>9} {'engine':<9}{'correspondence':>15}{'tracking step':>15}{'feeding':>11}{'peak memory':>13}{'loading':>10}"
-    )
+    columns = (f"{'correspondence':>15}{'tracking step':>15}", f"{'feeding':>11}{'peak memory':>13}{'loading':>10}")
+    print(f"{'particles':>9} {'engine':<9}{''.join(columns)}")
     rows = []
     for n_particles in options.particles:
         with tempfile.TemporaryDirectory() as name:
