@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-import time
 from collections.abc import Mapping
-from functools import cache
-from importlib import import_module
 from pathlib import Path
 from typing import Protocol
 
@@ -14,9 +10,7 @@ from pyptv.core.experiment import Experiment
 from pyptv.core.options import Engine
 from pyptv.core.optv_backend import FrameBackend
 from pyptv.core.results import StepNumbers
-from pyptv.kernels.cache import ENTRY_MODULES
-
-logger = logging.getLogger(__name__)
+from pyptv.kernels.cache import load
 
 
 class Tracker(Protocol):
@@ -48,7 +42,7 @@ def make_frame_backend(engine: Engine, experiment: Experiment) -> FrameBackend:
     """What does the frame step of an experiment."""
     parameters, calibrations = experiment.parameters, experiment.calibrations
     if engine == "compiled":
-        _load_kernels()
+        load()
         from pyptv.core.compiled_backend import CompiledFrameBackend  # noqa: PLC0415 -- loads numba
 
         return CompiledFrameBackend(parameters, calibrations)
@@ -59,19 +53,10 @@ def make_tracker(engine: Engine, experiment: Experiment, n_frames: int, folder: 
     """A tracker for ``n_frames`` frames of an experiment; ``folder`` is its scratch folder, if it needs one."""
     parameters, calibrations = experiment.parameters, experiment.calibrations
     if engine == "compiled":
-        _load_kernels()
+        load()
         from pyptv.core.compiled_tracker import CompiledTracker  # noqa: PLC0415 -- loads numba
 
         return CompiledTracker(parameters, calibrations, n_frames)
     from pyptv.core.optv_tracker import OptvTracker  # noqa: PLC0415 -- as the other one
 
     return OptvTracker(parameters, calibrations, n_frames, folder)
-
-
-@cache
-def _load_kernels() -> None:
-    """Load the machine code of all kernels, once a process, and say what that cost."""
-    start = time.perf_counter()
-    for name in ENTRY_MODULES:
-        import_module(name)
-    logger.debug("Kernels loaded in %.2f s", time.perf_counter() - start)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import logging.handlers
 import multiprocessing
@@ -55,6 +56,7 @@ def start(job: Job, line: Connection, first: Any) -> None:
     for name in _ONE_THREAD:
         os.environ[name] = "1"
     _line, _job = line, job
+    gc.freeze()  # what it was forked with is no garbage; to look through it would copy the memory that all workers share
     _send_logs(line)
     threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
 

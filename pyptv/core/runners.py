@@ -22,6 +22,7 @@ from pyptv.core import pool_worker
 from pyptv.core.plan import Plan
 from pyptv.core.results import Event, FrameDone, StepDone, TaskDone, TaskFailed, WorkerDied
 from pyptv.core.tasks import Frontier, Job, Mailbox, Task, silent
+from pyptv.kernels import cache
 
 if TYPE_CHECKING:
     from multiprocessing.context import BaseContext
@@ -67,6 +68,7 @@ class PoolRunner:
     def events(self, plan: Plan) -> Generator[Event, None, None]:
         """The events of all tasks of a plan, as they come; the plan must be told of each before the next is asked for."""
         try:
+            self._load_what_is_shared()
             self._slots += [_Slot(self._context, self._job, number) for number in range(1, self._n + 1)]
             while not plan.finished:
                 self._hand_out(plan)
@@ -75,6 +77,11 @@ class PoolRunner:
                     self._deliver(plan)
         finally:
             self.close()
+
+    def _load_what_is_shared(self) -> None:
+        """Load the kernels once, before workers are forked: they have them then, and all use the same memory."""
+        if self._job.engine == "compiled" and self._n > 1 and self._context.get_start_method() == "fork":
+            cache.load()
 
     def close(self) -> None:
         """End all workers, whatever they are doing."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import platform
 import shutil
@@ -17,11 +18,14 @@ import sys
 import time
 from contextlib import suppress
 from functools import cache
+from importlib import import_module
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
 from pyptv import __version__
+
+logger = logging.getLogger(__name__)
 
 FOLDER_VARIABLE = "PYPTV_KERNEL_CACHE"
 _FAMILY = "kernels-"
@@ -97,6 +101,15 @@ def build() -> float:
     (folder / "ready").touch()
     _remove_old(folder)
     return time.perf_counter() - start
+
+
+@cache
+def load() -> None:
+    """Load the machine code of all kernels, once a process, and say what that cost."""
+    start = time.perf_counter()
+    for name in ENTRY_MODULES:
+        import_module(name)
+    logger.debug("Kernels loaded in %.2f s", time.perf_counter() - start)
 
 
 def _base() -> Path:
