@@ -196,7 +196,7 @@ class TestParErrors:
     def test_a_folder_in_place_of_a_file(self, par):
         (par / "track.par").unlink()
         (par / "track.par").mkdir()
-        assert message(par) == f"{par / 'track.par'}: cannot be read: Is a directory"
+        assert message(par) == f"{par / 'track.par'}: cannot be read: found a folder, expected a file"
 
     def test_a_file_that_is_much_too_large(self, par):
         with (par / "track.par").open("ab") as file:

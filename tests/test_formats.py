@@ -145,7 +145,7 @@ class TestErrors:
     def test_a_file_that_is_not_there(self, tmp_path):
         with pytest.raises(FormatError, match=r"rt_is\.1: cannot be read: No such file"):
             PARTICLES.read(tmp_path / "rt_is.1")
-        with pytest.raises(FormatError, match=r"^the particles: cannot be read: Is a directory"):
+        with pytest.raises(FormatError, match=r"^the particles: cannot be read: found a folder, expected a file"):
             PARTICLES.read(tmp_path, "the particles")
 
     @given(st.binary(max_size=200))

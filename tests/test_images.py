@@ -217,7 +217,7 @@ class TestBadFiles:
         assert self.refusal(tmp_path / "a.tif").endswith("not an image (TIFF, PNG, BMP, JPEG, PPM, GIF, JPEG2000, WEBP)")
 
     def test_a_folder(self, tmp_path):
-        assert "Is a directory" in self.refusal(tmp_path)
+        assert "found a folder, expected a file" in self.refusal(tmp_path)
 
     @pytest.mark.parametrize("size", [(WIDTH + 1, HEIGHT), (WIDTH, HEIGHT - 1), (HEIGHT, WIDTH)])
     def test_wrong_size(self, save, size):
