@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import shutil
@@ -85,6 +86,33 @@ class TestBuild:
         assert not cache.ready()
         assert cache.build() > 0
         assert cache.ready()
+
+    @pytest.mark.parametrize("spoil", [lambda path: path.unlink(), lambda path: path.write_bytes(b"cut")], ids=["gone", "cut"])
+    def test_damaged_ones_are_compiled_again(self, kernel_folder, monkeypatch, spoil):
+        """As a full disk or a power cut leaves them."""
+        monkeypatch.setattr(cache, "ENTRY_MODULES", ("pyptv.kernels.ordering",))
+        cache.build()
+        assert cache.ready()
+        code, *_ = cache.chosen_folder().rglob("*.nbc")
+        spoil(code)
+        assert not cache.ready()
+        cache.build()
+        assert cache.ready()
+
+    def test_those_of_a_faster_run_stay(self, kernel_folder, quick_build, monkeypatch):
+        cache.build()
+        mark = cache.chosen_folder().stat().st_ino
+        cache.build()
+        assert cache.chosen_folder().stat().st_ino == mark
+        assert [path.name for path in kernel_folder.iterdir()] == [cache.chosen_folder().name]
+
+    def test_a_full_disk_is_told_in_a_line(self, kernel_folder, quick_build, monkeypatch):
+        def full(*_, **__):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(cache.Path, "write_text", full)
+        with pytest.raises(cache.KernelsUnavailableError, match="the kernels cannot be kept here: No space left on device"):
+            cache.build()
 
     def test_failure_is_told_in_a_line(self, kernel_folder, monkeypatch):
         monkeypatch.setattr(cache, "ENTRY_MODULES", ("pyptv.kernels.nowhere",))

@@ -379,7 +379,9 @@ class TestReading:
 
     def test_a_folder_in_its_place(self, tmp_path):
         (tmp_path / FILE_NAME).mkdir()
-        assert refusal(read_run_report, tmp_path) == f"{tmp_path}/run_report.json: cannot be read: found a folder, expected a file"
+        assert (
+            refusal(read_run_report, tmp_path) == f"{tmp_path}/run_report.json: cannot be read: found a folder, expected a file"
+        )
 
     def test_a_huge_file_is_not_read_whole(self, folder, monkeypatch):
         from pyptv.core import run_report

@@ -38,9 +38,9 @@ def choose(options: Options, frames: FrameRange, *, may_compile: bool = True) ->
             raise cache.KernelsUnavailableError('the compiled engine needs numba: pip install "pyptv-batch[fast]"')
         if not asked and n_frames < WORTH_LOADING[options.mode] * options.n_processes:
             return "optv"
-        if not cache.ready() and not may_compile:
-            return "optv"
         if not cache.ready():
+            if not may_compile:
+                return "optv"
             if not asked and n_frames < WORTH_COMPILING:
                 logger.info("Engine optv: the kernels are not compiled on this machine yet (--engine compiled does it once)")
                 return "optv"

@@ -2,7 +2,8 @@
 
 The folder is in the user's cache folder, or in the one that the environment variable ``PYPTV_KERNEL_CACHE`` names; never
 in the package's own, which may be read-only. Its name says what the code in it was made from, so that nothing stale is ever
-loaded. numba keeps machine code as pickles: a folder that others may write to is not used.
+loaded; sums of the files tell whether they are whole. numba keeps machine code as pickles: a folder that others may write to
+is not used.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import platform
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import suppress
 from functools import cache
@@ -24,11 +26,14 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from pyptv import __version__
+from pyptv.core.atomic import digest
 
 logger = logging.getLogger(__name__)
 
 FOLDER_VARIABLE = "PYPTV_KERNEL_CACHE"
 _FAMILY = "kernels-"
+_BUILDING = ".building-"
+_SUMS = "ready"
 _KEEP_DAYS = 30
 _OTHERS_WRITE = 0o022
 _SAID = 300
@@ -75,21 +80,45 @@ def chosen_folder() -> Path:
 
 
 def ready() -> bool:
-    """Whether the kernels are compiled, so that they only need be loaded."""
-    return (chosen_folder() / "ready").is_file()
+    """Whether the kernels are compiled, and whole, so that they only need be loaded."""
+    folder = chosen_folder()
+    try:
+        sums = json.loads((folder / _SUMS).read_text(encoding="utf-8"))
+        return bool(sums == _sums(folder))
+    except (OSError, ValueError):
+        return False
 
 
 def build() -> float:
     """Compile all kernels in a process of its own; returns the seconds that it took.
+
+    They are compiled beside their folder and moved into its place when they are whole: other runs may be doing the same.
 
     Raises:
         KernelsUnavailableError: they cannot be compiled here.
     """
     start = time.perf_counter()
     folder = chosen_folder()
+    try:
+        with tempfile.TemporaryDirectory(prefix=_BUILDING, dir=folder.parent, ignore_cleanup_errors=True) as base:
+            _compile(Path(base))
+            made = Path(base) / folder.name
+            made.mkdir(mode=0o700, exist_ok=True)
+            (made / _SUMS).write_text(json.dumps(_sums(made)), encoding="utf-8")
+            if not ready():  # another run may have been faster
+                shutil.rmtree(folder)
+                made.rename(folder)
+    except OSError as error:
+        raise KernelsUnavailableError(f"{folder}: the kernels cannot be kept here: {error.strerror or error}") from error
+    _remove_old(folder)
+    return time.perf_counter() - start
+
+
+def _compile(base: Path) -> None:
+    """Compile all kernels into the chosen folder's namesake in another place."""
     done = subprocess.run(  # noqa: S603 -- this interpreter, our own lines
         [sys.executable, "-P", "-c", _BUILD, json.dumps(sys.path), json.dumps(ENTRY_MODULES)],
-        env=os.environ | {FOLDER_VARIABLE: str(_base())},
+        env=os.environ | {FOLDER_VARIABLE: str(base)},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         check=False,
@@ -98,9 +127,12 @@ def build() -> float:
     if done.returncode != 0:
         said = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
         raise KernelsUnavailableError(f"the kernels cannot be compiled here: {said[-1][:_SAID]}")
-    (folder / "ready").touch()
-    _remove_old(folder)
-    return time.perf_counter() - start
+
+
+def _sums(folder: Path) -> dict[str, str]:
+    """File -> fingerprint of its bytes, for all files of a folder but the one that holds these."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != _SUMS)
+    return {path.relative_to(folder).as_posix(): digest(path.read_bytes()) for path in files}
 
 
 @cache
@@ -138,8 +170,8 @@ def _processor() -> str:
 
 
 def _remove_old(kept: Path) -> None:
-    """Remove the kernels of other versions that nobody has compiled for a month."""
-    for other in kept.parent.glob(f"{_FAMILY}*"):
+    """Remove the kernels of other versions, and what was left half built, that nobody has touched for a month."""
+    for other in (*kept.parent.glob(f"{_FAMILY}*"), *kept.parent.glob(f"{_BUILDING}*")):
         with suppress(OSError):
             if other != kept and not other.is_symlink() and time.time() - other.stat().st_mtime > _KEEP_DAYS * 86400:
                 shutil.rmtree(other)
