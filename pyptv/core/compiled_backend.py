@@ -16,7 +16,8 @@ from pyptv.core.calibration import Calibration
 from pyptv.core.errors import FrameError
 from pyptv.core.fast_text import as_columns, render_columns
 from pyptv.core.formats import PARTICLES, TARGETS
-from pyptv.core.optv_backend import ADVICE_TOO_MANY, NO_PARTICLE, FrameBackend, Matches, sensor_limits
+from pyptv.core.matches import ADVICE_TOO_MANY, NO_PARTICLE, Matches
+from pyptv.core.optv_backend import FrameBackend, sensor_limits
 from pyptv.core.parameters import HIGH_PASS_SPAN, MAX_CAMERAS, CriteriaParameters, DetectionParameters, Parameters
 from pyptv.kernels.candidates import MOST, TooManyError
 from pyptv.kernels.correspondence import match, single_camera

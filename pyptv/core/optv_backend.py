@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from optv.calibration import Calibration as OptvCalibration
@@ -27,7 +26,8 @@ from optv.transforms import convert_arr_metric_to_pixel, convert_arr_pixel_to_me
 from pyptv.core.c_library import captured_output, zero_small_blocks
 from pyptv.core.calibration import Calibration
 from pyptv.core.errors import FrameError, TaintedHeapError
-from pyptv.core.formats import MAX_ROWS, PARTICLES, TARGET_COLUMNS, TARGETS
+from pyptv.core.formats import MAX_ROWS
+from pyptv.core.matches import ADVICE_TOO_MANY, NO_PARTICLE, Matches, particle_rows
 from pyptv.core.parameters import HIGH_PASS_SPAN, MAX_CAMERAS, Parameters
 
 if TYPE_CHECKING:
@@ -46,27 +46,8 @@ _BLOB_QUEUE = 2_048
 _MAX_SCRATCH_PATH = 200
 """Bytes of a path that the tracker's C buffers take without harm (230 measured)."""
 
-NO_PARTICLE = -1
 _THREE = 3
 NO_FILTER = 0
-ADVICE_TOO_MANY = "narrow eps0 or raise corrmin, cn, cnx, cny, csumg in section criteria"
-
-
-@dataclass(frozen=True)
-class Matches:
-    """What correspondence and triangulation made of the targets of one frame."""
-
-    particles: NDArray[Any]
-    """(n,) rows of ``rt_is``: quadruplets, then triplets, then pairs (one camera: its targets)."""
-    targets: Sequence[Any]
-    """Per camera the rows of ``_targets``, with ``tnr`` set: tuples, since making an array of them takes longer than all else."""
-    counts: tuple[int, ...]
-    """Correspondences of as many targets as there are cameras, of one less, ..., of two."""
-
-    def files(self) -> dict[str, bytes]:
-        """Short name -> bytes of the frame's result files; ``rt_is`` last."""
-        targets = {f"targets{camera + 1}": TARGETS.render(rows) for camera, rows in enumerate(self.targets)}
-        return targets | {"rt_is": PARTICLES.render(self.particles)}
 
 
 class FrameBackend:
@@ -122,7 +103,7 @@ class FrameBackend:
             kind = TaintedHeapError if len(targets) > _DETECTION_BUFFER else FrameError
             raise kind(
                 f"found {len(targets)} targets, optv holds at most {MAX_ROWS}: "
-                "raise gvthres, nnmin or sumg_min in section targ_rec"
+                "raise gvthres, nnmin or sumg_min in section targ_rec, or use --engine compiled"
             )
         if _is_invented(targets):
             return TargetArray(0)
@@ -168,7 +149,7 @@ class FrameBackend:
             )
         positions = self._positions(flat, pointers)
         return Matches(
-            particles=_particle_rows(positions, pointers),
+            particles=particle_rows(positions, pointers),
             targets=[_target_rows(found) for found in targets],
             counts=tuple(group.shape[1] for group in groups),
         )
@@ -340,16 +321,6 @@ def _is_invented(targets: TargetArray) -> bool:
 
 def _target_rows(targets: TargetArray) -> list[tuple[float, ...]]:
     return [(t.pnr(), *t.pos(), *t.count_pixels(), t.sum_grey_value(), t.tnr()) for t in targets]
-
-
-def _particle_rows(positions: NDArray[np.float64], pointers: NDArray[np.intp]) -> Rows:
-    rows = np.empty(len(positions), PARTICLES.dtype)
-    rows["number"] = np.arange(1, len(positions) + 1)
-    for axis, name in enumerate("xyz"):
-        rows[name] = positions[:, axis]
-    for camera, name in enumerate(TARGET_COLUMNS):
-        rows[name] = pointers[camera] if camera < len(pointers) else -1
-    return rows
 
 
 def _unused_coordinate(control: ControlParams, calibration: OptvCalibration) -> float:

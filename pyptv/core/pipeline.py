@@ -13,8 +13,8 @@ from pyptv.core.errors import FormatError, FrameError
 from pyptv.core.experiment import Experiment, ImageSettings
 from pyptv.core.formats import TARGETS
 from pyptv.core.images import read_mask, read_views, subtract_mask
+from pyptv.core.matches import Matches
 from pyptv.core.options import Engine
-from pyptv.core.optv_backend import Matches
 from pyptv.core.tasks import Announce, silent
 
 if TYPE_CHECKING:
