@@ -55,11 +55,11 @@ def store():
 def make(store):
     """Plans of some chunks, with or without tracking."""
 
-    def make(*chunks, tracking=False, stop=True, kind="process", early=False) -> Plan:
+    def make(*chunks, tracking=False, stop=True, kind="process", early=False, speculate=False) -> Plan:
         ids = count(1)
         sequence = SequencePlan(chunks, ids, store, kind)
         frames = (chunks[0][0], chunks[-1][1])
-        then = TrackingPlan(frames, ids, store, speculate=False, early=early) if tracking else None
+        then = TrackingPlan(frames, ids, store, speculate=speculate, early=early) if tracking else None
         return Plan(SimpleNamespace(stop_at_failure=stop), store, sequence=sequence, tracking=then)
 
     return make
@@ -230,6 +230,15 @@ class TestTracking:
         tell(plan, *map(done, range(1, 5)), TaskDone(1))
         assert plan.next_task().end == 9
 
+    def test_the_only_run_waits_until_all_frames_are_there(self, make):
+        """Else it ends where it catches up with the sequence step, and a second one goes on."""
+        plan = make((1, 30), (31, 60), tracking=True)
+        plan.next_task(), plan.next_task()
+        tell(plan, *map(done, range(31, 61)), TaskDone(2), *map(done, range(1, 29)))
+        assert plan.next_task() is None
+        tell(plan, done(29), done(30), TaskDone(1))
+        assert (plan.next_task().end, plan.next_task()) == (60, None)
+
     @pytest.mark.parametrize("gap", [done(4, particles=0), FrameFailed(4, "bad")], ids=["empty", "failed"])
     def test_gaps_cut_it_into_stretches(self, make, gap):
         plan = make((1, 9), tracking=True, stop=False)
@@ -256,7 +265,7 @@ class TestTracking:
         assert plan.finished
 
     def test_a_running_task_is_told_of_new_frames(self, make):
-        plan = make((1, 60), tracking=True)
+        plan = make((1, 60), tracking=True, speculate=True)
         plan.next_task()
         tell(plan, *map(done, range(1, 41)))
         task = plan.next_task()

@@ -59,14 +59,18 @@ class TrackingPlan:
         """The true run, while the sequence step is still going on: one at a time."""
         if not self._early or self._runs or self._scanned > self._last:
             return None
-        return self._first_start(1, speculate=False)
+        return self._first_start(self._stretches, 1, speculate=False)
 
     def next_task(self, idle: int) -> TrackingTask | None:
-        """A tracker run worth starting on a worker that has nothing else to do."""
-        return self._first_start(idle, speculate=self._speculate)
+        """A tracker run worth starting on a worker that has nothing else to do.
 
-    def _first_start(self, idle: int, *, speculate: bool) -> TrackingTask | None:
-        for stretch in self._stretches:
+        The only run of a stretch waits until all its frames are there: else it might catch up with the sequence step, and end.
+        """
+        stretches = self._stretches if self._speculate else [stretch for stretch in self._stretches if stretch.end is not None]
+        return self._first_start(stretches, idle, speculate=self._speculate)
+
+    def _first_start(self, stretches: list[Stretch], idle: int, *, speculate: bool) -> TrackingTask | None:
+        for stretch in stretches:
             start = stretch.wanted(idle, self._last, speculate=speculate)
             if start is not None:
                 run = next(self._ids)
