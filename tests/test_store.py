@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -61,6 +62,17 @@ class TestOpen:
     def test_a_second_run_is_refused(self, store):
         message = refusal(Store(store.experiment).open)
         assert message == f"{store.experiment.results}: another run is working on this experiment"
+
+    def test_a_run_that_is_just_ending_is_waited_for(self, store):
+        """As the workers of a killed run: they hold the lock until they have seen that their parent is gone."""
+        again = Store(store.experiment)
+        ending = threading.Timer(0.4, store.close)
+        ending.start()
+        try:
+            again.open()
+        finally:
+            ending.join()
+            again.close()
 
     def test_the_lock_ends_with_the_run(self, store):
         store.close()

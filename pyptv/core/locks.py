@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import errno
+import time
 from pathlib import Path
 from typing import IO
 
 from pyptv.core.regular_files import open_regular
+
+_PAUSE = 0.05
 
 
 class HeldError(Exception):
     """Another process holds the lock."""
 
 
-def lock(path: Path) -> tuple[IO[bytes], bool]:
+def lock(path: Path, patience: float = 0.0) -> tuple[IO[bytes], bool]:
     """Lock a file, which is made if need be.
+
+    Args:
+        path: the file.
+        patience: how long [s] to wait for another process that holds the lock.
 
     Returns:
         The open file, which holds the lock until it is closed, and whether it is really locked: some platforms and file
@@ -27,13 +34,18 @@ def lock(path: Path) -> tuple[IO[bytes], bool]:
     file = open_regular(path, create=True)
     try:
         import fcntl  # noqa: PLC0415 -- not on Windows
-
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except ImportError:
         return file, False
-    except OSError as error:
-        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-            file.close()
-            raise HeldError(str(path)) from error
-        return file, False
-    return file, True
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+                return file, False
+            if time.monotonic() >= deadline:
+                file.close()
+                raise HeldError(str(path)) from error
+            time.sleep(_PAUSE)
+        else:
+            return file, True

@@ -27,6 +27,8 @@ from pyptv.core.locks import HeldError, lock
 from pyptv.core.regular_files import read_regular
 
 _MOST_VERSIONS = 8
+_PATIENCE = 3.0
+"""Seconds to wait for the lock: the workers of a run whose parent was killed hold it until they have seen that."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class Store:
             self._refuse_links()
             self.experiment.results.mkdir(exist_ok=True)
             self._pristine.mkdir(parents=True, exist_ok=True)
-            self._lock, _ = lock(self.home / "lock")
+            self._lock, _ = lock(self.home / "lock", _PATIENCE)
             shutil.rmtree(self.stages, ignore_errors=True)
             self.stages.mkdir(exist_ok=True)
             remove_leftovers(self.folders())
