@@ -15,6 +15,7 @@ from conftest import results, run_python
 from PIL import Image
 
 from pyptv import pyptv_batch, pyptv_batch_parallel
+from pyptv.core.machine import usable_cpus
 from pyptv.pyptv_batch_parallel import ProcessingError, chunk_ranges, main, run_sequence_chunk
 
 FIRST, LAST = 10000, 10005
@@ -57,8 +58,9 @@ class TestProcesses:
         assert f"Number of processes: {n}" in caplog.text
 
     def test_more_than_that_is_a_warning(self, small_experiment, caplog):
-        main(small_experiment(), FIRST, FIRST + 1, 99)
-        assert "Requested 99 processes, but only" in caplog.text
+        too_many = usable_cpus() + 1
+        main(small_experiment(), FIRST, FIRST + 1, too_many)
+        assert f"Requested {too_many} processes, but only" in caplog.text
         assert (caplog.records[0].levelno, caplog.records[0].name[:5]) == (logging.WARNING, "pyptv")
 
     @pytest.mark.parametrize("n", [0, -1, "0"])
