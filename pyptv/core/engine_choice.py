@@ -44,7 +44,7 @@ def choose(options: Options, frames: FrameRange, *, may_compile: bool = True) ->
             if not asked and n_frames < WORTH_COMPILING:
                 logger.info("Engine optv: the kernels are not compiled on this machine yet (--engine compiled does it once)")
                 return "optv"
-            logger.info("Compiling the kernels, once for this version and machine: about half a minute")
+            logger.info("Compiling the kernels, once for this version and machine: up to a minute")
             logger.info("Kernels compiled in %.0f s, kept in %s", cache.build(), cache.chosen_folder())
     except cache.KernelsUnavailableError as error:
         if asked:
