@@ -99,12 +99,21 @@ class TestBuild:
         cache.build()
         assert cache.ready()
 
-    def test_those_of_a_faster_run_stay(self, kernel_folder, quick_build, monkeypatch):
+    def test_those_of_a_faster_run_stay(self, kernel_folder, quick_build):
         cache.build()
         mark = cache.chosen_folder().stat().st_ino
         cache.build()
         assert cache.chosen_folder().stat().st_ino == mark
         assert [path.name for path in kernel_folder.iterdir()] == [cache.chosen_folder().name]
+
+    def test_another_run_is_faster_at_the_last_moment(self, kernel_folder, quick_build, monkeypatch):
+        def too_late(made, target):
+            shutil.copytree(made, target)
+            raise OSError(errno.ENOTEMPTY, "Directory not empty")
+
+        monkeypatch.setattr(cache.Path, "rename", too_late)
+        cache.build()
+        assert cache.ready()
 
     def test_a_full_disk_is_told_in_a_line(self, kernel_folder, quick_build, monkeypatch):
         def full(*_, **__):

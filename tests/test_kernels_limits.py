@@ -12,6 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pyptv.core.formats import PARTICLES, TARGETS
+from pyptv.core.optv_backend import project
+
 pytest.importorskip("numba")
 from test_kernels_tracking import assert_as_optv, frame_of, limits, setting, total
 
@@ -79,3 +82,37 @@ def test_the_last_bit(motion: Callable[[np.random.Generator], Motion], add: bool
         frames = [frame_of(of, np.round(place, 3), found) for place, found in zip(places, matched, strict=True)]
         links += total(assert_as_optv(of, frames, tmp_path / f"s{seed}", seed), "links")
     assert links > 1000
+
+
+@pytest.mark.parametrize("second", [(-1, -1), (1, -1)], ids=["opposite", "mirrored"])
+def test_targets_at_equal_distances(second: tuple[int, int], tmp_path) -> None:
+    """Two targets as far from where the search begins, but for the last bit or not even that: then only the first counts."""
+    links = 0
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        of = setting(flagNewParticles=False, **limits(0.4), dacc=5.0, angle=250.0)
+        places = LATTICE[LATTICE[:, 2] == 0] + rng.integers(-1000, 1001, (63, 3)) / 1000
+        step = rng.integers(-150, 151, places.shape) / 1000
+        start = np.round(project(places, of.parameters, of.calibrations), 4)
+        shift = np.round(rng.uniform(-2.5, 2.5, start.shape), 1 if seed % 2 else 4)
+        order = rng.permutation(2 * len(places))
+        frames = [frame_at(places, start)]
+        for times in (1, 2, 3):
+            both = np.vstack([places + times * step, places - times * step])[order]
+            seen = np.concatenate([start + times * shift, start + times * shift * second], axis=1)[:, order]
+            frames.append(frame_at(both, np.round(seen, 4)))
+        links += total(assert_as_optv(of, frames, tmp_path / f"s{seed}", seed), "links")
+    assert links > 500
+
+
+def frame_at(places: np.ndarray, pixels: np.ndarray) -> dict[str, bytes]:
+    """The files of a frame whose particles are seen at given places in the images, (n_cams, n, 2), wherever they are."""
+    targets = np.empty(pixels.shape[:2], int)
+    files = {}
+    for camera, xy in enumerate(pixels):
+        by_y = np.argsort(xy[:, 1], kind="stable")
+        targets[camera, by_y] = np.arange(len(xy))
+        rows = [(n, *xy[row].tolist(), 9, 3, 3, 200, int(row)) for n, row in enumerate(by_y)]
+        files[f"targets{camera + 1}"] = TARGETS.render(rows)
+    rows = [(n + 1, *place, *seen) for n, (place, seen) in enumerate(zip(places.tolist(), targets.T.tolist(), strict=True))]
+    return files | {"rt_is": PARTICLES.render(rows)}

@@ -105,11 +105,12 @@ def build() -> float:
             made = Path(base) / folder.name
             made.mkdir(mode=0o700, exist_ok=True)
             (made / _SUMS).write_text(json.dumps(_sums(made)), encoding="utf-8")
-            if not ready():  # another run may have been faster
+            if not ready():  # another run may have been faster, or be so between these two lines
                 shutil.rmtree(folder)
                 made.rename(folder)
     except OSError as error:
-        raise KernelsUnavailableError(f"{folder}: the kernels cannot be kept here: {error.strerror or error}") from error
+        if not ready():
+            raise KernelsUnavailableError(f"{folder}: the kernels cannot be kept here: {error.strerror or error}") from error
     _remove_old(folder)
     return time.perf_counter() - start
 
