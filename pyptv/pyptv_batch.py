@@ -19,10 +19,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from pyptv.core.attrdict import AttrDict
-from pyptv.core.batch import run_batch
-from pyptv.core.errors import ProcessingError
-from pyptv.core.experiment import validate_experiment_directory
+from pyptv.core.app.batch import run_batch
+from pyptv.core.base.errors import ProcessingError
+from pyptv.core.experiment.attrdict import AttrDict
+from pyptv.core.experiment.folder import validate_experiment_directory
 
 __all__ = ["AttrDict", "ProcessingError", "cli", "main", "validate_experiment_directory"]
 
@@ -43,7 +43,7 @@ def main(
         first: first frame; default: that of the sequence parameters.
         last: last frame, included.
         repetitions: how often to do it all; each time gives the same files.
-        **options: fields of :class:`pyptv.core.options.Options`: ``mode`` ("both", "sequence", "tracking"), ``on_error``
+        **options: fields of :class:`pyptv.core.base.options.Options`: ``mode`` ("both", "sequence", "tracking"), ``on_error``
             ("abort", "skip"), ``resume``, ``clean``, ``engine`` ("auto", "optv",
             "compiled"), ``report``, ``start_method``.
 
@@ -56,7 +56,7 @@ def main(
 
 def cli(arguments: list[str] | None = None) -> int:
     """The command ``pyptv-batch``: returns its exit code."""
-    from pyptv.core.cli import SEQUENTIAL, command  # noqa: PLC0415 -- only the command line needs argparse
+    from pyptv.core.app.cli import SEQUENTIAL, command  # only the command line needs argparse
 
     return command(SEQUENTIAL, arguments)
 

@@ -19,11 +19,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from pyptv.core.attrdict import AttrDict
-from pyptv.core.batch import process_count, run_batch, run_sequence_chunk
-from pyptv.core.errors import ProcessingError
-from pyptv.core.experiment import validate_experiment_directory
-from pyptv.core.frames import chunk_ranges
+from pyptv.core.app.batch import process_count, run_batch, run_sequence_chunk
+from pyptv.core.base.errors import ProcessingError
+from pyptv.core.base.frames import chunk_ranges
+from pyptv.core.experiment.attrdict import AttrDict
+from pyptv.core.experiment.folder import validate_experiment_directory
 
 __all__ = ["AttrDict", "ProcessingError", "chunk_ranges", "cli", "main", "run_sequence_chunk", "validate_experiment_directory"]
 
@@ -42,7 +42,7 @@ def main(
         first: first frame; default: that of the sequence parameters.
         last: last frame, included.
         n_processes: number of workers; default: the CPUs that this process may use.
-        **options: fields of :class:`pyptv.core.options.Options`: ``mode`` ("both", "sequence", "tracking"), ``on_error``
+        **options: fields of :class:`pyptv.core.base.options.Options`: ``mode`` ("both", "sequence", "tracking"), ``on_error``
             ("abort", "skip"), ``resume``, ``clean``, ``engine`` ("auto", "optv",
             "compiled"), ``report``, ``serial_tracking``, ``start_method``.
 
@@ -56,7 +56,7 @@ def main(
 
 def cli(arguments: list[str] | None = None) -> int:
     """The command ``pyptv-batch-parallel``: returns its exit code."""
-    from pyptv.core.cli import PARALLEL, command  # noqa: PLC0415 -- only the command line needs argparse
+    from pyptv.core.app.cli import PARALLEL, command  # only the command line needs argparse
 
     return command(PARALLEL, arguments)
 

@@ -51,7 +51,7 @@ def run_python(*arguments: Any, **options: Any) -> subprocess.CompletedProcess[s
 
 def refusal(call: Callable[..., Any], *arguments: Any) -> str | None:
     """The message of the ProcessingError that a call raises; None where it raises none. Other errors pass."""
-    from pyptv.core.errors import ProcessingError
+    from pyptv.core.base.errors import ProcessingError
 
     try:
         call(*arguments)

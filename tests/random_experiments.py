@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from conftest import sample_tree
 
-from pyptv.core.attrdict import AttrDict
-from pyptv.core.calibration import Calibration
-from pyptv.core.formats import TARGETS
-from pyptv.core.optv_backend import project
-from pyptv.core.parameter_checks import build_parameters
-from pyptv.core.parameters import Parameters
+from pyptv.core.engines.optv.backend import project
+from pyptv.core.experiment.attrdict import AttrDict
+from pyptv.core.experiment.calibration import Calibration
+from pyptv.core.experiment.parameter_checks import build_parameters
+from pyptv.core.experiment.parameters import Parameters
+from pyptv.core.files.formats import TARGETS
 from pyptv.synthetic.optics import true_calibrations
 
 

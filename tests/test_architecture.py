@@ -15,10 +15,15 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "pyptv"
 TABLE_ROW = re.compile(r"^\| (\d+) \| `(pyptv[\w.]*)` \|", re.MULTILINE)
 MAY = {
-    "pyptv.core.check": {"print"},
-    "pyptv.core.console": {"self._logger.setLevel", "self._logger.addHandler", "self._handlers[0].setLevel", "sys.stderr.write"},
-    "pyptv.core.cli": {"print", "signal.signal"},
-    "pyptv.core.pool_worker": {"signal.signal", "package.setLevel"},  # in a process of its own
+    "pyptv.core.app.check": {"print"},
+    "pyptv.core.app.console": {
+        "self._logger.setLevel",
+        "self._logger.addHandler",
+        "self._handlers[0].setLevel",
+        "sys.stderr.write",
+    },
+    "pyptv.core.app.cli": {"print", "signal.signal"},
+    "pyptv.core.execute.pool_worker": {"signal.signal", "package.setLevel"},  # in a process of its own
     "pyptv.pyptv_batch": {"sys.exit"},
     "pyptv.pyptv_batch_parallel": {"sys.exit"},
     "pyptv.synthetic.__main__": {"sys.exit", "sys.stdout.write", "sys.stderr.write"},
@@ -99,7 +104,7 @@ def test_no_circles() -> None:
 
 def test_one_module_knows_optv() -> None:
     assert {name for name, others in IMPORTS.items() if any(other.split(".")[0] == "optv" for other in others)} == {
-        "pyptv.core.optv_backend"
+        "pyptv.core.engines.optv.backend"
     }
 
 
@@ -116,9 +121,9 @@ def test_only_some_speak_or_act_for_the_user(name: str) -> None:
 def test_a_logger_is_called_after_its_module(name: str) -> None:
     """A logger by another name would escape a user's configuration of ``pyptv``."""
     by_name = {
-        "pyptv.core.pool_worker": {"logging.getLogger()", "logging.getLogger('pyptv')"},
-        "pyptv.core.run_log": {"logging.getLogger(event.logger)"},
-        "pyptv.core.console": {"logging.getLogger('pyptv')"},
+        "pyptv.core.execute.pool_worker": {"logging.getLogger()", "logging.getLogger('pyptv')"},
+        "pyptv.core.record.log": {"logging.getLogger(event.logger)"},
+        "pyptv.core.app.console": {"logging.getLogger('pyptv')"},
     }
     made = {
         ast.unparse(node)
@@ -152,8 +157,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import optv
 def work():
-    from pyptv.core import run
+    from pyptv.core.app import run
     print(run)
 """)
-    assert imported(tree) == {"typing", "pyptv.core.run"}
+    assert imported(tree) == {"typing", "pyptv.core.app.run"}
     assert "print" in {ast.unparse(node.func) for node in nodes(tree) if isinstance(node, ast.Call)}

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyptv.core.atomic import digest, frame_digest, move, remove_leftovers, write_atomic
+from pyptv.core.files.atomic import digest, frame_digest, move, remove_leftovers, write_atomic
 
 
 def test_a_new_file(tmp_path):

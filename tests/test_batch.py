@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pyptv.core import batch
-from pyptv.core.batch import process_count, run_batch, usable_cpus
-from pyptv.core.options import Options
+from pyptv.core.app import batch
+from pyptv.core.app.batch import process_count, run_batch, usable_cpus
+from pyptv.core.base.options import Options
 
 
 class TestNumbers:

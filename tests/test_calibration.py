@@ -10,8 +10,8 @@ from conftest import refusal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pyptv.core.calibration import Calibration, calibration_files, read_calibration
-from pyptv.core.errors import FormatError, ProcessingError
+from pyptv.core.base.errors import FormatError, ProcessingError
+from pyptv.core.experiment.calibration import Calibration, calibration_files, read_calibration
 from pyptv.synthetic.writer import write_calibrations
 
 ORI = """105.2632 102.7458 403.8822

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pyptv.core.check import _bytes, _duration
+from pyptv.core.app.check import _bytes, _duration
 from pyptv.pyptv_batch import cli
 from pyptv.pyptv_batch_parallel import cli as parallel_cli
 

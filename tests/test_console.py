@@ -19,9 +19,9 @@ from pathlib import Path
 import pytest
 from conftest import run_python
 
-from pyptv.core.console import Console
-from pyptv.core.results import FrameDone, FrameFailed, Note, StepDone
-from pyptv.core.summary import WIDTH, summary_lines
+from pyptv.core.app.console import Console
+from pyptv.core.base.events import FrameDone, FrameFailed, Note, StepDone
+from pyptv.core.record.summary import WIDTH, summary_lines
 
 LOG_LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} - (DEBUG|INFO|WARNING|ERROR) - .+")
 
@@ -239,8 +239,8 @@ class TestElsewhere:
     def test_lines(self, make, monkeypatch):
         monkeypatch.setattr(sys, "stderr", io.StringIO())
         make()
-        logging.getLogger("pyptv.core.run").info("hello %d", 1)
-        logging.getLogger("pyptv.core.run").debug("not this")
+        logging.getLogger("pyptv.core.app.run").info("hello %d", 1)
+        logging.getLogger("pyptv.core.app.run").debug("not this")
         logging.getLogger("elsewhere").error("nor this")
         (line,) = sys.stderr.getvalue().splitlines()
         assert LOG_LINE.fullmatch(line)

@@ -13,10 +13,10 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from pyptv.core import report
-from pyptv.core.cli import PARALLEL, SEQUENTIAL, build_parser
-from pyptv.core.formats import ADDED, LINKS, PARTICLES, TARGETS
-from pyptv.core.parameters import SECTIONS, key_of
+from pyptv.core.app.cli import PARALLEL, SEQUENTIAL, build_parser
+from pyptv.core.experiment.parameters import SECTIONS, key_of
+from pyptv.core.files.formats import ADDED, LINKS, PARTICLES, TARGETS
+from pyptv.core.record import tally as report
 from pyptv.pyptv_batch import ProcessingError, main
 from pyptv.synthetic import make_experiment
 

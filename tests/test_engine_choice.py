@@ -14,9 +14,9 @@ import pytest
 from conftest import refusal
 
 from pyptv import __version__
-from pyptv.core import engine_choice
-from pyptv.core.engine_choice import WORTH_COMPILING, WORTH_LOADING, choose
-from pyptv.core.options import Options
+from pyptv.core.base.options import Options
+from pyptv.core.engines import choice as engine_choice
+from pyptv.core.engines.choice import WORTH_COMPILING, WORTH_LOADING, choose
 from pyptv.kernels import cache
 
 pytest.importorskip("numba", reason="the compiled engine needs numba")

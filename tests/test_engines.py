@@ -11,9 +11,9 @@ from conftest import refusal, results
 from random_experiments import RandomExperiment, random_experiment
 
 from pyptv import pyptv_batch, pyptv_batch_parallel
-from pyptv.core.formats import LINKS, PARTICLES, TARGET_COLUMNS, TARGETS
-from pyptv.core.optv_backend import FrameBackend
-from pyptv.core.optv_tracker import OptvTracker
+from pyptv.core.engines.optv.backend import FrameBackend
+from pyptv.core.engines.optv.tracker import OptvTracker
+from pyptv.core.files.formats import LINKS, PARTICLES, TARGET_COLUMNS, TARGETS
 
 pytest.importorskip("numba", reason="the compiled engine needs numba")
 FIRST, LAST = 10_000, 10_004
@@ -49,8 +49,8 @@ def tracked(tracker, frames: list[dict[str, bytes]]) -> list:
 @pytest.mark.parametrize("part", range(N_SWEEPS))
 def test_random_experiments(part: int, tmp_path: Path) -> None:
     """200 small ones: every file of both steps."""
-    from pyptv.core.compiled_backend import CompiledFrameBackend
-    from pyptv.core.compiled_tracker import CompiledTracker
+    from pyptv.core.engines.compiled.backend import CompiledFrameBackend
+    from pyptv.core.engines.compiled.tracker import CompiledTracker
 
     for seed in range(part, SEEDS, N_SWEEPS):
         experiment = random_experiment(seed)

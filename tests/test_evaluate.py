@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pyptv.core.errors import FormatError, ProcessingError
-from pyptv.core.formats import LINKS, PARTICLES
+from pyptv.core.base.errors import FormatError, ProcessingError
+from pyptv.core.files.formats import LINKS, PARTICLES
 from pyptv.evaluate import evaluate
 from pyptv.evaluate.__main__ import main
 from pyptv.evaluate.compare import pixel_in_space

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from conftest import refusal
 
-from pyptv.core.errors import InvalidExperimentError
-from pyptv.core.experiment import load_experiment, validate_experiment_directory
+from pyptv.core.base.errors import InvalidExperimentError
+from pyptv.core.experiment.folder import load_experiment, validate_experiment_directory
 
 YAML = "parameters_synthetic.yaml"
 

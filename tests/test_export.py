@@ -18,8 +18,8 @@ import pytest
 from conftest import run_python
 
 from pyptv import __version__
-from pyptv.core.errors import ProcessingError
-from pyptv.core.formats import LINKS
+from pyptv.core.base.errors import ProcessingError
+from pyptv.core.files.formats import LINKS
 from pyptv.export import FORMATS, export, hdf5, matlab, place
 from pyptv.export.__main__ import build_parser, cli
 from pyptv.trajectories import Trajectories, read_trajectories

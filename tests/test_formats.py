@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pyptv.core.errors import FormatError, ProcessingError
-from pyptv.core.formats import ADDED, LINKS, MAX_ROWS, PARTICLES, TARGETS, TextTable, check_frame, targets_name
+from pyptv.core.base.errors import FormatError, ProcessingError
+from pyptv.core.files.formats import ADDED, LINKS, MAX_ROWS, PARTICLES, TARGETS, TextTable, check_frame, targets_name
 
 TABLES = [TARGETS, PARTICLES, LINKS, ADDED]
 WHOLE = st.integers(-(2**31) + 1, 2**31 - 1)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyptv.core.frames import check_range, chunk_ranges, contiguous, describe
+from pyptv.core.base.frames import check_range, chunk_ranges, contiguous, describe
 
 
 class TestChunks:

@@ -18,10 +18,10 @@ import numpy as np
 import pytest
 from conftest import SMALL, refusal, results, run_python
 
-from pyptv.core.errors import ProcessingError
-from pyptv.core.experiment import load_experiment
-from pyptv.core.formats import LINKS, PARTICLES, TARGETS
-from pyptv.core.run_report import FILE_NAME as RUN_REPORT
+from pyptv.core.base.errors import ProcessingError
+from pyptv.core.experiment.folder import load_experiment
+from pyptv.core.files.formats import LINKS, PARTICLES, TARGETS
+from pyptv.core.record.run_report import FILE_NAME as RUN_REPORT
 from pyptv.pyptv_batch import main as run_batch
 from pyptv.report import require, write_report
 from pyptv.report.__main__ import main

@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from pyptv.core.errors import FrameError
-from pyptv.core.experiment import ImageSettings
-from pyptv.core.image_files import image_kind
-from pyptv.core.images import (
+from pyptv.core.base.errors import FrameError
+from pyptv.core.experiment.folder import ImageSettings
+from pyptv.core.experiment.image_files import image_kind
+from pyptv.core.experiment.images import (
     highest_value,
     read_image,
     read_mask,

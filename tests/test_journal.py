@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pyptv.core.journal import Journal, Past, differences, read_journal
-from pyptv.core.results import FrameDone, FrameFailed, StepDone, TaskDone
+from pyptv.core.base.events import FrameDone, FrameFailed, StepDone, TaskDone
+from pyptv.core.history.journal import Journal, Past, differences, read_journal
 
 INPUTS = {"parameters": {"imx": 1280}, "versions": {"optv": "0.3.2"}}
 

@@ -10,14 +10,14 @@ import pytest
 from test_kernels_geometry import LENSES, SET_UPS, cameras
 from test_optv_backend import filtered_views, parameters_with
 
-from pyptv.core.errors import FrameError
-from pyptv.core.experiment import load_experiment
-from pyptv.core.fast_text import render_columns
-from pyptv.core.formats import PARTICLES, TARGETS
-from pyptv.core.optv_backend import FrameBackend, project
+from pyptv.core.base.errors import FrameError
+from pyptv.core.engines.compiled.text import render_columns
+from pyptv.core.engines.optv.backend import FrameBackend, project
+from pyptv.core.experiment.folder import load_experiment
+from pyptv.core.files.formats import PARTICLES, TARGETS
 
 pytest.importorskip("numba")
-from pyptv.core.compiled_backend import CompiledFrameBackend
+from pyptv.core.engines.compiled.backend import CompiledFrameBackend
 from pyptv.kernels import geometry
 from pyptv.kernels.ordering import descending
 

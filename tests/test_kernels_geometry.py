@@ -10,9 +10,9 @@ from optv.imgcoord import flat_image_coordinates
 from optv.orientation import point_positions
 from test_optv_backend import parameters_with
 
-from pyptv.core.calibration import Calibration
-from pyptv.core.formats import TARGETS
-from pyptv.core.optv_backend import FrameBackend, project
+from pyptv.core.engines.optv.backend import FrameBackend, project
+from pyptv.core.experiment.calibration import Calibration
+from pyptv.core.files.formats import TARGETS
 from pyptv.synthetic.optics import true_calibrations
 
 pytest.importorskip("numba")

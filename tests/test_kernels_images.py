@@ -11,9 +11,9 @@ from optv.image_processing import preprocess_image
 from optv.parameters import ControlParams, TargetParams
 from optv.segmentation import target_recognition
 
-from pyptv.core.experiment import load_experiment
-from pyptv.core.images import read_image
-from pyptv.core.parameters import HIGH_PASS_SPAN
+from pyptv.core.experiment.folder import load_experiment
+from pyptv.core.experiment.images import read_image
+from pyptv.core.experiment.parameters import HIGH_PASS_SPAN
 from pyptv.kernels.detection import detect
 from pyptv.kernels.high_pass import high_pass
 

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pyptv.core.formats import PARTICLES, TARGETS
-from pyptv.core.optv_backend import project
+from pyptv.core.engines.optv.backend import project
+from pyptv.core.files.formats import PARTICLES, TARGETS
 
 pytest.importorskip("numba")
 from test_kernels_tracking import assert_as_optv, frame_of, limits, setting, total

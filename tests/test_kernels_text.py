@@ -10,9 +10,9 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from pyptv.core import fast_text
-from pyptv.core.errors import FormatError
-from pyptv.core.formats import ADDED, LINKS, PARTICLES, TARGETS, TextTable
+from pyptv.core.base.errors import FormatError
+from pyptv.core.engines.compiled import text as fast_text
+from pyptv.core.files.formats import ADDED, LINKS, PARTICLES, TARGETS, TextTable
 
 TABLES = [TARGETS, PARTICLES, LINKS, ADDED]
 every_table = pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)

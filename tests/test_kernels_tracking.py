@@ -13,19 +13,19 @@ from optv.parameters import SequenceParams
 from optv.tracker import Tracker
 from test_engines import assert_same_tracks, tracked
 
-from pyptv.core import optv_backend
-from pyptv.core.attrdict import AttrDict
-from pyptv.core.calibration import Calibration
-from pyptv.core.experiment import load_experiment
-from pyptv.core.formats import ADDED, LINKS, PARTICLES, TARGETS
-from pyptv.core.optv_backend import image_corners, project
-from pyptv.core.optv_tracker import OptvTracker
-from pyptv.core.parameter_checks import build_parameters
-from pyptv.core.parameters import Parameters
+from pyptv.core.engines.optv import backend as optv_backend
+from pyptv.core.engines.optv.backend import image_corners, project
+from pyptv.core.engines.optv.tracker import OptvTracker
+from pyptv.core.experiment.attrdict import AttrDict
+from pyptv.core.experiment.calibration import Calibration
+from pyptv.core.experiment.folder import load_experiment
+from pyptv.core.experiment.parameter_checks import build_parameters
+from pyptv.core.experiment.parameters import Parameters
+from pyptv.core.files.formats import ADDED, LINKS, PARTICLES, TARGETS
 from pyptv.synthetic.optics import true_calibrations
 
 pytest.importorskip("numba")
-from pyptv.core.compiled_tracker import CompiledTracker
+from pyptv.core.engines.compiled.tracker import CompiledTracker
 from pyptv.kernels import reach
 from pyptv.kernels.scene import make_scene
 

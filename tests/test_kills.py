@@ -221,8 +221,8 @@ def test_ctrl_c_reaches_the_whole_group(start, small_experiment):
 
 
 def test_a_second_run_on_the_same_experiment_is_refused(start, small_experiment):
-    from pyptv.core.experiment import load_experiment
-    from pyptv.core.store import Store
+    from pyptv.core.experiment.folder import load_experiment
+    from pyptv.core.files.store import Store
 
     exp = small_experiment(n_frames=N_FRAMES)
     first = Store(load_experiment(exp))

@@ -15,14 +15,14 @@ from optv.orientation import point_positions
 from optv.segmentation import target_recognition
 from optv.tracking_framebuf import TargetArray
 
-from pyptv.core.attrdict import AttrDict
-from pyptv.core.c_library import captured_output, zero_small_blocks
-from pyptv.core.errors import FrameError, TaintedHeapError
-from pyptv.core.experiment import ImageSettings, load_experiment
-from pyptv.core.formats import TARGETS
-from pyptv.core.images import read_views
-from pyptv.core.optv_backend import FrameBackend, TrackerBackend, project
-from pyptv.core.parameter_checks import build_parameters
+from pyptv.core.base.errors import FrameError, TaintedHeapError
+from pyptv.core.engines.optv.backend import FrameBackend, TrackerBackend, project
+from pyptv.core.engines.optv.c_library import captured_output, zero_small_blocks
+from pyptv.core.experiment.attrdict import AttrDict
+from pyptv.core.experiment.folder import ImageSettings, load_experiment
+from pyptv.core.experiment.images import read_views
+from pyptv.core.experiment.parameter_checks import build_parameters
+from pyptv.core.files.formats import TARGETS
 from pyptv.synthetic.optics import true_calibrations
 
 FIRST = 10_000
@@ -154,7 +154,7 @@ class TestDetection:
         """Written past the end of a buffer: in a process of its own."""
         code = """
 from test_optv_backend import TestDetection
-from pyptv.core.errors import TaintedHeapError
+from pyptv.core.base.errors import TaintedHeapError
 import os
 backend, image = TestDetection.grid(201, 102)
 try:
@@ -274,9 +274,9 @@ class TestMatching:
         """With three cameras plain optv crashes here: in a process of its own."""
         code = f"""
 from dataclasses import replace
-from pyptv.core.errors import FrameError
-from pyptv.core.experiment import load_experiment
-from pyptv.core.optv_backend import FrameBackend
+from pyptv.core.base.errors import FrameError
+from pyptv.core.experiment.folder import load_experiment
+from pyptv.core.engines.optv.backend import FrameBackend
 from test_optv_backend import filtered_views
 folder = {str(shared / "data" / "test_cavity")!r}
 experiment = load_experiment(folder)

@@ -10,10 +10,10 @@ from conftest import refusal, sample_tree
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyptv.core.attrdict import AttrDict
-from pyptv.core.errors import InvalidExperimentError, ProcessingError
-from pyptv.core.parameter_checks import build_parameters
-from pyptv.core.parameters import REQUIRED_SECTIONS, SECTIONS, Parameters, expand, pattern_problem
+from pyptv.core.base.errors import InvalidExperimentError, ProcessingError
+from pyptv.core.experiment.attrdict import AttrDict
+from pyptv.core.experiment.parameter_checks import build_parameters
+from pyptv.core.experiment.parameters import REQUIRED_SECTIONS, SECTIONS, Parameters, expand, pattern_problem
 
 
 def locate(section: str, key: str) -> str:

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pyptv.core.errors import FrameError
-from pyptv.core.experiment import load_experiment
-from pyptv.core.formats import PARTICLES, TARGETS
-from pyptv.core.pipeline import FramePipeline
-from pyptv.core.preflight import image_settings
+from pyptv.core.base.errors import FrameError
+from pyptv.core.experiment.folder import load_experiment
+from pyptv.core.experiment.preflight import image_settings
+from pyptv.core.files.formats import PARTICLES, TARGETS
+from pyptv.core.stages.frames import FramePipeline
 
 FRAME = 10_000
 

@@ -9,13 +9,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from pyptv.core.errors import ProcessingError
-from pyptv.core.plan import Plan
-from pyptv.core.results import FrameDone, FrameFailed, Note, StepDone, TaskDone, TaskFailed, WorkerDied
-from pyptv.core.runners import InProcessRunner
-from pyptv.core.sequence_plan import SequencePlan
-from pyptv.core.tasks import Frontier, SequenceTask, TrackingTask
-from pyptv.core.tracking_plan import TrackingPlan
+from pyptv.core.base.errors import ProcessingError
+from pyptv.core.base.events import FrameDone, FrameFailed, Note, StepDone, TaskDone, TaskFailed, WorkerDied
+from pyptv.core.execute.runners import InProcessRunner
+from pyptv.core.schedule.plan import Plan
+from pyptv.core.schedule.sequence import SequencePlan
+from pyptv.core.schedule.tracking import TrackingPlan
+from pyptv.core.stages.tasks import Frontier, SequenceTask, TrackingTask
 
 KILLED = "killed by signal 11 (SIGSEGV)"
 
@@ -307,7 +307,7 @@ def test_in_one_process_the_same_plan_gives_the_same_files(small_experiment):
 
     from conftest import results
 
-    from pyptv.core import run
+    from pyptv.core.app import run
     from pyptv.pyptv_batch import main
 
     one, two = small_experiment("one"), small_experiment("two")

@@ -19,9 +19,9 @@ from data.make_reference import VARIANTS, change_parameters
 
 import pyptv
 from pyptv import pyptv_batch
-from pyptv.core.atomic import digest
-from pyptv.core.errors import InvalidExperimentError
-from pyptv.core.run_report import read_run_report
+from pyptv.core.base.errors import InvalidExperimentError
+from pyptv.core.files.atomic import digest
+from pyptv.core.record.run_report import read_run_report
 from pyptv.pyptv_batch import AttrDict, ProcessingError, cli, main, validate_experiment_directory
 
 FIRST, LAST = 10_000, 10_005
@@ -51,7 +51,7 @@ class TestAttrDict:
 
     def test_it_is_the_one_of_the_core(self):
         from pyptv import pyptv_batch_parallel
-        from pyptv.core import attrdict
+        from pyptv.core.experiment.folder import attrdict
 
         assert pyptv_batch.AttrDict is pyptv_batch_parallel.AttrDict is attrdict.AttrDict
 
@@ -63,7 +63,7 @@ class TestAttrDict:
             _ = tree.ptv.imz
 
     def test_raw_parameters_are_one(self, folder):
-        from pyptv.core.experiment import read_parameters
+        from pyptv.core.experiment.folder import read_parameters
 
         for source in (folder, folder / "parameters_synthetic.yaml"):
             tree = read_parameters(source).tree
@@ -404,7 +404,7 @@ class TestErrorHandling:
         assert len(results(folder)) == 5 * 7
 
     def test_a_bug_is_one_line_too(self, folder, monkeypatch, capsys):
-        from pyptv.core import run
+        from pyptv.core.app import run
 
         def broken(*_arguments: object, **_options: object) -> None:
             raise ZeroDivisionError("division by zero")
@@ -509,7 +509,7 @@ class TestIntegration:
     @pytest.mark.skipif(sys.platform != "linux", reason="knows glibc's way to hand out small blocks")
     def test_in_a_process_whose_memory_is_dirty(self, cavity, golden, monkeypatch):
         """optv's tracker uses a block that it has not written: freed memory full of NaN must not change a byte."""
-        from pyptv.core import optv_backend
+        from pyptv.core.engines.optv import backend as optv_backend
 
         library = ctypes.CDLL(None)
         library.malloc.restype, library.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]

@@ -15,7 +15,7 @@ from conftest import results, run_python
 from PIL import Image
 
 from pyptv import pyptv_batch, pyptv_batch_parallel
-from pyptv.core.machine import usable_cpus
+from pyptv.core.base.machine import usable_cpus
 from pyptv.pyptv_batch_parallel import ProcessingError, chunk_ranges, main, run_sequence_chunk
 
 FIRST, LAST = 10000, 10005
@@ -81,7 +81,7 @@ class TestProcesses:
     def test_affinity_counts_not_the_machine(self):
         code = (
             "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))});"
-            "from pyptv.core.batch import usable_cpus; print(usable_cpus())"
+            "from pyptv.core.app.batch import usable_cpus; print(usable_cpus())"
         )
         assert run_python("-c", code).stdout.strip() == "1"
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from pyptv.core.errors import ProcessingError, Terminated
-from pyptv.core.measures import Columns
-from pyptv.core.report import DONE, FAILED, INCOMPLETE, Report
-from pyptv.core.results import FrameDone, FrameFailed, Note, StepDone
+from pyptv.core.base.errors import ProcessingError, Terminated
+from pyptv.core.base.events import FrameDone, FrameFailed, Note, StepDone
+from pyptv.core.record.measures import Columns
+from pyptv.core.record.tally import DONE, FAILED, INCOMPLETE, Report
 
 
 def report_of(*events, **options) -> Report:

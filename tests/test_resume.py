@@ -197,7 +197,7 @@ class TestChangedInputs:
         assert message.startswith(f"Cannot resume, 1 images have changed since they were processed: {path}")
 
     def test_a_version(self, folder, monkeypatch):
-        from pyptv.core import resume
+        from pyptv.core.history import resume
 
         monkeypatch.setattr(resume, "version", lambda name: "99" if name == "optv" else "1")
         assert "versions.optv: 0.3.2 -> 99" in self.refused(folder)

@@ -19,11 +19,11 @@ import jsonschema
 import pytest
 from conftest import refusal, results
 
-from pyptv.core.errors import FormatError, InvalidExperimentError, ProcessingError
-from pyptv.core.formats import ADDED, LINKS, PARTICLES
-from pyptv.core.measures import Columns, Times
-from pyptv.core.results import FrameDone, FrameFailed, Note, StepDone
-from pyptv.core.run_report import FILE_NAME, read_run_report, run_report_schema
+from pyptv.core.base.errors import FormatError, InvalidExperimentError, ProcessingError
+from pyptv.core.base.events import FrameDone, FrameFailed, Note, StepDone
+from pyptv.core.files.formats import ADDED, LINKS, PARTICLES
+from pyptv.core.record.measures import Columns, Times
+from pyptv.core.record.run_report import FILE_NAME, read_run_report, run_report_schema
 from pyptv.pyptv_batch import cli, main
 from pyptv.pyptv_batch_parallel import cli as parallel_cli
 from pyptv.pyptv_batch_parallel import main as parallel_main
@@ -146,7 +146,7 @@ class TestRuns:
         assert tree["frames"]["not_reached"] == 2
 
     def test_a_run_that_an_error_ended(self, small_experiment, monkeypatch):
-        from pyptv.core import runners
+        from pyptv.core.execute import runners
 
         folder = small_experiment()
         monkeypatch.setattr(runners.PoolRunner, "_hand_out", lambda *_: 1 / 0)
@@ -224,7 +224,7 @@ class TestWhenItIsWritten:
 
     def test_it_is_gone_as_long_as_the_next_run_works(self, small_experiment, monkeypatch):
         """So a run that is killed leaves none, not that of another one."""
-        from pyptv.core.run import _Run
+        from pyptv.core.app.run import _Run
 
         folder = small_experiment()
         main(folder, FIRST, FIRST)
@@ -236,7 +236,7 @@ class TestWhenItIsWritten:
         assert (folder / "res" / FILE_NAME).exists()
 
     def test_a_report_that_cannot_be_written_does_not_fail_the_run(self, small_experiment, monkeypatch, caplog):
-        from pyptv.core import run_report
+        from pyptv.core.record import run_report
 
         def full(path, _data):
             raise OSError(28, "No space left on device", str(path))
@@ -384,7 +384,7 @@ class TestReading:
         )
 
     def test_a_huge_file_is_not_read_whole(self, folder, monkeypatch):
-        from pyptv.core import run_report
+        from pyptv.core.record import run_report
 
         monkeypatch.setattr(run_report, "_MOST_BYTES", 100)
         assert "more than 100 bytes" in refusal(read_run_report, folder)

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from conftest import refusal, run_python
 
-from pyptv.core import scratch
-from pyptv.core.locks import HeldError, lock
-from pyptv.core.scratch import remove_scratch, scratch_folder
+from pyptv.core.files import scratch
+from pyptv.core.files.locks import HeldError, lock
+from pyptv.core.files.scratch import remove_scratch, scratch_folder
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def test_those_of_dead_runs_are_removed_and_no_others(base):
     code = f"""
 import os, tempfile
 tempfile.tempdir = {str(base)!r}
-from pyptv.core.scratch import scratch_folder
+from pyptv.core.files.scratch import scratch_folder
 (scratch_folder() / "file").write_text("")
 os._exit(9)
 """
@@ -105,7 +105,7 @@ class TestLocks:
 
     def test_it_ends_with_the_process(self, tmp_path):
         path = tmp_path / "lock"
-        code = f"import os, pathlib; from pyptv.core.locks import lock; lock(pathlib.Path({str(path)!r})); os._exit(9)"
+        code = f"import os, pathlib; from pyptv.core.files.locks import lock; lock(pathlib.Path({str(path)!r})); os._exit(9)"
         assert run_python("-c", code).returncode == 9
         held, locked = lock(path)
         assert locked

@@ -19,11 +19,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pyptv.core import seams, tracking_plan
-from pyptv.core.results import FrameFailed, StepDone, TaskDone, WorkerDied
-from pyptv.core.seams import END_EFFECT, PROOF, SeamCounts, Stretch
-from pyptv.core.tasks import Frontier, Stop, TrackingTask
-from pyptv.core.tracking_plan import TrackingPlan
+from pyptv.core.base.events import FrameFailed, StepDone, TaskDone, WorkerDied
+from pyptv.core.schedule import seams
+from pyptv.core.schedule import tracking as tracking_plan
+from pyptv.core.schedule.seams import END_EFFECT, PROOF, SeamCounts, Stretch
+from pyptv.core.schedule.tracking import TrackingPlan
+from pyptv.core.stages.tasks import Frontier, Stop, TrackingTask
 
 LOOK_AHEAD = 3
 FIRST = 100

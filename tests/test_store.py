@@ -12,11 +12,11 @@ from conftest import refusal, sample_tree
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pyptv.core.atomic import frame_digest
-from pyptv.core.attrdict import AttrDict
-from pyptv.core.experiment import Experiment
-from pyptv.core.parameter_checks import build_parameters
-from pyptv.core.store import Store
+from pyptv.core.experiment.attrdict import AttrDict
+from pyptv.core.experiment.folder import Experiment
+from pyptv.core.experiment.parameter_checks import build_parameters
+from pyptv.core.files.atomic import frame_digest
+from pyptv.core.files.store import Store
 
 SEQUENCE = {"targets1": b"t1", "targets2": b"t2", "rt_is": b"particles"}
 TRACKED = {"targets1": b"t1", "targets2": b"t2 with tnr", "rt_is": b"particles and more", "added": b"a", "ptv_is": b"links"}

@@ -12,11 +12,11 @@ import pytest
 import yaml
 from PIL import Image
 
-from pyptv.core.calibration import calibration_files, read_calibration
-from pyptv.core.errors import FormatError, ProcessingError
-from pyptv.core.experiment import load_experiment
-from pyptv.core.formats import TARGETS
-from pyptv.core.optv_backend import project
+from pyptv.core.base.errors import FormatError, ProcessingError
+from pyptv.core.engines.optv.backend import project
+from pyptv.core.experiment.calibration import calibration_files, read_calibration
+from pyptv.core.experiment.folder import load_experiment
+from pyptv.core.files.formats import TARGETS
 from pyptv.pyptv_batch_parallel import run_sequence_chunk
 from pyptv.synthetic import Settings, Truth, make_experiment, read_truth
 from pyptv.synthetic.flow import extremes, random_flow

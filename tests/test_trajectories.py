@@ -14,9 +14,9 @@ from conftest import refusal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyptv.core.errors import FormatError, ProcessingError
-from pyptv.core.experiment import Experiment, load_experiment
-from pyptv.core.formats import LINKS
+from pyptv.core.base.errors import FormatError, ProcessingError
+from pyptv.core.experiment.folder import Experiment, load_experiment
+from pyptv.core.files.formats import LINKS
 from pyptv.evaluate.matching import match
 from pyptv.pyptv_batch import main
 from pyptv.synthetic import read_truth

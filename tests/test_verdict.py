@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from conftest import sample_tree
 
-from pyptv.core.attrdict import AttrDict
-from pyptv.core.experiment import Experiment
-from pyptv.core.parameter_checks import build_parameters
+from pyptv.core.experiment.attrdict import AttrDict
+from pyptv.core.experiment.folder import Experiment
+from pyptv.core.experiment.parameter_checks import build_parameters
 from pyptv.report import tracking_rules, verdict
 from pyptv.report.evidence import Evidence, Level
 from pyptv.report.motion import Motion

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pyptv.core.errors import ProcessingError
+from pyptv.core.base.errors import ProcessingError
 from pyptv.evaluate.compare import evaluate
 from pyptv.evaluate.plot import plot
 from pyptv.evaluate.table import table, write_json

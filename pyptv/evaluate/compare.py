@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pyptv.core.errors import FormatError, ProcessingError
-from pyptv.core.formats import LINKS, PARTICLES
+from pyptv.core.base.errors import FormatError, ProcessingError
+from pyptv.core.files.formats import LINKS, PARTICLES
 from pyptv.evaluate.matching import NO_PARTICLE, follow, match
 from pyptv.evaluate.scores import FrameScore, Score
 from pyptv.synthetic.truth import FILE_NAME, Truth, read_truth

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pyptv.core.errors import ProcessingError
+from pyptv.core.base.errors import ProcessingError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -82,7 +82,7 @@ def follow(links: list[Indices], identities: list[Indices]) -> Tracks:
 
 def _kd_tree() -> Any:
     try:
-        from scipy.spatial import KDTree  # noqa: PLC0415 -- an extra
+        from scipy.spatial import KDTree  # an extra
     except ImportError as error:
         raise ProcessingError('scoring needs scipy: pip install "pyptv-batch[evaluate]"') from error
     return KDTree

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pyptv.core.errors import ProcessingError
+from pyptv.core.base.errors import ProcessingError
 from pyptv.evaluate.scores import Score
 
 
@@ -15,7 +15,7 @@ def plot(score: Score, path: Path) -> None:
         ProcessingError: matplotlib is not installed.
     """
     try:
-        from matplotlib.figure import Figure  # noqa: PLC0415 -- an extra; no pyplot: no display, no global state
+        from matplotlib.figure import Figure  # an extra; no pyplot: no display, no global state
     except ImportError as error:
         raise ProcessingError('a plot needs matplotlib: pip install "pyptv-batch[plot]"') from error
     frames = [frame.frame for frame in score.frames]

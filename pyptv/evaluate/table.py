@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pyptv.core.frames import describe
+from pyptv.core.base.frames import describe
 from pyptv.evaluate.scores import Score
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pyptv import __version__
-from pyptv.core.errors import InvalidExperimentError, ProcessingError
+from pyptv.core.base.errors import InvalidExperimentError, ProcessingError
 from pyptv.export import FORMATS
 from pyptv.export.api import load, write
 

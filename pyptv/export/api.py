@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pyptv.core.errors import ProcessingError
+from pyptv.core.base.errors import ProcessingError
 from pyptv.export.formats import FORMATS, Format
 from pyptv.export.place import placed
 
@@ -66,8 +66,8 @@ def load(exp_path: str | Path, formats: Iterable[str], units: str = "mm", **opti
     """
     for name in formats:
         _format(name).require()
-    from pyptv.core.experiment import load_experiment  # noqa: PLC0415 -- numpy, which --help must not wait for
-    from pyptv.export.data import read_dataset  # noqa: PLC0415 -- as above
+    from pyptv.core.experiment.folder import load_experiment  # numpy, which --help must not wait for
+    from pyptv.export.data import read_dataset  # as above
 
     return read_dataset(load_experiment(exp_path), units, **options)
 

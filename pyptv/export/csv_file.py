@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pyptv.core.atomic import write_atomic
+from pyptv.core.files.atomic import write_atomic
 from pyptv.export.data import Dataset
 from pyptv.export.frame_table import column_units, table
 

@@ -9,8 +9,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from pyptv import __version__
-from pyptv.core.errors import ProcessingError
-from pyptv.core.experiment import Experiment
+from pyptv.core.base.errors import ProcessingError
+from pyptv.core.experiment.folder import Experiment
 from pyptv.trajectories import Trajectories, read_trajectories
 
 if TYPE_CHECKING:

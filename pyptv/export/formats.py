@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib import import_module
 
-from pyptv.core.errors import ProcessingError
+from pyptv.core.base.errors import ProcessingError
 
 
 @dataclass(frozen=True)

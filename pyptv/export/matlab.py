@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from pathlib import Path
 
-from pyptv.core.errors import ProcessingError
+from pyptv.core.base.errors import ProcessingError
 from pyptv.export.data import Dataset
 
 MAX_BYTES = 2**31 - 1

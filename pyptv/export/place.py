@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from pyptv.core.errors import ProcessingError
+from pyptv.core.base.errors import ProcessingError
 
 
 @contextmanager

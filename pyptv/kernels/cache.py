@@ -26,7 +26,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from pyptv import __version__
-from pyptv.core.atomic import digest
+from pyptv.core.files.atomic import digest
 
 logger = logging.getLogger(__name__)
 
@@ -149,7 +149,7 @@ def _base() -> Path:
     named = os.environ.get(FOLDER_VARIABLE)
     if named:
         return Path(named).absolute()
-    from platformdirs import user_cache_path  # noqa: PLC0415 -- part of an extra
+    from platformdirs import user_cache_path  # part of an extra
 
     return user_cache_path("pyptv-batch", appauthor=False)
 

@@ -23,8 +23,8 @@ from pyptv.kernels.jit import leaf
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pyptv.core.calibration import Calibration
-    from pyptv.core.parameters import Parameters
+    from pyptv.core.experiment.calibration import Calibration
+    from pyptv.core.experiment.parameters import Parameters
 
     Floats = NDArray[np.float64]
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pyptv.core.calibration import Calibration
-    from pyptv.core.parameters import Parameters
+    from pyptv.core.experiment.calibration import Calibration
+    from pyptv.core.experiment.parameters import Parameters
 
     Floats = NDArray[np.float64]
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 from pathlib import Path
 
-from pyptv.core.errors import ProcessingError
+from pyptv.core.base.errors import ProcessingError
 
 FILE_NAME = "report.html"
 
@@ -44,9 +44,9 @@ def write_report(exp_path: str | Path, *, output: str | Path | None = None, fram
             has no results, or the file cannot be written.
     """
     require()
-    from pyptv.core.atomic import write_atomic  # noqa: PLC0415 -- with what it needs, after the check
-    from pyptv.core.experiment import load_experiment  # noqa: PLC0415
-    from pyptv.report.page import render  # noqa: PLC0415
+    from pyptv.core.experiment.folder import load_experiment
+    from pyptv.core.files.atomic import write_atomic  # with what it needs, after the check
+    from pyptv.report.page import render
 
     experiment = load_experiment(exp_path)
     page = render(experiment, frame)

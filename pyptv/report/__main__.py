@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pyptv import __version__
-from pyptv.core.errors import InvalidExperimentError, ProcessingError
+from pyptv.core.base.errors import InvalidExperimentError, ProcessingError
 
 DONE, FAILED, INVALID = 0, 1, 2
 
@@ -30,7 +30,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the report and say where it is; the exit code, with a message on standard error where it is not 0."""
     options = build_parser().parse_args(arguments)
-    from pyptv.report import write_report  # noqa: PLC0415 -- --help must not wait for it
+    from pyptv.report import write_report  # --help must not wait for it
 
     try:
         path = write_report(options.experiment, output=options.output, frame=options.frame)

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pyptv.core.errors import FormatError
-from pyptv.core.experiment import Experiment
-from pyptv.core.frames import FrameRange, contiguous
+from pyptv.core.base.errors import FormatError
+from pyptv.core.base.frames import FrameRange, contiguous
+from pyptv.core.experiment.folder import Experiment
 from pyptv.trajectories import stream_trajectories
 
 if TYPE_CHECKING:

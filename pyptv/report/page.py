@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from pyptv import __version__
-from pyptv.core.errors import FormatError, ProcessingError
-from pyptv.core.experiment import Experiment
-from pyptv.core.frames import describe
+from pyptv.core.base.errors import FormatError, ProcessingError
+from pyptv.core.base.frames import describe
+from pyptv.core.experiment.folder import Experiment
 from pyptv.report import tables
 from pyptv.report.evidence import Evidence, Finding, Level
 from pyptv.report.motion import Motion, read_motion
@@ -109,8 +109,8 @@ def _frame_context(frame: int | None, views: list[View], problem: str) -> dict[s
 
 
 def _fill(context: dict[str, Any]) -> str:
-    from jinja2 import Environment, StrictUndefined  # noqa: PLC0415 -- an extra
-    from markupsafe import Markup  # noqa: PLC0415 -- comes with Jinja2
+    from jinja2 import Environment, StrictUndefined  # an extra
+    from markupsafe import Markup  # comes with Jinja2
 
     package = files("pyptv.report")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)

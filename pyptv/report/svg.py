@@ -92,8 +92,8 @@ class Canvas:
 @contextmanager
 def canvas(name: str, height: float = _HEIGHT) -> Iterator[Canvas]:
     """A figure of a name and height [pt]; in the block matplotlib's settings are the page's, after it the SVG is there."""
-    from matplotlib import rc_context  # noqa: PLC0415 -- an extra
-    from matplotlib.figure import Figure  # noqa: PLC0415 -- no pyplot: no global state
+    from matplotlib import rc_context  # an extra
+    from matplotlib.figure import Figure  # no pyplot: no global state
 
     settings: Any = _SETTINGS | {"svg.hashsalt": name}
     with rc_context(settings):

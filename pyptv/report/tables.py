@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from pyptv.core.calibration import Calibration
-from pyptv.core.parameters import SECTIONS, key_of
+from pyptv.core.experiment.calibration import Calibration
+from pyptv.core.experiment.parameters import SECTIONS, key_of
 from pyptv.report.evidence import link_ratio
 from pyptv.report.motion import Motion
 from pyptv.report.record import Record

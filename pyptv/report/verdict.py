@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from pyptv.core.frames import describe
+from pyptv.core.base.frames import describe
 from pyptv.report import tracking_rules
 from pyptv.report.evidence import Evidence, Finding, Level, band, median
 from pyptv.report.words import count, duration, listing, number, percent
@@ -174,11 +174,11 @@ def many_pairs(evidence: Evidence) -> Iterator[Finding]:
     """Many particles are seen by two cameras only, although there are more."""
     record = evidence.record
     total, pairs = float(np.nansum(record.sequence.particles)), record.sequence.kinds.get("pairs")
-    if record.num_cams <= 2 or pairs is None or total == 0:  # noqa: PLR2004 -- cameras that make a pair
+    if record.num_cams <= 2 or pairs is None or total == 0:  # cameras that make a pair
         return
     share = float(np.nansum(pairs)) / total
     if share > MANY_PAIRS:
-        words = "A third" if share < 0.4 else "Half" if 0.45 < share < 0.55 else percent(share)  # noqa: PLR2004
+        words = "A third" if share < 0.4 else "Half" if 0.45 < share < 0.55 else percent(share)
         advice = "Pairs are the least certain: check calibration and eps0, or set allcam_flag."
         yield Finding(Level.CHECK, f"{words} of the particles are pairs", advice)
 

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image as Pillow
 
-from pyptv.core.errors import FormatError, FrameError
-from pyptv.core.experiment import Experiment
-from pyptv.core.formats import PARTICLES, TARGET_COLUMNS, TARGETS
-from pyptv.core.images import read_mask, read_views, subtract_mask
-from pyptv.core.optv_backend import project
-from pyptv.core.preflight import image_settings
+from pyptv.core.base.errors import FormatError, FrameError
+from pyptv.core.engines.optv.backend import project
+from pyptv.core.experiment.folder import Experiment
+from pyptv.core.experiment.images import read_mask, read_views, subtract_mask
+from pyptv.core.experiment.preflight import image_settings
+from pyptv.core.files.formats import PARTICLES, TARGET_COLUMNS, TARGETS
 from pyptv.report.motion import within
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pyptv.core.formats import Rows
+    from pyptv.core.files.formats import Rows
 
     Floats = NDArray[np.float64]
     Image = NDArray[np.uint8]

@@ -19,10 +19,10 @@ def number(value: float) -> str:
     if not math.isfinite(value):
         return "–"
     size = abs(value)
-    if size >= 100 or float(value).is_integer():  # noqa: PLR2004 -- three digits
+    if size >= 100 or float(value).is_integer():  # three digits
         return f"{value:,.0f}".replace(",", "\u202f").replace("-", "−")
-    digits = 3 if size < 0.0005 else max(0, 2 - math.floor(math.log10(size)))  # noqa: PLR2004
-    text = f"{value:.2e}" if size < 0.0005 else f"{value:.{digits}f}"  # noqa: PLR2004
+    digits = 3 if size < 0.0005 else max(0, 2 - math.floor(math.log10(size)))
+    text = f"{value:.2e}" if size < 0.0005 else f"{value:.{digits}f}"
     return (text.rstrip("0").rstrip(".") if "." in text and "e" not in text else text).replace("-", "−")
 
 
@@ -31,7 +31,7 @@ def percent(share: float) -> str:
     if not math.isfinite(share):
         return "–"
     value = 100 * share
-    return f"{value:.0f}\u00a0%" if value >= 10 or value == 0 else f"{value:.2g}\u00a0%"  # noqa: PLR2004
+    return f"{value:.0f}\u00a0%" if value >= 10 or value == 0 else f"{value:.2g}\u00a0%"
 
 
 def duration(seconds: float) -> str:

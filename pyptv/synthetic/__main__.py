@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import Field, fields
 from typing import Any
 
-from pyptv.core.errors import ProcessingError
+from pyptv.core.base.errors import ProcessingError
 from pyptv.synthetic import Settings, make_experiment
 
 _NO_PREFIX = {"n_frames": "frames", "n_particles": "particles", "n_cameras": "cameras"}

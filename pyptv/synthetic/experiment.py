@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image as PillowImage
 
-from pyptv.core.calibration import Calibration
-from pyptv.core.errors import ProcessingError
-from pyptv.core.formats import TARGETS, targets_name
-from pyptv.core.parameters import Parameters, expand
+from pyptv.core.base.errors import ProcessingError
+from pyptv.core.experiment.calibration import Calibration
+from pyptv.core.experiment.parameters import Parameters, expand
+from pyptv.core.files.formats import TARGETS, targets_name
 from pyptv.synthetic.flow import extremes, random_flow
 from pyptv.synthetic.optics import disturbed, true_calibrations
 from pyptv.synthetic.particles import Particles, mean_spacing, periodic_box, simulate
@@ -141,7 +141,7 @@ def is_synthetic(folder: Path) -> bool:
 
 
 def _simulate(settings: Settings) -> _Made:
-    from pyptv.core.optv_backend import project  # noqa: PLC0415 -- loads optv; --help does not need it
+    from pyptv.core.engines.optv.backend import project  # loads optv; --help does not need it
 
     motion_rng, camera_rng, image_rng = np.random.default_rng(settings.seed).spawn(3)
     displacement = settings.displacement * mean_spacing(settings.n_particles)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pyptv.core.calibration import Calibration, Vector
-from pyptv.core.parameters import Parameters
+from pyptv.core.experiment.calibration import Calibration, Vector
+from pyptv.core.experiment.parameters import Parameters
 from pyptv.synthetic.particles import VOLUME
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
     Project = Callable[[Array, Parameters, Sequence[Calibration]], Array]
-    """``pyptv.core.optv_backend.project``: (n, 3) mm -> (n_cameras, n, 2) px."""
+    """``pyptv.core.engines.optv.backend.project``: (n, 3) mm -> (n_cameras, n, 2) px."""
 
 SENSOR = (15.36, 12.288)
 """Width and height of the sensor [mm]: 1280 x 1024 pixels of 12 micrometres."""

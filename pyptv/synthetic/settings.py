@@ -7,8 +7,8 @@ from dataclasses import Field, dataclass, field, fields
 from numbers import Integral, Real
 from typing import Any
 
-from pyptv.core.errors import ProcessingError
-from pyptv.core.parameters import MAX_CAMERAS
+from pyptv.core.base.errors import ProcessingError
+from pyptv.core.experiment.parameters import MAX_CAMERAS
 
 MIN_IMAGE_SIDE = 64
 SHALLOW, DEEP = 8, 16
@@ -50,7 +50,7 @@ class Settings:
             value = getattr(self, option.name)
             for number in value if isinstance(value, tuple) else (value,):
                 _check(option, number)
-        if len(self.image_size) != 2:  # noqa: PLR2004
+        if len(self.image_size) != 2:
             raise ProcessingError(f"image_size: found {self.image_size}, expected (width, height)")
         if self.depth not in (SHALLOW, DEEP):
             raise ProcessingError(f"depth: found {self.depth}, expected 8 or 16 bits")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pyptv.core.errors import FormatError
+from pyptv.core.base.errors import FormatError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

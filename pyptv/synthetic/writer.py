@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from pyptv.core.calibration import Calibration, calibration_files
+from pyptv.core.experiment.calibration import Calibration, calibration_files
 from pyptv.synthetic.optics import rotation_matrix
 
 YAML_NAME = "parameters_synthetic.yaml"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pyptv.core.errors import ProcessingError
+from pyptv.core.base.errors import ProcessingError
 from pyptv.trajectories.arrays import offsets_of
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class Fit:
 
 def _savgol_coeffs() -> Any:
     try:
-        from scipy.signal import savgol_coeffs  # noqa: PLC0415 -- an extra, and slow to load
+        from scipy.signal import savgol_coeffs  # an extra, and slow to load
     except ImportError as error:
         raise ProcessingError('velocity and acceleration need scipy: pip install "pyptv-batch[trajectories]"') from error
     return savgol_coeffs

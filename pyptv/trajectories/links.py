@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pyptv.core.errors import FormatError, ProcessingError
-from pyptv.core.experiment import Experiment
-from pyptv.core.formats import LINKS
-from pyptv.core.frames import describe
+from pyptv.core.base.errors import FormatError, ProcessingError
+from pyptv.core.base.frames import describe
+from pyptv.core.experiment.folder import Experiment
+from pyptv.core.files.formats import LINKS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pyptv.core.experiment import Experiment, load_experiment
+from pyptv.core.experiment.folder import Experiment, load_experiment
 from pyptv.trajectories.arrays import Trajectories
 from pyptv.trajectories.fit import Fit
 from pyptv.trajectories.links import linked_frames, tracked_frames

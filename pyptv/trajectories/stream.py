@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pyptv.core.experiment import Experiment
-from pyptv.core.frames import check_range
+from pyptv.core.base.frames import check_range
+from pyptv.core.experiment.folder import Experiment
 from pyptv.trajectories.arrays import Trajectory, offsets_of
 from pyptv.trajectories.links import LinkedFrame, linked_frames, tracked_frames
 

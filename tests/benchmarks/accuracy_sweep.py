@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from pyptv.core.formats import TARGETS, targets_name
+from pyptv.core.files.formats import TARGETS, targets_name
 from pyptv.evaluate import Score, evaluate
 from pyptv.evaluate.compare import DEFAULT_TOLERANCE_PX
 from pyptv.pyptv_batch import main as batch

@@ -29,11 +29,11 @@ FIRST = 10_000
 
 def measure(folder: Path, engine: Any, n_frames: int) -> dict[str, float]:
     """Medians [ms] of a frame, load time [s] and peak memory [MB] of this process."""
-    from pyptv.core.c_library import keep_freed_memory
-    from pyptv.core.engine import make_frame_backend, make_tracker
-    from pyptv.core.errors import FrameError
-    from pyptv.core.experiment import load_experiment
-    from pyptv.core.formats import TARGETS
+    from pyptv.core.base.errors import FrameError
+    from pyptv.core.engines.optv.c_library import keep_freed_memory
+    from pyptv.core.engines.shape import make_frame_backend, make_tracker
+    from pyptv.core.experiment.folder import load_experiment
+    from pyptv.core.files.formats import TARGETS
 
     keep_freed_memory()
     experiment = load_experiment(folder)

@@ -14,7 +14,7 @@ import shutil
 import time
 from pathlib import Path
 
-from pyptv.core.experiment import RESULT_KINDS, Experiment, load_experiment
+from pyptv.core.experiment.folder import RESULT_KINDS, Experiment, load_experiment
 from pyptv.report import write_report
 from pyptv.report.record import result_frames
 

@@ -16,12 +16,12 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from pyptv.core.frames import chunk_ranges
-from pyptv.core.plan import Plan
-from pyptv.core.results import Event, FrameDone, StepDone, TaskDone
-from pyptv.core.sequence_plan import SequencePlan
-from pyptv.core.tasks import Frontier, SequenceTask, Stop, Task
-from pyptv.core.tracking_plan import TrackingPlan
+from pyptv.core.base.events import Event, FrameDone, StepDone, TaskDone
+from pyptv.core.base.frames import chunk_ranges
+from pyptv.core.schedule.plan import Plan
+from pyptv.core.schedule.sequence import SequencePlan
+from pyptv.core.schedule.tracking import TrackingPlan
+from pyptv.core.stages.tasks import Frontier, SequenceTask, Stop, Task
 
 SHORT_CHUNK, MOST_ROUNDS = 32, 50
 CONVERGENCE = 4

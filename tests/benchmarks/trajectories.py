@@ -19,12 +19,12 @@ from pathlib import Path
 
 import numpy as np
 
-from pyptv.core.formats import LINKS
+from pyptv.core.files.formats import LINKS
 from pyptv.synthetic import make_experiment
 
 FIRST = 10000
 READERS = {
-    "stream": "from pyptv.core.experiment import load_experiment\n"
+    "stream": "from pyptv.core.experiment.folder import load_experiment\n"
     "from pyptv.trajectories import stream_trajectories\n"
     "n = m = 0\n"
     "for trajectory in stream_trajectories(load_experiment(exp), 0, 10**9):\n"

@@ -1,0 +1,1 @@
+"""The program around a run: command line, console, checks."""

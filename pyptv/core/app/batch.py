@@ -1,0 +1,156 @@
+"""What the two entry points do between their arguments and a run."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from operator import index
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pyptv.core.base.errors import InvalidExperimentError, ProcessingError
+from pyptv.core.base.frames import check_range
+from pyptv.core.base.machine import usable_cpus
+
+if TYPE_CHECKING:
+    from pyptv.core.record.tally import Report
+    from pyptv.core.record.watcher import Watcher
+
+logger = logging.getLogger(__name__)
+
+
+def run_batch(
+    exp_path: str | Path,
+    first: Any,
+    last: Any,
+    *,
+    repetitions: Any = 1,
+    kind: str = "batch",
+    watch: Watcher | None = None,
+    argv: Sequence[str] | None = None,
+    **options: Any,
+) -> Report:
+    """Check the arguments, process the frames as often as asked, and return the last report.
+
+    Args:
+        exp_path: folder or YAML file.
+        first: number, numeric text, or None for the parameters' own.
+        last: likewise.
+        repetitions: at least 1.
+        kind: ``"batch"`` or ``"parallel batch"``: how the log calls it.
+        watch: told of the number of frames, then of every event, at last of the reports.
+        argv: the words of the command line; None: called from Python.
+        **options: of :class:`pyptv.core.base.options.Options`.
+
+    Raises:
+        ValueError: a bad argument.
+        ProcessingError: the experiment is not valid, or a frame failed (and ``on_error`` is "abort").
+    """
+    times = _whole(repetitions, "Repetitions")
+    if times < 1:
+        raise ValueError(f"Repetitions must be >= 1, got {times}")
+    numbers = [None if frame is None else _whole(frame, name) for frame, name in ((first, "First frame"), (last, "Last frame"))]
+    if numbers[0] is not None and numbers[1] is not None:
+        check_range(numbers[0], numbers[1])
+
+    from pyptv.core.app.run import prepare, process  # bad arguments are told without loading the core
+    from pyptv.core.base.options import Options  # bad arguments are told without loading the core
+    from pyptv.core.record.run_report import Request  # bad arguments are told without loading the core
+
+    chosen = Options(**options)
+    if chosen.report:
+        _require_report()
+    request = Request(str(exp_path), kind, tuple(argv) if argv is not None else None)
+    experiment, frames = prepare(exp_path, *numbers)
+    logger.info("Starting %s processing in directory: %s", kind, experiment.folder)
+    logger.info("Frame range: %d to %d", *frames)
+    if kind == "batch":
+        logger.info("Repetitions: %d", times)
+    else:
+        logger.info("Number of processes: %d", chosen.n_processes)
+    with _html_report(exp_path, watch) if chosen.report else nullcontext():
+        for repetition in range(1, times + 1):
+            if times > 1:
+                logger.info("Starting repetition %d of %d", repetition, times)
+            report = process(experiment, frames, chosen, watch, request)
+    return report
+
+
+def _require_report() -> None:
+    """Tell of a missing extra before the run, not after it."""
+    from pyptv.report import require  # only for --report
+
+    try:
+        require()
+    except ProcessingError as error:
+        raise InvalidExperimentError(f"--report: {error}") from error
+
+
+@contextmanager
+def _html_report(exp_path: str | Path, watch: Watcher | None) -> Iterator[None]:
+    """Around a run: make ``res/report.html`` after it, also where it failed. Whether that works does not matter to the run."""
+    try:
+        yield
+    except InvalidExperimentError:
+        raise  # nothing was run
+    except ProcessingError:
+        _write_html(exp_path, watch)
+        raise
+    else:
+        _write_html(exp_path, watch)
+
+
+def _write_html(exp_path: str | Path, watch: Watcher | None) -> None:
+    from pyptv.report import write_report  # only for --report
+
+    try:
+        path = write_report(exp_path)
+    except Exception as error:  # the results are what counts: nothing that a picture needs may fail the run
+        logger.warning("No HTML report: %s", error if isinstance(error, ProcessingError) else f"{type(error).__name__}: {error}")
+        return
+    logger.info("HTML report: %s", path)
+    if watch is not None:
+        watch.wrote(path)
+
+
+def process_count(asked: Any) -> int:
+    """How many worker processes to use; None: the CPUs that this process may use.
+
+    Raises:
+        ValueError: not a number, or below 1.
+    """
+    available = usable_cpus()
+    if asked is None:
+        logger.info("Using default number of processes: %d (CPU count)", available)
+        return available
+    n = _whole(asked, "Number of processes")
+    if n < 1:
+        raise ValueError(f"Number of processes must be >= 1, got {n}")
+    if n > available:
+        logger.warning("Requested %d processes, but only %d CPUs are available: more will not be faster", n, available)
+    return n
+
+
+def run_sequence_chunk(exp_path: str | Path, first: int, last: int) -> tuple[int, int]:
+    """Run the sequence step of the frames ``first..last`` in this process.
+
+    Returns:
+        ``(first, last)``.
+
+    Raises:
+        ValueError: frames in the wrong order.
+        ProcessingError: the experiment is not valid, or a frame failed.
+    """
+    check_range(first, last)
+    from pyptv.core.execute.worker import process_chunk  # imports optv
+
+    process_chunk(exp_path, first, last)
+    return first, last
+
+
+def _whole(value: Any, name: str) -> int:
+    try:
+        return int(value) if isinstance(value, str) else index(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} must be a whole number, got {value!r}") from None

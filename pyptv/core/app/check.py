@@ -1,0 +1,133 @@
+"""``--check``: everything that can be known before a run, as a table; nothing is written but a scratch folder."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from itertools import count
+
+from pyptv.core.app.run import prepare
+from pyptv.core.base.errors import InvalidExperimentError, ProcessingError
+from pyptv.core.base.events import FrameDone, FrameFailed
+from pyptv.core.base.frames import FrameRange
+from pyptv.core.base.options import MODES, Engine, Mode, Options
+from pyptv.core.engines.choice import choose
+from pyptv.core.execute.runners import PoolRunner
+from pyptv.core.experiment.folder import Experiment
+from pyptv.core.experiment.preflight import Findings, check_experiment, prepare_job
+from pyptv.core.files.scratch import remove_scratch
+from pyptv.core.files.store import Store
+from pyptv.core.record.tally import DONE, INVALID
+from pyptv.core.schedule.plan import Plan
+from pyptv.core.schedule.sequence import SequencePlan
+
+_TRACKING_SECONDS_PER_PARTICLE: dict[Engine, float] = {"optv": 2.0e-4, "compiled": 0.2e-4}
+"""Of one tracking step, at about 1000 particles a frame; with optv it grows faster than their number."""
+
+_TRACKING_SHARE_OF_BYTES = 1.5
+"""What the results take on disk with tracking, over what the sequence step alone takes."""
+
+
+def check_only(exp_path: str, first: int | None, last: int | None, options: Options) -> int:
+    """Check an experiment, try its first frame, and print a table.
+
+    Returns:
+        The exit code: 0, or 2 where there is a problem.
+    """
+    try:
+        experiment, frames = prepare(exp_path, first, last)
+    except InvalidExperimentError as error:
+        _print_rows([("Experiment", exp_path)])
+        _print_list("Problems", list(error.problems))
+        return INVALID
+    findings = check_experiment(experiment, frames, mode=options.mode)
+    try:
+        engine = choose(options, frames, may_compile=False)
+    except InvalidExperimentError as error:
+        findings.problems += error.problems
+    rows = _facts(experiment, frames, options.mode)
+    if not findings.problems and options.mode != "tracking":
+        rows += _trial(experiment, frames, options, engine, findings)
+    _print_rows(rows)
+    _print_list("Hints", findings.hints)
+    _print_list("Problems", findings.problems)
+    print("The run can start." if not findings.problems else "The run would not start.")  # noqa: T201
+    return INVALID if findings.problems else DONE
+
+
+def _facts(experiment: Experiment, frames: FrameRange, mode: Mode) -> list[tuple[str, str]]:
+    ptv = experiment.parameters.ptv
+    return [
+        ("Experiment", str(experiment.folder)),
+        ("Parameters", str(experiment.source.relative_to(experiment.folder))),
+        ("Frames", f"{frames[0]} to {frames[1]} ({frames[1] - frames[0] + 1})"),
+        ("Steps", "sequence, tracking" if mode == MODES[0] else mode),
+        ("Cameras", f"{experiment.num_cams}, {ptv.imx} x {ptv.imy} px" + (", in one split image" if ptv.splitter else "")),
+    ]
+
+
+def _trial(
+    experiment: Experiment, frames: FrameRange, options: Options, engine: Engine, findings: Findings
+) -> list[tuple[str, str]]:
+    """Process the first frame, write nothing, and tell what the whole range will take."""
+    try:
+        frame = _first_frame(experiment, frames, engine)
+    except ProcessingError as error:
+        findings.problems.append(str(error))
+        return []
+    n, n_processes, both = frames[1] - frames[0] + 1, options.n_processes, options.mode == "both"
+    sequence = n * sum(frame.seconds.values()) / n_processes
+    tracking = n * frame.particles * _TRACKING_SECONDS_PER_PARTICLE[engine] / n_processes if both else 0.0
+    workers = f"{n_processes} process{'es' if n_processes > 1 else ''}"
+    size = n * frame.size * (_TRACKING_SHARE_OF_BYTES if both else 1)
+    free = shutil.disk_usage(experiment.folder).free
+    if size > free:
+        findings.problems.append(f"{experiment.results}: {_bytes(free)} free on the disk, the results need about {_bytes(size)}")
+    return [
+        ("First frame", f"targets {', '.join(map(str, frame.targets))}; {frame.particles} particles"),
+        ("Time", f"about {_duration(sequence + tracking)} on {workers}, engine {engine}"),
+        ("Disk", f"about {_bytes(size)}, {_bytes(free)} free"),
+    ]
+
+
+def _first_frame(experiment: Experiment, frames: FrameRange, engine: Engine) -> FrameDone:
+    job = replace(prepare_job(experiment, *frames), engine=engine)
+    plan = Plan(job, Store(experiment), sequence=SequencePlan([(frames[0], frames[0])], count(1), Store(experiment), "probe"))
+    try:
+        for event in PoolRunner(job, 1).events(plan):
+            for report in plan.record(event):
+                if isinstance(report, FrameDone):
+                    return report
+                if isinstance(report, FrameFailed):
+                    raise ProcessingError(report.reason)
+    finally:
+        remove_scratch(job.scratch)
+    raise ProcessingError(f"frame {frames[0]}: not processed")
+
+
+def _print_rows(rows: list[tuple[str, str]]) -> None:
+    for name, value in rows:
+        print(f"{name:<12} {value}")  # noqa: T201 -- a table is what was asked for
+
+
+def _print_list(title: str, items: list[str]) -> None:
+    if items:
+        print(f"{title}:")  # noqa: T201
+    for item in items:
+        print(f"  - {item}")  # noqa: T201
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{max(1, rest)} s"
+
+
+def _bytes(size: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"

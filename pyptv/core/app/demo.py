@@ -1,0 +1,55 @@
+"""The experiment of ``--demo``: made on the spot, run like any other, scored against its truth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pyptv.core.base.errors import ProcessingError
+from pyptv.core.experiment.folder import load_experiment
+
+DEFAULT_DIRECTORY = Path("pyptv-demo")
+_N_FRAMES = 30
+_N_PARTICLES = 1000
+
+
+def prepare_demo(directory: Path | None = None) -> tuple[Path, int, int]:
+    """Make the demo experiment, or find the one that an earlier demo made there. Nothing is ever deleted.
+
+    Args:
+        directory: default: ``pyptv-demo`` in the current directory.
+
+    Returns:
+        The experiment folder, its first and its last frame.
+
+    Raises:
+        ProcessingError: the folder holds something that is not a synthetic experiment.
+    """
+    from pyptv.synthetic import is_synthetic, make_experiment  # only a demo needs it
+
+    folder = DEFAULT_DIRECTORY if directory is None else directory
+    if not is_synthetic(folder):
+        try:
+            make_experiment(folder, _N_FRAMES, _N_PARTICLES)
+        except ProcessingError as error:
+            raise ProcessingError(f"demo: {error}") from error
+    sequence = load_experiment(folder).parameters.sequence
+    return folder, sequence.first, sequence.last
+
+
+def score_text(exp_path: Path) -> str:
+    """What to print after the run: the score (or how to get it, where scipy is not installed) and where results are."""
+    from pyptv.evaluate import evaluate  # only a demo needs it
+    from pyptv.evaluate.table import table, write_json
+
+    results = [
+        f"results:    {exp_path / 'res'}  (rt_is: particles, ptv_is: links)",
+        f"truth:      {exp_path / 'truth.csv'}",
+        f"plots with: python -m pyptv.evaluate {exp_path} --plot",
+        f"look at it: pyptv-report {exp_path}",
+    ]
+    try:
+        score = evaluate(exp_path)
+    except ProcessingError as error:
+        return "\n".join([f"No score: {error}", *results])
+    write_json(score, exp_path / "score.json")
+    return "\n".join([table(score), *results, f"score:      {exp_path / 'score.json'}"])

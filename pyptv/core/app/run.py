@@ -1,0 +1,252 @@
+"""One run: check -> sequence and tracking -> report. The one loop over what happens is here."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from pyptv.core.base.errors import InvalidExperimentError, ProcessingError
+from pyptv.core.base.events import Event, FrameDone, FrameFailed
+from pyptv.core.base.frames import FrameRange, check_range, chunk_ranges, contiguous, describe
+from pyptv.core.base.options import Options
+from pyptv.core.engines.choice import choose
+from pyptv.core.execute.runners import InProcessRunner, PoolRunner
+from pyptv.core.experiment.folder import Experiment, load_experiment
+from pyptv.core.experiment.preflight import Findings, check_experiment, frames_outside, prepare_job
+from pyptv.core.files.scratch import remove_scratch
+from pyptv.core.files.store import Store
+from pyptv.core.history.journal import Journal
+from pyptv.core.history.resume import JOURNAL, kept_past, run_inputs
+from pyptv.core.record.log import log_event, log_summary, log_time
+from pyptv.core.record.measures import Columns
+from pyptv.core.record.run_report import Request, RunReport
+from pyptv.core.record.tally import Report
+from pyptv.core.record.watcher import Nobody, Watcher
+from pyptv.core.schedule.plan import Plan
+from pyptv.core.schedule.seams import SeamCounts
+from pyptv.core.schedule.sequence import SequencePlan
+from pyptv.core.schedule.tracking import TrackingPlan
+from pyptv.core.stages.tasks import Job, SequenceKind
+
+logger = logging.getLogger(__name__)
+
+_SHORT_CHUNK = 32
+_MOST_ROUNDS = 50
+"""Chunks of at most 32 frames, or 50 for each process: so that the last ones end at about the same time."""
+
+_MOST_SHOWN = 12
+
+
+def run(
+    experiment: Experiment, frames: FrameRange, options: Options, watcher: Watcher | None = None, request: Request | None = None
+) -> Report:
+    """Process a frame range, and write ``res/run_report.json`` whatever the end is, once the first frame may be begun.
+
+    Returns:
+        What was done; with ``on_error="abort"`` its ``failed`` names the frame that ended the run.
+
+    Raises:
+        ProcessingError: nothing could be processed: the experiment, a file, or the machine is to blame.
+    """
+    skipping = options.on_error == "skip"
+    record = RunReport(request or Request(str(experiment.folder)), experiment, frames, options)
+    report_findings(check_experiment(experiment, frames, mode=options.mode, skip_missing=skipping, clean=options.clean))
+    engine = choose(options, frames)
+    store = Store(experiment)
+    with ExitStack() as stack:
+        store.open()
+        stack.callback(store.close)
+        if options.clean and (outside := frames_outside(experiment, frames)):
+            for frame in outside:
+                store.forget(frame)
+            logger.info("Removed the results of %d frames outside the range: %s", len(outside), describe(outside))
+        job = replace(prepare_job(experiment, *frames, stop_at_failure=not skipping), engine=engine)
+        stack.callback(remove_scratch, job.scratch)
+        with _clear_errors(experiment):
+            this = _Run(job, store, frames, options, watcher=watcher or Nobody(), record=record)
+        with this.reported(), _clear_errors(experiment):
+            return this.go()
+
+
+@contextmanager
+def _clear_errors(experiment: Experiment) -> Iterator[None]:
+    """An error of the system names the file, or at least the folder."""
+    try:
+        yield
+    except OSError as error:
+        raise ProcessingError(f"{error.filename or experiment.results}: {error.strerror or error}") from error
+
+
+def report_findings(findings: Findings) -> None:
+    """Log the hints; raise the problems, if there are any."""
+    for hint in findings.hints:
+        logger.warning("%s", hint)
+    if findings.problems:
+        raise InvalidExperimentError(*findings.problems)
+
+
+class _Run:
+    """The parts of one run, and the loop over its events."""
+
+    def __init__(
+        self, job: Job, store: Store, frames: FrameRange, options: Options, *, watcher: Watcher, record: RunReport
+    ) -> None:
+        self._job = job
+        self._store = store
+        self._frames = frames
+        self._options = options
+        self._watcher = watcher
+        self._record = record
+        self._report = Report(Columns(frames, job.experiment.num_cams), skipping=not job.stop_at_failure, engine=job.engine)
+        self._finished: set[int] = set()
+        self._inputs = run_inputs(job)
+        self._past, self._done = kept_past(job, store, frames, self._inputs, options)
+        self._plan = self._make_plan()
+
+    def go(self) -> Report:
+        """Run the plan to its end."""
+        self._record.path.unlink(missing_ok=True)  # from here on it would not tell of what is there
+        journal = Journal(self._store.home / JOURNAL, self._inputs, self._past)
+        try:
+            self._recall()
+            n_frames = self._frames[1] - self._frames[0] + 1
+            self._watcher.expect(n_frames, self._options.steps, self._report.frames + self._report.steps)
+            # closing: whatever ends this loop ends the workers at once, not when somebody drops the traceback
+            with closing(self._runner().events(self._plan)) as events:
+                for event in events:
+                    self._record.times.record(event)
+                    for reported in self._plan.record(event):
+                        if not (isinstance(reported, FrameDone) and self._options.mode == "tracking"):
+                            journal.record(reported)  # one that was only checked was made by another run, from who knows what
+                        self._take(reported)
+                        self._watcher.watch(reported)
+                    self._recall_steps()
+        finally:
+            journal.close()
+        return self._report
+
+    @contextmanager
+    def reported(self) -> Iterator[None]:
+        """Around a run: whatever ends it, the log gets its summary and ``res/`` its report."""
+        error: BaseException | None = None
+        try:
+            yield
+        except BaseException as raised:
+            error = raised
+            raise
+        finally:
+            self._report.chunks = len(self._plan.sequence.chunks)
+            self._report.failed_chunks = self._plan.sequence.failed_chunks
+            tree = self._record.as_tree(self._report, self._seams, self._job.engine, error)
+            self._watcher.finish(tree)
+            log_summary(self._report, self._seams)
+            if self._report.failed and not self._report.skipping:
+                self._tell_of_old_results()
+            self._write_report(tree)
+
+    def _recall(self) -> None:
+        """Take over what earlier runs have done."""
+        for kept in self._in_range(self._done.frames):
+            self._report.kept += 1
+            for event in self._plan.recall(kept):
+                self._take(event)
+        self._recall_steps()
+
+    def _recall_steps(self) -> None:
+        """The links that are kept: known once the unbroken stretch that they are in is."""
+        for step in self._plan.tracking.newly_recalled() if self._plan.tracking is not None else ():
+            self._report.record(step)
+            self._watcher.watch(step)
+
+    def _take(self, event: Event) -> None:
+        if isinstance(event, FrameDone | FrameFailed):
+            self._finished.add(event.frame)
+        self._report.record(event)
+        log_event(event, skipping=self._report.skipping)
+
+    def _runner(self) -> InProcessRunner | PoolRunner:
+        if multiprocessing.current_process().daemon:
+            logger.warning("This is a daemonic process, which may not have workers: a crash of optv would end it")
+            return InProcessRunner(self._job)
+        return PoolRunner(self._job, self._options.n_processes, self._options.start_method)
+
+    def _make_plan(self) -> Plan:
+        options = self._options
+        kind: SequenceKind = "check" if options.mode == "tracking" else "process"
+        todo = set(range(self._frames[0], self._frames[1] + 1)) - self._done.frames.keys()
+        ids = count(1)
+        pieces = contiguous(todo)
+        chunks = [chunk for piece in pieces for chunk in self._chunks(piece)] if options.n_processes > 1 else pieces
+        if options.n_processes > 1:
+            more = f" and {len(chunks) - _MOST_SHOWN} more" if len(chunks) > _MOST_SHOWN else ""
+            logger.info("Frame chunks: %s%s", chunks[:_MOST_SHOWN], more)
+        sequence = SequencePlan(chunks, ids, self._store, kind)
+        tracking = None
+        if options.mode != "sequence":
+            speculate = options.n_processes > 1 and not options.serial_tracking
+            tracking = TrackingPlan(self._frames, ids, self._store, speculate=speculate, early=speculate)
+            tracking.recall(self._in_range(self._done.steps))
+        return Plan(self._job, self._store, sequence=sequence, tracking=tracking)
+
+    def _chunks(self, piece: FrameRange) -> list[FrameRange]:
+        n_frames, n = piece[1] - piece[0] + 1, self._options.n_processes
+        longest = max(_SHORT_CHUNK, n_frames // (n * _MOST_ROUNDS))
+        return chunk_ranges(*piece, min(n_frames, n * -(-n_frames // (n * longest))))
+
+    def _in_range(self, events: dict[int, Any]) -> list[Any]:
+        first, last = self._frames
+        return [events[number] for number in sorted(events) if first <= number <= last]
+
+    # -- the end -------------------------------------------------------------------------------------------------------
+
+    def _tell_of_old_results(self) -> None:
+        """After a run that ended early: frames that it has not come to may hold results of another one."""
+        missed = set(range(self._frames[0], self._frames[1] + 1)) - self._finished
+        old = [frame for frame in missed if self._job.experiment.result_path("rt_is", frame).exists()]
+        if old:
+            logger.warning("Frames %s were not reached: they still hold the results of an earlier run", describe(old))
+
+    def _write_report(self, tree: dict[str, Any]) -> None:
+        try:
+            self._record.write(tree)
+        except OSError as problem:
+            logger.warning("%s: the run report cannot be written: %s", self._record.path, problem.strerror or problem)
+        else:
+            logger.info("Run report: %s", self._record.path)
+            self._watcher.wrote(self._record.path)
+
+    @property
+    def _seams(self) -> SeamCounts | None:
+        """None where there cannot be any."""
+        return self._plan.tracking.seams if self._plan.tracking is not None and self._options.n_processes > 1 else None
+
+
+def prepare(exp_path: str | Path, first: int | None, last: int | None) -> tuple[Experiment, FrameRange]:
+    """An experiment and the frames to process; None for a frame means the parameters' own.
+
+    Raises:
+        ValueError: frames in the wrong order.
+        InvalidExperimentError: the experiment.
+    """
+    experiment = load_experiment(exp_path)
+    sequence = experiment.parameters.sequence
+    frames = (sequence.first if first is None else first, sequence.last if last is None else last)
+    check_range(*frames)
+    return experiment, frames
+
+
+def process(experiment: Experiment, frames: FrameRange, options: Options, watcher: Watcher | None, request: Request) -> Report:
+    """:func:`run`, with the time it took in the log, and an error for what ended it at a frame."""
+    start = time.perf_counter()
+    report = run(experiment, frames, options, watcher, request)
+    log_time(report, time.perf_counter() - start, request.kind)
+    if report.failed and not report.skipping:
+        raise ProcessingError(next(iter(report.failed.values())).reason)
+    return report

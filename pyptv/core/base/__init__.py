@@ -1,0 +1,1 @@
+"""What everything else stands on: errors, events, frame ranges, the user's options."""

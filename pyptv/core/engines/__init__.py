@@ -1,0 +1,1 @@
+"""What detects, matches and links: optv's C code, or compiled kernels."""

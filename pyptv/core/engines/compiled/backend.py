@@ -1,0 +1,136 @@
+"""The frame step with compiled kernels: optv's results, faster, and without its limits on targets and candidates.
+
+Targets of a camera are (n, 8) float64 here, the columns of ``_targets``: x, y [px] as precise as they were found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pyptv.core.base.errors import FrameError
+from pyptv.core.engines.compiled.text import as_columns, render_columns
+from pyptv.core.engines.matches import ADVICE_TOO_MANY, NO_PARTICLE, Matches
+from pyptv.core.engines.optv.backend import FrameBackend, sensor_limits
+from pyptv.core.experiment.calibration import Calibration
+from pyptv.core.experiment.parameters import HIGH_PASS_SPAN, MAX_CAMERAS, CriteriaParameters, DetectionParameters, Parameters
+from pyptv.core.files.formats import PARTICLES, TARGETS
+from pyptv.kernels.candidates import MOST, TooManyError
+from pyptv.kernels.correspondence import match, single_camera
+from pyptv.kernels.detection import detect
+from pyptv.kernels.geometry import camera_rows, optics_row
+from pyptv.kernels.high_pass import high_pass
+from pyptv.kernels.ordering import descending
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pyptv.core.engines.optv.backend import Image
+    from pyptv.core.files.formats import Rows
+
+    Columns = NDArray[np.float64]
+
+_PNR, _X, _TNR = 0, 1, 7
+_MEASURES = slice(_X, _TNR)
+"""x, y, n, nx, ny, sumg."""
+
+
+@dataclass(frozen=True)
+class CompiledMatches(Matches):
+    """:class:`Matches` whose particles and targets are columns of numbers."""
+
+    def files(self) -> dict[str, bytes]:
+        """Short name -> bytes of the frame's result files; ``rt_is`` last."""
+        targets = {f"targets{camera + 1}": render_columns(TARGETS, found) for camera, found in enumerate(self.targets)}
+        return targets | {"rt_is": render_columns(PARTICLES, self.particles)}
+
+
+class CompiledFrameBackend(FrameBackend):
+    """The steps of a frame. Targets are sorted by y and numbered from 0."""
+
+    def __init__(self, parameters: Parameters, calibrations: Sequence[Calibration]) -> None:
+        super().__init__(parameters, calibrations)
+        self._cameras = camera_rows(parameters, calibrations)
+        self._optics = optics_row(parameters)
+        self._criteria = _criteria_row(parameters.criteria)
+        self._sensors = sensor_limits(parameters, calibrations[: parameters.num_cams])
+        self._kinds = parameters.num_cams - 1
+        if parameters.ptv.all_cameras:
+            self._kinds = int(parameters.num_cams >= 3)  # with two cameras optv then matches nothing
+        self._limits = [_detection_limits(parameters.targ_rec, camera) for camera in range(parameters.num_cams)]
+
+    def _high_pass(self, image: Image) -> Image:
+        return high_pass(image, HIGH_PASS_SPAN)
+
+    def overflow_risk(self, filtered: Image, camera: int) -> None:
+        """None: there is no buffer that an image could overflow."""
+
+    def detect(self, filtered: Image, camera: int) -> Columns:
+        """The targets in a high-pass filtered image."""
+        return detect(np.ascontiguousarray(filtered), self._limits[camera])
+
+    def load_targets(self, rows: Rows, source: str | Path = "targets") -> Columns:  # noqa: ARG002 -- here no number is too large
+        """Targets read from a file as detection would give them, without a particle."""
+        targets = as_columns(rows)[descending(-rows["y"])]
+        targets[:, _PNR] = np.arange(len(targets))
+        targets[:, _TNR] = NO_PARTICLE
+        return targets
+
+    def match(self, targets: list[Columns]) -> CompiledMatches:
+        """Stereo-correspondence and 3-D positions of the targets of one frame, one array a camera; they are not changed.
+
+        Raises:
+            FrameError: more candidate correspondences than memory should be filled with.
+        """
+        base = np.cumsum([0, *map(len, targets)])
+        measures = np.ascontiguousarray(np.concatenate(targets)[:, _MEASURES])
+        if self.num_cams == 1:
+            numbers, positions = single_camera(self._cameras[0], self._optics, self._criteria, measures)
+            pointers, totals = numbers[:, np.newaxis], np.array([0, len(numbers)])
+        else:
+            try:
+                pointers, positions, totals = match(
+                    self._cameras, self._optics, self._criteria, self._sensors, self._kinds, base, measures
+                )
+            except TooManyError as error:
+                raise FrameError(
+                    f"more than {MOST // 10**6} million candidate correspondences, among which no choice is a measurement: "
+                    f"{ADVICE_TOO_MANY}"
+                ) from error
+        return CompiledMatches(
+            particles=_particles(positions, pointers),
+            targets=[_pointing_back(found, pointers[:, camera]) for camera, found in enumerate(targets)],
+            counts=tuple(np.diff(totals).tolist()),
+        )
+
+
+def _pointing_back(targets: Columns, pointers: NDArray[np.int64]) -> Columns:
+    """Targets whose ``tnr`` is the row of the particle that points at them, or -1."""
+    targets = targets.copy()
+    targets[:, _TNR] = NO_PARTICLE
+    rows = np.flatnonzero(pointers >= 0)
+    targets[pointers[rows], _TNR] = rows
+    return targets
+
+
+def _particles(positions: NDArray[np.float64], pointers: NDArray[np.int64]) -> Columns:
+    """The columns of ``rt_is``, (n, 8)."""
+    missing = np.full((len(positions), MAX_CAMERAS - pointers.shape[1]), NO_PARTICLE)
+    return np.column_stack([np.arange(1, len(positions) + 1), positions, pointers, missing])
+
+
+def _criteria_row(criteria: CriteriaParameters) -> NDArray[np.float64]:
+    limits = (*criteria.X_lay, *criteria.Zmin_lay, *criteria.Zmax_lay)
+    ratios = (criteria.cn, criteria.cnx, criteria.cny, criteria.csumg)
+    return np.array([*limits, criteria.eps0, *ratios, criteria.corrmin])
+
+
+def _detection_limits(limits: DetectionParameters, camera: int) -> NDArray[np.int64]:
+    """What the kernel takes: threshold, discontinuity, then the bounds of n, nx, ny, and the least sum of grey values."""
+    threshold = limits.gvthres[min(camera, len(limits.gvthres) - 1)]
+    sizes = (limits.nnmin, limits.nnmax, limits.nxmin, limits.nxmax, limits.nymin, limits.nymax)
+    return np.array([threshold, limits.disco, *sizes, limits.sumg_min])

@@ -1,0 +1,80 @@
+"""The text tables of :mod:`pyptv.core.files.formats`, read and written by compiled code: same values, same bytes, same errors.
+
+What the kernels do not take (odd bytes, values that are not finite) goes to :class:`~pyptv.core.files.formats.TextTable`.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from pyptv.core.files.formats import TextTable
+from pyptv.kernels import text
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pyptv.core.files.formats import Rows
+
+    Columns = NDArray[np.float64]
+
+_SPECIFIER = re.compile(r"%(\d*)(?:\.(\d+)f|d)")
+_WHOLE = -1
+
+
+class _Layout(NamedTuple):
+    dtype: np.dtype[np.void]
+    widths: NDArray[np.int64]
+    decimals: NDArray[np.int64]
+
+
+@cache
+def _layout(table: TextTable) -> _Layout:
+    """What the kernels are told of a table: per column the least width, and the decimals, -1 for whole numbers."""
+    specifiers = _SPECIFIER.findall(table.row_format)
+    widths = [int(width or 0) for width, _ in specifiers]
+    decimals = [int(places or _WHOLE) for _, places in specifiers]
+    return _Layout(table.dtype, np.array(widths), np.array(decimals))
+
+
+def parse(table: TextTable, data: bytes, source: str | Path) -> Rows:
+    """The rows in a file's bytes, (n,) of ``table.dtype``.
+
+    Raises:
+        FormatError: as :meth:`TextTable.parse` does; it names ``source``.
+    """
+    columns = _parsed(table, data)
+    if columns is None:
+        return table.parse(data, source)
+    rows = np.empty(len(columns), _layout(table).dtype)
+    for index, name in enumerate(table.columns):
+        rows[name] = columns[:, index]
+    return rows
+
+
+def render_columns(table: TextTable, columns: Columns) -> bytes:
+    """The file's bytes for (n, number of columns) float64; values of whole columns lose what follows the point."""
+    return _rendered(table, columns) or table.render([tuple(row) for row in columns.tolist()])
+
+
+def _parsed(table: TextTable, data: bytes) -> Columns | None:
+    columns = text.parse(np.frombuffer(data, np.uint8), _layout(table).decimals)
+    return columns if columns.shape[1] > 0 else None
+
+
+def _rendered(table: TextTable, columns: Columns) -> bytes:
+    _, widths, decimals = _layout(table)
+    return text.render(np.ascontiguousarray(columns), widths, decimals).tobytes()
+
+
+def as_columns(rows: Rows) -> Columns:
+    """Rows as (n, number of columns) float64, C-contiguous."""
+    names = rows.dtype.names or ()
+    columns = np.empty((len(rows), len(names)))
+    for index, name in enumerate(names):
+        columns[:, index] = rows[name]
+    return columns

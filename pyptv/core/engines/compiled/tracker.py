@@ -1,0 +1,136 @@
+"""The compiled tracker as a value: frames' files in, links out; what optv's tracker makes of them, to the byte.
+
+It keeps four frames in turn, as optv does: the one before, the current one, and the two after it. Their values are read from
+the files, so they are rounded as the files round them; what a step adds is kept as it was computed.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pyptv.core.base.events import StepNumbers
+from pyptv.core.engines.compiled.text import as_columns, parse, render_columns
+from pyptv.core.engines.optv.backend import image_corners
+from pyptv.core.experiment.calibration import Calibration
+from pyptv.core.experiment.parameters import Parameters
+from pyptv.core.files.formats import ADDED, LINKS, PARTICLES, TARGETS, check_frame
+from pyptv.kernels.frames import NONE, Frame, Frames, empty_frame, make_frame
+from pyptv.kernels.scene import make_scene
+from pyptv.kernels.tracking import link
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Columns = NDArray[np.float64]
+
+_NUMBER, _X, _TARGET1, _TNR = 0, 1, 4, 7
+"""Columns of ``rt_is``; the last one of ``_targets``."""
+
+
+@dataclass(frozen=True)
+class _Fed:
+    """A frame as it was fed, and as the kernels know it."""
+
+    frame: Frame
+    particles: Columns
+    targets: list[Columns]
+
+
+class CompiledTracker:
+    """One run of the tracker. Frames are numbered from 1."""
+
+    LOOK_AHEAD = 3
+    """Before the step of frame f the frames up to f + 3 (or the last one) must have been fed."""
+
+    def __init__(self, parameters: Parameters, calibrations: Sequence[Calibration], n_frames: int) -> None:
+        self._n_cams = parameters.num_cams
+        self._scene = make_scene(parameters, calibrations, image_corners(parameters, calibrations[: parameters.num_cams]))
+        self._n_frames = n_frames
+        self._fed: dict[int, _Fed] = {}
+        self._ring = deque([empty_frame(self._n_cams)] * 4, maxlen=4)
+        """The frames before, now, next, and after that; at the end the last place holds the frame of four steps ago."""
+        self._current = 0
+
+    def feed(self, index: int, files: Mapping[str, bytes]) -> None:
+        """Give it the sequence results of the next frame: short name -> bytes.
+
+        Raises:
+            FormatError: a file is not what the sequence step writes.
+        """
+        names = [f"targets{camera + 1}" for camera in range(self._n_cams)]
+        particle_rows = parse(PARTICLES, files["rt_is"], "rt_is")
+        target_rows = [parse(TARGETS, files[name], name) for name in names]
+        check_frame(particle_rows, target_rows, ["rt_is", *names], most=None)
+        particles, targets = as_columns(particle_rows), [as_columns(rows) for rows in target_rows]
+        width, height = self._scene.size
+        self._fed[index] = _Fed(make_frame(particles, targets, width, height), particles, targets)
+
+    def end_at(self, n_frames: int) -> None:
+        """Let the run end at frame ``n_frames``; only before a step has come within three frames of it."""
+        self._n_frames = n_frames
+
+    def step(self) -> StepNumbers:
+        """Link the next frame to the one after it."""
+        self._advance()
+        frames = Frames(*self._ring)
+        links, added = link(self._scene, frames)
+        n_current = int(frames.current.size[0])
+        return StepNumbers(n_current, int(frames.following.size[0]), links, n_current - links, added)
+
+    def finish(self) -> None:
+        """Come to the last frame, which is linked to none."""
+        self._advance()
+
+    def take(self, index: int) -> dict[str, bytes]:
+        """A frame's files, sequence results included, after its step."""
+        fed = self._fed.pop(index)
+        frame = fed.frame
+        n = int(frame.size[0])
+        position, links = frame.position[:n], frame.link[:n]
+        written = {
+            f"targets{camera + 1}": render_columns(TARGETS, _with_particles(rows, frame.particle[first:last]))
+            for camera, (rows, first, last) in enumerate(zip(fed.targets, frame.first[:-1], frame.first[1:], strict=True))
+        }
+        written["rt_is"] = render_columns(PARTICLES, self._with_added(fed.particles, frame))
+        written["ptv_is"] = render_columns(LINKS, np.column_stack([links[:, :2], position]))
+        written["added"] = render_columns(ADDED, np.column_stack([links[:, :2], position, links[:, 2]]))
+        return written
+
+    def close(self) -> None:
+        """Let go of the frames."""
+        self._fed.clear()
+        self._ring.clear()
+
+    def _advance(self) -> None:
+        """Turn the ring by a frame; a new one takes the last place, if there is one."""
+        if self._current == 0:
+            for index in (1, 2):
+                self._enter(index)
+        self._current += 1
+        self._enter(self._current + 2)
+
+    def _enter(self, index: int) -> None:
+        self._ring.rotate(-1)
+        if index <= self._n_frames:
+            self._ring[-1] = self._fed[index].frame
+
+    def _with_added(self, particles: Columns, frame: Frame) -> Columns:
+        """The rows of ``rt_is`` with those of added particles; a camera that the experiment does not have sees nothing."""
+        before, n = len(particles), int(frame.size[0])
+        rows = np.full((n, len(PARTICLES.columns)), float(NONE))
+        rows[:before] = particles
+        rows[before:, _NUMBER] = np.arange(before + 1, n + 1)
+        rows[before:, _X:_TARGET1] = frame.position[before:n]
+        rows[before:, _TARGET1 : _TARGET1 + self._n_cams] = frame.target[before:n]
+        return rows
+
+
+def _with_particles(rows: Columns, particle: NDArray[np.int64]) -> Columns:
+    """The rows of ``_targets`` with the particles that the targets have now."""
+    rows[:, _TNR] = particle
+    return rows

@@ -1,0 +1,54 @@
+"""What matching makes of a frame: particles, and targets that know them; and the files that hold both."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pyptv.core.files.formats import PARTICLES, TARGET_COLUMNS, TARGETS
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pyptv.core.files.formats import Rows
+
+NO_PARTICLE = -1
+"""``tnr`` of a target that is part of no particle; a particle's target in a camera that does not see it."""
+
+ADVICE_TOO_MANY = "narrow eps0 or raise corrmin, cn, cnx, cny, csumg in section criteria"
+
+
+@dataclass(frozen=True)
+class Matches:
+    """What correspondence and triangulation made of the targets of one frame."""
+
+    particles: NDArray[Any]
+    """(n,) rows of ``rt_is``: quadruplets, then triplets, then pairs (one camera: its targets)."""
+    targets: Sequence[Any]
+    """Per camera the rows of ``_targets``, with ``tnr`` set: tuples, since making an array of them takes longer than all else."""
+    counts: tuple[int, ...]
+    """Correspondences of as many targets as there are cameras, of one less, ..., of two."""
+
+    def files(self) -> dict[str, bytes]:
+        """Short name -> bytes of the frame's result files; ``rt_is`` last."""
+        targets = {f"targets{camera + 1}": TARGETS.render(rows) for camera, rows in enumerate(self.targets)}
+        return targets | {"rt_is": PARTICLES.render(self.particles)}
+
+
+def particle_rows(positions: NDArray[np.float64], pointers: NDArray[np.intp]) -> Rows:
+    """The rows of ``rt_is`` (n,).
+
+    Args:
+        positions: (n, 3) [mm].
+        pointers: (n_cams, n) target in each camera, or -1.
+    """
+    rows = np.empty(len(positions), PARTICLES.dtype)
+    rows["number"] = np.arange(1, len(positions) + 1)
+    for axis, name in enumerate("xyz"):
+        rows[name] = positions[:, axis]
+    for camera, name in enumerate(TARGET_COLUMNS):
+        rows[name] = pointers[camera] if camera < len(pointers) else NO_PARTICLE
+    return rows

@@ -1,0 +1,1 @@
+"""The engine of optv: the only folder that imports it."""

@@ -1,0 +1,389 @@
+"""The one module that knows ``optv``: conversions, guards, and what the C library prints.
+
+optv checks little: most of the guards here stand for a crash, a corrupted heap or silently lost data that was provoked
+with optv 0.3.2 (``docs/reliability.md`` lists them). On valid input none of them changes a byte of a result.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from optv.calibration import Calibration as OptvCalibration
+from optv.correspondences import MatchedCoords, correspondences
+from optv.image_processing import preprocess_image
+from optv.imgcoord import image_coordinates
+from optv.orientation import point_positions
+from optv.parameters import ControlParams, SequenceParams, TargetParams, TrackingParams, VolumeParams
+from optv.segmentation import target_recognition
+from optv.tracker import Tracker
+from optv.tracking_framebuf import TargetArray
+from optv.transforms import convert_arr_metric_to_pixel, convert_arr_pixel_to_metric, correct_arr_brown_affine
+
+from pyptv.core.base.errors import FrameError, TaintedHeapError
+from pyptv.core.engines.matches import ADVICE_TOO_MANY, NO_PARTICLE, Matches, particle_rows
+from pyptv.core.engines.optv.c_library import captured_output, zero_small_blocks
+from pyptv.core.experiment.calibration import Calibration
+from pyptv.core.experiment.parameters import HIGH_PASS_SPAN, MAX_CAMERAS, Parameters
+from pyptv.core.files.formats import MAX_ROWS
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pyptv.core.files.formats import Rows
+
+    Image = NDArray[np.uint8]
+
+_DETECTION_BUFFER = 20_480
+"""Targets that target_recognition has room for; it does not look whether there are more."""
+
+_BLOB_QUEUE = 2_048
+"""Pixels that may wait while one blob grows; it does not look either."""
+
+_MAX_SCRATCH_PATH = 200
+"""Bytes of a path that the tracker's C buffers take without harm (230 measured)."""
+
+NO_FILTER = 0
+
+
+class FrameBackend:
+    """optv's objects for one experiment, and the steps of a frame on them."""
+
+    def __init__(self, parameters: Parameters, calibrations: Sequence[Calibration]) -> None:
+        self.num_cams = parameters.num_cams
+        self._control = _control_params(parameters, self.num_cams)
+        self._matching_control = self._control
+        if self.num_cams == 3:
+            self._matching_control = _control_params(parameters, MAX_CAMERAS)
+            self._matching_control.set_allCam_flag(False)
+        self._volume = _volume_params(parameters)
+        self._detection = _target_params(parameters)
+        self._calibrations = [_calibration(calibration) for calibration in calibrations]
+        self._shape = (parameters.ptv.imy, parameters.ptv.imx)
+        self._thresholds = parameters.targ_rec.gvthres
+        self._nnmin = max(1, parameters.targ_rec.nnmin)
+        self._all_cameras = parameters.ptv.all_cameras
+        self._unused = _unused_coordinate(self._control, self._calibrations[0])
+
+    def high_pass(self, image: Image) -> Image:
+        """The high-pass filtered image, (imy, imx) uint8 like ``image``; any memory layout may come in."""
+        if image.shape != self._shape or image.dtype != np.uint8:
+            raise FrameError(f"found an image of {image.shape} {image.dtype}, expected {self._shape} uint8")
+        return self._high_pass(np.ascontiguousarray(image))
+
+    def _high_pass(self, image: Image) -> Image:
+        filtered: Image = preprocess_image(image, NO_FILTER, self._control, HIGH_PASS_SPAN)
+        return filtered
+
+    def overflow_risk(self, filtered: Image, camera: int) -> str | None:
+        """Why detection in this image *may* overflow a buffer of optv, or None where it cannot.
+
+        Both bounds are on the safe side: most images they name are fine. Who passes such an image to :meth:`detect`
+        does so in a process that may die.
+        """
+        bright = int(np.count_nonzero(filtered > self._thresholds[camera]))
+        if bright // self._nnmin > _DETECTION_BUFFER:
+            return f"{bright} px above the threshold could be more than {_DETECTION_BUFFER} targets"
+        if bright > _BLOB_QUEUE:
+            return f"{bright} px above the threshold could be one blob that overflows optv's queue of {_BLOB_QUEUE}"
+        return None
+
+    def detect(self, filtered: Image, camera: int) -> TargetArray:
+        """The targets in a high-pass filtered image, sorted by y.
+
+        Raises:
+            FrameError: more targets than the tracker and the formats hold.
+        """
+        targets = target_recognition(np.ascontiguousarray(filtered), self._detection, camera, self._control)
+        if len(targets) > MAX_ROWS:
+            kind = TaintedHeapError if len(targets) > _DETECTION_BUFFER else FrameError
+            raise kind(
+                f"found {len(targets)} targets, optv holds at most {MAX_ROWS}: "
+                "raise gvthres, nnmin or sumg_min in section targ_rec, or use --engine compiled"
+            )
+        if _is_invented(targets):
+            return TargetArray(0)
+        if len(targets) > 0:  # sort_y of no targets crashes
+            targets.sort_y()
+        return targets
+
+    def load_targets(self, rows: Rows, source: str | Path = "targets") -> TargetArray:
+        """Targets read from a file as detection would give them: sorted by y, numbered, and without a particle.
+
+        PyPTV keeps the ``tnr`` of the file where correspondence does not set it; such a leftover of an earlier run points
+        at a wrong particle, or at none, which crashes the tracker.
+
+        Raises:
+            FrameError: more targets than optv's buffers hold.
+        """
+        if len(rows) > MAX_ROWS:
+            raise FrameError(f"{source}: found {len(rows)} targets, optv holds at most {MAX_ROWS}: use --engine compiled")
+        targets = TargetArray(len(rows))
+        for index, (pnr, x, y, n, nx, ny, sumg, _) in enumerate(rows.tolist()):
+            target = targets[index]
+            target.set_pnr(pnr)
+            target.set_pos((x, y))
+            target.set_pixel_counts(n, nx, ny)
+            target.set_sum_grey_value(sumg)
+            target.set_tnr(NO_PARTICLE)
+        if len(targets) > 0:
+            targets.sort_y()
+        return targets
+
+    def match(self, targets: list[TargetArray]) -> Matches:
+        """Stereo-correspondence and 3-D positions of the targets of one frame, one array a camera.
+
+        Raises:
+            FrameError: a buffer of optv overflowed, so that its answer is not complete.
+        """
+        flat = [MatchedCoords(found, self._control, cal) for found, cal in zip(targets, self._calibrations, strict=True)]
+        groups = self._correspondences(targets, flat)
+        pointers = np.concatenate(groups, axis=1)
+        if pointers.shape[1] > MAX_ROWS:
+            raise FrameError(
+                f"found {pointers.shape[1]} particles, optv's tracker holds at most {MAX_ROWS}: use --engine compiled"
+            )
+        positions = self._positions(flat, pointers)
+        return Matches(
+            particles=particle_rows(positions, pointers),
+            targets=[_target_rows(found) for found in targets],
+            counts=tuple(group.shape[1] for group in groups),
+        )
+
+    def _correspondences(self, targets: list[TargetArray], flat: list[MatchedCoords]) -> list[NDArray[np.intp]]:
+        """Per kind of correspondence (all cameras, one less, ..., pairs) the targets' numbers, (n_cams, n) each.
+
+        Three cameras go to optv as four, of which the last sees nothing: with three its candidate buffer is smaller than
+        what it checks against, and overflows. The answer is the same (tested), the overflow is reported.
+        """
+        calibrations = self._calibrations
+        if self.num_cams == 3:
+            nothing = TargetArray(0)
+            targets = [*targets, nothing]
+            calibrations = [*calibrations, calibrations[-1]]
+            flat = [*flat, MatchedCoords(nothing, self._matching_control, calibrations[-1])]
+        with captured_output() as printed:
+            _, groups, _ = correspondences(targets, flat, calibrations, self._volume, self._matching_control)
+        _refuse_overflow(printed())
+        if self.num_cams != 3:
+            return list(groups)
+        triplets, pairs = (group[:3] for group in groups[1:])
+        if self._all_cameras:
+            for camera, numbers in enumerate(pairs):
+                for number in numbers[numbers >= 0].tolist():
+                    targets[camera][number].set_tnr(NO_PARTICLE)
+            pairs = pairs[:, :0]
+        return [triplets, pairs]
+
+    def _positions(self, flat: list[MatchedCoords], pointers: NDArray[np.intp]) -> NDArray[np.float64]:
+        """Positions (n, 3) [mm] of the particles whose targets ``pointers`` (n_cams, n) names."""
+        points = np.full((pointers.shape[1], self.num_cams, 2), self._unused)
+        for camera, coordinates in enumerate(flat):
+            xy, numbers = coordinates.as_arrays()
+            by_number = np.empty_like(xy)
+            by_number[numbers] = xy
+            seen = pointers[camera] >= 0
+            points[seen, camera] = by_number[pointers[camera][seen]]
+        positions: NDArray[np.float64] = point_positions(points, self._control, self._calibrations, self._volume)[0]
+        return positions
+
+
+class TrackerBackend:
+    """One run of optv's tracker over files in a scratch folder, a step at a time.
+
+    Frames are numbered from 1 in the scratch folder, whatever the experiment calls them: frame 0 and very large numbers
+    are safe so. A step reads up to two frames ahead, and the third one after it is done.
+    """
+
+    LOOK_AHEAD = 3
+    """Before the step of frame f its files must be there up to f + 3 (or the last frame)."""
+
+    def __init__(self, parameters: Parameters, calibrations: Sequence[Calibration], scratch: Path, n_frames: int) -> None:
+        base = os.fsencode(scratch)
+        if len(base) > _MAX_SCRATCH_PATH or not base.isascii():
+            raise FrameError(f"scratch folder {scratch}: optv's tracker needs a short ASCII path: set TMPDIR to one")
+        self.scratch = scratch
+        self._sequence = SequenceParams(num_cams=parameters.num_cams)
+        self._sequence.set_first(1)
+        self._sequence.set_last(n_frames)
+        for camera in range(parameters.num_cams):
+            self._sequence.set_img_base_name(camera, os.fsdecode(base) + f"/t{camera + 1}.")
+        zero_small_blocks()
+        # optv keeps pointers into everything below, and changes the volume: all of it lives as long as the tracker
+        self._naming = {"corres": base + b"/rt", "linkage": base + b"/ptv", "prio": base + b"/add"}
+        self._tracker = Tracker(
+            _control_params(parameters, parameters.num_cams),
+            _volume_params(parameters),
+            _tracking_params(parameters),
+            self._sequence,
+            [_calibration(calibration) for calibration in calibrations],
+            self._naming,
+        )
+
+    @staticmethod
+    def file_names(num_cams: int, index: int) -> dict[str, str]:
+        """Short name -> file name in the scratch folder of the run's frame ``index``, counted from 1."""
+        names = {f"targets{camera + 1}": f"t{camera + 1}.{index:04d}_targets" for camera in range(num_cams)}
+        return names | {"rt_is": f"rt.{index}", "added": f"add.{index}", "ptv_is": f"ptv.{index}"}
+
+    def end_at(self, n_frames: int) -> None:
+        """Let the run end at frame ``n_frames``; only before a step has come within three frames of it."""
+        self._sequence.set_last(n_frames)
+
+    def restart(self) -> None:
+        """Read the first frames."""
+        with captured_output():
+            self._tracker.restart()
+
+    def step(self) -> str:
+        """Link one frame to the next and write its files. Returns what C printed."""
+        with captured_output() as printed:
+            self._tracker.step_forward()
+        return printed()
+
+    def finish(self) -> None:
+        """Write the last frame's files."""
+        with captured_output():
+            self._tracker.finalize()
+
+
+def project(points: NDArray[np.float64], parameters: Parameters, calibrations: Sequence[Calibration]) -> NDArray[np.float64]:
+    """Where points appear in the images.
+
+    Args:
+        points: (n, 3) float64, mm.
+        parameters: sensor and layers.
+        calibrations: one a camera.
+
+    Returns:
+        (n_cameras, n, 2) float64, px: x to the right, y down.
+    """
+    control = _control_params(parameters, len(calibrations))
+    points = np.ascontiguousarray(points, dtype=np.float64)
+    pixels = np.empty((len(calibrations), len(points), 2))
+    for camera, calibration in enumerate(calibrations):
+        metric = image_coordinates(points, _calibration(calibration), control.get_multimedia_params())
+        pixels[camera] = convert_arr_metric_to_pixel(metric, control)
+    return pixels
+
+
+def image_corners(parameters: Parameters, calibrations: Sequence[Calibration]) -> NDArray[np.float64]:
+    """Flat coordinates of the images' corners: (n_cameras, 4, 2), mm; upper left, upper right, lower left, lower right."""
+    ptv = parameters.ptv
+    pixels = np.array([(0, 0), (ptv.imx, 0), (0, ptv.imy), (ptv.imx, ptv.imy)], np.float64)
+    return _flat_corners(convert_arr_pixel_to_metric(pixels, _control_params(parameters, len(calibrations))), calibrations)
+
+
+def sensor_limits(parameters: Parameters, calibrations: Sequence[Calibration]) -> NDArray[np.float64]:
+    """Flat coordinates of the sensors' lower left and upper right corners: (n_cameras, 4), mm; x, y, x, y."""
+    ptv = parameters.ptv
+    corner = np.array([ptv.imx * ptv.pix_x / 2, ptv.imy * ptv.pix_y / 2])
+    return _flat_corners(np.stack([-corner, corner]), calibrations).reshape(-1, 4)
+
+
+def _flat_corners(places: NDArray[np.float64], calibrations: Sequence[Calibration]) -> NDArray[np.float64]:
+    """What optv takes for the flat coordinates of corners: not what it takes for those of targets.
+
+    The principal point is subtracted before the distortion is undone, and undoing ends at another place where it converges
+    slowly, or not at all.
+
+    Args:
+        places: (n, 2) on the sensor, mm from its middle, y up.
+        calibrations: one a camera.
+
+    Returns:
+        (n_cameras, n, 2).
+    """
+    moved = [np.ascontiguousarray(places - calibration.principal_point) for calibration in calibrations]
+    return np.array([correct_arr_brown_affine(xy, _calibration(of)) for xy, of in zip(moved, calibrations, strict=True)])
+
+
+def _refuse_overflow(printed: str) -> None:
+    if "verflow" in printed or "More candidates than" in printed:
+        said = " ".join(dict.fromkeys(line.strip() for line in printed.splitlines()))
+        raise FrameError(
+            f"too many candidate correspondences for optv ({said}), part of them would be lost: "
+            f"use --engine compiled, or {ADVICE_TOO_MANY}"
+        )
+
+
+def _is_invented(targets: TargetArray) -> bool:
+    """Whether this is the answer to an image without targets: a single one at (1, 1) of one pixel with grey value 1."""
+    if len(targets) != 1:
+        return False
+    only = targets[0]
+    return bool(only.pos() == (1.0, 1.0) and only.count_pixels() == (1, 1, 1) and only.sum_grey_value() == 1)
+
+
+def _target_rows(targets: TargetArray) -> list[tuple[float, ...]]:
+    return [(t.pnr(), *t.pos(), *t.count_pixels(), t.sum_grey_value(), t.tnr()) for t in targets]
+
+
+def _unused_coordinate(control: ControlParams, calibration: OptvCalibration) -> float:
+    """What optv marks an unseen target with: asked for, since no Python name holds it."""
+    none = MatchedCoords(TargetArray(0), control, calibration)
+    return float(none.get_by_pnrs(np.array([-1], dtype=np.intp))[0, 0])
+
+
+def _control_params(parameters: Parameters, num_cams: int) -> ControlParams:
+    ptv = parameters.ptv
+    control = ControlParams(num_cams)
+    control.set_image_size((ptv.imx, ptv.imy))
+    control.set_pixel_size((ptv.pix_x, ptv.pix_y))
+    control.set_hp_flag(ptv.high_pass)
+    control.set_allCam_flag(ptv.all_cameras)
+    control.set_tiff_flag(True)
+    control.set_chfield(ptv.chfield)
+    layers = control.get_multimedia_params()
+    layers.set_n1(ptv.mmp_n1)
+    layers.set_layers([ptv.mmp_n2], [ptv.mmp_d])
+    layers.set_n3(ptv.mmp_n3)
+    return control
+
+
+def _volume_params(parameters: Parameters) -> VolumeParams:
+    criteria = parameters.criteria
+    volume = VolumeParams()
+    for name in ("X_lay", "Zmin_lay", "Zmax_lay"):
+        getattr(volume, f"set_{name}")(list(getattr(criteria, name)))
+    for name in ("eps0", "cn", "cnx", "cny", "csumg", "corrmin"):
+        getattr(volume, f"set_{name}")(getattr(criteria, name))
+    return volume
+
+
+def _target_params(parameters: Parameters) -> TargetParams:
+    limits = parameters.targ_rec
+    detection = TargetParams(parameters.num_cams)
+    thresholds = [*limits.gvthres, *[limits.gvthres[-1]] * MAX_CAMERAS][:MAX_CAMERAS]
+    detection.set_grey_thresholds(thresholds)
+    detection.set_pixel_count_bounds((limits.nnmin, limits.nnmax))
+    detection.set_xsize_bounds((limits.nxmin, limits.nxmax))
+    detection.set_ysize_bounds((limits.nymin, limits.nymax))
+    detection.set_min_sum_grey(limits.sumg_min)
+    detection.set_max_discontinuity(limits.disco)
+    return detection
+
+
+def _tracking_params(parameters: Parameters) -> TrackingParams:
+    track = parameters.track
+    limits = TrackingParams()
+    for name in ("dvxmin", "dvxmax", "dvymin", "dvymax", "dvzmin", "dvzmax", "dacc"):
+        getattr(limits, f"set_{name}")(getattr(track, name))
+    limits.set_dangle(track.angle)
+    limits.set_add(track.add)
+    return limits
+
+
+def _calibration(calibration: Calibration) -> OptvCalibration:
+    camera = OptvCalibration()
+    camera.set_pos(np.array(calibration.position))
+    camera.set_angles(np.array(calibration.angles))
+    camera.set_primary_point(np.array([*calibration.principal_point, calibration.principal_distance]))
+    camera.set_radial_distortion(np.array(calibration.radial_distortion))
+    camera.set_decentering(np.array(calibration.decentering))
+    camera.set_affine_trans(np.array(calibration.affine))
+    camera.set_glass_vec(np.array(calibration.glass))
+    return camera

@@ -1,0 +1,131 @@
+"""A frame range: the one loop that every runner shares."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from pyptv.core.base.errors import FormatError, FrameError, ProcessingError, TaintedHeapError
+from pyptv.core.base.events import Event, FrameDone, FrameFailed, TaskDone, TaskFailed
+from pyptv.core.engines.optv.c_library import keep_freed_memory
+from pyptv.core.files.atomic import frame_digest
+from pyptv.core.files.formats import MAX_ROWS, PARTICLES, TARGETS, check_frame
+from pyptv.core.files.scratch import remove_scratch
+from pyptv.core.files.store import Store
+from pyptv.core.stages.frames import FramePipeline
+from pyptv.core.stages.tasks import Announce, Control, Job, Mailbox, SequenceTask, Task, TrackingTask, silent
+from pyptv.core.stages.track import TrackingRun
+
+logger = logging.getLogger(__name__)
+
+
+class Worker:
+    """Does tasks, one after the other, and reports each frame as it is done."""
+
+    def __init__(self, job: Job, announce: Announce) -> None:
+        self._job = job
+        self._announce = announce
+        self._store = Store(job.experiment)
+        self._pipeline: FramePipeline | None = None
+        keep_freed_memory()
+
+    def events(self, task: Task, control: Control) -> Iterator[Event]:
+        """Do a task. The last event is :class:`TaskDone` or :class:`TaskFailed`; no exception of ours comes out."""
+        try:
+            if isinstance(task, TrackingTask):
+                run = TrackingRun(self._job, task, control, self._announce)
+                yield from run.steps()
+                yield TaskDone(task.id, interrupted=not run.complete)
+            else:
+                yield from self._frames(task)
+        except ProcessingError as error:
+            yield TaskFailed(task.id, str(error))
+        except OSError as error:
+            yield TaskFailed(task.id, f"{error.filename or 'a result file'}: {error.strerror or error}")
+
+    def _frames(self, task: SequenceTask) -> Iterator[Event]:
+        for frame in range(task.first, task.last + 1):
+            try:
+                yield self._check(frame) if task.kind == "check" else self._process(frame, write=task.kind == "process")
+            except FrameError as error:
+                if task.kind == "process":
+                    self._store.forget(frame)
+                yield FrameFailed(frame, str(error))
+                tainted = isinstance(error, TaintedHeapError)
+                if self._job.stop_at_failure or tainted:
+                    yield TaskDone(task.id, interrupted=frame < task.last, taint=tainted)
+                    return
+            except FormatError as error:
+                yield FrameFailed(frame, f"frame {frame}: {error}", step="tracking")
+                if self._job.stop_at_failure:
+                    yield TaskDone(task.id, interrupted=frame < task.last)
+                    return
+        yield TaskDone(task.id)
+
+    def _process(self, frame: int, *, write: bool) -> FrameDone:
+        """The sequence step of a frame, its files put in place."""
+        if self._pipeline is None:
+            self._pipeline = FramePipeline(self._job.experiment, self._job.images, self._announce, self._job.engine)
+        result = self._pipeline.process(frame)
+        start = time.perf_counter()
+        files = result.files()
+        if write:
+            self._announce(frame, "writing results")
+            self._store.publish_sequence(frame, files)
+        return FrameDone(
+            frame=frame,
+            targets=tuple(len(rows) for rows in result.matches.targets),
+            counts=result.matches.counts,
+            particles=len(result.matches.particles),
+            digest=frame_digest(files),
+            size=sum(map(len, files.values())),
+            images=result.images,
+            seconds=result.seconds | {"write": time.perf_counter() - start},
+        )
+
+    def _check(self, frame: int) -> FrameDone:
+        """Existing results of a frame, read and checked as the tracker's C code needs them."""
+        self._announce(frame, "checking the sequence step's results")
+        start = time.perf_counter()
+        paths = self._job.experiment.sequence_files(frame)
+        try:
+            files = self._store.sequence_input(frame)
+        except ProcessingError as error:
+            raise FormatError(str(error)) from error
+        targets = [TARGETS.parse(files[name], paths[name]) for name in files if name != "rt_is"]
+        particles = PARTICLES.parse(files["rt_is"], paths["rt_is"])
+        sources = [str(paths["rt_is"]), *(str(paths[name]) for name in files if name != "rt_is")]
+        check_frame(particles, targets, sources, most=MAX_ROWS if self._job.engine == "optv" else None)
+        views = sum((particles[f"target{camera + 1}"] >= 0).astype(int) for camera in range(len(targets)))
+        counts = tuple(int(np.sum(views == n)) for n in range(len(targets), min(len(targets), 2) - 1, -1))
+        return FrameDone(
+            frame=frame,
+            targets=tuple(len(rows) for rows in targets),
+            counts=counts,
+            particles=len(particles),
+            digest=frame_digest(files),
+            size=sum(map(len, files.values())),
+            seconds={"read": time.perf_counter() - start},
+        )
+
+
+def process_chunk(exp_path: str | Path, first: int, last: int) -> None:
+    """Run the sequence step of a frame range in this process.
+
+    Raises:
+        ProcessingError: the experiment is not valid, or a frame failed.
+    """
+    from pyptv.core.experiment.preflight import prepare_job  # a worker of a run gets its job from there
+
+    job = prepare_job(exp_path, first, last)
+    try:
+        job.experiment.results.mkdir(exist_ok=True)
+        for event in Worker(job, silent).events(SequenceTask(0, first, last), Mailbox()):
+            if isinstance(event, FrameFailed | TaskFailed):
+                raise ProcessingError(event.reason)
+    finally:
+        remove_scratch(job.scratch)

@@ -1,0 +1,1 @@
+"""The experiment folder: parameters, calibrations, names, images."""

@@ -1,0 +1,101 @@
+"""Camera calibrations: the ``.ori`` and ``.addpar`` files, read and checked in Python.
+
+Format (liboptv, ``calibration.c``): ``.ori`` holds x0 y0 z0 [mm]; omega phi kappa [rad]; a 3 x 3 rotation matrix, which is
+not used (it follows from the angles); xh yh [mm]; cc [mm]; the glass vector [mm]. ``.addpar`` holds k1 k2 k3 p1 p2 scx she.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from pyptv.core.base.errors import FormatError
+from pyptv.core.files.regular_files import open_regular
+
+Vector = tuple[float, float, float]
+
+_ORI_NAMES = (
+    *("x0", "y0", "z0", "omega", "phi", "kappa"),
+    *(f"rotation matrix {row},{column}" for row in (1, 2, 3) for column in (1, 2, 3)),
+    *("xh", "yh", "cc", "glass x", "glass y", "glass z"),
+)
+_ADDPAR_NAMES = ("k1", "k2", "k3", "p1", "p2", "scx", "she")
+_MAX_BYTES = 100_000
+_LARGEST = 1e12
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """One camera: where it stands, how it looks, what its lens does, where the glass is."""
+
+    position: Vector
+    """Projection centre x0, y0, z0 [mm]."""
+    angles: Vector
+    """omega, phi, kappa [rad]."""
+    principal_point: tuple[float, float]
+    """xh, yh [mm on the sensor]."""
+    principal_distance: float
+    """cc [mm]."""
+    glass: Vector
+    """From the origin to the glass, along its normal [mm]."""
+    radial_distortion: Vector = (0.0, 0.0, 0.0)
+    """k1, k2, k3 (Brown)."""
+    decentering: tuple[float, float] = (0.0, 0.0)
+    """p1, p2 (Brown)."""
+    affine: tuple[float, float] = (1.0, 0.0)
+    """scx, she: scale in x and shear."""
+
+
+def calibration_files(folder: Path, calibration_image: str) -> tuple[Path, Path]:
+    """The ``.ori`` and ``.addpar`` files beside a calibration image."""
+    return folder / f"{calibration_image}.ori", folder / f"{calibration_image}.addpar"
+
+
+def read_calibration(ori: Path, addpar: Path) -> Calibration:
+    """Read one camera's calibration.
+
+    Raises:
+        FormatError: a file is missing, short, not numbers, not finite or not plausible; names file, value, expectation.
+    """
+    v = _read_numbers(ori, _ORI_NAMES)
+    k1, k2, k3, p1, p2, scx, she = _read_numbers(addpar, _ADDPAR_NAMES)
+    if v[17] == 0:
+        raise FormatError(f"{ori}: found principal distance cc 0, expected the distance of lens and sensor in mm")
+    if v[18] == v[19] == v[20] == 0:
+        raise FormatError(f"{ori}: found glass vector 0 0 0, expected the vector from the origin to the glass in mm")
+    if scx == 0:
+        raise FormatError(f"{addpar}: found scx 0, expected a scale near 1")
+    return Calibration(
+        position=(v[0], v[1], v[2]),
+        angles=(v[3], v[4], v[5]),
+        principal_point=(v[15], v[16]),
+        principal_distance=v[17],
+        glass=(v[18], v[19], v[20]),
+        radial_distortion=(k1, k2, k3),
+        decentering=(p1, p2),
+        affine=(scx, she),
+    )
+
+
+def _read_numbers(path: Path, names: tuple[str, ...]) -> list[float]:
+    try:
+        with open_regular(path) as file:
+            data = file.read(_MAX_BYTES)
+    except OSError as error:
+        raise FormatError(f"{path}: calibration cannot be read: {error.strerror}") from error
+    words = data.split()
+    if len(words) < len(names):
+        raise FormatError(
+            f"{path}: found {len(words)} values, expected {len(names)}: value {len(words) + 1}, {names[len(words)]}, is missing"
+        )
+    values = []
+    for name, word in zip(names, words, strict=False):
+        try:
+            value = float(word)
+        except ValueError:
+            value = math.nan
+        if not math.isfinite(value) or abs(value) > _LARGEST:
+            raise FormatError(f"{path}: {name}: found {word[:40].decode('latin-1')!a}, expected a finite number")
+        values.append(value)
+    return values

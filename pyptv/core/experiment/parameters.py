@@ -1,0 +1,185 @@
+"""The parameters of an experiment, checked: frozen dataclasses that state meaning, unit and limits.
+
+The dataclasses are the schema as well: each field's metadata says how it is called in the YAML dialect, its unit
+and what values it may take. :mod:`pyptv.core.experiment.parameter_checks` fills them from a raw tree by that.
+"""
+
+from __future__ import annotations
+
+import re
+import reprlib
+from dataclasses import MISSING, Field, dataclass, field, fields
+from typing import Any
+
+MAX_CAMERAS = 4
+"""optv's buffers and the rt_is format hold four cameras."""
+
+HIGH_PASS_SPAN = 25
+"""Half width [px] of the high-pass filter, as PyPTV has it."""
+
+_MIN_IMAGE_SIDE = 2 * HIGH_PASS_SPAN + 1
+_MAX_IMAGE_SIDE = 32_767  # optv keeps target coordinates in 16 bits while it grows a blob
+_CONVERSION = re.compile(r"%(0?\d{0,2})[di]")
+
+
+def _parameter(
+    meaning: str,
+    *,
+    key: str | None = None,
+    unit: str = "",
+    low: float | None = None,
+    high: float | None = None,
+    above: float | None = None,
+    default: Any = MISSING,
+) -> Any:
+    """A field of a parameter section: its meaning, name in the YAML dialect, unit, limits (``above`` excludes it)."""
+    metadata = {"meaning": meaning, "key": key, "unit": unit, "low": low, "high": high, "above": above}
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class ControlParameters:
+    """Section ``ptv``: cameras, sensor and the layers of air, glass and water."""
+
+    calibration_images: tuple[str, ...] = _parameter("calibration image of each camera", key="img_cal")
+    all_cameras: bool = _parameter("accept only particles seen by all cameras", key="allcam_flag")
+    imx: int = _parameter("image width", unit="px", low=_MIN_IMAGE_SIDE, high=_MAX_IMAGE_SIDE)
+    imy: int = _parameter("image height", unit="px", low=_MIN_IMAGE_SIDE, high=_MAX_IMAGE_SIDE)
+    pix_x: float = _parameter("pixel width", unit="mm", above=0)
+    pix_y: float = _parameter("pixel height", unit="mm", above=0)
+    chfield: int = _parameter("interlaced field: 0 whole frame, 1 odd, 2 even lines", low=0, high=2)
+    mmp_n1: float = _parameter("refractive index before the glass", above=0)
+    mmp_n2: float = _parameter("refractive index of the glass", above=0)
+    mmp_n3: float = _parameter("refractive index behind the glass", above=0)
+    mmp_d: float = _parameter("thickness of the glass", unit="mm", low=0)
+    high_pass: bool = _parameter("kept for the record: the high-pass always runs, as in PyPTV", key="hp_flag", default=True)
+    splitter: bool = _parameter("one image holds 2 x 2 views", default=False)
+    negative: bool = _parameter("process 255 - image", default=False)
+
+
+@dataclass(frozen=True)
+class SequenceParameters:
+    """Section ``sequence``: where the images are and which frames to process by default."""
+
+    base_name: tuple[str, ...] = _parameter("image name of each camera, with %d for the frame number")
+    first: int = _parameter("first frame", low=0)
+    last: int = _parameter("last frame", low=0)
+
+
+@dataclass(frozen=True)
+class CriteriaParameters:
+    """Section ``criteria``: the measuring volume and what makes targets correspond."""
+
+    X_lay: tuple[float, float] = _parameter("x where the Z limits are given", unit="mm")
+    Zmin_lay: tuple[float, float] = _parameter("lower Z limits at X_lay", unit="mm")
+    Zmax_lay: tuple[float, float] = _parameter("upper Z limits at X_lay", unit="mm")
+    cnx: float = _parameter("least ratio of the widths of matched targets", low=0)
+    cny: float = _parameter("least ratio of the heights of matched targets", low=0)
+    cn: float = _parameter("least ratio of the pixel counts of matched targets", low=0)
+    csumg: float = _parameter("least ratio of the grey sums of matched targets", low=0)
+    corrmin: float = _parameter("least quality of a correspondence")
+    eps0: float = _parameter("width of the epipolar band", unit="mm on the sensor", above=0)
+
+
+@dataclass(frozen=True)
+class DetectionParameters:
+    """Section ``targ_rec``: what is a target in an image."""
+
+    gvthres: tuple[int, ...] = _parameter("grey value threshold of each camera", low=0, high=255)
+    disco: int = _parameter("largest discontinuity of grey values in a target", low=0)
+    nnmin: int = _parameter("least pixel count", unit="px", low=0)
+    nnmax: int = _parameter("largest pixel count", unit="px", low=0)
+    nxmin: int = _parameter("least width", unit="px", low=0)
+    nxmax: int = _parameter("largest width", unit="px", low=0)
+    nymin: int = _parameter("least height", unit="px", low=0)
+    nymax: int = _parameter("largest height", unit="px", low=0)
+    sumg_min: int = _parameter("least sum of grey values", low=0)
+    cr_sz: int = _parameter("size of the crosses in PyPTV's windows; unused here", low=0, default=2)
+
+
+@dataclass(frozen=True)
+class TrackingParameters:
+    """Section ``track``: limits of displacement, turn and acceleration between frames."""
+
+    dvxmin: float = _parameter("least displacement in x", unit="mm/frame")
+    dvxmax: float = _parameter("largest displacement in x", unit="mm/frame")
+    dvymin: float = _parameter("least displacement in y", unit="mm/frame")
+    dvymax: float = _parameter("largest displacement in y", unit="mm/frame")
+    dvzmin: float = _parameter("least displacement in z", unit="mm/frame")
+    dvzmax: float = _parameter("largest displacement in z", unit="mm/frame")
+    angle: float = _parameter("largest change of direction", unit="gon", low=0)
+    dacc: float = _parameter("largest acceleration", unit="mm/frame^2", low=0)
+    add: bool = _parameter("add particles that the tracker finds", key="flagNewParticles")
+
+
+@dataclass(frozen=True)
+class ExistingTargetParameters:
+    """Section ``pft_version``."""
+
+    existing_target: bool = _parameter("read the _targets files, do not detect", key="Existing_Target", default=False)
+
+
+@dataclass(frozen=True)
+class MaskingParameters:
+    """Section ``masking`` (YAML dialect only)."""
+
+    enabled: bool = _parameter("subtract a background image of each camera", key="mask_flag", default=False)
+    base_name: str = _parameter("its name, with %d for the camera number", key="mask_base_name", default="")
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """Everything a run needs from the parameter files, with ``num_cams`` from 1 to 4."""
+
+    num_cams: int
+    ptv: ControlParameters
+    sequence: SequenceParameters
+    criteria: CriteriaParameters
+    targ_rec: DetectionParameters
+    track: TrackingParameters
+    pft_version: ExistingTargetParameters
+    masking: MaskingParameters
+
+    def as_tree(self) -> dict[str, Any]:
+        """Nested plain dictionaries in the names of the YAML dialect: to compare, to hash, to write."""
+        tree: dict[str, Any] = {"num_cams": self.num_cams}
+        for name in SECTIONS:
+            section = getattr(self, name)
+            tree[name] = {key_of(f): _plain(getattr(section, f.name)) for f in fields(section)}
+        return tree
+
+
+SECTIONS: dict[str, type[Any]] = {
+    "ptv": ControlParameters,
+    "sequence": SequenceParameters,
+    "criteria": CriteriaParameters,
+    "targ_rec": DetectionParameters,
+    "track": TrackingParameters,
+    "pft_version": ExistingTargetParameters,
+    "masking": MaskingParameters,
+}
+REQUIRED_SECTIONS = ("ptv", "sequence", "criteria", "targ_rec", "track")
+
+
+def key_of(parameter: Field[Any]) -> str:
+    """What a field is called in the YAML dialect."""
+    return parameter.metadata["key"] or parameter.name
+
+
+def expand(pattern: str, number: int) -> str:
+    """A printf pattern with one ``%d`` (or ``%04d``) filled in; ``%%`` is a percent sign."""
+    return pattern % number
+
+
+def pattern_problem(pattern: str) -> str | None:
+    """Why a printf pattern is not one that takes a single number, or None."""
+    rest, conversions = _CONVERSION.subn("", pattern.replace("%%", ""))
+    if conversions != 1 or "%" in rest:
+        return f"found {reprlib.repr(pattern)}, expected a name with exactly one %d (or %04d) for the number"
+    if "\0" in pattern or "\n" in pattern:
+        return f"found {reprlib.repr(pattern)}, expected a file name on one line"
+    return None
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value

@@ -1,0 +1,245 @@
+"""Checks before any frame: everything that can be known, all problems at once, in about a second.
+
+Problems end the run before it starts; hints are logged. Nothing is written.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import shutil
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from pyptv.core.base.errors import FrameError
+from pyptv.core.base.frames import FrameRange, describe
+from pyptv.core.experiment.calibration import Calibration
+from pyptv.core.experiment.folder import RESULT_KINDS, Experiment, ImageSettings, load_experiment
+from pyptv.core.experiment.image_files import image_kind
+from pyptv.core.files.scratch import scratch_folder
+from pyptv.core.stages.tasks import Job
+
+logger = logging.getLogger(__name__)
+
+_TYPICAL_TARGETS = 1000
+_BYTES_PER_TARGET = 62
+_BYTES_PER_PARTICLE = 57 + 45 + 47
+_SAMPLES = 5
+_EIGHT_BIT = 256
+_LOW_SIXTEEN_BIT = 0x4000
+_MOST_NAMED = 5
+_MOST_MISSING = 100_000
+"""A range in which so many frames are missing is a slip of the pen: the rest is not looked for."""
+
+
+@dataclass
+class Findings:
+    """What the checks found."""
+
+    problems: list[str] = field(default_factory=list)
+    """Each would end the run."""
+    hints: list[str] = field(default_factory=list)
+    """What a user should know before a long run."""
+    missing: dict[int, str] = field(default_factory=dict)
+    """Frame -> the first of its files that is not there."""
+    estimated_bytes: int = 0
+    """What the results will need on disk, at the typical number of targets."""
+
+
+class FolderListing:
+    """The names in the folders that were asked for, each folder read once."""
+
+    def __init__(self) -> None:
+        self._names: dict[Path, set[str]] = {}
+
+    def has(self, path: Path) -> bool:
+        """Whether a file is there."""
+        return path.name in self.names(path.parent)
+
+    def names(self, folder: Path) -> set[str]:
+        """All names in a folder; none where there is no such folder."""
+        if folder not in self._names:
+            try:
+                self._names[folder] = set(os.listdir(folder))
+            except OSError:
+                self._names[folder] = set()
+        return self._names[folder]
+
+
+def check_experiment(
+    experiment: Experiment, frames: FrameRange, *, mode: str, skip_missing: bool = False, clean: bool = False
+) -> Findings:
+    """Check the files of a frame range, the disk and the plausibility of the calibrations.
+
+    Args:
+        experiment: read and checked already as far as its parameter files go.
+        frames: first and last.
+        mode: ``both``, ``sequence`` or ``tracking``: which files must be there.
+        skip_missing: a missing image fails its frame only.
+        clean: results outside the range will be removed, so nothing need be said of them.
+    """
+    findings = Findings()
+    listing = FolderListing()
+    _check_inputs(experiment, frames, listing, findings, tracking_only=mode == "tracking")
+    if findings.missing:
+        frames_text = describe(findings.missing)
+        number = f"{_MOST_MISSING} or more" if len(findings.missing) == _MOST_MISSING else len(findings.missing)
+        text = f"{number} frames ({frames_text}) lack a file: {_named(list(findings.missing.values()))}"
+        (findings.hints if skip_missing else findings.problems).append(text)
+    if mode != "tracking" and not experiment.parameters.pft_version.existing_target:
+        _check_first_images(experiment, frames, findings)
+    _check_calibrations(experiment, findings)
+    _check_disk(experiment, frames, mode, findings)
+    if not clean:
+        _check_stale(frames, listing.names(experiment.results), findings)
+    return findings
+
+
+def prepare_job(exp_path: str | Path | Experiment, first: int, last: int, *, stop_at_failure: bool = True) -> Job:
+    """What the workers of a run need. ``scratch`` is a new folder that the caller removes."""
+    experiment = exp_path if isinstance(exp_path, Experiment) else load_experiment(exp_path)
+    return Job(experiment, image_settings(experiment, (first, last)), scratch_folder(), stop_at_failure)
+
+
+def image_settings(experiment: Experiment, frames: FrameRange) -> ImageSettings:
+    """How to read the images; whether 16-bit files hold 8-bit values is decided here, once, from a few of them."""
+    ptv = experiment.parameters.ptv
+    settings = ImageSettings(ptv.imx, ptv.imy, ptv.negative, ptv.splitter)
+    if experiment.parameters.pft_version.existing_target:
+        return settings
+    files = range(experiment.images_per_frame)
+    return replace(settings, eight_bit_values=tuple(_eight_bit_values(experiment, which, frames, settings) for which in files))
+
+
+def frames_outside(experiment: Experiment, frames: FrameRange) -> list[int]:
+    """Frames with results in ``res/`` that are not in a range."""
+    return sorted(frame for frame in _result_frames(set(os.listdir(experiment.results))) if not frames[0] <= frame <= frames[1])
+
+
+def _check_inputs(
+    experiment: Experiment, frames: FrameRange, listing: FolderListing, findings: Findings, *, tracking_only: bool
+) -> None:
+    """Every input file of every frame must be there."""
+    existing = experiment.parameters.pft_version.existing_target
+    for frame in range(frames[0], frames[1] + 1):
+        if tracking_only:
+            needed = list(experiment.sequence_files(frame).values())
+        elif existing:
+            needed = [experiment.targets_path(camera, frame) for camera in range(experiment.num_cams)]
+        else:
+            needed = [experiment.image_path(which, frame) for which in range(experiment.images_per_frame)]
+        absent = next((path for path in needed if not listing.has(path)), None)
+        if absent is not None:
+            findings.missing[frame] = str(absent)
+            if len(findings.missing) == _MOST_MISSING:
+                return
+
+
+def _check_first_images(experiment: Experiment, frames: FrameRange, findings: Findings) -> None:
+    settings = ImageSettings(
+        experiment.parameters.ptv.imx, experiment.parameters.ptv.imy, split=experiment.parameters.ptv.splitter
+    )
+    paths = [(experiment.image_path(which, frames[0]), settings.file_size) for which in range(experiment.images_per_frame)]
+    if experiment.parameters.masking.enabled:
+        paths += [(experiment.mask_path(camera), (settings.width, settings.height)) for camera in range(experiment.num_cams)]
+    for path, size in paths:
+        if str(path) in findings.missing.values():
+            continue
+        try:
+            image_kind(path, size)
+        except FrameError as error:
+            findings.problems.append(str(error))
+    for which in range(experiment.images_per_frame):
+        if experiment.image_path(which, frames[0]).name == experiment.targets_path(which, frames[0]).name:
+            findings.problems.append(f"{experiment.image_path(which, frames[0])}: the image has the name of a _targets file")
+
+
+def _check_calibrations(experiment: Experiment, findings: Findings) -> None:
+    criteria = experiment.parameters.criteria
+    centre = (sum(criteria.X_lay) / 2, 0.0, (sum(criteria.Zmin_lay) + sum(criteria.Zmax_lay)) / 4)
+    for camera, (calibration, image) in enumerate(
+        zip(experiment.calibrations, experiment.parameters.ptv.calibration_images, strict=False), start=1
+    ):
+        if calibration.affine[0] != 1:
+            findings.hints.append(
+                f"{image}.addpar: scx is {calibration.affine[0]}, not 1: in optv the distortion and its inverse disagree then "
+                "(1 % gives about 3 px)"
+            )
+        angle = _off_axis(calibration, centre)
+        if angle > math.pi / 3:
+            findings.hints.append(
+                f"camera {camera} ({image}.ori) looks {math.degrees(angle):.0f} degrees past the middle of the measuring volume: "
+                "is it the right calibration?"
+            )
+
+
+def _off_axis(calibration: Calibration, point: tuple[float, float, float]) -> float:
+    """Angle [rad] between the optical axis and the line to a point, refraction left aside."""
+    omega, phi, _ = calibration.angles
+    # third column of the rotation matrix for (omega, phi, kappa): the camera looks along its negative
+    axis = (math.sin(phi), -math.sin(omega) * math.cos(phi), math.cos(omega) * math.cos(phi))
+    line = [p - c for p, c in zip(point, calibration.position, strict=True)]
+    length = math.hypot(*line)
+    cosine = -sum(a * b for a, b in zip(axis, line, strict=True)) / length if length else 1.0
+    return math.acos(max(-1.0, min(1.0, cosine)))
+
+
+def _check_disk(experiment: Experiment, frames: FrameRange, mode: str, findings: Findings) -> None:
+    per_frame = experiment.num_cams * _TYPICAL_TARGETS * _BYTES_PER_TARGET + _TYPICAL_TARGETS * _BYTES_PER_PARTICLE
+    findings.estimated_bytes = (frames[1] - frames[0] + 1) * (per_frame if mode != "tracking" else per_frame // 3)
+    folder = experiment.results if experiment.results.exists() else experiment.folder
+    free = shutil.disk_usage(folder).free
+    if free < findings.estimated_bytes:
+        findings.hints.append(
+            f"{folder}: {free / 1e9:.1f} GB free, the results may need {findings.estimated_bytes / 1e9:.1f} GB "
+            f"(at {_TYPICAL_TARGETS} targets a camera)"
+        )
+    if free < findings.estimated_bytes // 20:
+        findings.problems.append(f"{folder}: {free / 1e6:.0f} MB free on the disk, not enough for the results of this range")
+    if experiment.results.exists() and not os.access(experiment.results, os.W_OK):
+        findings.problems.append(f"{experiment.results}: cannot be written: check its permissions")
+
+
+def _check_stale(frames: FrameRange, names: set[str], findings: Findings) -> None:
+    outside = [frame for frame in _result_frames(names) if not frames[0] <= frame <= frames[1]]
+    if outside:
+        findings.hints.append(
+            f"res/ holds frames {describe(outside)} from an earlier run: kept, not part of this run (--clean removes them)"
+        )
+
+
+def _result_frames(names: set[str]) -> set[int]:
+    found = set()
+    for name in names:
+        kind, _, number = name.partition(".")
+        if kind in RESULT_KINDS and number.isdecimal() and str(int(number)) == number:
+            found.add(int(number))
+    return found
+
+
+def _eight_bit_values(experiment: Experiment, which: int, frames: FrameRange, settings: ImageSettings) -> bool:
+    """Whether 16-bit images of a camera hold 8-bit values; says so, and warns of few grey values."""
+    first, last = frames
+    path = experiment.image_path(which, first)
+    try:
+        if not image_kind(path, settings.file_size).startswith("I"):
+            return False
+        from pyptv.core.experiment.images import highest_value  # numpy, only for 16-bit images
+
+        chosen = sorted({first + round(i * (last - first) / (_SAMPLES - 1)) for i in range(_SAMPLES)})
+        highest = max(highest_value(experiment.image_path(which, frame)) for frame in chosen)
+    except FrameError:
+        return False  # reported where it belongs to: by the checks, or with the frame
+    where = f"camera {which + 1} ({path.name}, ...): 16-bit images whose highest value is {highest}"
+    if 0 < highest < _EIGHT_BIT:
+        logger.warning("%s: taken as 8-bit values", where)
+        return True
+    if highest < _LOW_SIXTEEN_BIT:
+        logger.warning("%s: only %d grey values are left in 8 bit", where, highest // _EIGHT_BIT + 1)
+    return False
+
+
+def _named(paths: list[str]) -> str:
+    shown = ", ".join(paths[:_MOST_NAMED])
+    return shown if len(paths) <= _MOST_NAMED else f"{shown} and {len(paths) - _MOST_NAMED} more"

@@ -1,0 +1,1 @@
+"""Result files: formats, whole or absent, and who may write them."""

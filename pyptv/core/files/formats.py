@@ -1,0 +1,188 @@
+"""The text formats of results, read and written: ``_targets``, ``rt_is``, ``ptv_is``, ``added``.
+
+A file is a count and that many rows, in the C library's ``printf`` formats (liboptv, ``tracking_frame_buf.c``).
+Rows are 0-based wherever one row points at another. -1 stands for "no target", "no particle" and "no previous
+frame's row", -2 for "no next frame's row".
+
+Everything read is checked: whoever wrote the file, the numbers go to C code that does not look.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pyptv.core.base.errors import FormatError
+from pyptv.core.files.regular_files import read_regular
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Rows = NDArray[np.void]
+
+MAX_ROWS = 20_000
+"""optv's tracker reads and keeps at most this many targets or particles a frame."""
+
+_COUNT_DIGITS = 9
+_SHOWN = 40
+_COLUMN_TYPES = {"d": "i4", "f": "f8"}
+_NOT_A_NUMBER = (b"nan", b"-nan")
+_DIGITS = {"i": b"+-0123456789", "f": b"+-.0123456789eE"}
+"""What numbers are made of. Python reads others, too (1_000, and 1.0 as a whole number): C stops in the middle of them."""
+
+
+@dataclass(frozen=True)
+class TextTable:
+    """One text format: the name of its file, its columns and the C format of a row."""
+
+    name: str
+    columns: tuple[str, ...]
+    row_format: str
+    may_be_nan: bool = False
+    """Whether ``nan`` is a valid position: that of a particle whose rays do not come near each other."""
+
+    @property
+    def dtype(self) -> np.dtype[np.void]:
+        """A structured dtype with a field per column, int32 or float64."""
+        kinds = [specifier[-1] for specifier in self.row_format.split()]
+        return np.dtype([(name, _COLUMN_TYPES[kind]) for name, kind in zip(self.columns, kinds, strict=True)])
+
+    def render(self, rows: Rows | Sequence[tuple[float, ...]]) -> bytes:
+        """The file's bytes. ``rows``: (n,) of :attr:`dtype`, or as many tuples, which is faster."""
+        tuples = rows.tolist() if isinstance(rows, np.ndarray) else rows
+        body = (self.row_format * len(tuples)) % tuple(chain.from_iterable(tuples))
+        return f"{len(rows)}\n{body}".encode("ascii")
+
+    def parse(self, data: bytes, source: str | Path) -> Rows:
+        """The rows in a file's bytes, (n,) of :attr:`dtype`.
+
+        Raises:
+            FormatError: names ``source``, the line, what was found and what was expected.
+        """
+        lines = data.split(b"\n")
+        count = self._count(lines[0], source)
+        body = lines[1 : count + 1]
+        if len(lines) != count + 2 or lines[-1].strip():
+            found = sum(1 for line in lines[1:] if line.strip())
+            raise FormatError(f"{source}, line 1: {count} rows announced, {found} whole rows found: the file is cut or mixed")
+        cells = [line.split() for line in body]
+        for number, row in enumerate(cells, start=2):
+            if len(row) != len(self.columns):
+                raise FormatError(
+                    f"{source}, line {number}: found {len(row)} columns, expected {len(self.columns)} ({' '.join(self.columns)})"
+                )
+        return self._convert(cells, source)
+
+    def read(self, path: Path, source: str | Path | None = None) -> Rows:
+        """:meth:`parse` of a file; ``source`` is how messages name it."""
+        try:
+            data = read_regular(path)
+        except OSError as error:
+            raise FormatError(f"{source or path}: cannot be read: {error.strerror}") from error
+        return self.parse(data, source or path)
+
+    def _count(self, line: bytes, source: str | Path) -> int:
+        text = line.strip()
+        if not text.isdigit() or len(text) > _COUNT_DIGITS:
+            raise FormatError(f"{source}, line 1: found {_shown(text)}, expected the number of rows")
+        return int(text)
+
+    def _convert(self, cells: list[list[bytes]], source: str | Path) -> Rows:
+        rows = np.empty(len(cells), self.dtype)
+        for index, name in enumerate(self.columns):
+            column = [row[index] for row in cells]
+            whole = rows.dtype[name].kind == "i"
+            try:
+                values = np.array(column, dtype="S").astype(np.float64) if column else np.empty(0)
+            except ValueError:
+                values = np.array([_number(cell) for cell in column])
+            valid = np.isfinite(values)
+            digits = _DIGITS[rows.dtype[name].kind]
+            if b"".join(column).translate(None, digits):
+                valid &= [not cell.translate(None, digits) for cell in column]
+            if self.may_be_nan and not whole and not valid.all():
+                valid |= [cell in _NOT_A_NUMBER for cell in column]
+            if whole:
+                valid &= (np.trunc(values) == values) & (np.abs(values) < 2**31)
+            if not valid.all():
+                line = int(np.argmin(valid))
+                kind = "a whole number" if whole else "a finite number"
+                raise FormatError(f"{source}, line {line + 2}, column {name}: found {_shown(column[line])}, expected {kind}")
+            rows[name] = values
+        return rows
+
+
+TARGETS = TextTable(
+    "_targets",
+    ("pnr", "x", "y", "n", "nx", "ny", "sumg", "tnr"),
+    "%4d %9.4f %9.4f %5d %5d %5d %5d %5d\n",
+)
+"""Targets of one camera: number, x, y [px], pixel counts n, nx, ny, sum of grey values, row of its particle or -1."""
+
+PARTICLES = TextTable(
+    "rt_is",
+    ("number", "x", "y", "z", "target1", "target2", "target3", "target4"),
+    "%4d %9.3f %9.3f %9.3f %4d %4d %4d %4d\n",
+    may_be_nan=True,
+)
+"""Particles of a frame: number from 1, x, y, z [mm], row of its target per camera or -1."""
+
+LINKS = TextTable("ptv_is", ("previous", "next", "x", "y", "z"), "%4d %4d %10.3f %10.3f %10.3f\n", may_be_nan=True)
+"""Links of a frame's particles: row in the previous frame or -1, row in the next frame or -2, x, y, z [mm]."""
+
+ADDED = TextTable("added", (*LINKS.columns, "priority"), "%4d %4d %10.3f %10.3f %10.3f %d\n", may_be_nan=True)
+"""The links again, with the priority of each particle."""
+
+TARGET_COLUMNS = ("target1", "target2", "target3", "target4")
+
+
+def targets_name(camera: int, frame: int) -> str:
+    """The file name of a camera's targets; ``camera`` counts from 0, the name from 1."""
+    return f"cam{camera + 1}.{frame:04d}_targets"
+
+
+def check_frame(particles: Rows, targets: list[Rows], sources: list[str], most: int | None = MAX_ROWS) -> None:
+    """Check that the rows of a frame point at each other inside their bounds, as the tracker's C code assumes.
+
+    Args:
+        particles: rows of ``rt_is``.
+        targets: rows of ``_targets``, one array a camera.
+        sources: names for messages: of ``rt_is``, then of each camera's ``_targets``.
+        most: rows that the tracker can hold; None: any number.
+
+    Raises:
+        FormatError: names the file, the row and the value out of range, or the count above ``most``.
+    """
+    for rows, source in zip([particles, *targets], sources, strict=True):
+        if most is not None and len(rows) > most:
+            raise FormatError(f"{source}: {len(rows)} rows, optv's tracker holds at most {most}: use --engine compiled")
+    for camera, (rows, source) in enumerate(zip(targets, sources[1:], strict=True)):
+        _check_pointers(rows["tnr"], len(particles), source, "tnr")
+        _check_pointers(particles[TARGET_COLUMNS[camera]], len(rows), sources[0], TARGET_COLUMNS[camera])
+    for unused in TARGET_COLUMNS[len(targets) :]:
+        _check_pointers(particles[unused], 0, sources[0], unused)
+
+
+def _check_pointers(values: NDArray[np.int32], size: int, source: str, column: str) -> None:
+    wrong = (values < -1) | (values >= size)
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise FormatError(f"{source}, line {row + 2}, column {column}: found {values[row]}, expected -1 to {size - 1}")
+
+
+def _number(cell: bytes) -> float:
+    try:
+        return float(cell)
+    except ValueError:
+        return float("nan")
+
+
+def _shown(text: bytes) -> str:
+    """Foreign bytes, safe to print and short."""
+    shown = ascii(text[:_SHOWN].decode("latin-1"))
+    return shown if len(text) <= _SHOWN else f"{shown}..."

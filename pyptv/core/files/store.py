@@ -1,0 +1,225 @@
+"""The project's own place under ``res/``: pristine copies, staged frames, the journal, the lock.
+
+Tracking rewrites its own input: it appends particles to ``rt_is`` and sets ``tnr`` in ``_targets``. So before a tracked file
+replaces one with other bytes, the old bytes go into ``res/.pyptv/pristine/FRAME`` together with a fingerprint of the
+tracked ones. Reading a frame's input undoes that: a file that still is what tracking wrote gives its pristine bytes,
+a file that anybody changed since counts as it is.
+
+One pristine file holds a frame: a line of JSON, then the files' bytes one after the other, compressed. It is written before
+the first of the frame's files is replaced, and names all tracked versions so far, so that it is right at every moment.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import zlib
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from pyptv.core.base.errors import ProcessingError
+from pyptv.core.experiment.folder import RESULT_KINDS, Experiment
+from pyptv.core.files.atomic import digest, frame_digest, move, remove_leftovers, write_atomic
+from pyptv.core.files.locks import HeldError, lock
+from pyptv.core.files.regular_files import read_regular
+
+_MOST_VERSIONS = 8
+_PATIENCE = 3.0
+"""Seconds to wait for the lock: the workers of a run whose parent was killed hold it until they have seen that."""
+
+
+@dataclass(frozen=True)
+class Pristine:
+    """What a frame's files held before tracking, and what tracking has made of each of them so far."""
+
+    contents: dict[str, bytes]
+    tracked: dict[str, list[str]]
+
+
+class Store:
+    """Reads and writes the results of one experiment, whole files only."""
+
+    def __init__(self, experiment: Experiment) -> None:
+        self.experiment = experiment
+        self.home = experiment.results / ".pyptv"
+        self.stages = self.home / "stages"
+        self._pristine = self.home / "pristine"
+        self._lock: IO[bytes] | None = None
+
+    # -- a run --------------------------------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Make the folders, take the lock, and remove what a killed run left unfinished.
+
+        Raises:
+            ProcessingError: the folder cannot be written, or another run works on it.
+        """
+        try:
+            self._refuse_links()
+            self.experiment.results.mkdir(exist_ok=True)
+            self._pristine.mkdir(parents=True, exist_ok=True)
+            self._lock, _ = lock(self.home / "lock", _PATIENCE)
+            shutil.rmtree(self.stages, ignore_errors=True)
+            self.stages.mkdir(exist_ok=True)
+            remove_leftovers(self.folders())
+        except HeldError as error:
+            raise ProcessingError(f"{self.experiment.results}: another run is working on this experiment") from error
+        except OSError as error:
+            raise ProcessingError(f"{error.filename or self.home}: cannot be written: {error.strerror}") from error
+
+    def close(self) -> None:
+        """Remove stages and unfinished files, give the lock back."""
+        shutil.rmtree(self.stages, ignore_errors=True)
+        remove_leftovers(self.folders())
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def folders(self) -> list[Path]:
+        """Every folder that a run writes result files to."""
+        targets = [self.experiment.targets_folder(camera) for camera in range(self.experiment.num_cams)]
+        return list(dict.fromkeys([self.experiment.results, self.home, self._pristine, *targets]))
+
+    # -- the sequence step's files ------------------------------------------------------------------------------------
+
+    def publish_sequence(self, frame: int, files: Mapping[str, bytes]) -> None:
+        """Put a frame's sequence results in place.
+
+        ``rt_is`` goes first and comes last: a frame that has one is whole. What an earlier tracking run made of the frame
+        goes, for it belongs to other targets and particles.
+        """
+        paths = self.experiment.sequence_files(frame)
+        self._forget_particles(frame)
+        for name, data in files.items():
+            write_atomic(paths[name], data)
+
+    def forget(self, frame: int) -> None:
+        """Remove a frame's results, ``rt_is`` first; ``_targets`` files that are its input stay."""
+        self._forget_particles(frame)
+        if not self.experiment.parameters.pft_version.existing_target:
+            for camera in range(self.experiment.num_cams):
+                self.experiment.targets_path(camera, frame).unlink(missing_ok=True)
+
+    def _forget_particles(self, frame: int) -> None:
+        for kind in RESULT_KINDS:
+            self.experiment.result_path(kind, frame).unlink(missing_ok=True)
+        (self._pristine / str(frame)).unlink(missing_ok=True)
+
+    def sequence_input(self, frame: int, only: str | None = None) -> dict[str, bytes]:
+        """A frame's sequence results, or one of them, as tracking must see them: pristine where tracking has replaced them.
+
+        Raises:
+            ProcessingError: a file cannot be read.
+        """
+        kept = self._read_pristine(frame)
+        files = {}
+        for name, path in self.experiment.sequence_files(frame).items():
+            if only not in (None, name):
+                continue
+            try:
+                data = read_regular(path)
+            except OSError as error:
+                raise ProcessingError(f"{path}: cannot be read: {error.strerror}") from error
+            if kept is not None and name in kept.contents and digest(data) in kept.tracked[name]:
+                data = kept.contents[name]
+            files[name] = data
+        return files
+
+    # -- the tracking step's files ------------------------------------------------------------------------------------
+
+    def stage_tracking(self, stage: Path, frame: int, pristine: Mapping[str, bytes], tracked: Mapping[str, bytes]) -> str:
+        """Put a tracked frame ready for :meth:`publish_tracking`; returns its fingerprint.
+
+        Only files whose bytes differ from the pristine ones are written, and those that tracking alone writes.
+        """
+        old = self._read_pristine(frame)
+        kept = old.contents.keys() if old else set()
+        changed = {name: data for name, data in tracked.items() if pristine.get(name) != data}
+        # what an earlier tracking run made of a file and this one does not goes back to what it was
+        staged = changed | {name: pristine[name] for name in kept - changed.keys()}
+        for name, data in staged.items():
+            write_atomic(stage / f"{frame}.{name}", data)
+        replaced = (changed.keys() & pristine.keys()) | kept
+        if replaced:
+            versions = {name: [*(old.tracked[name] if name in kept and old else []), digest(staged[name])] for name in replaced}
+            write_atomic(stage / f"{frame}.pristine", _pack({name: pristine[name] for name in replaced}, versions))
+        return frame_digest(tracked)
+
+    def publish_tracking(self, stage: Path, frame: int) -> None:
+        """Move a staged frame into its place."""
+        with suppress(FileNotFoundError):
+            move(stage / f"{frame}.pristine", self._pristine / str(frame))
+        for name, path in self.experiment.tracking_files(frame).items():
+            with suppress(FileNotFoundError):
+                move(stage / f"{frame}.{name}", path)
+
+    def publish_empty(self, frame: int) -> str:
+        """Write the tracking files of a frame without particles; its sequence files stay as they are."""
+        files = {"added": b"0\n", "ptv_is": b"0\n"}
+        for name, data in files.items():
+            write_atomic(self.experiment.result_path(name, frame), data)
+        return frame_digest(self.sequence_input(frame) | files)
+
+    def tracked_digest(self, frame: int) -> str | None:
+        """The fingerprint of a frame's files as they are now, tracking's included; None where one is missing."""
+        try:
+            return frame_digest({name: read_regular(path) for name, path in self.experiment.tracking_files(frame).items()})
+        except OSError:
+            return None
+
+    def sequence_digest(self, frame: int) -> str | None:
+        """The fingerprint of a frame's sequence results from before tracking; None where one is missing."""
+        try:
+            return frame_digest(self.sequence_input(frame))
+        except ProcessingError:
+            return None
+
+    def drop_links(self, frame: int) -> None:
+        """Remove a frame's links; its sequence files stay."""
+        for kind in ("added", "ptv_is"):
+            self.experiment.result_path(kind, frame).unlink(missing_ok=True)
+
+    # -- inside -------------------------------------------------------------------------------------------------------
+
+    def _read_pristine(self, frame: int) -> Pristine | None:
+        path = self._pristine / str(frame)
+        try:
+            return _unpack(read_regular(path))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError, zlib.error) as error:
+            raise ProcessingError(
+                f"{path}: the copy of frame {frame} from before tracking is damaged ({error}): run the sequence step again"
+            ) from error
+
+    def _refuse_links(self) -> None:
+        """The project's own folders are its own: a link in their place would let a run write, or clean, elsewhere."""
+        for folder in (self.home, self._pristine, self.stages):
+            if folder.is_symlink():
+                raise ProcessingError(f"{folder}: found a link, expected a folder of this program: remove the link")
+
+
+def _pack(contents: Mapping[str, bytes], tracked: Mapping[str, list[str]]) -> bytes:
+    names = sorted(contents)
+    header = {
+        "sizes": {name: len(contents[name]) for name in names},
+        "tracked": {name: list(dict.fromkeys(tracked[name]))[-_MOST_VERSIONS:] for name in names},
+        "digest": digest(b"".join(contents[name] for name in names)),
+    }
+    return json.dumps(header).encode() + b"\n" + zlib.compress(b"".join(contents[name] for name in names), 1)
+
+
+def _unpack(data: bytes) -> Pristine:
+    line, _, packed = data.partition(b"\n")
+    header: dict[str, Any] = json.loads(line)
+    body = zlib.decompress(packed)
+    if digest(body) != header["digest"]:
+        raise ValueError("its bytes do not match their fingerprint")
+    contents, start = {}, 0
+    for name, size in header["sizes"].items():
+        contents[name] = body[start : start + size]
+        start += size
+    return Pristine(contents, header["tracked"])

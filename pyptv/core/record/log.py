@@ -1,0 +1,59 @@
+"""What the log says of a run: a line an event, and a summary at the end."""
+
+from __future__ import annotations
+
+import logging
+
+from pyptv.core.base.events import Event, FrameDone, FrameFailed, Note, StepDone
+from pyptv.core.base.frames import describe
+from pyptv.core.record.tally import Report
+from pyptv.core.schedule.seams import SeamCounts
+
+logger = logging.getLogger(__name__)
+
+_KINDS = ("quadruplets", "triplets", "pairs")
+
+
+def log_event(event: Event, *, skipping: bool) -> None:
+    """A line for a frame or step, at DEBUG; what a worker has said, at its level.
+
+    Args:
+        event: what happened.
+        skipping: failed frames are left out: that is worth a warning. Otherwise the first one is raised, at the end.
+    """
+    if isinstance(event, FrameDone):
+        kinds = ", ".join(f"{name} {n}" for name, n in zip(_KINDS[-len(event.counts) :], event.counts, strict=False))
+        logger.debug("Frame %d: targets %s, %s, particles %d", event.frame, list(event.targets), kinds, event.particles)
+    elif isinstance(event, StepDone):
+        logger.debug(
+            "Step %d: current %d, next %d, links %d, lost %d, added %d",
+            *(event.frame, event.current, event.next, event.links, event.lost, event.added),
+        )
+    elif isinstance(event, FrameFailed):
+        logger.log(logging.WARNING if skipping else logging.DEBUG, "Failed: %s", event.reason)
+    elif isinstance(event, Note):
+        logging.getLogger(event.logger).log(event.level, "%s", event.message)
+
+
+def log_summary(report: Report, seams: SeamCounts | None) -> None:
+    """What was done, and the frames that were left out, each with its reason."""
+    for line in report.lines():
+        logger.info("%s", line)
+    if seams is not None:
+        logger.info("Seams: %s", seams)
+    if report.failed and report.skipping:
+        logger.warning("%d frames failed and were left out: %s", len(report.failed), describe(report.failed))
+        for failed in report.failed.values():
+            logger.warning("  %s", failed.reason)
+
+
+def log_time(report: Report, seconds: float, kind: str) -> None:
+    """How long it took; of a ``"parallel batch"`` also how many chunks went well."""
+    if kind == "batch":
+        logger.info("Total processing time: %.2f seconds", seconds)
+        return
+    logger.info("Parallel processing completed:")
+    logger.info("  Total chunks: %d", report.chunks)
+    logger.info("  Successful: %d", report.chunks - report.failed_chunks)
+    logger.info("  Failed: %d", report.failed_chunks)
+    logger.info("  Total processing time: %.2f seconds", seconds)

@@ -1,0 +1,128 @@
+"""The numbers of a run, as they come: a row a frame, and the seconds of each stage and worker.
+
+A row is four bytes a number, so that a run of any length can be reported whole: some 50 bytes a frame.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pyptv.core.base.events import Event, FrameDone, FrameFailed, StepDone
+from pyptv.core.base.frames import FrameRange
+
+STAGES = ("read", "high-pass", "detect", "match", "write", "tracking")
+"""What a worker's time is measured for, in the order of a frame's way through them."""
+
+_KINDS = ("quadruplets", "triplets", "pairs")
+_ABSENT = -1
+_DIGITS = 6
+
+
+class Rows:
+    """A row of whole numbers for each frame of a range. Rows are set in any order, and again; the last word counts.
+
+    The last column is a number of particles, which is never negative: that marks the rows that are there.
+    """
+
+    def __init__(self, frames: FrameRange, width: int) -> None:
+        self._first = frames[0]
+        self._width = width
+        self._numbers = array("i")
+        """As far as there are rows."""
+
+    def set(self, frame: int, row: Sequence[int]) -> None:
+        """Note a frame's numbers."""
+        start = (frame - self._first) * self._width
+        self._numbers.extend([_ABSENT] * (start + self._width - len(self._numbers)))
+        self._numbers[start : start + self._width] = array("i", row)
+
+    def drop(self, frame: int) -> None:
+        """Forget a frame's numbers."""
+        self.set(frame, [_ABSENT] * self._width)
+
+    def columns(self) -> tuple[list[int], list[list[int]]]:
+        """The frames that have a row, ascending, and each column over these frames."""
+        marks = self._numbers[self._width - 1 :: self._width]
+        there = [index for index, mark in enumerate(marks) if mark != _ABSENT]
+        columns = [self._numbers[column :: self._width] for column in range(self._width)]
+        return [self._first + index for index in there], [[column[index] for index in there] for column in columns]
+
+
+class Columns:
+    """Targets, correspondences, particles and links over the frames of a run; told of every event that is reported."""
+
+    def __init__(self, frames: FrameRange, n_cams: int) -> None:
+        self._n_cams = n_cams
+        self._kinds = _KINDS[len(_KINDS) - n_cams + 1 :] if n_cams > 1 else ()
+        self._sequence = Rows(frames, n_cams + len(self._kinds) + 1)
+        self._tracking = Rows(frames, 4)
+
+    def record(self, event: Event) -> None:
+        """Take note of a frame that is done. One whose links failed afterwards has none."""
+        if isinstance(event, FrameDone):
+            self._sequence.set(event.frame, [*event.targets, *event.counts[: len(self._kinds)], event.particles])
+        elif isinstance(event, StepDone):
+            self._tracking.set(event.frame, [event.links, event.lost, event.added, event.current])
+        elif isinstance(event, FrameFailed):
+            self._tracking.drop(event.frame)
+
+    def sequence(self) -> dict[str, Any]:
+        """``targets`` is a list for each camera; a kind of correspondence that so many cameras cannot have is None."""
+        frames, columns = self._sequence.columns()
+        kinds = dict(zip(self._kinds, columns[self._n_cams :], strict=False))
+        return {
+            "frame": frames,
+            "targets": columns[: self._n_cams],
+            **{kind: kinds.get(kind) for kind in _KINDS},
+            "particles": columns[-1],
+        }
+
+    def tracking(self) -> dict[str, list[int]]:
+        """Particles, and what became of them on the way to the next frame."""
+        frames, (links, lost, added, particles) = self._tracking.columns()
+        return {"frame": frames, "particles": particles, "links": links, "lost": lost, "added": added}
+
+
+@dataclass
+class Work:
+    """What one worker has done: frames of the sequence step, steps of the tracker, and the seconds that they took."""
+
+    frames: int = 0
+    steps: int = 0
+    busy: float = 0.0
+
+
+@dataclass
+class Times:
+    """Where the workers' time went; told of every event of a worker, also of tracking that turns out to be needless."""
+
+    stages: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
+    workers: dict[int, Work] = field(default_factory=dict)
+
+    def record(self, event: Event) -> None:
+        """Add the time of a frame or step."""
+        if isinstance(event, FrameDone):
+            spent = event.seconds
+        elif isinstance(event, StepDone):
+            spent = {"tracking": event.seconds}
+        else:
+            return
+        work = self.workers.setdefault(event.worker, Work())
+        work.frames += isinstance(event, FrameDone)
+        work.steps += isinstance(event, StepDone)
+        for stage, seconds in spent.items():
+            self.stages[stage] += seconds
+            work.busy += seconds
+
+    def as_tree(self) -> dict[str, object]:
+        """Plain dictionaries and lists: seconds of each stage, then of each worker that has done anything."""
+        return {
+            "stages": {stage: round(seconds, _DIGITS) for stage, seconds in self.stages.items()},
+            "workers": [
+                {"worker": number, "frames": work.frames, "steps": work.steps, "busy": round(work.busy, _DIGITS)}
+                for number, work in sorted(self.workers.items())
+            ],
+        }

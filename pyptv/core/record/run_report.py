@@ -1,0 +1,257 @@
+"""``res/run_report.json``: what a run did, whole, for other programs. ``docs/run_report.md`` names every field.
+
+A run writes it whatever its end is, unless it ended before it began. ``run_report.schema.json`` beside this module is what
+is written and what is accepted when it is read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import platform
+import reprlib
+import time
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from pyptv import __version__
+from pyptv.core.base.errors import FormatError
+from pyptv.core.base.frames import FrameRange
+from pyptv.core.base.machine import host
+from pyptv.core.base.options import Engine, Options
+from pyptv.core.experiment.calibration import calibration_files
+from pyptv.core.experiment.dialects import parameter_files
+from pyptv.core.experiment.folder import Experiment
+from pyptv.core.files.atomic import write_atomic
+from pyptv.core.files.regular_files import open_regular, read_regular
+from pyptv.core.record.json_schema import first_problem
+from pyptv.core.record.measures import Times
+from pyptv.core.record.tally import Report
+from pyptv.core.schedule.seams import SeamCounts
+
+FILE_NAME = "run_report.json"
+SCHEMA_FILE = Path(__file__).with_name("run_report.schema.json")
+
+_OPTIONS = ("mode", "on_error", "resume", "clean", "n_processes", "serial_tracking")
+_MOST_BYTES = 500_000_000
+_LONGEST_NUMBER = 18
+"""Digits of a whole number: what 64 bits hold."""
+_SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Request:
+    """How a run was asked for."""
+
+    experiment: str
+    """Folder or YAML file, as it was named."""
+    kind: str = "batch"
+    """``"batch"`` or ``"parallel batch"``: how the log calls it."""
+    argv: tuple[str, ...] | None = None
+    """The words of the command line; None: called from Python."""
+
+
+class RunReport:
+    """The file: made before the checks of a run, told of its workers' events, written at its end."""
+
+    def __init__(self, request: Request, experiment: Experiment, frames: FrameRange, options: Options) -> None:
+        """Start the clock, and take the fingerprints of the files that have just been read."""
+        self.times = Times()
+        self._started, self._clock = datetime.now(UTC), time.perf_counter()
+        self._request, self._experiment, self._frames, self._options = request, experiment, frames, options
+        self._inputs = _inputs(experiment)
+
+    @property
+    def path(self) -> Path:
+        """Where it is written."""
+        return self._experiment.results / FILE_NAME
+
+    def write(self, tree: dict[str, Any]) -> None:
+        """Put the report in place, whole; ``OSError`` where that cannot be done."""
+        write_atomic(self.path, (_render(tree) + "\n").encode("ascii"))
+
+    def as_tree(self, report: Report, seams: SeamCounts | None, engine: Engine, error: BaseException | None) -> dict[str, Any]:
+        """The report as plain dictionaries, lists, texts and numbers.
+
+        Args:
+            report: what is known of the frames.
+            seams: None where there could not be any.
+            engine: what did the work.
+            error: what ended the run; None: it came to its end.
+        """
+        sequence, tracking = report.columns.sequence(), report.columns.tracking()
+        return {
+            "schema": _SCHEMA_VERSION,
+            "program": {"name": "pyptv-batch", "version": __version__},
+            "versions": _versions(engine),
+            "host": host(),
+            "command": self._command(engine),
+            "inputs": self._inputs,
+            "run": {
+                "started": _stamp(self._started),
+                "finished": _stamp(datetime.now(UTC)),
+                "seconds": round(time.perf_counter() - self._clock, 3),
+                "outcome": report.outcome(error),
+                "exit_code": report.exit_code_after(error),
+                "error": report.error_text(error),
+            },
+            "frames": _frame_counts(self._frames, report, sequence["frame"], tracking["frame"]),
+            "sequence": sequence,
+            "tracking": tracking,
+            "seconds": self.times.as_tree(),
+            "seams": asdict(seams) if seams is not None else None,
+        }
+
+    def _command(self, engine: Engine) -> dict[str, Any]:
+        request, options = self._request, self._options
+        return {
+            "kind": request.kind,
+            "argv": list(request.argv) if request.argv is not None else None,
+            "experiment": request.experiment,
+            "folder": str(self._experiment.folder),
+            **{name: getattr(options, name) for name in _OPTIONS},
+            "engine": engine,
+        }
+
+
+def read_run_report(results: Path) -> dict[str, Any] | None:
+    """The report that the last run has left in ``res/``; None: there is none.
+
+    Returns:
+        The report as ``run_report.schema.json`` has it; columns that belong together have the same length.
+
+    Raises:
+        FormatError: it cannot be read, is of another version, or is damaged.
+        ProcessingError: the extra ``report`` is not installed.
+    """
+    path = results / FILE_NAME
+    try:
+        with open_regular(path) as file:
+            text = file.read(_MOST_BYTES + 1)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise FormatError(f"{path}: cannot be read: {error.strerror}") from error
+    try:
+        if len(text) > _MOST_BYTES:
+            raise ValueError(f"more than {_MOST_BYTES} bytes")
+        tree = json.loads(text, parse_int=_whole, parse_float=_finite, parse_constant=_finite)
+    except (ValueError, RecursionError) as error:
+        raise FormatError(f"{path}: found {error or 'no JSON'}, expected the JSON of a run report: remove it") from error
+    if problem := _other_version(tree) or first_problem(tree, run_report_schema()) or _uneven(tree):
+        raise FormatError(f"{path}: {problem}: not a run report of this version, or damaged: remove it")
+    found: dict[str, Any] = tree
+    return found
+
+
+def run_report_schema() -> dict[str, Any]:
+    """The JSON Schema of a run report."""
+    schema: dict[str, Any] = json.loads(SCHEMA_FILE.read_text(encoding="utf-8"))
+    return schema
+
+
+def _other_version(tree: Any) -> str | None:
+    """That a report is of another version: whatever else differs follows from that."""
+    found = tree.get("schema", _SCHEMA_VERSION) if isinstance(tree, dict) else _SCHEMA_VERSION
+    return None if found == _SCHEMA_VERSION else f"schema: found {reprlib.repr(found)}, expected {_SCHEMA_VERSION}"
+
+
+def _uneven(tree: dict[str, Any]) -> str | None:
+    """Which column has not a number for each frame, which a schema cannot say."""
+    for step in ("sequence", "tracking"):
+        columns = {name: column for name, column in tree[step].items() if column is not None and name != "targets"}
+        if step == "sequence":
+            columns |= {f"targets[{camera}]": column for camera, column in enumerate(tree[step]["targets"])}
+        for name, column in columns.items():
+            if len(column) != len(columns["frame"]):
+                return f"{step}.{name}: found {len(column)} numbers, expected {len(columns['frame'])}, one a frame"
+        if any(after <= before for before, after in zip(columns["frame"], columns["frame"][1:], strict=False)):
+            return f"{step}.frame: found frames out of order, expected ascending ones"
+    return None
+
+
+def _whole(text: str) -> int:
+    if len(text) > _LONGEST_NUMBER:
+        raise ValueError(f"a number of {len(text)} characters")
+    return int(text)
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(number := float(text)):
+        raise ValueError(f"the number {text}")
+    return number
+
+
+def _frame_counts(frames: FrameRange, report: Report, done: Iterable[int], tracked: list[int]) -> dict[str, Any]:
+    first, last = frames
+    finished = set(done)
+    return {
+        "first": first,
+        "last": last,
+        "asked": last - first + 1,
+        "done": len(finished),
+        "kept": report.kept,
+        "tracked": len(tracked),
+        "failed": [
+            {"frame": frame, "step": failed.step, "reason": failed.reason} for frame, failed in sorted(report.failed.items())
+        ],
+        "not_reached": last - first + 1 - len(finished | report.failed.keys()),
+    }
+
+
+def _inputs(experiment: Experiment) -> dict[str, Any]:
+    calibrations = [
+        path
+        for image in experiment.parameters.ptv.calibration_images[: experiment.num_cams]
+        for path in calibration_files(experiment.folder, image)
+    ]
+    return {
+        "parameters": {"file": _within(experiment, experiment.source), "sha256": _parameters_sum(experiment.source)},
+        "calibrations": [{"file": _within(experiment, path), "sha256": _sum(path)} for path in calibrations],
+        "values": experiment.parameters.as_tree(),
+    }
+
+
+def _parameters_sum(source: Path) -> str:
+    files = parameter_files(source)
+    if files == [source]:
+        return _sum(source)
+    listed = "".join(f"{_sum(path)}  {path.name}\n" for path in files)
+    return hashlib.sha256(listed.encode()).hexdigest()
+
+
+def _sum(path: Path) -> str:
+    try:
+        return hashlib.sha256(read_regular(path)).hexdigest()
+    except OSError as error:
+        raise FormatError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _within(experiment: Experiment, path: Path) -> str:
+    """A path as it is within the folder; a calibration may lie elsewhere."""
+    return path.relative_to(experiment.folder).as_posix() if path.is_relative_to(experiment.folder) else path.as_posix()
+
+
+def _versions(engine: Engine) -> dict[str, str]:
+    names = ["numpy", "optv", "Pillow", *(["numba"] if engine == "compiled" else [])]
+    return {"python": platform.python_version(), **{name: version(name) for name in names}}
+
+
+def _stamp(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _render(value: Any, indent: str = "") -> str:
+    """JSON with a line for each field: a column is one line, so that people and ``diff`` can read it."""
+    deeper = indent + "  "
+    if isinstance(value, dict) and value:
+        fields = [f"{deeper}{json.dumps(name)}: {_render(item, deeper)}" for name, item in value.items()]
+        return "{\n" + ",\n".join(fields) + f"\n{indent}}}"
+    if isinstance(value, list) and any(isinstance(item, dict | list) for item in value):
+        return "[\n" + ",\n".join(deeper + json.dumps(item, allow_nan=False) for item in value) + f"\n{indent}]"
+    return json.dumps(value, allow_nan=False)

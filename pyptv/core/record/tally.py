@@ -1,0 +1,95 @@
+"""What a run did: collects its events, sums them up, and is the one place that decides about the exit code."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from pyptv.core.base.errors import ProcessingError, Terminated
+from pyptv.core.base.events import Event, FrameFailed
+from pyptv.core.base.options import Engine
+from pyptv.core.record.measures import Columns
+
+DONE, FAILED, INVALID, INCOMPLETE, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 130, 143
+"""Exit codes: all done; a step failed; bad usage or experiment; frames were skipped; Ctrl-C; SIGTERM."""
+
+_OUTCOMES = {
+    DONE: "done",
+    FAILED: "failed",
+    INCOMPLETE: "incomplete",
+    INTERRUPTED: "interrupted",
+    TERMINATED: "terminated",
+}
+
+
+@dataclass
+class Report:
+    """What is known of the frames of a run; told of every event that is reported."""
+
+    columns: Columns
+    """The frames that are done, with their numbers."""
+    kept: int = 0
+    """How many of them were done by an earlier run (``--resume``)."""
+    failed: dict[int, FrameFailed] = field(default_factory=dict)
+    """Frame -> why it failed."""
+    chunks: int = 0
+    failed_chunks: int = 0
+    skipping: bool = False
+    """Failed frames are left out; otherwise the first one ends the run."""
+    engine: Engine = "optv"
+
+    def record(self, event: Event) -> None:
+        """Take note of an event."""
+        self.columns.record(event)
+        if isinstance(event, FrameFailed):
+            self.failed[event.frame] = event
+
+    @property
+    def frames(self) -> int:
+        """Frames whose sequence step is done."""
+        return len(self.columns.sequence()["frame"])
+
+    @property
+    def steps(self) -> int:
+        """Frames whose links are final."""
+        return len(self.columns.tracking()["frame"])
+
+    @property
+    def exit_code(self) -> int:
+        """What the command line returns for a run that came to its end."""
+        if not self.failed:
+            return DONE
+        return INCOMPLETE if self.skipping else FAILED
+
+    def exit_code_after(self, error: BaseException | None) -> int:
+        """What the command line returns for a run that an exception ended; None: it came to its end."""
+        if error is None:
+            return self.exit_code
+        if isinstance(error, Exception):
+            return FAILED
+        return TERMINATED if isinstance(error, Terminated) else INTERRUPTED
+
+    def outcome(self, error: BaseException | None) -> str:
+        """The same in a word: done, failed, incomplete, interrupted, terminated."""
+        return _OUTCOMES[self.exit_code_after(error)]
+
+    def error_text(self, error: BaseException | None) -> str | None:
+        """The error that made a run fail, None where it did not."""
+        if self.exit_code_after(error) != FAILED:
+            return None
+        if error is None:
+            return next(iter(self.failed.values())).reason
+        return str(error) if isinstance(error, ProcessingError) else f"{type(error).__name__}: {error}"
+
+    def lines(self) -> list[str]:
+        """A summary, a fact a line."""
+        sequence, tracking = self.columns.sequence(), self.columns.tracking()
+        frames, steps = len(sequence["frame"]), len(tracking["frame"])
+        lines = [f"Frames: {frames} done" + (f" ({self.kept} kept from the run before)" if self.kept else "")]
+        if frames:
+            targets, particles = sum(map(sum, sequence["targets"])) / frames, sum(sequence["particles"]) / frames
+            lines.append(f"Targets per frame: {targets:.1f}, particles per frame: {particles:.1f}")
+        if steps:
+            links, lost, added = (sum(tracking[name]) for name in ("links", "lost", "added"))
+            ratio = links / max(1, links + lost)
+            lines.append(f"Tracking: {steps} frames, links {links}, lost {lost}, added {added}, link ratio {ratio:.3f}")
+        return [*lines, f"Engine: {self.engine}"]

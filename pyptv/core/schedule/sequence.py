@@ -1,0 +1,112 @@
+"""The sequence step's tasks: frame ranges, and what is left of them when a worker dies."""
+
+from __future__ import annotations
+
+import logging
+from bisect import bisect_right
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator
+
+from pyptv.core.base.events import Event, FrameDone, FrameFailed, TaskDone, TaskFailed, WorkerDied
+from pyptv.core.base.frames import FrameRange, contiguous
+from pyptv.core.files.store import Store
+from pyptv.core.stages.tasks import SequenceKind, SequenceTask
+
+logger = logging.getLogger(__name__)
+
+MOST_DEATHS = 2
+"""A frame at which a worker died this often is to blame."""
+
+
+class SequencePlan:
+    """The sequence step: frame ranges, handed out in order; what a dead worker left is handed out again."""
+
+    def __init__(self, chunks: Iterable[FrameRange], ids: Iterator[int], store: Store, kind: SequenceKind) -> None:
+        self.chunks = sorted(chunks)
+        self._ids = ids
+        self._store = store
+        self._kind = kind
+        self._waiting: deque[FrameRange] = deque(self.chunks)
+        self._running: dict[int, set[int]] = {}
+        """Task -> its frames that are not finished yet."""
+        self._deaths: Counter[int] = Counter()
+        self._last = self.chunks[-1][1] if self.chunks else 0
+        self._open = {chunk: chunk[1] - chunk[0] + 1 for chunk in self.chunks}
+        self._failed_chunks: set[FrameRange] = set()
+
+    @property
+    def finished(self) -> bool:
+        """Every frame has come to an end, good or bad."""
+        return not self._waiting and not self._running
+
+    @property
+    def failed_chunks(self) -> int:
+        """Chunks in which a frame failed."""
+        return len(self._failed_chunks)
+
+    def next_task(self) -> SequenceTask | None:
+        """The next range, if any is left."""
+        if not self._waiting:
+            return None
+        first, last = self._waiting.popleft()
+        task = SequenceTask(next(self._ids), first, last, self._kind)
+        self._running[task.id] = set(range(first, last + 1))
+        return task
+
+    def record(self, event: Event) -> Iterator[Event]:
+        """Take note of an event of this step; yields what is to be reported."""
+        if isinstance(event, FrameDone | FrameFailed):
+            yield from self._finish(event)
+        elif isinstance(event, WorkerDied):
+            yield from self._again(event)
+        elif isinstance(event, TaskFailed):
+            left = self._running.pop(event.task)
+            if left:
+                frame = min(left)
+                self._forget(frame)  # a full disk may have stopped it between two of its files
+                yield from self._finish(FrameFailed(frame, f"frame {frame}: {event.reason}"))
+                self._requeue(left - {frame})
+        elif isinstance(event, TaskDone):
+            self._requeue(self._running.pop(event.task))
+
+    def owns(self, task: int) -> bool:
+        """Whether a task is one of this step."""
+        return task in self._running
+
+    def _finish(self, event: FrameDone | FrameFailed) -> Iterator[Event]:
+        for left in self._running.values():
+            left.discard(event.frame)
+        yield event
+        chunk = self.chunks[bisect_right(self.chunks, (event.frame, self._last)) - 1]
+        self._open[chunk] -= 1
+        if isinstance(event, FrameFailed):
+            self._failed_chunks.add(chunk)
+        if self._open[chunk] == 0:
+            mark, word = ("✗", "Failed") if chunk in self._failed_chunks else ("✓", "Completed")
+            level = logging.INFO if len(self.chunks) > 1 else logging.DEBUG
+            logger.log(level, "%s %s chunk: frames %d to %d", mark, word, *chunk)
+
+    def _again(self, death: WorkerDied) -> Iterator[Event]:
+        """What the dead worker had not done: the frame it was at alone, and the rest."""
+        left = self._running.pop(death.task)
+        if death.frame is None or death.frame not in left:
+            self._requeue(left)
+            return
+        self._deaths[death.frame] += 1
+        left.discard(death.frame)
+        self._requeue(left)
+        reason = f"frame {death.frame}: worker {death.cause} while {death.doing}"
+        if self._deaths[death.frame] < MOST_DEATHS:
+            logger.warning("%s: the frame is tried once more, alone", reason)
+            self._waiting.appendleft((death.frame, death.frame))
+        else:
+            self._forget(death.frame)
+            yield from self._finish(FrameFailed(death.frame, reason))
+
+    def _forget(self, frame: int) -> None:
+        """A failed frame has no result files; a check or a trial has made none."""
+        if self._kind == "process":
+            self._store.forget(frame)
+
+    def _requeue(self, frames: set[int]) -> None:
+        self._waiting.extendleft(reversed(contiguous(frames)))

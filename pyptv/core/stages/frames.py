@@ -1,0 +1,138 @@
+"""One frame: images -> targets -> correspondences -> positions. Writes nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pyptv.core.base.errors import FormatError, FrameError
+from pyptv.core.base.options import Engine
+from pyptv.core.engines.matches import Matches
+from pyptv.core.engines.shape import make_frame_backend
+from pyptv.core.experiment.folder import Experiment, ImageSettings
+from pyptv.core.experiment.images import read_mask, read_views, subtract_mask
+from pyptv.core.files.formats import TARGETS
+from pyptv.core.stages.tasks import Announce, silent
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from optv.tracking_framebuf import TargetArray
+
+    from pyptv.core.base.events import ImageStamp
+
+
+@dataclass
+class FrameResult:
+    """What the sequence step makes of a frame."""
+
+    frame: int
+    matches: Matches
+    images: tuple[ImageStamp, ...]
+    seconds: dict[str, float]
+    """Wall time of each stage: read, high-pass, detect, match."""
+
+    @property
+    def empty(self) -> bool:
+        """No particle was found."""
+        return len(self.matches.particles) == 0
+
+    def files(self) -> dict[str, bytes]:
+        """Short name -> bytes of the frame's result files; ``rt_is`` last."""
+        return self.matches.files()
+
+
+@dataclass
+class _Clock:
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Add the time of a block to a stage's."""
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+
+class FramePipeline:
+    """The frame step of an experiment; holds what all frames share."""
+
+    def __init__(
+        self, experiment: Experiment, settings: ImageSettings, announce: Announce = silent, engine: Engine = "optv"
+    ) -> None:
+        self._experiment = experiment
+        self._settings = settings
+        self._announce = announce
+        self._backend = make_frame_backend(engine, experiment)
+        self._masks: list[NDArray[np.int16]] = []
+        if experiment.parameters.masking.enabled:
+            self._masks = [read_mask(experiment.mask_path(camera), settings) for camera in range(experiment.num_cams)]
+
+    def process(self, frame: int) -> FrameResult:
+        """Run the frame step.
+
+        Raises:
+            FrameError: names the frame, the camera or file, and what is wrong.
+        """
+        clock = _Clock()
+        stamps: list[ImageStamp] = []
+        if self._experiment.parameters.pft_version.existing_target:
+            targets = self._existing_targets(frame, clock)
+        else:
+            targets, stamps = self._detect(frame, clock)
+        self._announce(frame, "finding correspondences and positions")
+        try:
+            with clock.stage("match"):
+                matches = self._backend.match(targets)
+        except FrameError as error:
+            raise FrameError(f"frame {frame}: {error} of {self._experiment.source}") from error
+        return FrameResult(frame, matches, tuple(stamps), clock.seconds)
+
+    def _detect(self, frame: int, clock: _Clock) -> tuple[list[TargetArray], list[ImageStamp]]:
+        targets: list[TargetArray] = []
+        stamps = []
+        for which in range(self._experiment.images_per_frame):
+            path = self._experiment.image_path(which, frame)
+            self._announce(frame, f"reading {path.name}")
+            try:
+                with clock.stage("read"):
+                    views, stamp = read_views(path, self._settings, which)
+            except FrameError as error:
+                raise FrameError(f"frame {frame}, camera {which + 1}: {error}") from error
+            stamps.append(stamp)
+            try:
+                targets += [
+                    self._detect_view(frame, camera, view, clock) for camera, view in enumerate(views, start=len(targets))
+                ]
+            except FrameError as error:
+                raise type(error)(f"{error}: {path}") from error
+        return targets, stamps
+
+    def _detect_view(self, frame: int, camera: int, view: NDArray[np.uint8], clock: _Clock) -> TargetArray:
+        if self._masks:
+            view = subtract_mask(view, self._masks[camera])
+        try:
+            with clock.stage("high-pass"):
+                filtered = self._backend.high_pass(view)
+            risk = self._backend.overflow_risk(filtered, camera)
+            self._announce(frame, f"detecting targets in camera {camera + 1}" + (f" ({risk})" if risk else ""))
+            with clock.stage("detect"):
+                return self._backend.detect(filtered, camera)
+        except FrameError as error:
+            raise type(error)(f"frame {frame}, camera {camera + 1}: {error}") from error
+
+    def _existing_targets(self, frame: int, clock: _Clock) -> list[TargetArray]:
+        targets = []
+        for camera in range(self._experiment.num_cams):
+            path = self._experiment.targets_path(camera, frame)
+            self._announce(frame, f"reading {path.name}")
+            try:
+                with clock.stage("read"):
+                    rows = TARGETS.read(path)
+                    targets.append(self._backend.load_targets(rows, path))
+            except (FormatError, FrameError) as error:
+                raise FrameError(f"frame {frame}, camera {camera + 1}: {error}") from error
+        return targets
