@@ -1,4 +1,4 @@
-"""The rules of ``docs/architecture.md``: levels, one module for optv, who may print, what ``--help`` loads."""
+"""The rules of ``docs/architecture.md`` that import-linter cannot hold: who may print or act for the process, what ``--help`` loads."""
 
 from __future__ import annotations
 
@@ -6,14 +6,12 @@ import ast
 import re
 import subprocess
 import sys
-from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "pyptv"
-TABLE_ROW = re.compile(r"^\| (\d+) \| `(pyptv[\w.]*)` \|", re.MULTILINE)
 MAY = {
     "pyptv.core.app.check": {"print"},
     "pyptv.core.app.console": {
@@ -41,14 +39,6 @@ def module_name(path: Path) -> str:
 
 SOURCES = {module_name(path): path for path in PACKAGE.rglob("*.py")}
 TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in SOURCES.items()}
-LEVELS = {name: int(level) for level, name in TABLE_ROW.findall((ROOT / "docs" / "architecture.md").read_text(encoding="utf-8"))}
-PACKAGES = ("pyptv.synthetic", "pyptv.evaluate", "pyptv.kernels", "pyptv.trajectories", "pyptv.export", "pyptv.report")
-"""Have one level each, whatever is inside."""
-
-
-def unit(name: str) -> str:
-    """What has a level: a module, or a whole package."""
-    return next((package for package in PACKAGES if name == package or name.startswith(f"{package}.")), name)
 
 
 def is_type_checking(node: ast.AST) -> bool:
@@ -63,49 +53,8 @@ def nodes(tree: ast.AST):
             yield from nodes(child)
 
 
-def imported(tree: ast.AST) -> set[str]:
-    """The modules that a module imports: ``from a import b`` is ``a.b`` where that is a module of ours, else ``a``."""
-    found = set()
-    for node in nodes(tree):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, "a relative import"
-            whole = {f"{node.module}.{alias.name}" for alias in node.names}
-            found |= {name if name in SOURCES else str(node.module) for name in whole}
-    return found
-
-
-IMPORTS = {name: imported(tree) for name, tree in TREES.items()}
-
-
 def calls(name: str) -> set[str]:
     return {ast.unparse(node.func) for node in nodes(TREES[name]) if isinstance(node, ast.Call)}
-
-
-def test_the_table_names_every_module_and_no_other() -> None:
-    assert LEVELS.keys() == {unit(name) for name in SOURCES}
-
-
-def test_imports_go_down() -> None:
-    wrong = [
-        f"{name} ({LEVELS[unit(name)]}) imports {other} ({LEVELS[unit(other)]})"
-        for name, others in IMPORTS.items()
-        for other in others & SOURCES.keys()
-        if unit(name) != unit(other) and LEVELS[unit(name)] <= LEVELS[unit(other)]
-    ]
-    assert wrong == []
-
-
-def test_no_circles() -> None:
-    order = list(TopologicalSorter({name: others & SOURCES.keys() - {name} for name, others in IMPORTS.items()}).static_order())
-    assert len(order) == len(SOURCES)
-
-
-def test_one_module_knows_optv() -> None:
-    assert {name for name, others in IMPORTS.items() if any(other.split(".")[0] == "optv" for other in others)} == {
-        "pyptv.core.engines.optv.backend"
-    }
 
 
 @pytest.mark.parametrize("name", sorted(SOURCES))
@@ -151,14 +100,6 @@ print(sorted(loaded & {{"numpy", "optv", "matplotlib", "scipy", "PIL", "tqdm"}})
 
 
 def test_these_tests_see_what_they_look_for() -> None:
-    """A bad module is found bad: imports inside functions count, those for type checkers do not."""
-    tree = ast.parse("""
-from typing import TYPE_CHECKING
-if TYPE_CHECKING:
-    import optv
-def work():
-    from pyptv.core.app import run
-    print(run)
-""")
-    assert imported(tree) == {"typing", "pyptv.core.app.run"}
+    """Calls inside functions count."""
+    tree = ast.parse("def work():\n    print(1)\n")
     assert "print" in {ast.unparse(node.func) for node in nodes(tree) if isinstance(node, ast.Call)}

@@ -13,9 +13,9 @@ import pytest
 from conftest import results
 from PIL import Image
 
-from pyptv.core.experiment import preflight
+from pyptv.core.app import preflight
+from pyptv.core.app.preflight import Findings, check_experiment, frames_outside, image_settings
 from pyptv.core.experiment.folder import load_experiment
-from pyptv.core.experiment.preflight import Findings, check_experiment, frames_outside, image_settings
 from pyptv.pyptv_batch import main
 
 FRAMES = (10000, 10005)

@@ -8,10 +8,10 @@ import socket
 import pytest
 from conftest import refusal
 
+from pyptv.core.base.regular_files import NotRegularError, open_regular, read_regular
 from pyptv.core.experiment.folder import load_experiment
 from pyptv.core.files.formats import PARTICLES
 from pyptv.core.files.locks import lock
-from pyptv.core.files.regular_files import NotRegularError, open_regular, read_regular
 
 
 def test_a_file_is_read(tmp_path):

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pyptv.core.base.errors import FormatError, ProcessingError
+from pyptv.core.base.regular_files import open_regular
 from pyptv.core.experiment.folder import Experiment
 from pyptv.core.experiment.parameters import MAX_CAMERAS
 from pyptv.core.files.formats import LINKS, PARTICLES, TARGET_COLUMNS
-from pyptv.core.files.regular_files import open_regular
 from pyptv.core.record.run_report import FILE_NAME, read_run_report
 
 if TYPE_CHECKING:

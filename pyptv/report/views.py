@@ -14,8 +14,8 @@ from PIL import Image as Pillow
 from pyptv.core.base.errors import FormatError, FrameError
 from pyptv.core.engines.optv.backend import project
 from pyptv.core.experiment.folder import Experiment
+from pyptv.core.experiment.grey_values import image_settings
 from pyptv.core.experiment.images import read_mask, read_views, subtract_mask
-from pyptv.core.experiment.preflight import image_settings
 from pyptv.core.files.formats import PARTICLES, TARGET_COLUMNS, TARGETS
 from pyptv.report.motion import within
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pyptv.core.base.errors import InvalidExperimentError, ProcessingError
+from pyptv.core.base.events import FrameFailed, TaskFailed
 from pyptv.core.base.frames import check_range
 from pyptv.core.base.machine import usable_cpus
 
@@ -143,9 +144,19 @@ def run_sequence_chunk(exp_path: str | Path, first: int, last: int) -> tuple[int
         ProcessingError: the experiment is not valid, or a frame failed.
     """
     check_range(first, last)
-    from pyptv.core.execute.worker import process_chunk  # imports optv
+    from pyptv.core.app.preflight import prepare_job
+    from pyptv.core.execute.worker import Worker  # imports optv
+    from pyptv.core.files.scratch import remove_scratch
+    from pyptv.core.stages.tasks import Mailbox, SequenceTask, silent
 
-    process_chunk(exp_path, first, last)
+    job = prepare_job(exp_path, first, last)
+    try:
+        job.experiment.results.mkdir(exist_ok=True)
+        for event in Worker(job, silent).events(SequenceTask(0, first, last), Mailbox()):
+            if isinstance(event, FrameFailed | TaskFailed):
+                raise ProcessingError(event.reason)
+    finally:
+        remove_scratch(job.scratch)
     return first, last
 
 

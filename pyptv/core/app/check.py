@@ -6,6 +6,7 @@ import shutil
 from dataclasses import replace
 from itertools import count
 
+from pyptv.core.app.preflight import Findings, check_experiment, prepare_job
 from pyptv.core.app.run import prepare
 from pyptv.core.base.errors import InvalidExperimentError, ProcessingError
 from pyptv.core.base.events import FrameDone, FrameFailed
@@ -14,7 +15,6 @@ from pyptv.core.base.options import MODES, Engine, Mode, Options
 from pyptv.core.engines.choice import choose
 from pyptv.core.execute.runners import PoolRunner
 from pyptv.core.experiment.folder import Experiment
-from pyptv.core.experiment.preflight import Findings, check_experiment, prepare_job
 from pyptv.core.files.scratch import remove_scratch
 from pyptv.core.files.store import Store
 from pyptv.core.record.tally import DONE, INVALID

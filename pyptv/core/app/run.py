@@ -12,6 +12,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from pyptv.core.app.preflight import Findings, check_experiment, frames_outside, prepare_job
 from pyptv.core.base.errors import InvalidExperimentError, ProcessingError
 from pyptv.core.base.events import Event, FrameDone, FrameFailed
 from pyptv.core.base.frames import FrameRange, check_range, chunk_ranges, contiguous, describe
@@ -19,7 +20,6 @@ from pyptv.core.base.options import Options
 from pyptv.core.engines.choice import choose
 from pyptv.core.execute.runners import InProcessRunner, PoolRunner
 from pyptv.core.experiment.folder import Experiment, load_experiment
-from pyptv.core.experiment.preflight import Findings, check_experiment, frames_outside, prepare_job
 from pyptv.core.files.scratch import remove_scratch
 from pyptv.core.files.store import Store
 from pyptv.core.history.journal import Journal

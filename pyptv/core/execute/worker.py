@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 
@@ -14,10 +13,9 @@ from pyptv.core.base.events import Event, FrameDone, FrameFailed, TaskDone, Task
 from pyptv.core.engines.optv.c_library import keep_freed_memory
 from pyptv.core.files.atomic import frame_digest
 from pyptv.core.files.formats import MAX_ROWS, PARTICLES, TARGETS, check_frame
-from pyptv.core.files.scratch import remove_scratch
 from pyptv.core.files.store import Store
 from pyptv.core.stages.frames import FramePipeline
-from pyptv.core.stages.tasks import Announce, Control, Job, Mailbox, SequenceTask, Task, TrackingTask, silent
+from pyptv.core.stages.tasks import Announce, Control, Job, SequenceTask, Task, TrackingTask
 from pyptv.core.stages.track import TrackingRun
 
 logger = logging.getLogger(__name__)
@@ -111,21 +109,3 @@ class Worker:
             size=sum(map(len, files.values())),
             seconds={"read": time.perf_counter() - start},
         )
-
-
-def process_chunk(exp_path: str | Path, first: int, last: int) -> None:
-    """Run the sequence step of a frame range in this process.
-
-    Raises:
-        ProcessingError: the experiment is not valid, or a frame failed.
-    """
-    from pyptv.core.experiment.preflight import prepare_job  # a worker of a run gets its job from there
-
-    job = prepare_job(exp_path, first, last)
-    try:
-        job.experiment.results.mkdir(exist_ok=True)
-        for event in Worker(job, silent).events(SequenceTask(0, first, last), Mailbox()):
-            if isinstance(event, FrameFailed | TaskFailed):
-                raise ProcessingError(event.reason)
-    finally:
-        remove_scratch(job.scratch)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pyptv.core.base.errors import FormatError
-from pyptv.core.files.regular_files import open_regular
+from pyptv.core.base.regular_files import open_regular
 
 Vector = tuple[float, float, float]
 

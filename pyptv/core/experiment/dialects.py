@@ -13,9 +13,9 @@ from typing import Any
 import yaml
 
 from pyptv.core.base.errors import FormatError
+from pyptv.core.base.regular_files import open_regular
 from pyptv.core.experiment.attrdict import AttrDict, shown
 from pyptv.core.experiment.parameters import MAX_CAMERAS, REQUIRED_SECTIONS
-from pyptv.core.files.regular_files import open_regular
 
 YAML_SUFFIXES = (".yaml", ".yml")
 _MAX_BYTES = 4_000_000

@@ -16,7 +16,7 @@ from PIL import (
 
 from pyptv.core.base.errors import FrameError
 from pyptv.core.base.events import ImageStamp
-from pyptv.core.files.regular_files import NotRegularError, open_regular
+from pyptv.core.base.regular_files import NotRegularError, open_regular
 
 # Formats of measuring cameras. Left out on purpose: those that Pillow hands to another program (EPS) or a service.
 FORMATS = ("TIFF", "PNG", "BMP", "JPEG", "PPM", "GIF", "JPEG2000", "WEBP")

@@ -41,7 +41,7 @@ def to_eight_bit(pixels: NDArray[Any], *, eight_bit_values: bool = False) -> Ima
 
     Colours become luma; 16 bit become ``value >> 8``, or stay as they are with ``eight_bit_values`` (then all must be
     below 256). PyPTV decides that for each image by its maximum, which makes a dark frame of a 16-bit sequence 256
-    times too bright; here it is decided once for a sequence (:mod:`pyptv.core.experiment.preflight`).
+    times too bright; here it is decided once for a sequence (:mod:`pyptv.core.app.preflight`).
 
     Raises:
         FrameError: values that have no grey value in 8 bit.

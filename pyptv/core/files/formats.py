@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pyptv.core.base.errors import FormatError
-from pyptv.core.files.regular_files import read_regular
+from pyptv.core.base.regular_files import read_regular
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import IO
 
-from pyptv.core.files.regular_files import open_regular
+from pyptv.core.base.regular_files import open_regular
 
 _PAUSE = 0.05
 

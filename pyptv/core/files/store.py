@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import IO, Any
 
 from pyptv.core.base.errors import ProcessingError
+from pyptv.core.base.regular_files import read_regular
 from pyptv.core.experiment.folder import RESULT_KINDS, Experiment
 from pyptv.core.files.atomic import digest, frame_digest, move, remove_leftovers, write_atomic
 from pyptv.core.files.locks import HeldError, lock
-from pyptv.core.files.regular_files import read_regular
 
 _MOST_VERSIONS = 8
 _PATIENCE = 3.0

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from pyptv.core.base.events import Event, FrameDone, StepDone
+from pyptv.core.base.regular_files import open_regular
 from pyptv.core.files.atomic import write_atomic
-from pyptv.core.files.regular_files import open_regular
 
 FORMAT = 1
 

@@ -24,11 +24,11 @@ from pyptv.core.base.errors import FormatError
 from pyptv.core.base.frames import FrameRange
 from pyptv.core.base.machine import host
 from pyptv.core.base.options import Engine, Options
+from pyptv.core.base.regular_files import open_regular, read_regular
 from pyptv.core.experiment.calibration import calibration_files
 from pyptv.core.experiment.dialects import parameter_files
 from pyptv.core.experiment.folder import Experiment
 from pyptv.core.files.atomic import write_atomic
-from pyptv.core.files.regular_files import open_regular, read_regular
 from pyptv.core.record.json_schema import first_problem
 from pyptv.core.record.measures import Times
 from pyptv.core.record.tally import Report

@@ -9,13 +9,14 @@ import logging
 import math
 import os
 import shutil
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pyptv.core.base.errors import FrameError
 from pyptv.core.base.frames import FrameRange, describe
 from pyptv.core.experiment.calibration import Calibration
 from pyptv.core.experiment.folder import RESULT_KINDS, Experiment, ImageSettings, load_experiment
+from pyptv.core.experiment.grey_values import image_settings
 from pyptv.core.experiment.image_files import image_kind
 from pyptv.core.files.scratch import scratch_folder
 from pyptv.core.stages.tasks import Job
@@ -25,9 +26,6 @@ logger = logging.getLogger(__name__)
 _TYPICAL_TARGETS = 1000
 _BYTES_PER_TARGET = 62
 _BYTES_PER_PARTICLE = 57 + 45 + 47
-_SAMPLES = 5
-_EIGHT_BIT = 256
-_LOW_SIXTEEN_BIT = 0x4000
 _MOST_NAMED = 5
 _MOST_MISSING = 100_000
 """A range in which so many frames are missing is a slip of the pen: the rest is not looked for."""
@@ -100,16 +98,6 @@ def prepare_job(exp_path: str | Path | Experiment, first: int, last: int, *, sto
     """What the workers of a run need. ``scratch`` is a new folder that the caller removes."""
     experiment = exp_path if isinstance(exp_path, Experiment) else load_experiment(exp_path)
     return Job(experiment, image_settings(experiment, (first, last)), scratch_folder(), stop_at_failure)
-
-
-def image_settings(experiment: Experiment, frames: FrameRange) -> ImageSettings:
-    """How to read the images; whether 16-bit files hold 8-bit values is decided here, once, from a few of them."""
-    ptv = experiment.parameters.ptv
-    settings = ImageSettings(ptv.imx, ptv.imy, ptv.negative, ptv.splitter)
-    if experiment.parameters.pft_version.existing_target:
-        return settings
-    files = range(experiment.images_per_frame)
-    return replace(settings, eight_bit_values=tuple(_eight_bit_values(experiment, which, frames, settings) for which in files))
 
 
 def frames_outside(experiment: Experiment, frames: FrameRange) -> list[int]:
@@ -216,28 +204,6 @@ def _result_frames(names: set[str]) -> set[int]:
         if kind in RESULT_KINDS and number.isdecimal() and str(int(number)) == number:
             found.add(int(number))
     return found
-
-
-def _eight_bit_values(experiment: Experiment, which: int, frames: FrameRange, settings: ImageSettings) -> bool:
-    """Whether 16-bit images of a camera hold 8-bit values; says so, and warns of few grey values."""
-    first, last = frames
-    path = experiment.image_path(which, first)
-    try:
-        if not image_kind(path, settings.file_size).startswith("I"):
-            return False
-        from pyptv.core.experiment.images import highest_value  # numpy, only for 16-bit images
-
-        chosen = sorted({first + round(i * (last - first) / (_SAMPLES - 1)) for i in range(_SAMPLES)})
-        highest = max(highest_value(experiment.image_path(which, frame)) for frame in chosen)
-    except FrameError:
-        return False  # reported where it belongs to: by the checks, or with the frame
-    where = f"camera {which + 1} ({path.name}, ...): 16-bit images whose highest value is {highest}"
-    if 0 < highest < _EIGHT_BIT:
-        logger.warning("%s: taken as 8-bit values", where)
-        return True
-    if highest < _LOW_SIXTEEN_BIT:
-        logger.warning("%s: only %d grey values are left in 8 bit", where, highest // _EIGHT_BIT + 1)
-    return False
 
 
 def _named(paths: list[str]) -> str:
