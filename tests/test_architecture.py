@@ -1,4 +1,4 @@
-"""The rules of ``docs/architecture.md`` that import-linter cannot hold: who may print or act for the process, what ``--help`` loads."""
+"""The rules of ``docs/architecture.md`` that imports do not show: who may print or act for the process, what ``--help`` loads."""
 
 from __future__ import annotations
 
