@@ -14,7 +14,7 @@ from conftest import results
 from PIL import Image
 
 from pyptv.core.app import preflight
-from pyptv.core.app.preflight import Findings, check_experiment, frames_outside, image_settings
+from pyptv.core.app.preflight import Findings, check_experiment, frames_outside
 from pyptv.core.experiment.folder import load_experiment
 from pyptv.pyptv_batch import main
 

@@ -14,7 +14,7 @@ from PIL import Image as Pillow
 from pyptv.core.base.errors import FormatError, FrameError
 from pyptv.core.engines.optv.backend import project
 from pyptv.core.experiment.folder import Experiment
-from pyptv.core.experiment.grey_values import image_settings
+from pyptv.core.experiment.grey_values import decide
 from pyptv.core.experiment.images import read_mask, read_views, subtract_mask
 from pyptv.core.files.formats import PARTICLES, TARGET_COLUMNS, TARGETS
 from pyptv.report.motion import within
@@ -146,7 +146,7 @@ def _view(experiment: Experiment, camera: int, image: Image | str, centre: Float
 
 def _images(experiment: Experiment, frame: int) -> list[Image | str]:
     """The images as the high-pass gets them, one a camera, or why there is none."""
-    settings = image_settings(experiment, (frame, frame))
+    settings = decide(experiment).settings
     images: list[Image | str] = []
     for which in range(experiment.images_per_frame):
         try:
@@ -158,7 +158,7 @@ def _images(experiment: Experiment, frame: int) -> list[Image | str]:
     for camera, image in enumerate(images):
         try:
             if not isinstance(image, str):
-                images[camera] = subtract_mask(image, read_mask(experiment.mask_path(camera), settings))
+                images[camera] = subtract_mask(image, read_mask(experiment.mask_path(camera), settings, camera))
         except FrameError as error:
             images[camera] = str(error)
     return images

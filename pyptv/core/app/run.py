@@ -57,7 +57,16 @@ def run(
     """
     skipping = options.on_error == "skip"
     record = RunReport(request or Request(str(experiment.folder)), experiment, frames, options)
-    report_findings(check_experiment(experiment, frames, mode=options.mode, skip_missing=skipping, clean=options.clean))
+    findings = check_experiment(
+        experiment,
+        frames,
+        mode=options.mode,
+        skip_missing=skipping,
+        clean=options.clean,
+        bit_depth=options.bit_depth,
+        page=options.page,
+    )
+    report_findings(findings)
     engine = choose(options, frames)
     store = Store(experiment)
     with ExitStack() as stack:
@@ -67,7 +76,7 @@ def run(
             for frame in outside:
                 store.forget(frame)
             logger.info("Removed the results of %d frames outside the range: %s", len(outside), describe(outside))
-        job = replace(prepare_job(experiment, *frames, stop_at_failure=not skipping), engine=engine)
+        job = replace(prepare_job(experiment, findings.images, stop_at_failure=not skipping), engine=engine)
         stack.callback(remove_scratch, job.scratch)
         with _clear_errors(experiment):
             this = _Run(job, store, frames, options, watcher=watcher or Nobody(), record=record)

@@ -112,7 +112,7 @@ def run_inputs(job: Job) -> dict[str, Any]:
         "parameters": parameters,
         "calibrations": calibrations,
         "masks": {path.name: _stamp(path) for path in masks},
-        "16-bit images hold 8-bit values": job.images.eight_bit_values,
+        "grey values": asdict(job.images.grey),
     }
     plain: dict[str, Any] = _as_json(inputs)
     return plain
