@@ -83,7 +83,9 @@ class TestDepths:
     def test_a_bright_image_among_those_with_eight_bit_values(self, grey, save):
         deep = grey.astype(np.uint16)
         deep[3, 4] = 300
-        with pytest.raises(FrameError, match=r"cam1\.10000: found a value of 300, expected at most 255, for the images are taken as 8-bit"):
+        with pytest.raises(
+            FrameError, match=r"cam1\.10000: found a value of 300, expected at most 255, for the images are taken as 8-bit"
+        ):
             only_view(save(deep), ImageSettings(WIDTH, HEIGHT, grey=GreyDepths((8,))))
 
     def test_one_bit(self, grey, save):

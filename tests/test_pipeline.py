@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pyptv.core.experiment.grey_values import decide
 from pyptv.core.base.errors import FrameError
 from pyptv.core.experiment.folder import load_experiment
+from pyptv.core.experiment.grey_values import decide
 from pyptv.core.files.formats import PARTICLES, TARGETS
 from pyptv.core.stages.frames import FramePipeline
 

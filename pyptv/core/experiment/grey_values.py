@@ -30,6 +30,8 @@ _DEPTHS = tuple(depth for depth in BIT_DEPTHS if isinstance(depth, int))
 _LOW_COLOUR = 1 << (14 - 8)
 """Upper bytes of 16-bit colours below this: the values have 14 bits or fewer."""
 
+_ONLY_UPPER = "only the upper 8 of 16 bits can be read: save the images as grey ones, or with 8 bits"
+
 Names = Callable[[Path], Iterable[str]]
 """The names of the files in a folder."""
 
@@ -86,11 +88,11 @@ class _Seen:
         """How many grey levels are left where values are taken as so many bits."""
         return 0 if self.levels is None else len(set((self.levels >> (depth - _EIGHT_BIT)).tolist()))
 
-    def lost(self) -> float:
-        """The share of the grey levels that 8 bits could hold and that :attr:`depth` does not keep."""
-        if self.depth is None or self.best >= self.depth or not self.highest:
+    def lost(self, depth: int | None) -> float:
+        """The share of the grey levels that 8 bits could hold and that are not kept where values are taken as so many bits."""
+        if depth is None or self.best >= depth or not self.highest:
             return 0.0
-        return 1 - self.kept(self.depth) / self.kept(self.best)
+        return 1 - self.kept(depth) / self.kept(self.best)
 
 
 def decide(
@@ -111,16 +113,16 @@ def decide(
         return decision
     names = names or _listing()
     asked = ptv.bit_depth if bit_depth is None else bit_depth
-    judge = not isinstance(asked, int)
     images = [
-        _look(f"camera {which + 1}", sampled_images(experiment, which, names), decision.settings.file_size, page, judge=judge)
+        _look(f"camera {which + 1}", sampled_images(experiment, which, names), decision.settings.file_size, page)
         for which in range(experiment.images_per_frame)
     ]
     masks = [
-        _look(f"mask {camera + 1}", [experiment.mask_path(camera)], (ptv.imx, ptv.imy), page, judge=judge, only_page=True)
+        _look(f"mask {camera + 1}", [experiment.mask_path(camera)], (ptv.imx, ptv.imy), page, only_page=True)
         for camera in (range(experiment.num_cams) if parameters.masking.enabled else ())
     ]
     if isinstance(asked, int):
+        _compare([*images, *masks], asked, decision)
         grey = GreyDepths((asked,) * len(images), (asked,) * len(masks), page)
     else:
         grey = _judged(images, masks, page, decision)
@@ -174,16 +176,14 @@ def _listing() -> Names:
     return names
 
 
-def _look(
-    name: str, paths: list[Path], size: tuple[int, int], page: int | None, *, judge: bool, only_page: bool = False
-) -> _Seen:
+def _look(name: str, paths: list[Path], size: tuple[int, int], page: int | None, *, only_page: bool = False) -> _Seen:
     """Look at image files; those that cannot be read are left out, for the checks, or their frames, report them."""
     kinds: list[Stored] = []
     found: list[NDArray[np.int64]] = []
     for path in paths:
         try:
             kind = image_kind(path, size, page, only_page=only_page)
-            if kind.deep and judge:
+            if kind.deep:
                 found.append(_levels(path, size, page, only_page=only_page))
         except FrameError:
             continue
@@ -217,20 +217,36 @@ def _judged(images: list[_Seen], masks: list[_Seen], page: int | None, decision:
     of_masks = depths * len(masks) if len(depths) == 1 else depths
     alone = [mask for mask, depth in zip(masks, of_masks, strict=False) if depth is None]
     judged = [*images, *alone]
-    if lossy := [seen for seen in judged if seen.lost() > 0.5]:
+    if lossy := [seen for seen in judged if seen.lost(seen.depth) > 0.5]:
         decision.problems.append(_advice(lossy))
-    elif lossy := [seen for seen in judged if seen.lost() > 0]:
+    elif lossy := [seen for seen in judged if seen.lost(seen.depth) > 0]:
         decision.notes.append(_advice(lossy))
     if taken := [seen for seen in judged if seen.depth == _EIGHT_BIT]:
         highest = max(seen.highest for seen in taken)
         decision.notes.append(f"{_which(taken)}: 16-bit images whose highest value is {highest}: taken as 8-bit values")
     if colours := [seen for seen in judged if seen.colours and 0 < seen.highest < _LOW_COLOUR]:
-        decision.problems.append(
-            f"{_which(colours)}: found 16-bit colours that use at most 14 bits; only the upper 8 of 16 can be read: "
-            "save the images as grey ones, or with 8 bits"
-        )
+        decision.problems.append(f"{_which(colours)}: found 16-bit colours that use at most 14 bits; {_ONLY_UPPER}")
     for_masks = (mask.depth if depth is None else depth for mask, depth in zip(masks, of_masks, strict=False))
     return GreyDepths(tuple(depths), tuple(for_masks), page)
+
+
+def _compare(all_seen: list[_Seen], depth: int, decision: ImageDecision) -> None:
+    """What is in the images against what a user has said of them."""
+    grey = [seen for seen in all_seen if not seen.colours]
+    if above := [seen for seen in grey if seen.depth and seen.highest >> min(depth, seen.stored)]:
+        highest = max(seen.highest for seen in above)
+        decision.problems.append(
+            f"{_which(above)}: found a highest value of {highest}, expected at most {2**depth - 1} in {depth}-bit images: "
+            "say how many bits their grey values have (--bit-depth, bit_depth of section ptv)"
+        )
+    elif lossy := [seen for seen in grey if seen.lost(min(depth, seen.stored)) > 0]:
+        worst = max(lossy, key=lambda seen: seen.highest)
+        decision.notes.append(
+            f"{_which(lossy)}: found images whose highest value is {worst.highest}: taken as {depth}-bit values, as asked for, "
+            f"they keep {worst.kept(min(depth, worst.stored))} of {worst.kept(worst.best)} grey levels"
+        )
+    if depth < _SIXTEEN_BIT and (colours := [seen for seen in all_seen if seen.colours]):
+        decision.problems.append(f"{_which(colours)}: found 16-bit colours where {depth}-bit images are expected; {_ONLY_UPPER}")
 
 
 def _advice(lossy: list[_Seen]) -> str:
@@ -248,5 +264,9 @@ def _advice(lossy: list[_Seen]) -> str:
 
 
 def _which(all_seen: Iterable[_Seen]) -> str:
-    """Which cameras, for a message."""
-    return ", ".join(seen.name for seen in all_seen)
+    """Which cameras and background images, for a message: ``cameras 1, 2 and masks 1, 2``."""
+    numbers: dict[str, list[str]] = {}
+    for seen in all_seen:
+        kind, number = seen.name.split()
+        numbers.setdefault(kind, []).append(number)
+    return " and ".join(f"{kind}{'s' * (len(of) > 1)} {', '.join(of)}" for kind, of in numbers.items())
