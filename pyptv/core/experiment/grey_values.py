@@ -154,11 +154,13 @@ def _frames_there(experiment: Experiment, which: int, names: Names) -> list[int]
         for both in ((one.name, other.name), (one.name[::-1], other.name[::-1]))
     )
     before, after = one.name[:start], one.name[len(one.name) - end :]
-    numbers = {
-        name: name[start : len(name) - end] for name in names(one.parent) if name.startswith(before) and name.endswith(after)
-    }
-    frames = {int(number): name for name, number in numbers.items() if number.isascii() and number.isdigit()}
-    return sorted(frame for frame, name in frames.items() if experiment.image_path(which, frame).name == name)
+    found = []
+    for name in names(one.parent):
+        number = name[start : len(name) - end]
+        if number.isascii() and number.isdigit() and name.startswith(before) and name.endswith(after):
+            found.append((int(number), name))
+    # not those of other widths, as cam1.7 beside cam1.0007
+    return sorted(frame for frame, name in found if experiment.image_path(which, frame).name == name)
 
 
 def _listing() -> Names:

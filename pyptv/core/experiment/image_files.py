@@ -140,11 +140,16 @@ def _opened(file: IO[bytes], choice: _Choice) -> Iterator[tuple[Pillow.Image, St
         raise ImageError(f"found {length} bytes, expected at most {most} for an image of {width} x {height} px")
     file.seek(0)
     with _pillow_image(jpeg.without_metadata(file.read()) if prefix.startswith(jpeg.PREFIX) else file, FORMATS[1:]) as image:
-        if image.size != choice.size:
-            raise ImageError(wrong_size(image.size, choice.size))
+        _check_size(image, choice)
         stored = _stored(image)
         _turn_to(image, choice)
+        _check_size(image, choice)  # of that picture
         yield image, stored
+
+
+def _check_size(image: Pillow.Image, choice: _Choice) -> None:
+    if image.size != choice.size:
+        raise ImageError(wrong_size(image.size, choice.size))
 
 
 def _pillow_image(source: IO[bytes], formats: tuple[str, ...]) -> Pillow.Image:
