@@ -61,7 +61,7 @@ def whole_files() -> dict[str, bytes]:
         "pgm": _saved(plain, "PPM"),
         "pgm-deep": _saved(deep, "PPM"),
         "ppm": _saved(colours, "PPM"),
-        "pgm-text": b"P2 %d %d 4095\n" % (WIDTH, HEIGHT) + b" ".join(b"%d" % value for value in grey.flat),
+        "pgm-text": b"P2 %d %d 4095\n" % (WIDTH, HEIGHT) + b" ".join(b"%d" % (16 * value) for value in grey.reshape(-1).tolist()),
         "jp2": _saved(plain, "JPEG2000"),
         "webp": _saved(colours, "WEBP"),
     }

@@ -86,7 +86,7 @@ def open_image(
             # what matters of a damaged file is an exception, not what Pillow warns of
             with warnings.catch_warnings(action="ignore"), _opened(file, choice) as (image, stored):
                 image.info.pop("transparency", None)  # of a palette: Pillow would warn that it is lost
-                grey_or_rgb = image.convert("RGB") if image.mode in _COLOUR_MODES else image
+                grey_or_rgb = image.convert("RGB") if pixels and image.mode in _COLOUR_MODES else image
                 yield OpenImage(grey_or_rgb, stored, (status.st_size, status.st_mtime_ns))
     except FileNotFoundError as error:
         raise FrameError(f"{path}: image does not exist") from error
