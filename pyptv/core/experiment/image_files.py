@@ -186,15 +186,20 @@ def _tiff_page(file: IO[bytes], choice: _Choice) -> tiff.TiffPage:
 
 def _turn_to(image: Pillow.Image, choice: _Choice) -> None:
     """Go to a picture of an animation."""
-    animated = bool(getattr(image, "is_animated", False))
+    if choice.page == 1 or (choice.only_page and not _animated(image)):
+        return
     if choice.page is None:
-        if animated:
+        if _animated(image):
             raise ImageError(several_pages(image.size))
-    elif choice.page > 1 and (animated or not choice.only_page):
-        try:
-            image.seek(choice.page - 1)
-        except EOFError as error:
-            raise ImageError(_no_such_page(getattr(image, "n_frames", 1), choice.page)) from error
+        return
+    try:
+        image.seek(choice.page - 1)
+    except EOFError as error:
+        raise ImageError(_no_such_page(getattr(image, "n_frames", 1), choice.page)) from error
+
+
+def _animated(image: Pillow.Image) -> bool:
+    return bool(getattr(image, "is_animated", False))
 
 
 def _no_such_page(found: int, page: int | None) -> str:
