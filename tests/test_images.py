@@ -385,6 +385,23 @@ class TestBadFiles:
         path.write_bytes(data + struct.pack("<H", count + 6500) + known + many)
         assert f"found {count + 6500} tags in a directory, expected at most 1000" in self.refusal(path)
 
+    @pytest.mark.parametrize("following", [8, 50_000_000, 39_990])
+    def test_what_follows_the_last_page_may_be_anything(self, grey, tmp_path, following):
+        """A directory that follows itself, one behind the end of the file, one of zeros."""
+        data = bytearray(tiff(grey))
+        (count,) = struct.unpack_from("<H", data, 8)
+        struct.pack_into("<I", data, 10 + 12 * count, following)
+        path = tmp_path / "a.tif"
+        path.write_bytes(data)
+        first, second = (ImageSettings(WIDTH, HEIGHT, grey=GreyDepths(page=page)) for page in (1, 2))
+        np.testing.assert_array_equal(only_view(path, first), grey)
+        said = {8: "its directories lead in a circle", 50_000_000: "lies behind its end"}
+        assert said.get(following, "found an image of 0 x 0 px") in self.refusal(path, second)
+        if following == 8:
+            assert "found several pages" in self.refusal(path)
+        else:
+            np.testing.assert_array_equal(only_view(path), grey)
+
     def test_metadata_of_jpeg_files_is_not_read(self, save):
         """Exif holds directories as hostile as those of TIFF; Adobe's segment, which tells the colours, stays."""
         plain = save(Image.new("CMYK", (WIDTH, HEIGHT), (9, 99, 60, 30)), format="JPEG")

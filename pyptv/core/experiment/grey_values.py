@@ -114,7 +114,12 @@ def decide(
     names = names or _listing()
     asked = ptv.bit_depth if bit_depth is None else bit_depth
     images = [
-        _look(f"camera {which + 1}", sampled_images(experiment, which, names), decision.settings.file_size, page)
+        _look(
+            "camera 1-4" if ptv.splitter else f"camera {which + 1}",
+            sampled_images(experiment, which, names),
+            decision.settings.file_size,
+            page,
+        )
         for which in range(experiment.images_per_frame)
     ]
     masks = [
@@ -154,13 +159,15 @@ def _frames_there(experiment: Experiment, which: int, names: Names) -> list[int]
         for both in ((one.name, other.name), (one.name[::-1], other.name[::-1]))
     )
     before, after = one.name[:start], one.name[len(one.name) - end :]
+    digits = len(experiment.image_path(which, 0).name) - start - end
     found = []
     for name in names(one.parent):
-        number = name[start : len(name) - end]
-        if number.isascii() and number.isdigit() and name.startswith(before) and name.endswith(after):
-            found.append((int(number), name))
-    # not those of other widths, as cam1.7 beside cam1.0007
-    return sorted(frame for frame, name in found if experiment.image_path(which, frame).name == name)
+        if name.startswith(before) and name.endswith(after):
+            number = name[start : len(name) - end]
+            # not cam1.7 where names are cam1.0007
+            if number.isascii() and number.isdigit() and number == str(int(number)).zfill(digits):
+                found.append(int(number))
+    return sorted(found)
 
 
 def _listing() -> Names:

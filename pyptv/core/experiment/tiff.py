@@ -11,15 +11,16 @@ from __future__ import annotations
 
 import io
 import math
-import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import IO
 
 from PIL.TiffImagePlugin import COMPRESSION_INFO
 
 from pyptv.core.base.errors import ImageError
+from pyptv.core.experiment.tiff_directory import Directory, TiffReader
 
 PREFIXES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
@@ -36,14 +37,6 @@ _DECODING = (
 266 fill order, 292 and 293 fax, 317 predictor, 332 inks, 338 opacity, 347 JPEG tables, 529 to 532 YCbCr.
 """
 
-_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
-"""Type of a tag's value -> bytes."""
-_INTEGERS = {1: "B", 3: "H", 4: "I", 16: "Q"}
-
-_MAX_TAGS = 1000
-_MAX_TAG_BYTES = 6 * 65536
-"""A palette of 16-bit values is the largest; strip tables have a limit of their own."""
-_MAX_PAGES = 10_000
 _MAX_SAMPLES = 6
 _MIN_TILE = 8
 _SLACK = 2**20
@@ -51,6 +44,8 @@ _PAGES_LOOKED_AT = 16
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _PALETTE, _YCBCR = 0, 1, 3, 6
 _RAW, _OLD_JPEG = 1, 6
 _TURNED = (5, 6, 7, 8)
+_SIGNED, _FLOATING = 2, 3
+_ONE_PLANE_A_CHANNEL = 2
 
 
 @dataclass(frozen=True)
@@ -87,12 +82,24 @@ def read_page(file: IO[bytes], size: tuple[int, int], page: int | None, *, as_st
         ImageError: says what is wrong.
         EOFError: there is no such page; its argument is the number of pages.
     """
-    reader = _Reader(file)
+    reader = TiffReader(file)
     number = page or 1
     directory = reader.directory(number)
-    if page is None and reader.has_another(directory, size):
+    if page is None and _has_another(reader, directory, size):
         raise ImageError(several_pages(size))
     return _Page(reader, directory, size, as_stored=as_stored).cleaned(pixels=pixels)
+
+
+def _has_another(reader: TiffReader, directory: Directory, size: tuple[int, int]) -> bool:
+    """Whether a page that follows is an image of that size, and no thumbnail; the first few are looked at."""
+    for following in islice(reader.following(directory), _PAGES_LOOKED_AT):
+        try:
+            found = tuple(reader.integer(following, tag, 0) for tag in (_WIDTH, _HEIGHT))
+        except ImageError:
+            return False
+        if found in (size, size[::-1]):
+            return True
+    return False
 
 
 def several_pages(size: tuple[int, int]) -> str:
@@ -106,119 +113,10 @@ def wrong_size(found: tuple[int, int], expected: tuple[int, int]) -> str:
     return f"found an image of {found[0]} x {found[1]} px, expected {expected[0]} x {expected[1]} (imx, imy of section ptv)"
 
 
-@dataclass(frozen=True)
-class _Tag:
-    kind: int
-    count: int
-    inline: bytes
-    """The value, or where it is."""
-
-
-@dataclass(frozen=True)
-class _Directory:
-    tags: dict[int, _Tag]
-    next: int
-    """Offset of the next page's directory, 0 for none."""
-
-
-class _Reader:
-    """Directories and values of a TIFF file, classic or big, in either byte order."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-        self.length = os.fstat(file.fileno()).st_size
-        prefix = self.read(0, 4)
-        self.order = "<" if prefix[:2] == b"II" else ">"
-        self.big = b"+" in prefix
-        self.prefix = prefix
-        self.offset_kind, self.offset_form = (16, "Q") if self.big else (4, "I")
-
-    def read(self, offset: int, size: int) -> bytes:
-        """``size`` bytes; fewer are a :class:`ImageError`."""
-        self.check_end(offset + size)
-        self._file.seek(offset)
-        data = self._file.read(size)
-        if len(data) != size:
-            raise ImageError("the file is cut")
-        return data
-
-    def check_end(self, end: int) -> None:
-        """Something that ends there must be in the file."""
-        if end > self.length:
-            raise ImageError("the file is cut or damaged: what it points at lies behind its end")
-
-    def unpack(self, form: str, data: bytes) -> tuple[int, ...]:
-        """Whole numbers in the byte order of the file."""
-        return struct.unpack(self.order + form, data)
-
-    def directory(self, number: int) -> _Directory:
-        """The directory of a page, counted from 1.
-
-        Raises:
-            EOFError: there are fewer; its argument is their number.
-        """
-        (offset,) = self.unpack("Q", self.read(8, 8)) if self.big else self.unpack("I", self.read(4, 4))
-        for count in range(min(number, _MAX_PAGES)):
-            if offset == 0:
-                raise EOFError(count)
-            directory = self._directory_at(offset)
-            offset = directory.next
-        return directory
-
-    def has_another(self, first: _Directory, size: tuple[int, int]) -> bool:
-        """Whether one of the pages that follow is an image of that size, not a thumbnail; the first ones are looked at."""
-        following, seen = first.next, 0
-        while following and seen < _PAGES_LOOKED_AT:
-            directory = self._directory_at(following)
-            if tuple(self.integer(directory, tag, 0) for tag in (_WIDTH, _HEIGHT)) in (size, size[::-1]):
-                return True
-            following, seen = directory.next, seen + 1
-        return False
-
-    def _directory_at(self, offset: int) -> _Directory:
-        head, entry, value = (8, 20, 12) if self.big else (2, 12, 8)
-        (n,) = self.unpack("Q" if self.big else "H", self.read(offset, head))
-        if n > _MAX_TAGS:
-            raise ImageError(f"found {n} tags in a directory, expected at most {_MAX_TAGS}: the file is damaged")
-        data = self.read(offset + head, n * entry)
-        tags: dict[int, _Tag] = {}
-        for start in range(0, n * entry, entry):
-            tag, kind, count = self.unpack("HHQ" if self.big else "HHI", data[start : start + value])
-            tags.setdefault(tag, _Tag(kind, count, data[start + value : start + entry]))
-        tail, offset_size = offset + head + n * entry, entry - value
-        if tail + offset_size > self.length:
-            return _Directory(tags, 0)  # some writers leave the last offset out
-        (following,) = self.unpack(self.offset_form, self.read(tail, offset_size))
-        return _Directory(tags, following)
-
-    def value(self, number: int, tag: _Tag, most: int = _MAX_TAG_BYTES) -> bytes:
-        """The bytes of a tag's value."""
-        size = _SIZES.get(tag.kind, 0) * tag.count
-        if not 0 < size <= most:
-            raise ImageError(f"found {tag.count} values of type {tag.kind} in tag {number}: the file is damaged")
-        if size <= len(tag.inline):
-            return tag.inline[:size]
-        (offset,) = self.unpack(self.offset_form, tag.inline)
-        return self.read(offset, size)
-
-    def integers(self, directory: _Directory, number: int, most: int = _MAX_TAG_BYTES) -> tuple[int, ...]:
-        """The whole numbers of a tag; none where it is not there."""
-        tag = directory.tags.get(number)
-        if tag is None:
-            return ()
-        if tag.kind not in _INTEGERS:
-            raise ImageError(f"found values of type {tag.kind} in tag {number}, expected whole numbers: the file is damaged")
-        return self.unpack(f"{tag.count}{_INTEGERS[tag.kind]}", self.value(number, tag, most))
-
-    def integer(self, directory: _Directory, number: int, default: int) -> int:
-        """The first whole number of a tag."""
-        return next(iter(self.integers(directory, number)), default)
-
-
 class _Page:
     """A page of a TIFF file whose directory has been read."""
 
-    def __init__(self, reader: _Reader, directory: _Directory, size: tuple[int, int], *, as_stored: bool) -> None:
+    def __init__(self, reader: TiffReader, directory: Directory, size: tuple[int, int], *, as_stored: bool) -> None:
         self._reader = reader
         self._directory = directory
         self._as_stored = as_stored
@@ -234,8 +132,8 @@ class _Page:
         return TiffPage(
             file=self._file(*self._places(), pixels=pixels),
             bits=self._bits,
-            signed=sample_format == 2,
-            floating=sample_format == 3,
+            signed=sample_format == _SIGNED,
+            floating=sample_format == _FLOATING,
             samples=self._samples,
             white_is_zero=self._photometric == _WHITE_IS_ZERO,
             palette=self._photometric == _PALETTE and not self._is_ramp(),
@@ -265,7 +163,7 @@ class _Page:
     def _places(self) -> tuple[tuple[int, int], list[int], list[int]]:
         """The tags that say where the strips or tiles are; offset and bytes of each."""
         tiled = _TILE_OFFSETS in self._directory.tags
-        planes = self._samples if self._integer(_PLANAR, 1) == 2 else 1
+        planes = self._samples if self._integer(_PLANAR, 1) == _ONE_PLANE_A_CHANNEL else 1
         inner = self._samples // planes
         raw = list(self._tile_bytes(inner) if tiled else self._strip_bytes(inner)) * planes
         tags = (_TILE_OFFSETS, _TILE_BYTES) if tiled else (_STRIP_OFFSETS, _STRIP_BYTES)
