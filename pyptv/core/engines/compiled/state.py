@@ -1,8 +1,8 @@
 """The compiled tracker's state on disk: what steps have made of the four frames that it keeps, beyond what their files say.
 
-A state is a line of JSON that says how many numbers follow, then for each frame: particles' links, targets' particles, and
-the place and targets of each particle that the tracker has added, all as little-endian 64-bit numbers. Positions of all other
-particles and the targets themselves are in the frames' files, so they are not kept a second time.
+A state is a line of JSON with a few sizes, then for each frame: links of the particles, particles of the targets, place and targets
+of each particle that the tracker has added, all as little-endian 64-bit numbers. Positions of all other particles and the targets
+themselves are in the frames' files, so they are not kept a second time; nor are the cells, whose order decides nothing.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def fingerprint(frames: Iterable[Frame], n_read: Iterable[int]) -> str:
 def pack(frames: Iterable[Frame], n_read: Iterable[int]) -> bytes:
     """A state as bytes."""
     frames, n_read = list(frames), list(n_read)
-    body = b"".join(bytes(part) for part in _parts(frames, n_read))
+    body = b"".join(_parts(frames, n_read))
     sizes = [[int(frame.size[0]), read, len(frame.particle)] for frame, read in zip(frames, n_read, strict=True)]
     header = {"sizes": sizes, "sum": hashlib.sha256(body).hexdigest()}
     return json.dumps(header).encode() + b"\n" + body
@@ -63,11 +63,18 @@ def unpack(data: bytes, frames: Sequence[Frame]) -> None:
     _check_links(frames)
 
 
-def _parts(frames: Iterable[Frame], n_read: Iterable[int]) -> Iterator[bytes | memoryview]:
+def _parts(frames: Iterable[Frame], n_read: Iterable[int]) -> Iterator[bytes]:
     for frame, read in zip(frames, n_read, strict=True):
         n = int(frame.size[0])
-        arrays: tuple[NDArray[Any], ...] = (frame.link[:n], frame.particle, frame.position[read:n], frame.target[read:n])
-        yield from (np.ascontiguousarray(array).data.cast("B") if array.size else b"" for array in arrays)
+        arrays: tuple[NDArray[Any], ...] = (
+            frame.link[:n],
+            frame.particle,
+            frame.position[read:n],
+            frame.target[read:n],
+            frame.head,
+            frame.after,
+        )
+        yield from (array.tobytes() for array in arrays)
 
 
 class _Numbers:
@@ -81,7 +88,7 @@ class _Numbers:
         count = int(np.prod(shape))
         if self._at + 8 * count > len(self._data):
             raise ValueError("it ends too early")
-        array = np.frombuffer(self._data, dtype, count, self._at).reshape(shape)
+        array: NDArray[Any] = np.frombuffer(self._data, dtype, count, self._at).reshape(shape)
         self._at += 8 * count
         return array
 

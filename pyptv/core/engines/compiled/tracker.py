@@ -116,7 +116,7 @@ class CompiledTracker:
         self._n_read.extend(0 if one is None else len(one.particles) for one in fed)
         for number in (frame - 1, frame):
             self._fed.pop(number, None)
-        self._current = frame
+        self._first = self._current = frame
 
     def take(self, frame: int) -> dict[str, bytes]:
         """A frame's files, sequence results included, after its step."""
