@@ -81,6 +81,7 @@ class TrackingPlan:
             self._known[step.frame] = step
             if stretch is not None:
                 yield from self._recall(stretch)
+                self._tidy(stretch)
 
     def record(self, event: Event, *, stop_at_failure: bool) -> Iterator[Event]:
         """Take note of an event of this step; yields the frames that are done by it, and failures."""
