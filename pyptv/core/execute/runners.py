@@ -13,7 +13,7 @@ import signal
 import threading
 import warnings
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from multiprocessing import connection
 from typing import TYPE_CHECKING, Any
@@ -47,9 +47,9 @@ class InProcessRunner:
         """The events of all tasks of a plan, which must be told of each before the next is asked for."""
         from pyptv.core.execute.worker import Worker  # imports optv
 
-        worker = Worker(self._job, silent)
-        while not plan.finished and (task := plan.next_task()) is not None:
-            yield from worker.events(task)
+        with closing(Worker(self._job, silent)) as worker:
+            while not plan.finished and (task := plan.next_task()) is not None:
+                yield from worker.events(task)
 
 
 class PoolRunner:

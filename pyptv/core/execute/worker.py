@@ -54,6 +54,12 @@ class Worker:
         except OSError as error:
             yield TaskFailed(task.id, f"{error.filename or 'a result file'}: {error.strerror or error}")
 
+    def close(self) -> None:
+        """Give back what is kept from one task to the next."""
+        self._tracking.close()
+        if self._journal is not None:
+            self._journal.close()
+
     def _note(self, done: FrameDone | StepDone) -> None:
         if self._journal is not None:
             self._journal.note(done)

@@ -57,6 +57,12 @@ class Writer:
         values = {name: value for name, value in asdict(done).items() if name not in _NOT_OF_A_FRAME}
         self._file.write(_line({"kind": kind, "id": self._fingerprints[stage], "frame": values.pop("frame")} | values))
 
+    def close(self) -> None:
+        """Close the file, if there is one."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
 
 def start(folder: Path, inputs: Mapping[str, tuple[str, Any]]) -> int:
     """Begin the journal of a run.

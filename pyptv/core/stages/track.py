@@ -148,24 +148,24 @@ class Tracking:
         try:
             run = self._run_for(task)
         except LostStateError as lost:
-            self._drop()
+            self.close()
             yield TaskDone(task.id, lost=str(lost))
             return
         try:
             yield from run.steps(task)
             saved = run.save(task)
         except BaseException:
-            self._drop()
+            self.close()
             raise
         if run.at == task.end:
-            self._drop()
+            self.close()
         yield TaskDone(task.id, interrupted=run.at < task.last, saved=saved)
 
     def _run_for(self, task: TrackTask) -> TrackingRun:
         live = self._live
         if live is not None and (live.run, live.at) == (task.run, task.first - 1) and not task.begins:
             return live
-        self._drop()
+        self.close()
         run = TrackingRun(self._job, task.run, task.first, self._store, self._announce)
         self._live = run
         if not task.begins:
@@ -174,7 +174,8 @@ class Tracking:
             run.go_on(task, task.saved)
         return run
 
-    def _drop(self) -> None:
+    def close(self) -> None:
+        """Give back the run that is in memory."""
         live, self._live = self._live, None
         if live is not None:
             with suppress(OSError):
