@@ -175,6 +175,7 @@ class Stretch:
             new_run: numbers for runs that are started.
             speculate: runs may start where the truth has not come to.
         """
+        self._see_who_leads()
         if self.done:
             return None
         for run in sorted(self._runs, key=lambda run: (run.holder != worker, not run.true)):
@@ -387,16 +388,24 @@ class Stretch:
                 self._counts.proven += 1
                 self._unproven = 0
                 logger.debug("Seam at frame %d proven at frame %d", other.first, frame)
+        if frame <= self.true_until:
+            self._compare_with_truth([frame])
+
+    def _compare_with_truth(self, frames: Iterable[int]) -> None:
+        """Whether the run that is to carry the truth on has come to it."""
         leading = self._runs[0] if self._runs else None
-        if (
-            leading is not None
-            and not leading.true
-            and frame <= self.true_until
-            and same_state(self._truth, leading.knows, frame)
-        ):
+        if leading is None or leading.true:
+            return
+        if any(same_state(self._truth, leading.knows, frame) for frame in frames):
             self._counts.proven += 1
             self._warm_up = WARM_UP
             leading.true = True
+
+    def _see_who_leads(self) -> None:
+        """A true run is gone where its worker was: the one after it may have met the truth already, or passed it by."""
+        if self._runs and not self._runs[0].true and self._runs[0].first <= self.true_until + 1:
+            self._compare_with_truth([frame for frame in self._runs[0].knows if frame <= self.true_until])
+            deque(self._settle(), maxlen=0)  # its frames are staged: none of them is in place
 
     def _settle(self) -> Iterator[StepDone]:
         """Make runs true that a true one has met, and try again where the truth was not met."""

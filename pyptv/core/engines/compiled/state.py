@@ -1,8 +1,9 @@
 """The compiled tracker's state on disk: what steps have made of the four frames that it keeps, beyond what their files say.
 
-A state is a line of JSON with a few sizes, then for each frame: links of the particles, particles of the targets, place and targets
-of each particle that the tracker has added, all as little-endian 64-bit numbers. Positions of all other particles and the targets
-themselves are in the frames' files, so they are not kept a second time; nor are the cells, whose order decides nothing.
+A state is a line of JSON with a few sizes, then for each frame: links of the particles, particles of the targets, place and
+targets of each particle that the tracker has added, all as little-endian 64-bit numbers. Positions of all other particles and
+the targets themselves are in the frames' files, so they are not kept a second time; nor are the cells, whose order decides
+nothing.
 """
 
 from __future__ import annotations
