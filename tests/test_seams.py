@@ -108,7 +108,7 @@ class Worker:
         self.task = task
         self.recent: dict[int, Any] = {}
         if isinstance(task, PublishTask):
-            self.left = deque(task.steps)
+            self.left, self.frame = deque(task.steps), task.steps[0].frame
             return
         self.frame = task.first
         if task.begins:
@@ -173,10 +173,9 @@ class Worker:
         return name
 
     def die(self) -> int:
-        frame = self.left[0].frame if isinstance(self.task, PublishTask) and self.left else getattr(self, "frame", None)
-        self.outbox.append(WorkerDied(self.task.id, "killed by signal 9 (SIGKILL)", frame, "tracking"))
+        self.outbox.append(WorkerDied(self.task.id, "killed by signal 9 (SIGKILL)", self.frame, "tracking"))
         self.task = self.memory = None
-        return frame
+        return self.frame
 
 
 def stretches(kinds: str) -> dict[int, tuple[int, int]]:

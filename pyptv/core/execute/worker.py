@@ -105,10 +105,10 @@ class Worker:
             done = self._process(frame, write=task.kind == "process")
             if task.kind == "process":
                 self._note(done)
-        yield done
         if step is not None:
-            yield step
-        elif self._job.tracks and done.particles == 0 and task.kind != "probe":
+            yield step  # first: once the frame is known to be there, tracking may begin
+        yield done
+        if step is None and self._job.tracks and done.particles == 0 and task.kind != "probe":
             empty = StepDone(run=NO_RUN, frame=frame, digest=self._store.publish_empty(frame), stretch=frame, published=True)
             self._note(empty)
             yield empty

@@ -47,7 +47,8 @@ def begin(job: Job, store: Store, frames: FrameRange, options: Options) -> tuple
         journal = Journal(folder, frames, wanted)
         if options.resume:
             _say_what_changed(journal, trees, options)
-    serial = start(folder, {stage: (fingerprints[stage], tree) for stage, tree in trees.items()})
+    does = {"frames": job.processes, "track": job.tracks}
+    serial = start(folder, {stage: (fingerprints[stage], tree) for stage, tree in trees.items() if does[stage]})
     return replace(job, journal=folder, serial=serial, fingerprints=fingerprints), journal
 
 
