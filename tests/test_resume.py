@@ -207,6 +207,35 @@ class TestKept:
         assert resume(folder)[0] == 5
         assert results(folder) == before
 
+    def test_tracking_goes_on_from_a_saved_state(self, small_experiment, batch, resume, caplog):
+        """Not from the start, and not from a few frames before: the compiled engine keeps its state on disk."""
+        folder = small_experiment(n_frames=60)
+        batch(folder, engine="compiled")
+        before = results(folder)
+        states = [path.name for path in (folder / "res" / ".pyptv" / "states").iterdir()]
+        frame = int(states[0].split("-")[1])
+        for number in range(frame + 2, FIRST + 60):
+            (folder / "res" / f"ptv_is.{number}").unlink()
+        caplog.set_level(logging.DEBUG, "pyptv")
+        assert resume(folder, engine="compiled") == (60, frame + 2 - FIRST)
+        assert "cannot be had" not in caplog.text
+        tracked = [int(m.split()[1].rstrip(":")) for m in caplog.messages if m.startswith("Step ")]
+        assert results(folder) == before
+        assert len(tracked) == 60
+
+    @pytest.mark.parametrize("damage", [b"", b"garbage\n", b'{"sizes": 3}\n'])
+    def test_a_damaged_state_costs_a_few_frames(self, small_experiment, batch, resume, caplog, damage):
+        folder = small_experiment(n_frames=60)
+        batch(folder, engine="compiled")
+        before = results(folder)
+        (path,) = (folder / "res" / ".pyptv" / "states").iterdir()
+        path.write_bytes(damage)
+        (folder / "res" / f"ptv_is.{FIRST + 55}").unlink()
+        caplog.set_level(logging.DEBUG, "pyptv")
+        assert resume(folder, engine="compiled") == (60, 55)
+        assert "its state cannot be had" in caplog.text
+        assert results(folder) == before
+
     def test_by_the_other_entry_point(self, done):
         folder, before = done
         (folder / "res" / "rt_is.10003").unlink()

@@ -77,6 +77,8 @@ class Store:
         if self._claim is None:
             return
         shutil.rmtree(self.stages, ignore_errors=True)
+        with suppress(OSError):
+            self.stages.parent.rmdir()  # if no other run has one
         if self._claim.alone:
             remove_leftovers(self.folders())
         self._claim.release()

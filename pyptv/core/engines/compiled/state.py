@@ -72,8 +72,6 @@ def _parts(frames: Iterable[Frame], n_read: Iterable[int]) -> Iterator[bytes]:
             frame.particle,
             frame.position[read:n],
             frame.target[read:n],
-            frame.head,
-            frame.after,
         )
         yield from (array.tobytes() for array in arrays)
 
@@ -106,11 +104,12 @@ def _fill(frame: Frame, size: object, numbers: _Numbers) -> None:
         raise ValueError(f"it is of a frame with {read} particles and {n_targets} targets, not of this one")
     n_cams = frame.target.shape[1]
     frame.link[:n] = numbers.take((n, 3), np.int64)
-    frame.particle[:] = numbers.take((n_targets,), np.int64)
+    particle = numbers.take((n_targets,), np.int64)
+    _check_range(particle[particle != frame.particle], NONE, n)  # the others are what the file says
+    frame.particle[:] = particle
     frame.position[read:n] = numbers.take((n - read, 3), np.float64)
     frame.target[read:n] = numbers.take((n - read, n_cams), np.int64)
     frame.size[0] = n
-    _check_range(frame.particle, NONE, n)
     for camera in range(n_cams):
         _check_range(frame.target[read:n, camera], NONE, int(frame.first[camera + 1] - frame.first[camera]))
     frame.head[:] = NONE
