@@ -51,7 +51,7 @@ class TestAttrDict:
 
     def test_it_is_the_one_of_the_core(self):
         from pyptv import pyptv_batch_parallel
-        from pyptv.core.experiment.folder import attrdict
+        from pyptv.core.experiment import attrdict
 
         assert pyptv_batch.AttrDict is pyptv_batch_parallel.AttrDict is attrdict.AttrDict
 
@@ -120,7 +120,7 @@ class TestMain:
 
     def test_nothing_is_left_behind(self, folder):
         main(folder)
-        assert sorted(os.listdir(folder / "res" / ".pyptv")) == ["journal.jsonl", "lock", "pristine"]
+        assert sorted(os.listdir(folder / "res" / ".pyptv")) == ["journal", "lock", "pristine", "runs"]
         assert not list(folder.rglob("*.pyptv-tmp"))
 
     def test_repetitions_give_the_same_files(self, folder, caplog):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from operator import index
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -159,7 +159,7 @@ def run_sequence_chunk(
     from pyptv.core.experiment.folder import load_experiment
     from pyptv.core.experiment.grey_values import decide
     from pyptv.core.files.scratch import remove_scratch
-    from pyptv.core.stages.tasks import Mailbox, SequenceTask, silent
+    from pyptv.core.stages.tasks import FramesTask, silent
 
     Options(bit_depth=bit_depth, page=page)  # checks them
     experiment = load_experiment(exp_path)
@@ -169,9 +169,10 @@ def run_sequence_chunk(
     job = prepare_job(experiment, decision.settings)
     try:
         job.experiment.results.mkdir(exist_ok=True)
-        for event in Worker(job, silent).events(SequenceTask(0, first, last), Mailbox()):
-            if isinstance(event, FrameFailed | TaskFailed):
-                raise ProcessingError(event.reason)
+        with closing(Worker(job, silent)) as worker:
+            for event in worker.events(FramesTask(0, first, last)):
+                if isinstance(event, FrameFailed | TaskFailed):
+                    raise ProcessingError(event.reason)
     finally:
         remove_scratch(job.scratch)
     return first, last

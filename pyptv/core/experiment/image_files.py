@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import struct
 import warnings
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from pyptv.core.experiment.tiff import several_pages, wrong_size
 
 # Formats of measuring cameras. Left out on purpose: those that Pillow hands to another program (EPS) or a service.
 FORMATS = ("TIFF", "PNG", "BMP", "JPEG", "PPM", "GIF", "JPEG2000", "WEBP")
+_BLOCK = 2**20
 _COLOUR_MODES = ("P", "PA", "CMYK", "YCbCr", "LAB", "HSV")
 _STORED_VALUES = (".tif", ".tiff", ".btf", ".tf8", ".ptif", ".ptiff", ".stk", ".lsm")
 """Ends of names for which PyPTV 0.4.3 reads TIFF files with tifffile, as they are stored; others it reads with Pillow."""
@@ -87,7 +89,8 @@ def open_image(
             with warnings.catch_warnings(action="ignore"), _opened(file, choice) as (image, stored):
                 image.info.pop("transparency", None)  # of a palette: Pillow would warn that it is lost
                 grey_or_rgb = image.convert("RGB") if pixels and image.mode in _COLOUR_MODES else image
-                yield OpenImage(grey_or_rgb, stored, (status.st_size, status.st_mtime_ns))
+                checksum = _checksum(path) if pixels else 0
+                yield OpenImage(grey_or_rgb, stored, (status.st_size, status.st_mtime_ns, checksum))
     except FileNotFoundError as error:
         raise FrameError(f"{path}: image does not exist") from error
     except NotRegularError as error:
@@ -99,6 +102,15 @@ def open_image(
         raise FrameError(f"{path}: the file {what}") from error
     except Exception as error:  # Pillow's decoders raise nearly anything on damaged files
         raise FrameError(f"{path}: image cannot be decoded ({error}): the file is cut or damaged") from error
+
+
+def _checksum(path: Path) -> int:
+    """CRC-32 of a whole file."""
+    checksum = 0
+    with open_regular(path) as file:
+        while block := file.read(_BLOCK):
+            checksum = zlib.crc32(block, checksum)
+    return checksum
 
 
 def image_kind(path: Path, size: tuple[int, int], page: int | None = None, *, only_page: bool = False) -> Stored:
