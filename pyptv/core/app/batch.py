@@ -146,17 +146,13 @@ def run_sequence_chunk(exp_path: str | Path, first: int, last: int) -> tuple[int
     check_range(first, last)
     from pyptv.core.app.preflight import prepare_job
     from pyptv.core.execute.worker import Worker  # imports optv
-    from pyptv.core.files.scratch import remove_scratch
     from pyptv.core.stages.tasks import Mailbox, SequenceTask, silent
 
     job = prepare_job(exp_path, first, last)
-    try:
-        job.experiment.results.mkdir(exist_ok=True)
-        for event in Worker(job, silent).events(SequenceTask(0, first, last), Mailbox()):
-            if isinstance(event, FrameFailed | TaskFailed):
-                raise ProcessingError(event.reason)
-    finally:
-        remove_scratch(job.scratch)
+    job.experiment.results.mkdir(exist_ok=True)
+    for event in Worker(job, silent).events(SequenceTask(0, first, last), Mailbox()):
+        if isinstance(event, FrameFailed | TaskFailed):
+            raise ProcessingError(event.reason)
     return first, last
 
 

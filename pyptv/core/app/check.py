@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
 from itertools import count
 
 from pyptv.core.app.preflight import Findings, check_experiment, prepare_job
@@ -71,7 +70,7 @@ def _trial(
 ) -> list[tuple[str, str]]:
     """Process the first frame, write nothing, and tell what the whole range will take."""
     try:
-        frame = _first_frame(experiment, frames, engine)
+        frame = _first_frame(experiment, frames, engine, tracking=options.mode != "sequence")
     except ProcessingError as error:
         findings.problems.append(str(error))
         return []
@@ -90,8 +89,8 @@ def _trial(
     ]
 
 
-def _first_frame(experiment: Experiment, frames: FrameRange, engine: Engine) -> FrameDone:
-    job = replace(prepare_job(experiment, *frames), engine=engine)
+def _first_frame(experiment: Experiment, frames: FrameRange, engine: Engine, *, tracking: bool) -> FrameDone:
+    job = prepare_job(experiment, *frames, engine=engine, tracking=tracking)
     plan = Plan(job, Store(experiment), sequence=SequencePlan([(frames[0], frames[0])], count(1), Store(experiment), "probe"))
     try:
         for event in PoolRunner(job, 1).events(plan):

@@ -7,7 +7,6 @@ import multiprocessing
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -67,7 +66,8 @@ def run(
             for frame in outside:
                 store.forget(frame)
             logger.info("Removed the results of %d frames outside the range: %s", len(outside), describe(outside))
-        job = replace(prepare_job(experiment, *frames, stop_at_failure=not skipping), engine=engine)
+        tracking = options.mode != "sequence"
+        job = prepare_job(experiment, *frames, stop_at_failure=not skipping, engine=engine, tracking=tracking)
         stack.callback(remove_scratch, job.scratch)
         with _clear_errors(experiment):
             this = _Run(job, store, frames, options, watcher=watcher or Nobody(), record=record)

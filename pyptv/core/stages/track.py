@@ -26,7 +26,8 @@ class TrackingRun:
         self._stopped = False
         task.stage.mkdir(parents=True, exist_ok=True)
         last = task.limit if task.end is None else task.end
-        self._tracker: Tracker = make_tracker(job.engine, job.experiment, last - task.first + 1, job.scratch / f"r{task.id}")
+        scratch = None if job.scratch is None else job.scratch / f"r{task.id}"
+        self._tracker: Tracker = make_tracker(job.engine, job.experiment, last - task.first + 1, scratch)
         self._inputs: dict[int, dict[str, bytes]] = {}
         self._unused = UnusedColumns(self._store, task.stretch) if job.experiment.num_cams < MAX_CAMERAS else None
         self._fed = task.first - 1
