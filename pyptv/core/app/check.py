@@ -12,7 +12,7 @@ from pyptv.core.base.events import FrameDone, FrameFailed
 from pyptv.core.base.frames import FrameRange
 from pyptv.core.base.options import MODES, Engine, Mode, Options
 from pyptv.core.engines.choice import choose
-from pyptv.core.execute.runners import PoolRunner
+from pyptv.core.execute.runners import make_runner
 from pyptv.core.experiment.folder import Experiment
 from pyptv.core.files.scratch import remove_scratch
 from pyptv.core.files.store import Store
@@ -93,7 +93,7 @@ def _first_frame(experiment: Experiment, frames: FrameRange, engine: Engine, *, 
     job = prepare_job(experiment, *frames, engine=engine, tracking=tracking)
     plan = Plan(job, Store(experiment), sequence=SequencePlan([(frames[0], frames[0])], count(1), Store(experiment), "probe"))
     try:
-        for event in PoolRunner(job, 1).events(plan):
+        for event in make_runner(job, 1).events(plan):
             for report in plan.record(event):
                 if isinstance(report, FrameDone):
                     return report

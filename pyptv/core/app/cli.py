@@ -92,6 +92,12 @@ def build_parser(kind: Command) -> argparse.ArgumentParser:
         default="auto",
         help="what matches and tracks: the same results (default auto)",
     )
+    parser.add_argument(
+        "--frame-timeout",
+        type=_seconds,
+        metavar="SECONDS",
+        help="replace a worker that makes no progress for so long; 0: never (default: 300, or 20 times the slowest so far)",
+    )
     parser.add_argument("--resume", action="store_true", help="go on where an earlier run was stopped")
     parser.add_argument("--report", action="store_true", help="make res/report.html after the run, to look at")
     parser.add_argument("--clean", action="store_true", help="remove results of frames outside the range")
@@ -107,6 +113,17 @@ def build_parser(kind: Command) -> argparse.ArgumentParser:
     parser.add_argument("--no-progress", action="store_true", help="no progress bar, on a terminal too")
     parser.add_argument("--version", action="version", version=f"{kind.name} {__version__}")
     return parser
+
+
+def _seconds(text: str) -> float:
+    """A number of seconds, 0 or more."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not seconds >= 0:
+        raise argparse.ArgumentTypeError(f"expected a number of seconds, 0 or more, got {text!r}")
+    return seconds
 
 
 def _check_usage(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
@@ -147,7 +164,9 @@ def _process(kind: Command, options: argparse.Namespace, console: Console, exper
 
 def _chosen(kind: Command, options: argparse.Namespace) -> dict[str, Any]:
     """The fields of :class:`pyptv.core.base.options.Options`."""
-    chosen = {name: getattr(options, name) for name in ("mode", "on_error", "resume", "clean", "engine", "report")}
+    chosen = {
+        name: getattr(options, name) for name in ("mode", "on_error", "resume", "clean", "engine", "report", "frame_timeout")
+    }
     if kind.parallel:
         chosen |= {"serial_tracking": options.serial_tracking, "start_method": options.start_method}
     return chosen | {"n_processes": _processes(kind, options)}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import multiprocessing
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -17,7 +16,7 @@ from pyptv.core.base.events import Event, FrameDone, FrameFailed
 from pyptv.core.base.frames import FrameRange, check_range, chunk_ranges, contiguous, describe
 from pyptv.core.base.options import Options
 from pyptv.core.engines.choice import choose
-from pyptv.core.execute.runners import InProcessRunner, PoolRunner
+from pyptv.core.execute.runners import make_runner
 from pyptv.core.experiment.folder import Experiment, load_experiment
 from pyptv.core.files.scratch import remove_scratch
 from pyptv.core.files.store import Store
@@ -106,6 +105,7 @@ class _Run:
         self._record = record
         self._report = Report(Columns(frames, job.experiment.num_cams), skipping=not job.stop_at_failure, engine=job.engine)
         self._finished: set[int] = set()
+        self._runner = make_runner(job, options.n_processes, options.start_method, options.frame_timeout)
         self._inputs = run_inputs(job)
         self._past, self._done = kept_past(job, store, frames, self._inputs, options)
         self._plan = self._make_plan()
@@ -119,7 +119,7 @@ class _Run:
             n_frames = self._frames[1] - self._frames[0] + 1
             self._watcher.expect(n_frames, self._options.steps, self._report.frames + self._report.steps)
             # closing: whatever ends this loop ends the workers at once, not when somebody drops the traceback
-            with closing(self._runner().events(self._plan)) as events:
+            with closing(self._runner.events(self._plan)) as events:
                 for event in events:
                     self._record.times.record(event)
                     for reported in self._plan.record(event):
@@ -170,12 +170,6 @@ class _Run:
             self._finished.add(event.frame)
         self._report.record(event)
         log_event(event, skipping=self._report.skipping)
-
-    def _runner(self) -> InProcessRunner | PoolRunner:
-        if multiprocessing.current_process().daemon:
-            logger.warning("This is a daemonic process, which may not have workers: a crash of optv would end it")
-            return InProcessRunner(self._job)
-        return PoolRunner(self._job, self._options.n_processes, self._options.start_method)
 
     def _make_plan(self) -> Plan:
         options = self._options

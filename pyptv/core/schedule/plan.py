@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pyptv.core.base.errors import ProcessingError
+from pyptv.core.base.errors import WorkersDieError
 from pyptv.core.base.events import Event, FrameDone, FrameFailed, Note, StepDone, WorkerDied
 from pyptv.core.files.store import Store
 from pyptv.core.schedule.sequence import SequencePlan
@@ -36,8 +36,8 @@ class Plan:
         """Nothing is left to be done, or the run stops at a failure."""
         return self._stopped or (self.sequence.finished and (self.tracking is None or self.tracking.finished))
 
-    def next_task(self, idle: int = 1) -> Task | None:
-        """A task for one of ``idle`` workers, None if there is none now."""
+    def next_task(self, idle: int = 1, worker: int = 1) -> Task | None:  # noqa: ARG002 -- all workers are the same here
+        """A task for ``worker``, one of ``idle`` ones; None if there is none now."""
         if self._stopped:
             return None
         task: Task | None = self.tracking.early_task() if self.tracking is not None else None
@@ -88,7 +88,4 @@ class Plan:
     def _count_idle_deaths(self, event: WorkerDied) -> None:
         self._idle_deaths = self._idle_deaths + 1 if event.frame is None else 0
         if self._idle_deaths >= _MOST_IDLE_DEATHS:
-            raise ProcessingError(
-                f"{self._idle_deaths} workers in succession {event.cause} before they began a frame: "
-                "is there enough memory, and is the calling script guarded by 'if __name__ == \"__main__\":'?"
-            )
+            raise WorkersDieError(self._idle_deaths, event.cause)
