@@ -151,6 +151,7 @@ class WorkerLine:
         secret = bytes(self._inbox[:_SECRET])
         del self._inbox[:_SECRET]
         if not hmac.compare_digest(secret, address.of_parent):
+            self.close()
             raise ConnectionRefusedError("this is not the parent")
 
     def send(self, message: Any) -> None:
@@ -172,6 +173,10 @@ class WorkerLine:
             self._read()
             self._messages += _take_whole(self._inbox)
         return pickle.loads(self._messages.pop(0))  # noqa: S301 -- it has shown the secret
+
+    def close(self) -> None:
+        """Hang up."""
+        self._socket.close()
 
     def waiting(self) -> bool:  # DELETE with messages into running tasks
         """Whether a message can be had without waiting, at least the beginning of it."""
