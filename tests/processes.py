@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Self
 
 FIRST, N_FRAMES = 10000, 30
 LAST = FIRST + N_FRAMES - 1
@@ -30,7 +31,7 @@ class Run:
             )
         self.seen: set[int] = set()
 
-    def __enter__(self) -> Run:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from conftest import results
-from processes import FIRST, LAST, MODULES, N_FRAMES, Run, wait_until_gone
+from processes import FIRST, MODULES, N_FRAMES, Run, wait_until_gone
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks processes up in /proc")
 

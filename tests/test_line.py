@@ -107,6 +107,7 @@ def test_a_worker_does_not_listen_to_a_stranger():
 
         def answer() -> None:
             with pretender.accept()[0] as line:
+                line.recv(100)
                 line.sendall(bytes(40))
 
         thread = threading.Thread(target=answer)

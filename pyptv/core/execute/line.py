@@ -142,17 +142,20 @@ class WorkerLine:
             OSError: there is no parent, or it is somebody else.
         """
         self._socket = socket.socket(address.family)
-        self._socket.connect(address.place)
         self._inbox = bytearray()
         self._messages: list[bytes] = []
-        self._socket.sendall(address.of_worker + _PID.pack(os.getpid()))
-        while len(self._inbox) < _SECRET:
-            self._read()
-        secret = bytes(self._inbox[:_SECRET])
-        del self._inbox[:_SECRET]
-        if not hmac.compare_digest(secret, address.of_parent):
+        try:
+            self._socket.connect(address.place)
+            self._socket.sendall(address.of_worker + _PID.pack(os.getpid()))
+            while len(self._inbox) < _SECRET:
+                self._read()
+            secret = bytes(self._inbox[:_SECRET])
+            del self._inbox[:_SECRET]
+            if not hmac.compare_digest(secret, address.of_parent):
+                raise ConnectionRefusedError("this is not the parent")
+        except BaseException:
             self.close()
-            raise ConnectionRefusedError("this is not the parent")
+            raise
 
     def send(self, message: Any) -> None:
         """Send a message.

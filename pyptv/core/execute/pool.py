@@ -40,8 +40,14 @@ class WorkerPool(pool.Pool):
         """
         self.crew: list[WorkerProcess] = []
         self._turn = _Turn()
-        with _quiet_start():  # the pool's threads inherit the blocked signals
-            super().__init__(n, initializer, initargs, context=context)
+        try:
+            with _quiet_start():  # the pool's threads inherit the blocked signals
+                super().__init__(n, initializer, initargs, context=context)
+        except BaseException:  # a thread, for example, may not be startable any more
+            self._turn.over = True
+            for process in self.crew:
+                process.terminate()
+            raise
         self._turn.take()
         for process in self.crew:
             if process.failure is not None:

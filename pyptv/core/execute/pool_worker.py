@@ -67,13 +67,13 @@ def start(job: Job, address: Address, board: Board) -> NoReturn:
     for name in _ONE_THREAD:
         os.environ[name] = "1"
     gc.freeze()  # what it was forked with is no garbage; to look through it would copy the memory that all workers share
-    _end_with_parent()
     try:
+        _end_with_parent()
         line = WorkerLine(address)
         number = line.receive()
         _Loop(job, line, board.row(number), number).run()
-    except OSError:
-        os._exit(1)  # the parent is gone, or has given this worker up
+    except (OSError, RuntimeError):
+        os._exit(1)  # the parent is gone, or has given this worker up; or no thread can be started
     sys.exit(0)
 
 

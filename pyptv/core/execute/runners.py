@@ -143,8 +143,10 @@ class PoolRunner:
         try:
             self._board = Board(self._context, 2 * self._n)  # one that is new may come in before a dead one is noticed
             self._pool = WorkerPool(self._n, pool_worker.start, (self._job, self._entrance.address, self._board), self._context)
-        except OSError as error:
-            raise ProcessingError(f"{self._n} worker processes cannot be started: {error.strerror or error}") from error
+        except (OSError, RuntimeError) as error:
+            raise ProcessingError(
+                f"{self._n} worker processes cannot be started: {error} (does ulimit -u or the memory limit them?)"
+            ) from error
         self._looked = time.monotonic()
         return self._pool
 

@@ -99,8 +99,11 @@ def _remove_if_left(folder: Path) -> None:
 def _bases() -> Iterator[Path]:
     """Where a scratch folder may be: the temporary folder, or another usual one."""
     places = ["/tmp", "/var/tmp", "/dev/shm"]  # noqa: S108 -- mkdtemp makes it private
-    with suppress(OSError):  # no temporary folder that can be written
-        places.insert(0, tempfile.gettempdir())
+    with suppress(OSError):  # there is none that can be written
+        temporary = tempfile.gettempdir()
+        named = [os.environ.get(name) for name in ("TMPDIR", "TEMP", "TMP")]
+        if temporary != str(Path.cwd()) or temporary in named:  # its last resort: no place for us if it was not asked for
+            places.insert(0, temporary)
     for place in dict.fromkeys(places):
         if place.isascii() and len(place) < _LONGEST:
             yield Path(place)
