@@ -126,7 +126,7 @@ class _Loop:
 
     def _announce(self, frame: int, doing: str) -> None:
         self._row.announce(frame, doing)
-        self._outbox.flush_old(slow=self._row.slowest > _AT_MOST_EVERY)
+        self._outbox.flush_old(slow=self._row.pace > _AT_MOST_EVERY)
 
 
 class _Outbox:

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 _RECORD = struct.Struct("=qdd200s")
 _NOT_BEGUN = -1
+_OF_LATE = 16
+"""Over about so many parts of the work."""
 
 
 class Standing(NamedTuple):
@@ -42,7 +44,9 @@ class Row:
     def __init__(self, memory: Any, start: int) -> None:
         self._memory = memory
         self._start = start
-        self._beat = self.slowest = 0.0
+        self._beat = self._slowest = 0.0
+        self.pace = 0.0
+        """How long [s] a part of the work takes, of late."""
         self.frame: int | None = None
 
     def begin(self) -> None:
@@ -54,7 +58,9 @@ class Row:
     def announce(self, frame: int, doing: str) -> None:
         """Called in the worker before each part of the work."""
         now = time.monotonic()
-        self.slowest = max(self.slowest, now - self._beat) if self.frame is not None else self.slowest
+        if self.frame is not None:
+            self._slowest = max(self._slowest, now - self._beat)
+            self.pace += (now - self._beat - self.pace) / _OF_LATE
         self.frame, self._beat = frame, now
         self._write(frame, doing)
 
@@ -65,4 +71,4 @@ class Row:
         return Standing(None if frame == _NOT_BEGUN else frame, doing, beat, slowest)
 
     def _write(self, frame: int, doing: str) -> None:
-        _RECORD.pack_into(self._memory, self._start, frame, self._beat, self.slowest, doing.encode("utf-8", "replace"))
+        _RECORD.pack_into(self._memory, self._start, frame, self._beat, self._slowest, doing.encode("utf-8", "replace"))
