@@ -104,7 +104,9 @@ class _Turn:
         while not self._lock.acquire(timeout=_MOMENT * 10):
             if self.over or not threading.main_thread().is_alive():  # the interpreter's exit waits for the pool's thread
                 return False
-        return True
+        if self.over:
+            self._lock.release()
+        return not self.over
 
     def end(self) -> None:
         """Let the other one work."""
@@ -183,19 +185,19 @@ class WorkerProcess:
 
     def ask_to_end(self) -> None:
         """SIGTERM."""
-        if self.is_alive():
+        if self.pid is not None and self.is_alive():
             with suppress(OSError, ValueError):
                 self._process.terminate()
 
     def terminate(self) -> None:
         """Kill it, for a stopped one takes note of nothing else."""
-        if self.is_alive():
+        if self.pid is not None and self.is_alive():
             with suppress(OSError, ValueError):
                 self._process.kill()
 
     def join(self, timeout: float = _GRACE) -> None:
         """Wait for its end, but not for ever: one that hangs in the system cannot even be killed."""
-        if self.is_alive():
+        if self.pid is not None and self.is_alive():
             with suppress(OSError, ValueError, AssertionError):
                 self._process.join(timeout)
 

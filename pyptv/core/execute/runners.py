@@ -45,8 +45,8 @@ _START = 600.0
 _DEADLY = 5.0
 """Time [s] within which a killed worker is gone. One that is not hangs in the system, and is left behind."""
 
-_FILES_EACH, _FILES_OTHERWISE = 4, 40
-"""Open files of this process: for each worker (two ends of its process, one of its line, one to start another), and in all."""
+_FILES_EACH, _FILES_OTHERWISE = 3, 64
+"""Open files of this process: for each worker (two for its process, one for its line), and for everything else."""
 
 _MOST_FAILED_STARTS = 3
 
@@ -257,7 +257,7 @@ class PoolRunner:
             self._slowest = max(self._slowest, slot.slowest)
             limit = self._limit(begun=slot.begun)
             if slot.verdict is None and slot.quiet > limit:
-                slot.kill(f"made no progress for {limit:.0f} s (--frame-timeout allows more)")
+                slot.kill(f"made no progress for {limit:.3g} s (--frame-timeout allows more)")
             elif slot.verdict is not None and slot.quiet > _DEADLY:
                 slot.process.let_go()
                 self._left_behind += 1

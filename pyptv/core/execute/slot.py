@@ -43,7 +43,7 @@ class Slot:
         for batch in self.line.receive():
             for event in batch:
                 if isinstance(event, TaskDone | TaskFailed):
-                    self.task = None
+                    self.task, self.begun = None, True
                 yield event
 
     def note_progress(self, elapsed: float) -> None:
