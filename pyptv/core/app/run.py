@@ -61,15 +61,15 @@ def run(
     with ExitStack() as stack:
         store.open()
         stack.callback(store.close)
-        if options.clean and (outside := frames_outside(experiment, frames)):
-            for frame in outside:
-                store.forget(frame)
-            logger.info("Removed the results of %d frames outside the range: %s", len(outside), describe(outside))
         tracking = options.mode != "sequence"
         job = prepare_job(experiment, *frames, stop_at_failure=not skipping, engine=engine, tracking=tracking)
         stack.callback(remove_scratch, job.scratch)
         with _clear_errors(experiment):
             this = _Run(job, store, frames, options, watcher=watcher or Nobody(), record=record)
+            if options.clean and (outside := frames_outside(experiment, frames)):
+                for frame in outside:
+                    store.forget(frame)
+                logger.info("Removed the results of %d frames outside the range: %s", len(outside), describe(outside))
         with this.reported(), _clear_errors(experiment):
             return this.go()
 
