@@ -14,6 +14,7 @@ from pathlib import Path
 
 from pyptv.core.base.errors import FrameError
 from pyptv.core.base.frames import FrameRange, describe
+from pyptv.core.base.options import Engine
 from pyptv.core.experiment.calibration import Calibration
 from pyptv.core.experiment.folder import RESULT_KINDS, Experiment, ImageSettings, load_experiment
 from pyptv.core.experiment.grey_values import decide
@@ -110,16 +111,26 @@ def check_experiment(
     return findings
 
 
-def prepare_job(exp_path: str | Path | Experiment, images: ImageSettings | None = None, *, stop_at_failure: bool = True) -> Job:
-    """What the workers of a run need. ``scratch`` is a new folder that the caller removes.
+def prepare_job(
+    exp_path: str | Path | Experiment,
+    images: ImageSettings | None = None,
+    *,
+    stop_at_failure: bool = True,
+    engine: Engine = "optv",
+    tracking: bool = False,
+) -> Job:
+    """What the workers of a run need. ``scratch``, where optv is to track, is a new folder that the caller removes.
 
     Args:
         exp_path: the experiment.
         images: as the checks have decided; None: decided here.
         stop_at_failure: end at the first frame that fails.
+        engine: of the run.
+        tracking: whether the run links frames.
     """
     experiment = exp_path if isinstance(exp_path, Experiment) else load_experiment(exp_path)
-    return Job(experiment, images or decide(experiment).settings, scratch_folder(), stop_at_failure)
+    scratch = scratch_folder() if tracking and engine == "optv" else None
+    return Job(experiment, images or decide(experiment).settings, scratch, stop_at_failure, engine)
 
 
 def shared_images(experiment: Experiment, frames: FrameRange) -> list[str]:
