@@ -66,6 +66,23 @@ def test_a_stopped_worker_is_replaced(kind, small_experiment, expected):
     assert results(exp) == expected(N_LONG)
 
 
+@pytest.mark.parametrize("kind", MODULES)
+def test_a_frame_that_never_ends_costs_only_itself(kind, small_experiment):
+    """12000 targets and a wide eps0: correspondence takes minutes."""
+    exp = small_experiment(n_frames=3, images=False)
+    dense = small_experiment("dense", n_frames=1, n_particles=12000, images=False)
+    for path in (dense / "img").glob(f"*.{FIRST}_targets"):
+        shutil.copyfile(path, exp / "img" / path.name.replace(str(FIRST), str(FIRST + 1)))
+    criteria = exp / "parameters" / "criteria.par"
+    criteria.write_text("\n".join([*criteria.read_text().splitlines()[:-1], "3.0"]) + "\n")
+    with Run(kind, exp, "--frame-timeout", "0.1", "--on-error", "skip", "--mode", "sequence", last=FIRST + 2) as run:
+        code, log = run.finish()
+    assert code == 3, log
+    doing = "while finding correspondences and positions"
+    assert f"frame {FIRST + 1}: worker made no progress for 0.1 s (--frame-timeout allows more) {doing}" in log
+    assert sorted(path.name for path in (exp / "res").glob("rt_is.*")) == [f"rt_is.{FIRST}", f"rt_is.{FIRST + 2}"]
+
+
 def test_all_stopped_together_and_continued_is_no_fault(small_experiment, expected):
     exp = small_experiment(n_frames=N_LONG)
     with Run("parallel", exp, "--frame-timeout", "1.5", last=LAST) as run:
@@ -269,9 +286,9 @@ from pyptv.core.execute.runners import make_runner
 from pyptv.core.files.store import Store
 from pyptv.core.schedule.plan import Plan
 from pyptv.core.schedule.sequence import SequencePlan
-job = prepare_job({str(exp)!r}, {FIRST}, {LAST})
+job = prepare_job({str(exp)!r})
 store = Store(job.experiment)
-store.open()
+store.open(({FIRST}, {LAST}))
 plan = Plan(job, store, sequence=SequencePlan([({FIRST}, {LAST})], count(1), store, "process"))
 kept = make_runner(job, 2).events(plan)
 list(plan.record(next(kept)))

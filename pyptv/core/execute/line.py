@@ -110,14 +110,16 @@ class ParentLine:
         self._outbox += _packed(message)
         self.flush()
 
-    def flush(self) -> None:
-        """Send what there was no room for. That the other end is gone is seen when it is read from."""
+    def flush(self) -> bool:
+        """Send what there was no room for; whether something is still left. Reading shows whether the other end is gone."""
         with suppress(OSError):
             while self._outbox:
                 del self._outbox[: self._socket.send(self._outbox, _NO_SIGNAL)]
+        return bool(self._outbox)
 
     def close(self) -> None:
         """Hang up."""
+        self._outbox.clear()
         self._socket.close()
 
     def _read(self) -> None:

@@ -37,6 +37,9 @@ logger = logging.getLogger(__name__)
 _WAIT = 0.5
 """Longest time [s] between two looks at the plan, and shortest one between two looks at what the workers are doing."""
 
+_SOON = 0.01
+"""The same while a worker takes a large task."""
+
 _FLOOR, _MULTIPLE = 300.0, 20.0
 """A worker makes no progress if it stays at one part of a frame for so many seconds, and so many times the slowest so far."""
 
@@ -105,6 +108,8 @@ class PoolRunner:
         self._timeout = frame_timeout
         self._slots: dict[int, Slot] = {}
         """By the worker's number."""
+        self._unsent: list[Slot] = []
+        """Those whose task is larger than their line had room for."""
         self._pool: WorkerPool | None = None
         self._slowest = 0.0
         self._looked = 0.0
@@ -192,15 +197,30 @@ class PoolRunner:
     def _hand_out(self, plan: Plan) -> None:
         idle = [slot for slot in self._slots.values() if slot.task is None]
         starting = self._n - len(self._slots)
+<<<<<<< HEAD
         for position, slot in enumerate(idle):
             task = plan.next_task(len(idle) - position + starting, slot.number)
             if task is not None:
                 slot.submit(task)
+=======
+        while idle and (task := plan.next_task(len(idle) + starting, idle[-1].number)) is not None:
+            slot = idle.pop()
+            slot.submit(task)
+            self._unsent.append(slot)
+
+    def _deliver(self, plan: Plan) -> None:  # DELETE with messages into running tasks
+        newest = {(type(message), message.task): message for message in plan.messages()}
+        for slot in self._slots.values():
+            for kind in (Frontier, Stop):
+                if slot.task is not None and (kind, slot.task.id) in newest:
+                    slot.line.send(newest[kind, slot.task.id])
+>>>>>>> workers
 
     def _wait(self, pool: WorkerPool) -> Iterator[Event]:
         """Wait for something to happen, and say what."""
+        self._unsent = [slot for slot in self._unsent if slot.line.flush()]
         with pool.may_start():
-            ready = self._selector.select(_WAIT)
+            ready = self._selector.select(_SOON if self._unsent else _WAIT)
         for key, _ in ready:
             if isinstance(key.data, Slot):
                 yield from self._hear(key.data, pool)
