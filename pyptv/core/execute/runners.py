@@ -197,24 +197,11 @@ class PoolRunner:
     def _hand_out(self, plan: Plan) -> None:
         idle = [slot for slot in self._slots.values() if slot.task is None]
         starting = self._n - len(self._slots)
-<<<<<<< HEAD
         for position, slot in enumerate(idle):
             task = plan.next_task(len(idle) - position + starting, slot.number)
             if task is not None:
                 slot.submit(task)
-=======
-        while idle and (task := plan.next_task(len(idle) + starting, idle[-1].number)) is not None:
-            slot = idle.pop()
-            slot.submit(task)
-            self._unsent.append(slot)
-
-    def _deliver(self, plan: Plan) -> None:  # DELETE with messages into running tasks
-        newest = {(type(message), message.task): message for message in plan.messages()}
-        for slot in self._slots.values():
-            for kind in (Frontier, Stop):
-                if slot.task is not None and (kind, slot.task.id) in newest:
-                    slot.line.send(newest[kind, slot.task.id])
->>>>>>> workers
+                self._unsent.append(slot)
 
     def _wait(self, pool: WorkerPool) -> Iterator[Event]:
         """Wait for something to happen, and say what."""
