@@ -35,6 +35,16 @@ class TooManyError(ValueError):
     """More candidates, or correspondences to choose from, than :data:`MOST`."""
 
 
+MOST_TRIED = 4_000_000_000
+"""Comparisons for each kind of correspondence of a frame, whether anything is found to match or not: some seconds."""
+COMBINATION = 8
+"""What it costs to look at one combination of targets, in comparisons of two numbers."""
+
+
+class TooMuchWorkError(TooManyError):
+    """More comparisons than :data:`MOST_TRIED`, however few of them match."""
+
+
 class Seen(NamedTuple):
     """The targets of all cameras, camera after camera, by x of their flat coordinates."""
 
@@ -105,7 +115,10 @@ def _sort_by_y(by_y: Integers, flat: Floats, begin: int, end: int) -> None:
 
 @inner
 def find_candidates(cameras: Floats, optics: Floats, criteria: Floats, sensors: Floats, seen: Seen) -> Candidates:
-    """The candidates of all targets in all later cameras; :class:`TooManyError` if there are more than :data:`MOST`."""
+    """The candidates of all targets in all later cameras; :class:`TooManyError` if there are more than :data:`MOST`.
+
+    Targets along the lines that are not alike enough count as work.
+    """
     n_cams, base = len(cameras), seen.base
     strips = cut_in_strips(seen)
     longest = 0
@@ -113,18 +126,21 @@ def find_candidates(cameras: Floats, optics: Floats, criteria: Floats, sensors: 
         longest = max(longest, base[camera + 1] - base[camera])
     first, last = np.zeros((n_cams, n_cams, longest), np.int64), np.zeros((n_cams, n_cams, longest), np.int64)
     partner, distance, grade = np.empty(longest, np.int64), np.empty(longest), np.empty(longest)
-    end = 0
+    end, tried = 0, 0
     for a in range(n_cams):
         for b in range(a + 1, n_cams):
             for target in range(base[a], base[a + 1]):
                 if end > MOST:
                     raise TooManyError
+                if tried > MOST_TRIED:
+                    raise TooMuchWorkError
                 while end + base[b + 1] - base[b] >= len(partner):
                     partner, distance, grade = grown(partner), grown(distance), grown(grade)
                 first[a, b, target - base[a]] = end
                 line = _epipolar_line(cameras[b], optics, criteria, seen.rays[target])
                 if _touches(line, sensors[b]):
                     along = _along(line, criteria, seen, strips, b, end, partner, distance)
+                    tried += COMBINATION * (along - end)
                     end = _grade_all(criteria, seen.sizes, base[b], target, end, along, partner, distance, grade)
                 last[a, b, target - base[a]] = end
     return Candidates(first, last, partner, distance, grade)

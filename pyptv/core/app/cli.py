@@ -17,6 +17,7 @@ from typing import Any
 from pyptv import __version__
 from pyptv.core.app.console import LEVELS, Console
 from pyptv.core.base.errors import InvalidExperimentError, ProcessingError, Terminated
+from pyptv.core.base.options import make_options
 from pyptv.core.record.tally import FAILED, INTERRUPTED, INVALID, TERMINATED
 
 logger = logging.getLogger(__name__)
@@ -121,9 +122,8 @@ def _dispatch(kind: Command, options: argparse.Namespace, console: Console) -> i
         return _demo(kind, options, console)
     if options.check:
         from pyptv.core.app.check import check_only  # not needed for a run
-        from pyptv.core.base.options import Options  # as above
 
-        return check_only(options.experiment, options.first, options.last, Options(**_chosen(kind, options)))
+        return check_only(options.experiment, options.first, options.last, make_options(_chosen(kind, options)))
     return _process(kind, options, console, options.experiment, (options.first, options.last))
 
 
@@ -138,7 +138,7 @@ def _process(kind: Command, options: argparse.Namespace, console: Console, exper
             kind=kind.kind,
             watch=console,
             argv=options.argv,
-            **_chosen(kind, options),
+            options=make_options(_chosen(kind, options)),
         )
     finally:
         console.show_summary()
