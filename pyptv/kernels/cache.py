@@ -151,7 +151,10 @@ def _base() -> Path:
         return Path(named).absolute()
     from platformdirs import user_cache_path  # part of an extra
 
-    return user_cache_path("pyptv-batch", appauthor=False)
+    path = user_cache_path("pyptv-batch", appauthor=False)
+    if not path.is_absolute() or os.environ.get("HOME") == "":
+        raise KernelsUnavailableError(f"HOME is {os.environ.get('HOME')!r}, no folder for a cache: set {FOLDER_VARIABLE} to one")
+    return path
 
 
 def _fingerprint() -> str:

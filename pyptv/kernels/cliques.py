@@ -90,7 +90,7 @@ def _quadruplets_of(
                     if n < len(quality):
                         members[n, 0], members[n, 1], members[n, 2], members[n, 3] = target, second, third, partner[edges[2]]
                         quality[n] = q
-                    n += q > corrmin
+                    n += not q <= corrmin  # a NaN is good enough: so it is in optv
     return n
 
 
@@ -157,7 +157,7 @@ def _triplets_of(
                             members[n, camera] = -1
                         members[n, a], members[n, b], members[n, c] = target, second, third
                         quality[n] = q
-                    n += (q > corrmin) & (not used[base[c] + third])
+                    n += (not q <= corrmin) & (not used[base[c] + third])
     return n
 
 
@@ -181,7 +181,7 @@ def _pairs(base: Integers, candidates: Candidates, used: Flags, corrmin: float, 
                     continue
                 second = candidates.partner[edge]
                 q = candidates.grade[edge] / candidates.distance[edge]
-                if q > corrmin and not used[base[b] + second]:
+                if not q <= corrmin and not used[base[b] + second]:
                     members[n, a], members[n, b], quality[n] = target, second, q
                     n += 1
     return n

@@ -167,7 +167,10 @@ def _distortion(camera: Floats, x: float, y: float) -> tuple[float, float]:
 
 @leaf
 def _undistort(camera: Floats, x0: float, y0: float, smallest: float) -> tuple[float, float]:
-    """The place on the sensor (mm) that Brown's distortion moves to (x0, y0): until two estimates differ by less than that."""
+    """The place on the sensor (mm) that Brown's distortion moves to (x0, y0): until two estimates differ by less than that.
+
+    NaN where they move away from each other, without end.
+    """
     x, y = x0, y0
     if camera[_DISTORTED] != 0.0:
         for _ in range(_FLATTENING_STEPS):
@@ -177,6 +180,8 @@ def _undistort(camera: Floats, x0: float, y0: float, smallest: float) -> tuple[f
             x, y = (x + next_x) / 2, (y + next_y) / 2
             if not math.sqrt(off_x * off_x + off_y * off_y) >= smallest:
                 break
+    if not (math.isfinite(x) and math.isfinite(y)):  # steps that grow: in optv they end as no number, never as infinity
+        return math.nan, math.nan
     return x, y
 
 

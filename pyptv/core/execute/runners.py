@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyptv.core.base.events import Event, FrameDone, StepDone, TaskDone, TaskFailed, WorkerDied
 from pyptv.core.execute import pool_worker
+from pyptv.core.execute.start_method import start_method as choose_start_method
 from pyptv.core.schedule.plan import Plan
 from pyptv.core.stages.tasks import Frontier, Job, Mailbox, Task, silent
 from pyptv.kernels import cache
@@ -61,7 +62,7 @@ class PoolRunner:
 
     def __init__(self, job: Job, n: int, start_method: str | None = None) -> None:
         self._job = job
-        self._context = multiprocessing.get_context(start_method)
+        self._context = multiprocessing.get_context(choose_start_method(start_method))
         self._slots: list[_Slot] = []
         self._n = n
 
