@@ -42,7 +42,7 @@ def total_reflection(ptv: ControlParameters, criteria: CriteriaParameters, calib
         if not sine < _NEARLY * limit:
             angle, critical = math.degrees(math.asin(min(1.0, sine))), math.degrees(math.asin(limit))
             return (
-                f"found the refractive indices {ptv.mmp_n1:g} before the glass, {ptv.mmp_n2:g} in it and {ptv.mmp_n3:g} behind it: "
+                f"found the refractive indices {ptv.mmp_n1:g} before the glass, {ptv.mmp_n2:g} in it, {ptv.mmp_n3:g} behind it: "
                 f"camera {camera + 1} looks through the glass at up to {angle:.0f} degrees, and light from there is totally "
                 f"reflected beyond {critical:.0f} degrees; expected indices (and Z limits) that let every camera see the volume"
             )
@@ -63,7 +63,8 @@ def _sines(directions: Array, calibration: Calibration) -> Array:
     normal = np.array(calibration.glass) / np.linalg.norm(calibration.glass)
     length = np.linalg.norm(directions, axis=1)
     across = np.linalg.norm(np.cross(directions, normal), axis=1)
-    return np.divide(across, length, out=np.zeros_like(across), where=length > 0)
+    sines: Array = np.divide(across, length, out=np.zeros_like(across), where=length > 0)
+    return sines
 
 
 def _crossings(directions: Array, ptv: ControlParameters, criteria: CriteriaParameters, calibration: Calibration) -> Array:
