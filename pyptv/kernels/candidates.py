@@ -38,7 +38,7 @@ class TooManyError(ValueError):
     """More candidates, or correspondences to choose from, than :data:`MOST`."""
 
 
-MOST_TRIED = 4_000_000_000
+MOST_TRIED = 2_000_000_000
 """Comparisons for each kind of correspondence of a frame, whether anything is found to match or not: some seconds."""
 COMBINATION = 8
 """What it costs to look at one combination of targets, in comparisons of two numbers."""

@@ -188,9 +188,7 @@ def _pairs(base: Integers, candidates: Candidates, used: Flags, corrmin: float, 
 
 
 @leaf
-def _common(
-    candidates: Candidates, a: int, one: int, b: int, other: int, camera: int, edges: Integers, tried: Integers
-) -> int:
+def _common(candidates: Candidates, a: int, one: int, b: int, other: int, camera: int, edges: Integers, tried: Integers) -> int:
     """Common candidates of two targets in a third camera: their places in both lists go to ``edges``; returns how many.
 
     The lengths of the lists are added to ``tried``.

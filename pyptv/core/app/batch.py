@@ -30,7 +30,7 @@ def run_batch(
     kind: str = "batch",
     watch: Watcher | None = None,
     argv: Sequence[str] | None = None,
-    options: Options,
+    options: Options | None = None,
 ) -> Report:
     """Check the arguments, process the frames as often as asked, and return the last report.
 
@@ -42,12 +42,13 @@ def run_batch(
         kind: ``"batch"`` or ``"parallel batch"``: how the log calls it.
         watch: told of the number of frames, then of every event, at last of the reports.
         argv: the words of the command line; None: called from Python.
-        options: how to run.
+        options: how to run; None: as by default.
 
     Raises:
         ValueError: a bad argument.
         ProcessingError: the experiment is not valid, or a frame failed (and ``on_error`` is "abort").
     """
+    options = options or Options()
     times = whole_number(repetitions, "Repetitions")
     if times < 1:
         raise ValueError(f"Repetitions must be >= 1, got {times}")

@@ -98,7 +98,9 @@ def path_argument(value: Any, name: str) -> Path:
     """
     path = value if isinstance(value, str) else getattr(value, "__fspath__", lambda: value)()
     if not isinstance(path, str):
-        raise ValueError(f"{name} must be a path (text or pathlib.Path), got {short(value)}")
+        raise ValueError(  # noqa: TRY004 -- what main() raises for any bad argument
+            f"{name} must be a path (text or pathlib.Path), got {short(value)}"
+        )
     if not path or "\0" in path:
         raise ValueError(f"{name} must be a path, got {short(path)}")
     return Path(path)

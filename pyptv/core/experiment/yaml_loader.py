@@ -1,7 +1,7 @@
 """YAML from strangers: plain data only, and never more work than a parameter file can be worth.
 
 PyYAML's safe loader executes nothing, but a small file can keep it busy for hours or end the process: levels without end,
-numbers to the base of 60, aliases of aliases. So the events are counted before anything is made of them.
+numbers to the base of 60, aliases of aliases. So values are counted before anything is made of them.
 """
 
 from __future__ import annotations
@@ -14,9 +14,8 @@ import yaml
 from pyptv.core.experiment.attrdict import AttrDict
 
 MOST_CHARACTERS = 1_000_000
-_MOST_EVENTS = 50_000
+_MOST_VALUES = 50_000
 """A parameter file has some hundred."""
-_MOST_ALIASES = 1_000
 _MOST_LEVELS = 50
 _LONGEST_NUMBER = 60
 """Characters; longer ones stay text."""
@@ -40,24 +39,26 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
 
 
 def _refuse_bombs(text: str) -> None:
-    """Refuse too many values, too many levels (PyYAML recurses without a bound) and aliases inside of what has a name itself."""
-    inside: list[bool] = []
-    aliases = 0
-    for count, event in enumerate(yaml.parse(text, Loader=_Loader)):
-        if count > _MOST_EVENTS:
-            raise _problem(f"found more than {_MOST_EVENTS} values", event)
+    """Refuse too many levels (PyYAML recurses without a bound), and too many values, each alias counted as what it stands for."""
+    open_: list[tuple[str | None, int]] = []  # anchor of a collection that has begun, and how many values there were before it
+    sizes: dict[str, int] = {}
+    count = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        count += 1
         if isinstance(event, yaml.CollectionStartEvent):
-            inside.append(event.anchor is not None or (bool(inside) and inside[-1]))
-            if len(inside) > _MOST_LEVELS:
+            open_.append((event.anchor, count))
+            if len(open_) > _MOST_LEVELS:
                 raise _problem(f"found more than {_MOST_LEVELS} levels", event)
         elif isinstance(event, yaml.CollectionEndEvent):
-            inside.pop()
+            anchor, before = open_.pop()
+            if anchor is not None:
+                sizes[anchor] = count - before
         elif isinstance(event, yaml.AliasEvent):
-            aliases += 1
-            if inside and inside[-1]:
-                raise _problem("found an alias (*) inside of a value that has a name (&) itself", event)
-            if aliases > _MOST_ALIASES:
-                raise _problem(f"found more than {_MOST_ALIASES} aliases", event)
+            if any(anchor == event.anchor for anchor, _ in open_):
+                raise _problem(f"found a value that holds itself (*{event.anchor})", event)
+            count += sizes.get(event.anchor, 1)
+        if count > _MOST_VALUES:
+            raise _problem(f"found more than {_MOST_VALUES} values", event)
 
 
 def _problem(text: str, event: yaml.Event) -> yaml.YAMLError:

@@ -101,8 +101,8 @@ class CompiledFrameBackend(FrameBackend):
                 )
             except TooMuchWorkError as error:
                 raise FrameError(
-                    f"more than {MOST_TRIED // COMBINATION // 10**6} million combinations of targets to try, among which no choice "
-                    f"is a measurement: {ADVICE_TOO_MANY}"
+                    f"more than {MOST_TRIED // COMBINATION // 10**6} million combinations of targets to try, among which "
+                    f"no choice is a measurement: {ADVICE_TOO_MANY}"
                 ) from error
             except TooManyError as error:
                 raise FrameError(
