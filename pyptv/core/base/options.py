@@ -66,7 +66,7 @@ def make_options(chosen: Mapping[str, Any]) -> Options:
     known = [option.name for option in fields(Options)]
     for name in chosen:
         if name not in known:
-            raise ValueError(f"Unknown option {short(name)}{_meant(name, known)}. Options: {', '.join(known)}")
+            raise ValueError(f"Unknown option {short(name)}{_meant(name, known) or '.'} Options: {', '.join(known)}")
     return Options(**chosen)
 
 
