@@ -100,7 +100,7 @@ class TestOptions:
     @pytest.mark.parametrize("exp", [None, b"experiment", 7, "", "a\0b", ["experiment"]])
     @pytest.mark.parametrize("entry", [pyptv_batch.main, pyptv_batch_parallel.main, pyptv_batch_parallel.run_sequence_chunk])
     def test_a_path_that_is_none(self, entry, exp):
-        with pytest.raises(ValueError, match="^exp_path must be a path"):
+        with pytest.raises(ValueError, match=r"^exp_path must be a path"):
             entry(exp, 1, 2)
 
     def test_numbers_and_flags_of_numpy(self):

@@ -150,6 +150,6 @@ def inflate(data: bytes, most_bytes: int) -> bytes:
 def _shown(value: Any) -> str:
     """A foreign value, short: of lists and objects only the kind, for there may be any amount in them."""
     if isinstance(value, list | dict):
-        return f"a {'list' if isinstance(value, list) else 'object'} of {len(value)}"
+        return f"{'a list' if isinstance(value, list) else 'an object'} of {len(value)}"
     text = ascii(value)
     return text if len(text) <= 40 else f"{text[:40]}..."
