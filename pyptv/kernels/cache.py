@@ -152,8 +152,8 @@ def _base() -> Path:
     from platformdirs import user_cache_path  # part of an extra
 
     path = user_cache_path("pyptv-batch", appauthor=False)
-    if not path.is_absolute() or os.environ.get("HOME") == "":
-        raise KernelsUnavailableError(f"HOME is {os.environ.get('HOME')!r}, no folder for a cache: set {FOLDER_VARIABLE} to one")
+    if not path.is_absolute():
+        raise KernelsUnavailableError(f"{path}: no place for a cache (is HOME right?): set {FOLDER_VARIABLE} to a folder")
     return path
 
 
