@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from conftest import refusal
 
 from pyptv import pyptv_batch, pyptv_batch_parallel
 from pyptv.core.app import batch
@@ -91,6 +93,15 @@ class TestOptions:
             with pytest.raises(ValueError, match=re.escape(message)):
                 entry.main(folder, 10000, 10001, **options)
             assert [path.name for path in (folder / "res").iterdir()] == ["run_report.json"]
+
+    @pytest.mark.parametrize("entry", [pyptv_batch, pyptv_batch_parallel], ids=["serial", "parallel"])
+    def test_a_range_without_end(self, small_experiment, entry):
+        """With on_error="skip" its missing frames are no reason to go through them all."""
+        folder = small_experiment(images=False)
+        for mode in ("both", "tracking"):
+            message = refusal(partial(entry.main, on_error="skip", mode=mode), folder, 10000, 10**15)
+            assert "100000 or more frames" in str(message)
+        assert not (folder / "res").exists()
 
     @pytest.mark.parametrize("n", [0, "x", 10**9, 10**400, None, 1.5])
     def test_a_wrong_number_of_processes(self, n):

@@ -56,7 +56,7 @@ def _refuse_bombs(text: str) -> None:
         elif isinstance(event, yaml.AliasEvent):
             if any(anchor == event.anchor for anchor, _ in open_):
                 raise _problem(f"found a value that holds itself (*{event.anchor})", event)
-            count += sizes.get(event.anchor, 1)
+            count += sizes.get(event.anchor or "", 1)
         if count > _MOST_VALUES:
             raise _problem(f"found more than {_MOST_VALUES} values", event)
 
