@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from pyptv.core.base.errors import FormatError
 from pyptv.core.base.regular_files import open_regular
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
 Vector = tuple[float, float, float]
@@ -58,6 +57,8 @@ def rotation_matrix(angles: Vector) -> NDArray[np.float64]:
 
     Its columns are the camera's axes in space.
     """
+    import numpy as np  # --help must not wait for it
+
     (so, co), (sp, cp), (sk, ck) = ((math.sin(angle), math.cos(angle)) for angle in angles)
     return np.array(
         [

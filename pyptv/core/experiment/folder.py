@@ -10,7 +10,6 @@ from pathlib import Path, PurePath
 from pyptv.core.base.errors import FormatError, InvalidExperimentError
 from pyptv.core.experiment.calibration import Calibration, calibration_files, read_calibration
 from pyptv.core.experiment.dialects import YAML_SUFFIXES, RawParameters, has_needed_sections, read_par, read_yaml
-from pyptv.core.experiment.optics_checks import total_reflection
 from pyptv.core.experiment.parameter_checks import build_parameters
 from pyptv.core.experiment.parameters import REQUIRED_SECTIONS, Parameters, expand
 
@@ -120,6 +119,8 @@ def load_experiment(exp_path: str | Path) -> Experiment:
             problems += error.problems
     if problems:
         raise InvalidExperimentError(*problems)
+    from pyptv.core.experiment.optics_checks import total_reflection  # numpy: --help must not wait for it
+
     if (problem := total_reflection(parameters.ptv, parameters.criteria, calibrations)) is not None:
         raise InvalidExperimentError(f"{raw.locate('ptv', 'mmp_n1')}: {problem}")
     return Experiment(folder, raw.source, parameters, tuple(calibrations))
