@@ -21,6 +21,7 @@ from typing import Any
 
 from pyptv.core.app.batch import run_batch
 from pyptv.core.base.errors import ProcessingError
+from pyptv.core.base.options import make_options
 from pyptv.core.experiment.attrdict import AttrDict
 from pyptv.core.experiment.folder import validate_experiment_directory
 
@@ -52,7 +53,7 @@ def main(
         ValueError: a bad argument.
         ProcessingError: the experiment is not valid, or a frame failed (and ``on_error`` is "abort").
     """
-    run_batch(exp_path, first, last, repetitions=repetitions, **options)
+    run_batch(exp_path, first, last, repetitions=repetitions, options=make_options(options))
 
 
 def cli(arguments: list[str] | None = None) -> int:

@@ -22,6 +22,7 @@ from typing import Any
 from pyptv.core.app.batch import process_count, run_batch, run_sequence_chunk
 from pyptv.core.base.errors import ProcessingError
 from pyptv.core.base.frames import chunk_ranges
+from pyptv.core.base.options import make_options
 from pyptv.core.experiment.attrdict import AttrDict
 from pyptv.core.experiment.folder import validate_experiment_directory
 
@@ -52,7 +53,8 @@ def main(
         ProcessingError: the experiment is not valid, or a frame failed (and ``on_error`` is "abort").
     """
     n = process_count(n_processes)
-    run_batch(exp_path, first, last, kind="parallel batch", **{"serial_tracking": False, **options, "n_processes": n})
+    chosen = make_options({"serial_tracking": False, **options, "n_processes": n})
+    run_batch(exp_path, first, last, kind="parallel batch", options=chosen)
 
 
 def cli(arguments: list[str] | None = None) -> int:

@@ -7,6 +7,7 @@ are there twice, particles that jump.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from conftest import sample_tree
@@ -30,8 +31,14 @@ class RandomExperiment:
     """Per frame and camera the rows of ``_targets``, in no order."""
 
 
-def random_experiment(seed: int) -> RandomExperiment:
-    """The experiment of a seed; the number of cameras goes 4, 3, 2, 1, 4, 4, 3, 2 and round again."""
+def random_experiment(seed: int, *, extreme: bool = False) -> RandomExperiment:
+    """The experiment of a seed; the number of cameras goes 4, 3, 2, 1, 4, 4, 3, 2 and round again.
+
+    Args:
+        seed: the same one makes the same experiment.
+        extreme: with optics and limits from all that the parameters may be, and lenses that can hardly be undone. Light may find
+            no way to a camera then: :func:`pyptv.core.experiment.optics_checks.total_reflection` tells.
+    """
     rng = np.random.default_rng(seed)
     n_cams = (4, 3, 2, 1, 4, 4, 3, 2)[seed % 8]
     parameters = _parameters(rng, n_cams)
@@ -42,7 +49,46 @@ def random_experiment(seed: int) -> RandomExperiment:
     for points in _paths(rng, n_frames=int(rng.integers(4, 9))):
         pixels = project(points, parameters, calibrations)
         frames.append([_targets(rng, parameters, xy) for xy in pixels])
-    return RandomExperiment(parameters, calibrations, frames)
+    made = RandomExperiment(parameters, calibrations, frames)
+    return _made_extreme(rng, made) if extreme else made
+
+
+def _made_extreme(rng: np.random.Generator, made: RandomExperiment) -> RandomExperiment:
+    """The same targets under other optics, limits and lenses."""
+    ptv, criteria, calibrations = made.parameters.ptv, made.parameters.criteria, made.calibrations
+    if rng.random() < 0.5:
+        n1, n2, n3 = (_spread(rng, 0.1, 10) for _ in range(3))
+        ptv = replace(ptv, mmp_n1=n1, mmp_n2=n2, mmp_n3=n3)
+    if rng.random() < 0.4:
+        ptv = replace(ptv, mmp_d=_spread(rng, 1e-6, 1e5))
+    if rng.random() < 0.3:
+        low, high = np.sort(_signed(rng, 1.0, 1e5, (2, 2)), axis=0)
+        criteria = replace(criteria, Zmin_lay=tuple(low.tolist()), Zmax_lay=tuple(high.tolist()))
+    if rng.random() < 0.3:
+        criteria = replace(criteria, X_lay=tuple(_signed(rng, 1e-3, 1e5, 2).tolist()))
+    if rng.random() < 0.4:
+        calibrations = [_hardly_undone(rng, calibration) for calibration in calibrations]
+    return RandomExperiment(replace(made.parameters, ptv=ptv, criteria=criteria), calibrations, made.frames)
+
+
+def _hardly_undone(rng: np.random.Generator, calibration: Calibration) -> Calibration:
+    """A lens that moves what is seen in a corner by up to a quarter of its way: undoing that goes astray in places."""
+    return replace(
+        calibration,
+        radial_distortion=tuple(_signed(rng, 1e-3, 1.0, 3) * (3e-3, 3e-5, 3e-7)),
+        decentering=tuple(_signed(rng, 1e-4, 1.0, 2) * 3e-4),
+        affine=(_spread(rng, 0.5, 2.0), float(rng.uniform(-0.5, 0.5))),
+    )
+
+
+def _spread(rng: np.random.Generator, low: float, high: float) -> float:
+    """A number between two others, any order of magnitude as likely."""
+    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
+
+
+def _signed(rng: np.random.Generator, low: float, high: float, shape: Any) -> np.ndarray:
+    """Numbers whose sizes are spread between two others, of either sign."""
+    return np.exp(rng.uniform(np.log(low), np.log(high), shape)) * rng.choice([-1, 1], shape)
 
 
 def _parameters(rng: np.random.Generator, n_cams: int) -> Parameters:

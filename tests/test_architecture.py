@@ -20,14 +20,15 @@ MAY = {
         "self._handlers[0].setLevel",
         "sys.stderr.write",
     },
-    "pyptv.core.app.cli": {"print", "signal.signal"},
+    "pyptv.core.app.cli": {"show", "signal.signal"},
+    "pyptv.core.base.streams": {"sys.stdout.write"},
     "pyptv.core.execute.pool_worker": {"signal.signal", "package.setLevel", "sys.exit"},  # in a process of its own
     "pyptv.pyptv_batch": {"sys.exit"},
     "pyptv.pyptv_batch_parallel": {"sys.exit"},
-    "pyptv.synthetic.__main__": {"sys.exit", "sys.stdout.write", "sys.stderr.write"},
-    "pyptv.evaluate.__main__": {"sys.exit", "sys.stdout.write", "sys.stderr.write"},
-    "pyptv.export.__main__": {"sys.exit", "sys.stdout.write", "sys.stderr.write"},
-    "pyptv.report.__main__": {"sys.exit", "sys.stdout.write", "sys.stderr.write"},
+    "pyptv.synthetic.__main__": {"sys.exit", "show", "sys.stderr.write"},
+    "pyptv.evaluate.__main__": {"sys.exit", "show", "sys.stderr.write"},
+    "pyptv.export.__main__": {"sys.exit", "show", "sys.stderr.write"},
+    "pyptv.report.__main__": {"sys.exit", "show", "sys.stderr.write"},
 }
 """Who may speak to the user, configure logging, or act for the whole process, and by which calls."""
 
@@ -60,7 +61,7 @@ def calls(name: str) -> set[str]:
 @pytest.mark.parametrize("name", sorted(SOURCES))
 def test_only_some_speak_or_act_for_the_user(name: str) -> None:
     acts = re.compile(
-        r"print|input|exit|quit|sys\.exit|os\.chdir|contextlib\.chdir|chdir|warnings\.simplefilter|signal\.signal"
+        r"print|show|input|exit|quit|sys\.exit|os\.chdir|contextlib\.chdir|chdir|warnings\.simplefilter|signal\.signal"
         r"|sys\.std(out|err)\.write|logging\.(basicConfig|config\.\w+|captureWarnings|disable)|.*\.(addHandler|setLevel)"
     )
     assert {call for call in calls(name) if acts.fullmatch(call)} - MAY.get(name, set()) == set()

@@ -66,7 +66,7 @@ def trees(draw):
     tree["sequence"]["base_name"] = [f"img/{draw(name)}%d" for _ in range(n)]
     tree["ptv"]["imx"] = draw(st.integers(51, 32767))
     tree["ptv"]["pix_x"] = draw(st.floats(1e-9, 1e9))
-    tree["criteria"]["X_lay"] = draw(st.lists(number, min_size=2, max_size=2, unique=True))
+    tree["criteria"]["X_lay"] = draw(st.lists(st.floats(-1e5, 1e5), min_size=2, max_size=2, unique=True))
     tree["criteria"]["corrmin"] = draw(number)
     tree["criteria"]["eps0"] = draw(st.floats(1e-9, 10))
     tree["targ_rec"]["gvthres"] = draw(st.lists(st.integers(0, 255), min_size=4, max_size=4))
@@ -200,8 +200,12 @@ class TestParErrors:
 
     def test_a_file_that_is_much_too_large(self, par):
         with (par / "track.par").open("ab") as file:
-            file.truncate(5_000_000)
-        assert message(par) == f"{par / 'track.par'}: found more than 4000000 bytes, expected a small text file"
+            file.truncate(1_000_001)
+        assert message(par) == f"{par / 'track.par'}: found more than 1000000 bytes, expected a small text file"
+
+
+BOMB = "a0: &a0 [x,x,x,x,x,x,x,x,x]\n" + "".join(f"a{i}: &a{i} [{','.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 20))
+"""Some 200 characters that stand for 9 to the power of 20 values."""
 
 
 class TestYamlErrors:
@@ -228,7 +232,9 @@ class TestYamlErrors:
             ("a: !!int ''", ": not valid YAML: "),
             ("a: !!timestamp now", ": not valid YAML: "),
             ("a: !!map [1]", ", line 1: not valid YAML: expected a mapping"),
-            ("a: " + "9" * 6000, ": not valid YAML: "),
+            ("a: &a [1, *a]", ", line 1: not valid YAML: found a value that holds itself (*a)"),
+            ("- x\n" * 60_000, ", line 49998: not valid YAML: found more than 50000 values"),
+            (BOMB, ", line 5: not valid YAML: found more than 50000 values"),
             ("{a: " * 60 + "1" + "}" * 60, ", line 1: not valid YAML: found more than 50 levels"),
         ],
     )
@@ -259,11 +265,20 @@ class TestYamlErrors:
         path.write_text("1: a\n? [x]\n: b\n")
         assert read_yaml(path).tree == {"1": "a", "[]": "b"}
 
-    def test_a_tree_that_holds_itself(self, yaml_file):
-        yaml_file.write_text(yaml_file.read_text().replace("ptv:\n", "ptv: &p\n  self: *p\n", 1))
+    def test_numbers_without_end_are_text(self, tmp_path):
+        """To the base of 60 they would take hours."""
+        path = tmp_path / "parameters.yaml"
+        for number in ("1" + ":1" * 400_000, "!!float '1" + ":1" * 400_000 + "'", "9" * 900_000, "1" * 900_000 + ".5"):
+            path.write_text(f"a: {number}\n")
+            assert len(read_yaml(path).tree["a"]) >= 800_000
+
+    def test_aliases_and_numbers_to_the_base_of_60(self, yaml_file):
+        """PyYAML writes aliases where a list is used twice. A number to the base of 60 is meant by nobody."""
+        text = yaml_file.read_text()
+        yaml_file.write_text("spare: &p [1, 2]\nused: {a: *p, b: *p}\n" + text)
         assert read(yaml_file).ptv.imx == 1280
-        yaml_file.write_text(yaml_file.read_text().replace("imx: 1280", "imx: *p"))
-        assert ", ptv.imx: found {" in message(yaml_file)
+        yaml_file.write_text(text.replace("imx: 1280", "imx: 21:20"))
+        assert ", ptv.imx: found '21:20', expected a whole number" in message(yaml_file)
 
 
 class TestRandomText:

@@ -11,7 +11,7 @@ from optv.orientation import point_positions
 from test_optv_backend import parameters_with
 
 from pyptv.core.engines.optv.backend import FrameBackend, project
-from pyptv.core.experiment.calibration import Calibration
+from pyptv.core.experiment.calibration import Calibration, rotation_matrix
 from pyptv.core.files.formats import TARGETS
 from pyptv.synthetic.optics import true_calibrations
 
@@ -67,7 +67,7 @@ def test_the_rotation_matrix_bit_for_bit():
     camera = OptvCalibration()
     for angles in np.random.default_rng(1).uniform(-7, 7, (500, 3)):
         camera.set_angles(angles)
-        np.testing.assert_array_equal(geometry.rotation_matrix(*angles), camera.get_rotation_matrix())
+        np.testing.assert_array_equal(rotation_matrix(tuple(angles)), camera.get_rotation_matrix())
 
 
 @cases

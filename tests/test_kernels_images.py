@@ -7,15 +7,21 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import sample_tree
 from optv.image_processing import preprocess_image
 from optv.parameters import ControlParams, TargetParams
 from optv.segmentation import target_recognition
 
+from pyptv.core.engines.compiled.backend import CompiledFrameBackend
+from pyptv.core.engines.optv.backend import FrameBackend
+from pyptv.core.experiment.attrdict import AttrDict
 from pyptv.core.experiment.folder import load_experiment
 from pyptv.core.experiment.images import read_image
+from pyptv.core.experiment.parameter_checks import build_parameters
 from pyptv.core.experiment.parameters import HIGH_PASS_SPAN
 from pyptv.kernels.detection import detect
 from pyptv.kernels.high_pass import high_pass
+from pyptv.synthetic.optics import true_calibrations
 
 INVENTED = [(1, 1.0, 1.0, 1, 1, 1, 1, -1)]
 """optv's answer to an image without targets, the number aside."""
@@ -253,3 +259,18 @@ def test_real_images(real_images: list[tuple[int, np.ndarray]]) -> None:
 def test_real_images_with_other_limits(real_images: list[tuple[int, np.ndarray]], threshold: int, disco: int) -> None:
     for _, image in real_images[::7]:
         assert compare(high_pass(image, HIGH_PASS_SPAN), threshold, disco=disco)
+
+
+@pytest.mark.parametrize("field", [1, 2])
+def test_fields_of_interlaced_images(field: int) -> None:
+    """Every second line in the upper half, also of an odd number of lines."""
+    rng = np.random.default_rng(field)
+    for _ in range(20):
+        shape = int(rng.integers(51, 90)), int(rng.integers(51, 90))
+        tree = sample_tree()
+        tree["ptv"] |= {"imx": shape[1], "imy": shape[0], "chfield": field}
+        setting = build_parameters(AttrDict(tree), lambda *place: ".".join(place)), true_calibrations(4)
+        image = any_image(rng, shape)
+        expected = FrameBackend(*setting).high_pass(image)
+        np.testing.assert_array_equal(CompiledFrameBackend(*setting).high_pass(image), expected)
+        assert (expected[shape[0] // 2 + 1 :] == 2).all()

@@ -14,13 +14,13 @@ from PIL import Image
 
 from pyptv.core.base.errors import FormatError, ProcessingError
 from pyptv.core.engines.optv.backend import project
-from pyptv.core.experiment.calibration import calibration_files, read_calibration
+from pyptv.core.experiment.calibration import calibration_files, read_calibration, rotation_matrix
 from pyptv.core.experiment.folder import load_experiment
 from pyptv.core.files.formats import TARGETS
 from pyptv.pyptv_batch_parallel import run_sequence_chunk
 from pyptv.synthetic import Settings, Truth, make_experiment, read_truth
 from pyptv.synthetic.flow import extremes, random_flow
-from pyptv.synthetic.optics import rotation_matrix, true_calibrations
+from pyptv.synthetic.optics import true_calibrations
 from pyptv.synthetic.particles import VOLUME, periodic_box, simulate
 from pyptv.synthetic.render import draw_spots, expose, make_scene, quantise
 from pyptv.synthetic.truth import write_truth

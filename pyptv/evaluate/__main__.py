@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pyptv.core.base.errors import ProcessingError
+from pyptv.core.base.streams import show
 from pyptv.evaluate.compare import evaluate
 from pyptv.evaluate.plot import plot
 from pyptv.evaluate.table import table, write_json
@@ -40,11 +41,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Print the score and write it; 0, or 1 with a message on standard error."""
     options = build_parser().parse_args(arguments)
     try:
-        lines = run(options)
+        show("\n".join(run(options)) + "\n")
     except (ProcessingError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
-    sys.stdout.write("\n".join(lines) + "\n")
     return 0
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pyptv import __version__
 from pyptv.core.base.errors import InvalidExperimentError, ProcessingError
+from pyptv.core.base.streams import show
 from pyptv.export import FORMATS
 from pyptv.export.api import load, write
 
@@ -71,11 +72,11 @@ def _run(options: argparse.Namespace) -> None:
     formats = list(dict.fromkeys(options.to))
     names = ("first", "last", "min_length", "frame_rate", "window", "order")
     dataset = load(options.experiment, formats, options.units, **{name: getattr(options, name) for name in names})
-    sys.stdout.write(f"{dataset.metadata['trajectories']} trajectories, {dataset.metadata['rows']} rows\n")
+    show(f"{dataset.metadata['trajectories']} trajectories, {dataset.metadata['rows']} rows\n")
     for name in formats:
         several = options.output is not None and len(formats) > 1
         path = write(dataset, name, options.output / FORMATS[name].file_name if several else options.output)
-        sys.stdout.write(f"written: {path}\n")
+        show(f"written: {path}\n")
 
 
 def _fail(message: str, code: int) -> int:

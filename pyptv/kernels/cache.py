@@ -151,7 +151,10 @@ def _base() -> Path:
         return Path(named).absolute()
     from platformdirs import user_cache_path  # part of an extra
 
-    return user_cache_path("pyptv-batch", appauthor=False)
+    path = user_cache_path("pyptv-batch", appauthor=False)
+    if not path.is_absolute():
+        raise KernelsUnavailableError(f"{path}: no place for a cache (is HOME right?): set {FOLDER_VARIABLE} to a folder")
+    return path
 
 
 def _fingerprint() -> str:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
     Integers = NDArray[np.int64]
+    Flags = NDArray[np.bool_]
     Values = TypeVar("Values", Floats, Integers)
 
 X0, X1, ZMIN0, ZMIN1, ZMAX0, ZMAX1, EPS0, CN, CNX, CNY, CSUMG, CORRMIN = range(12)
@@ -26,6 +27,8 @@ X0, X1, ZMIN0, ZMIN1, ZMAX0, ZMAX1, EPS0, CN, CNX, CNY, CSUMG, CORRMIN = range(1
 N, NX, NY, SUMG = range(4)
 """Columns of the sizes."""
 
+_STEPS_BACK = 12
+"""How far before the place that its bisection finds optv begins to look."""
 
 MOST = 10_000_000
 """Candidates of a frame, and as many correspondences of a kind to choose from: several hundred MB. More is no measurement."""
@@ -33,6 +36,16 @@ MOST = 10_000_000
 
 class TooManyError(ValueError):
     """More candidates, or correspondences to choose from, than :data:`MOST`."""
+
+
+MOST_TRIED = 2_000_000_000
+"""Comparisons for each kind of correspondence of a frame, whether anything is found to match or not: some seconds."""
+COMBINATION = 8
+"""What it costs to look at one combination of targets, in comparisons of two numbers."""
+
+
+class TooMuchWorkError(TooManyError):
+    """More comparisons than :data:`MOST_TRIED`, however few of them match."""
 
 
 class Seen(NamedTuple):
@@ -58,6 +71,8 @@ class Strips(NamedTuple):
     """(n,) flat coordinates of ``by_y``."""
     width: Integers
     """(n_cams,) targets in a strip of each camera."""
+    sound: Flags
+    """(n_cams,) whether all flat coordinates of a camera are numbers."""
 
 
 class Candidates(NamedTuple):
@@ -78,17 +93,19 @@ class Candidates(NamedTuple):
 def cut_in_strips(seen: Seen) -> Strips:
     """Strips of about the square root of the number of targets."""
     n_cams = len(seen.base) - 1
-    width = np.empty(n_cams, np.int64)
+    width, sound = np.empty(n_cams, np.int64), np.ones(n_cams, np.bool_)
     by_y = np.arange(len(seen.flat))
     for camera in range(n_cams):
         begin, end = seen.base[camera], seen.base[camera + 1]
         width[camera] = max(8, int(math.sqrt(end - begin)))
+        for target in range(begin, end):
+            sound[camera] &= math.isfinite(seen.flat[target, 0]) and math.isfinite(seen.flat[target, 1])
         for start in range(begin, end, width[camera]):
             _sort_by_y(by_y, seen.flat, start, min(start + width[camera], end))
     x, y = np.empty(len(by_y)), np.empty(len(by_y))
     for index in range(len(by_y)):
         x[index], y[index] = seen.flat[by_y[index], 0], seen.flat[by_y[index], 1]
-    return Strips(by_y, x, y, width)
+    return Strips(by_y, x, y, width, sound)
 
 
 @leaf
@@ -105,7 +122,10 @@ def _sort_by_y(by_y: Integers, flat: Floats, begin: int, end: int) -> None:
 
 @inner
 def find_candidates(cameras: Floats, optics: Floats, criteria: Floats, sensors: Floats, seen: Seen) -> Candidates:
-    """The candidates of all targets in all later cameras; :class:`TooManyError` if there are more than :data:`MOST`."""
+    """The candidates of all targets in all later cameras; :class:`TooManyError` if there are more than :data:`MOST`.
+
+    Targets along the lines that are not alike enough count as work.
+    """
     n_cams, base = len(cameras), seen.base
     strips = cut_in_strips(seen)
     longest = 0
@@ -113,18 +133,21 @@ def find_candidates(cameras: Floats, optics: Floats, criteria: Floats, sensors: 
         longest = max(longest, base[camera + 1] - base[camera])
     first, last = np.zeros((n_cams, n_cams, longest), np.int64), np.zeros((n_cams, n_cams, longest), np.int64)
     partner, distance, grade = np.empty(longest, np.int64), np.empty(longest), np.empty(longest)
-    end = 0
+    end, tried = 0, 0
     for a in range(n_cams):
         for b in range(a + 1, n_cams):
             for target in range(base[a], base[a + 1]):
                 if end > MOST:
                     raise TooManyError
+                if tried > MOST_TRIED:
+                    raise TooMuchWorkError
                 while end + base[b + 1] - base[b] >= len(partner):
                     partner, distance, grade = grown(partner), grown(distance), grown(grade)
                 first[a, b, target - base[a]] = end
                 line = _epipolar_line(cameras[b], optics, criteria, seen.rays[target])
                 if _touches(line, sensors[b]):
                     along = _along(line, criteria, seen, strips, b, end, partner, distance)
+                    tried += COMBINATION * (along - end)
                     end = _grade_all(criteria, seen.sizes, base[b], target, end, along, partner, distance, grade)
                 last[a, b, target - base[a]] = end
     return Candidates(first, last, partner, distance, grade)
@@ -173,8 +196,10 @@ def _epipolar_line(camera: Floats, optics: Floats, criteria: Floats, ray: Floats
 def _touches(line: tuple[float, float, float, float], sensor: Floats) -> bool:
     """Whether the segment's bounding box reaches into the sensor: left, bottom, right, top."""
     x0, y0, x1, y1 = line
-    touches: bool = max(x0, x1) > sensor[0] and min(x0, x1) < sensor[2] and max(y0, y1) > sensor[1] and min(y0, y1) < sensor[3]
-    return touches
+    left, right = (x1, x0) if x0 > x1 else (x0, x1)
+    bottom, top = (y1, y0) if y0 > y1 else (y0, y1)
+    beside: bool = right <= sensor[0] or left >= sensor[2] or top <= sensor[1] or bottom >= sensor[3]  # a NaN is nowhere beside
+    return not beside
 
 
 @leaf
@@ -193,6 +218,8 @@ def _along(
     slope = (y1 - y0) / (x1 - x0)
     intercept = y0 - slope * x0
     eps = criteria[EPS0]
+    if not (strips.sound[camera] and math.isfinite(slope) and math.isfinite(intercept)):
+        return _along_one_by_one(line, eps, seen, camera, n, found, off)
     left, right = min(x0, x1) - eps, max(x0, x1) + eps
     bottom, top = min(y0, y1) - eps, max(y0, y1) + eps
     slant = math.sqrt(slope * slope + 1.0)
@@ -213,6 +240,31 @@ def _along(
             index += 1
         _sort_by_x(found, off, alone, n)
         strip = stop
+    return n
+
+
+@leaf
+def _along_one_by_one(
+    line: tuple[float, float, float, float], eps: float, seen: Seen, camera: int, n: int, found: Integers, off: Floats
+) -> int:
+    """:func:`_along` where a number is none: what optv's comparisons then let through, in its order."""
+    x0, y0, x1, y1 = line
+    slope = (y1 - y0) / (x1 - x0)
+    intercept = y0 - slope * x0
+    left, right = (x1, x0) if x0 > x1 else (x0, x1)
+    bottom, top = (y1, y0) if y0 > y1 else (y0, y1)
+    begin, end = seen.base[camera], seen.base[camera + 1]
+    start, step = (end - begin) // 2, (end - begin) // 4
+    while step > 1:
+        start += step if seen.flat[begin + start, 0] < left - eps else -step
+        step //= 2
+    for target in range(begin + max(start - _STEPS_BACK, 0), end):
+        x, y = seen.flat[target, 0], seen.flat[target, 1]
+        if x > right + eps:
+            break
+        distance = abs(y - slope * x - intercept) / math.sqrt(slope * slope + 1.0)
+        found[n], off[n] = target, distance
+        n += not (y <= bottom - eps or y >= top + eps or x <= left - eps or x >= right + eps or distance >= eps)
     return n
 
 

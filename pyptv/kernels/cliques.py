@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from pyptv.kernels.candidates import MOST, Candidates, TooManyError, grown
+from pyptv.kernels.candidates import COMBINATION, MOST, MOST_TRIED, Candidates, TooManyError, TooMuchWorkError, grown
 from pyptv.kernels.jit import inner, leaf
 from pyptv.kernels.ordering import descending
 
@@ -30,20 +30,22 @@ class Workspace(NamedTuple):
     """(longest,) where those of ``fourth`` stand among the third target's candidates, or -1."""
     edges: Integers
     """(6,) places of a correspondence's candidates: 12, 13, 14, 23, 24, 34; of three cameras 12, 13, 23."""
+    tried: Integers
+    """(1,) how much has been looked at, in the unit of :data:`MOST_TRIED`."""
 
 
 @inner
 def _workspace(candidates: Candidates) -> Workspace:
     longest = candidates.first.shape[2]
     third, fourth = np.empty((longest + 1, 2), np.int64), np.empty((longest + 1, 2), np.int64)
-    return Workspace(third, fourth, np.empty(longest, np.int64), np.empty(6, np.int64))
+    return Workspace(third, fourth, np.empty(longest, np.int64), np.empty(6, np.int64), np.zeros(1, np.int64))
 
 
 @inner
 def find_quadruplets(base: Integers, candidates: Candidates, corrmin: float) -> Found:
     """All quadruplets of targets that are candidates of each other: (n, 4) targets, counted in their camera; qualities (n,).
 
-    Raises :class:`TooManyError` where there are more than :data:`MOST`.
+    Raises :class:`TooManyError` where there are more than :data:`MOST`, or more than :data:`MOST_TRIED` to look at.
     """
     workspace = _workspace(candidates)
     members, quality = np.empty((base[1], 4), np.int64), np.empty(base[1])
@@ -55,6 +57,8 @@ def find_quadruplets(base: Integers, candidates: Candidates, corrmin: float) -> 
         while end > len(quality):
             members, quality = _longer(members), grown(quality)
             end = _quadruplets_of(target, candidates, corrmin, workspace, members, quality, n)
+        if workspace.tried[0] > MOST_TRIED:
+            raise TooMuchWorkError
         n = end
     return members[:n], quality[:n]
 
@@ -65,15 +69,16 @@ def _quadruplets_of(
 ) -> int:
     """Append a target's quadruplets to the ``n`` that there are; returns how many there are, even if there is no room for all.
 
-    Beyond MOST it gives up.
+    Beyond MOST, and beyond MOST_TRIED, it gives up.
     """
     partner, edges = candidates.partner, workspace.edges
     for edges[0] in range(candidates.first[0, 1, target], candidates.last[0, 1, target]):
-        if n > MOST:
+        if n > MOST or workspace.tried[0] > MOST_TRIED:
             return n
         second = partner[edges[0]]
-        n_3 = _common(candidates, 0, target, 1, second, 2, workspace.third)
-        n_4 = _common(candidates, 0, target, 1, second, 3, workspace.fourth) if n_3 else 0
+        n_3 = _common(candidates, 0, target, 1, second, 2, workspace.third, workspace.tried)
+        n_4 = _common(candidates, 0, target, 1, second, 3, workspace.fourth, workspace.tried) if n_3 else 0
+        workspace.tried[0] += COMBINATION * n_3 * n_4
         for k in range(n_3 if n_4 else 0):
             edges[1], edges[3] = workspace.third[k, 0], workspace.third[k, 1]
             third = partner[edges[1]]
@@ -85,7 +90,7 @@ def _quadruplets_of(
                     if n < len(quality):
                         members[n, 0], members[n, 1], members[n, 2], members[n, 3] = target, second, third, partner[edges[2]]
                         quality[n] = q
-                    n += q > corrmin
+                    n += not q <= corrmin  # a NaN is good enough: so it is in optv
     return n
 
 
@@ -93,7 +98,7 @@ def _quadruplets_of(
 def find_triplets(base: Integers, candidates: Candidates, used: Flags, corrmin: float) -> Found:
     """All triplets of targets that are left: (n, n_cams) targets, -1 for the camera that is not in it, and qualities (n,).
 
-    Raises :class:`TooManyError` where there are more than :data:`MOST`.
+    Raises :class:`TooManyError` where there are more than :data:`MOST`, or more than :data:`MOST_TRIED` to look at.
     """
     workspace = _workspace(candidates)
     n_cams = len(base) - 1
@@ -109,6 +114,8 @@ def find_triplets(base: Integers, candidates: Candidates, used: Flags, corrmin: 
             while end > len(quality):
                 members, quality = _longer(members), grown(quality)
                 end = _triplets_of(a, target, base, candidates, used, corrmin, workspace, members, quality, n)
+            if workspace.tried[0] > MOST_TRIED:
+                raise TooMuchWorkError
             n = end
     return members[:n], quality[:n]
 
@@ -128,18 +135,20 @@ def _triplets_of(
 ) -> int:
     """Append a target's triplets to the ``n`` that there are; returns how many there are, even if there is no room for all.
 
-    Beyond MOST it gives up.
+    Beyond MOST, and beyond MOST_TRIED, it gives up.
     """
     partner, edges, n_cams = candidates.partner, workspace.edges, len(base) - 1
     for b in range(a + 1, n_cams):
-        if n > MOST:
-            return n
         for edges[0] in range(candidates.first[a, b, target], candidates.last[a, b, target]):
+            if n > MOST or workspace.tried[0] > MOST_TRIED:
+                return n
             second = partner[edges[0]]
             if used[base[b] + second]:
                 continue
             for c in range(b + 1, n_cams):
-                for k in range(_common(candidates, a, target, b, second, c, workspace.third)):
+                n_3 = _common(candidates, a, target, b, second, c, workspace.third, workspace.tried)
+                workspace.tried[0] += COMBINATION * n_3
+                for k in range(n_3):
                     edges[1], edges[2] = workspace.third[k, 0], workspace.third[k, 1]
                     third = partner[edges[1]]
                     q = _quality(candidates, edges, 3)
@@ -148,7 +157,7 @@ def _triplets_of(
                             members[n, camera] = -1
                         members[n, a], members[n, b], members[n, c] = target, second, third
                         quality[n] = q
-                    n += (q > corrmin) & (not used[base[c] + third])
+                    n += (not q <= corrmin) & (not used[base[c] + third])
     return n
 
 
@@ -172,18 +181,22 @@ def _pairs(base: Integers, candidates: Candidates, used: Flags, corrmin: float, 
                     continue
                 second = candidates.partner[edge]
                 q = candidates.grade[edge] / candidates.distance[edge]
-                if q > corrmin and not used[base[b] + second]:
+                if not q <= corrmin and not used[base[b] + second]:
                     members[n, a], members[n, b], quality[n] = target, second, q
                     n += 1
     return n
 
 
 @leaf
-def _common(candidates: Candidates, a: int, one: int, b: int, other: int, camera: int, edges: Integers) -> int:
-    """Common candidates of two targets in a third camera: their places in both lists go to ``edges``; returns how many."""
+def _common(candidates: Candidates, a: int, one: int, b: int, other: int, camera: int, edges: Integers, tried: Integers) -> int:
+    """Common candidates of two targets in a third camera: their places in both lists go to ``edges``; returns how many.
+
+    The lengths of the lists are added to ``tried``.
+    """
     i, i_end = candidates.first[a, camera, one], candidates.last[a, camera, one]
     j, j_end = candidates.first[b, camera, other], candidates.last[b, camera, other]
     n = 0
+    tried[0] += i_end - i + j_end - j
     while i < i_end and j < j_end:  # without branches inside: which list comes first is a coin toss
         difference = candidates.partner[i] - candidates.partner[j]
         edges[n, 0], edges[n, 1] = i, j

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pyptv.core.experiment.calibration import rotation_matrix
 from pyptv.kernels.jit import leaf
 
 if TYPE_CHECKING:
@@ -64,22 +65,9 @@ def optics_row(parameters: Parameters) -> Floats:
     )
 
 
-def rotation_matrix(omega: float, phi: float, kappa: float) -> Floats:
-    """The camera's rotation (3, 3): its columns are the camera's axes in space; angles in rad."""
-    so, co, sp, cp = math.sin(omega), math.cos(omega), math.sin(phi), math.cos(phi)
-    sk, ck = math.sin(kappa), math.cos(kappa)
-    return np.array(
-        [
-            [cp * ck, -cp * sk, sp],
-            [co * sk + so * sp * ck, co * ck - so * sp * sk, -so * cp],
-            [so * sk - co * sp * ck, so * ck + co * sp * sk, co * cp],
-        ]
-    )
-
-
 def _camera_row(calibration: Calibration) -> Floats:
     position, glass = np.array(calibration.position), np.array(calibration.glass)
-    rotation = rotation_matrix(*calibration.angles)
+    rotation = rotation_matrix(calibration.angles)
     distance = math.sqrt(float(np.sum(glass * glass)))
     normal = glass / distance
     height = float(np.sum(position * normal)) - distance
@@ -179,7 +167,10 @@ def _distortion(camera: Floats, x: float, y: float) -> tuple[float, float]:
 
 @leaf
 def _undistort(camera: Floats, x0: float, y0: float, smallest: float) -> tuple[float, float]:
-    """The place on the sensor (mm) that Brown's distortion moves to (x0, y0): until two estimates differ by less than that."""
+    """The place on the sensor (mm) that Brown's distortion moves to (x0, y0): until two estimates differ by less than that.
+
+    NaN where they move away from each other, without end.
+    """
     x, y = x0, y0
     if camera[_DISTORTED] != 0.0:
         for _ in range(_FLATTENING_STEPS):
@@ -189,6 +180,8 @@ def _undistort(camera: Floats, x0: float, y0: float, smallest: float) -> tuple[f
             x, y = (x + next_x) / 2, (y + next_y) / 2
             if not math.sqrt(off_x * off_x + off_y * off_y) >= smallest:
                 break
+    if not (math.isfinite(x) and math.isfinite(y)):  # steps that grow: in optv they end as no number, never as infinity
+        return math.nan, math.nan
     return x, y
 
 

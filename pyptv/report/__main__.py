@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pyptv import __version__
 from pyptv.core.base.errors import InvalidExperimentError, ProcessingError
+from pyptv.core.base.streams import show
 
 DONE, FAILED, INVALID = 0, 1, 2
 
@@ -34,13 +35,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     try:
         path = write_report(options.experiment, output=options.output, frame=options.frame)
+        show(f"written: {path} ({path.stat().st_size / 1e6:.1f} MB)\n")
     except InvalidExperimentError as error:
         sys.stderr.write(f"error: {error}\n")
         return INVALID
     except ProcessingError as error:
         sys.stderr.write(f"error: {error}\n")
         return FAILED
-    sys.stdout.write(f"written: {path} ({path.stat().st_size / 1e6:.1f} MB)\n")
     return DONE
 
 

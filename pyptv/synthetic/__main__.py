@@ -9,6 +9,7 @@ from dataclasses import Field, fields
 from typing import Any
 
 from pyptv.core.base.errors import ProcessingError
+from pyptv.core.base.streams import show
 from pyptv.synthetic import Settings, make_experiment
 
 _CALLED = {"n_frames": "frames", "n_particles": "particles", "n_cameras": "cameras", "depth": "bit-depth"}
@@ -38,10 +39,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         folder = make_experiment(directory, **chosen)
         settings = Settings(**{name: value for name, value in chosen.items() if name != "overwrite"})
+        show(f"{folder}: frames {settings.first_frame} to {settings.last_frame}, {settings.n_cameras} cameras\n")
     except (ProcessingError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
-    sys.stdout.write(f"{folder}: frames {settings.first_frame} to {settings.last_frame}, {settings.n_cameras} cameras\n")
     return 0
 
 

@@ -72,18 +72,6 @@ def disturbed(
     return result
 
 
-def rotation_matrix(angles: Vector) -> Array:
-    """Rotation (3, 3) of omega, phi, kappa [rad]: R_x(omega) R_y(phi) R_z(kappa), as in liboptv's ``calibration.c``."""
-    (so, co), (sp, cp), (sk, ck) = ((math.sin(angle), math.cos(angle)) for angle in angles)
-    return np.array(
-        [
-            [cp * ck, -cp * sk, sp],
-            [co * sk + so * sp * ck, co * ck - so * sp * sk, -so * cp],
-            [so * sk - co * sp * ck, so * ck + co * sp * sk, co * cp],
-        ]
-    )
-
-
 def _aimed(position: Vector) -> Calibration:
     """A camera at ``position`` that sees the origin in the middle of its image, y upwards."""
     side = math.copysign(1.0, position[2])

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pyptv.core.base.errors import FormatError
+from pyptv.core.base.regular_files import read_regular
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 FILE_NAME = "truth.csv"
 _FIXED = ("frame", "id", "x", "y", "z")
 _ROWS_AT_ONCE = 100_000
+_LARGEST = 2**53
+"""Whole numbers are exact below."""
 
 
 @dataclass(frozen=True)
@@ -64,21 +67,35 @@ def read_truth(path: Path) -> Truth:
         FormatError: the file is missing, has other columns, or holds something else than numbers.
     """
     try:
-        with path.open(encoding="ascii") as file:
-            names = tuple(file.readline().strip().split(","))
-            cameras = (len(names) - len(_FIXED)) // 2
-            expected = (*_FIXED, *(f"{axis}{camera + 1}" for camera in range(cameras) for axis in "xy"))
-            if names != expected:
-                raise FormatError(f"{path}, line 1: found {','.join(names)[:80]!r}, expected {','.join(_FIXED)},x1,y1,...")
-            # an experiment without particles has no row, and loadtxt would warn of it
-            lines = file.readlines()
-            table = np.loadtxt(lines, delimiter=",", ndmin=2) if lines else np.empty((0, len(names)))
+        first, *lines = read_regular(path).decode("ascii").splitlines() or [""]
     except OSError as error:
         raise FormatError(f"{path}: cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise FormatError(f"{path}: {error}") from error
-    if table.shape[1] != len(names):
-        raise FormatError(f"{path}: found {table.shape[1]} columns, expected {len(names)}")
+    except UnicodeDecodeError as error:
+        raise FormatError(f"{path}: found the byte 0x{error.object[error.start]:02x}, expected text in ASCII") from error
+    names = tuple(first.strip().split(","))
+    cameras = (len(names) - len(_FIXED)) // 2
+    expected = (*_FIXED, *(f"{axis}{camera + 1}" for camera in range(cameras) for axis in "xy"))
+    if names != expected:
+        raise FormatError(f"{path}, line 1: found {','.join(names)[:80]!r}, expected {','.join(_FIXED)},x1,y1,...")
+    table = _numbers([line for line in lines if line.strip()], path, len(names))
     table = table[np.argsort(table[:, 0], kind="stable")]
     pixels = table[:, len(_FIXED) :].reshape(len(table), cameras, 2).transpose(1, 0, 2)
     return Truth(table[:, 0].astype(np.int64), table[:, 1].astype(np.int64), table[:, 2:5].copy(), pixels.copy())
+
+
+def _numbers(lines: list[str], path: Path, n_columns: int) -> NDArray[np.float64]:
+    """The table (n, n_columns) in some lines, each number finite, frames and particles whole."""
+    try:  # an experiment without particles has no row, and loadtxt would warn of it
+        table = np.loadtxt(lines, delimiter=",", ndmin=2, comments=None) if lines else np.empty((0, n_columns))
+    except ValueError as error:
+        raise FormatError(f"{path}: {error}") from error
+    if table.shape[1] != n_columns:
+        raise FormatError(f"{path}: found {table.shape[1]} columns, expected {n_columns}")
+    sound = np.isfinite(table).all(axis=1) & (np.abs(table[:, :2]) < _LARGEST).all(axis=1)
+    sound &= (np.trunc(table[:, :2]) == table[:, :2]).all(axis=1)
+    if not sound.all():
+        row = int(np.argmin(sound))
+        raise FormatError(
+            f"{path}, row {row + 1}: found {lines[row][:80]!r}, expected finite numbers, the first two of them whole"
+        )
+    return table

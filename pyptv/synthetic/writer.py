@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from pyptv.core.experiment.calibration import Calibration, calibration_files
-from pyptv.synthetic.optics import rotation_matrix
+from pyptv.core.experiment.calibration import Calibration, calibration_files, rotation_matrix
 
 YAML_NAME = "parameters_synthetic.yaml"
 _PTV = ("hp_flag", "allcam_flag", "tiff_flag", "imx", "imy", "pix_x", "pix_y", "chfield", "mmp_n1", "mmp_n2", "mmp_n3", "mmp_d")

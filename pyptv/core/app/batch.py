@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
-from operator import index
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pyptv.core.base.errors import InvalidExperimentError, ProcessingError
 from pyptv.core.base.events import FrameFailed, TaskFailed
-from pyptv.core.base.frames import check_range
+from pyptv.core.base.frames import check_range, frame_number
 from pyptv.core.base.machine import usable_cpus
+from pyptv.core.base.options import Options, check_processes, path_argument, whole_number
 
 if TYPE_CHECKING:
     from pyptv.core.record.tally import Report
@@ -30,7 +30,7 @@ def run_batch(
     kind: str = "batch",
     watch: Watcher | None = None,
     argv: Sequence[str] | None = None,
-    **options: Any,
+    options: Options | None = None,
 ) -> Report:
     """Check the arguments, process the frames as often as asked, and return the last report.
 
@@ -42,25 +42,28 @@ def run_batch(
         kind: ``"batch"`` or ``"parallel batch"``: how the log calls it.
         watch: told of the number of frames, then of every event, at last of the reports.
         argv: the words of the command line; None: called from Python.
-        **options: of :class:`pyptv.core.base.options.Options`.
+        options: how to run; None: as by default.
 
     Raises:
         ValueError: a bad argument.
         ProcessingError: the experiment is not valid, or a frame failed (and ``on_error`` is "abort").
     """
-    times = _whole(repetitions, "Repetitions")
+    options = options or Options()
+    times = whole_number(repetitions, "Repetitions")
     if times < 1:
         raise ValueError(f"Repetitions must be >= 1, got {times}")
-    numbers = [None if frame is None else _whole(frame, name) for frame, name in ((first, "First frame"), (last, "Last frame"))]
+    numbers = [
+        None if frame is None else frame_number(whole_number(frame, name), name)
+        for frame, name in ((first, "First frame"), (last, "Last frame"))
+    ]
     if numbers[0] is not None and numbers[1] is not None:
         check_range(numbers[0], numbers[1])
+    exp_path = path_argument(exp_path, "exp_path")
 
     from pyptv.core.app.run import prepare, process  # bad arguments are told without loading the core
-    from pyptv.core.base.options import Options  # bad arguments are told without loading the core
     from pyptv.core.record.run_report import Request  # bad arguments are told without loading the core
 
-    chosen = Options(**options)
-    if chosen.report:
+    if options.report:
         _require_report()
     request = Request(str(exp_path), kind, tuple(argv) if argv is not None else None)
     experiment, frames = prepare(exp_path, *numbers)
@@ -69,12 +72,12 @@ def run_batch(
     if kind == "batch":
         logger.info("Repetitions: %d", times)
     else:
-        logger.info("Number of processes: %d", chosen.n_processes)
-    with _html_report(exp_path, watch) if chosen.report else nullcontext():
+        logger.info("Number of processes: %d", options.n_processes)
+    with _html_report(exp_path, watch) if options.report else nullcontext():
         for repetition in range(1, times + 1):
             if times > 1:
                 logger.info("Starting repetition %d of %d", repetition, times)
-            report = process(experiment, frames, chosen, watch, request)
+            report = process(experiment, frames, options, watch, request)
     return report
 
 
@@ -125,9 +128,8 @@ def process_count(asked: Any) -> int:
     if asked is None:
         logger.info("Using default number of processes: %d (CPU count)", available)
         return available
-    n = _whole(asked, "Number of processes")
-    if n < 1:
-        raise ValueError(f"Number of processes must be >= 1, got {n}")
+    n = whole_number(asked, "Number of processes")
+    check_processes(n)
     if n > available:
         logger.warning("Requested %d processes, but only %d CPUs are available: more will not be faster", n, available)
     return n
@@ -152,7 +154,11 @@ def run_sequence_chunk(
         ValueError: frames in the wrong order.
         ProcessingError: the experiment is not valid, or a frame failed.
     """
+    first, last = (
+        frame_number(whole_number(frame, name), name) for frame, name in ((first, "First frame"), (last, "Last frame"))
+    )
     check_range(first, last)
+    exp_path = path_argument(exp_path, "exp_path")
     from pyptv.core.app.preflight import prepare_job, shared_images
     from pyptv.core.base.options import Options
     from pyptv.core.execute.worker import Worker  # imports optv
@@ -172,10 +178,3 @@ def run_sequence_chunk(
             if isinstance(event, FrameFailed | TaskFailed):
                 raise ProcessingError(event.reason)
     return first, last
-
-
-def _whole(value: Any, name: str) -> int:
-    try:
-        return int(value) if isinstance(value, str) else index(value)
-    except (TypeError, ValueError):
-        raise ValueError(f"{name} must be a whole number, got {value!r}") from None

@@ -8,8 +8,9 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -17,6 +18,8 @@ from typing import Any
 from pyptv import __version__
 from pyptv.core.app.console import LEVELS, Console
 from pyptv.core.base.errors import InvalidExperimentError, ProcessingError, Terminated
+from pyptv.core.base.options import make_options
+from pyptv.core.base.streams import show
 from pyptv.core.record.tally import FAILED, INTERRUPTED, INVALID, TERMINATED
 
 logger = logging.getLogger(__name__)
@@ -50,7 +53,7 @@ def command(kind: Command, arguments: list[str] | None) -> int:
     try:
         console = Console(options.log_level, options.log_file, quiet=options.quiet, progress=not options.no_progress)
     except OSError as error:
-        parser.error(f"--log-file {options.log_file}: {error.strerror}")
+        parser.error(f"--log-file {options.log_file}: {error.strerror or error}")
     try:
         with _sigterm_raises():
             return _dispatch(kind, options, console)
@@ -160,9 +163,11 @@ def _dispatch(kind: Command, options: argparse.Namespace, console: Console) -> i
         return _demo(kind, options, console)
     if options.check:
         from pyptv.core.app.check import check_only  # not needed for a run
-        from pyptv.core.base.options import Options  # as above
 
-        return check_only(options.experiment, options.first, options.last, Options(**_chosen(kind, options)))
+        with redirect_stdout(StringIO()) as table:
+            code = check_only(options.experiment, options.first, options.last, make_options(_chosen(kind, options)))
+        show(table.getvalue())
+        return code
     return _process(kind, options, console, options.experiment, (options.first, options.last))
 
 
@@ -177,7 +182,7 @@ def _process(kind: Command, options: argparse.Namespace, console: Console, exper
             kind=kind.kind,
             watch=console,
             argv=options.argv,
-            **_chosen(kind, options),
+            options=make_options(_chosen(kind, options)),
         )
     finally:
         console.show_summary()
@@ -206,7 +211,7 @@ def _demo(kind: Command, options: argparse.Namespace, console: Console) -> int:
 
     experiment, first, last = prepare_demo(options.demo)
     code = _process(kind, options, console, experiment, (first, last))
-    print(score_text(experiment))  # noqa: T201 -- what the demo is for
+    show(score_text(experiment) + "\n")
     return code
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pyptv.core.base.events import Event, FrameDone, FrameFailed, StepDone
+from pyptv.core.base.streams import LogFile
 from pyptv.core.record.summary import summary_lines
 
 LOG_FORMAT = "%(asctime)s - %(levelname)s - %(message)s"
@@ -27,14 +28,14 @@ class Console:
         self._files: list[Path] = []
         self._shows_more = not quiet and sys.stderr.isatty()
         self._wants_bar = progress and self._shows_more
-        self._logger = logging.getLogger("pyptv")
-        self._level_before = self._logger.level
-        self._logger.setLevel(level)
         self._handlers: list[logging.Handler] = [_BarHandler(self)]
         if quiet:
             self._handlers[0].setLevel(logging.ERROR)
         if log_file is not None:
-            self._handlers.append(logging.FileHandler(log_file, encoding="utf-8"))
+            self._handlers.append(LogFile(log_file))
+        self._logger = logging.getLogger("pyptv")
+        self._level_before = self._logger.level
+        self._logger.setLevel(level)
         for handler in self._handlers:
             handler.setFormatter(logging.Formatter(LOG_FORMAT))
             self._logger.addHandler(handler)
@@ -64,7 +65,8 @@ class Console:
             step = "sequence" if isinstance(event, FrameDone) else "tracking" if isinstance(event, StepDone) else event.step
             self._bar.set_description_str(f"{step:<{_STEP_WIDTH}}", refresh=False)
             through = self._steps if isinstance(event, FrameFailed) and event.step == "sequence" else 1
-            self._bar.update(min(through, self._bar.total - self._bar.n))  # a step can be done again
+            with suppress(OSError):  # the terminal may have been closed
+                self._bar.update(min(through, self._bar.total - self._bar.n))  # a step can be done again
 
     def finish(self, report: dict[str, Any]) -> None:
         """The bar has come to its end; keep the report for :meth:`show_summary`."""
@@ -82,8 +84,8 @@ class Console:
         self._report = None
 
     def write(self, line: str) -> None:
-        """Write a log line, above the bar where there is one."""
-        with suppress(BrokenPipeError):
+        """Write a log line, above the bar where there is one; nobody may read standard error any more, and the run goes on."""
+        with suppress(OSError):
             if self._bar is not None:
                 self._bar.write(line, file=sys.stderr)
             else:
@@ -99,7 +101,8 @@ class Console:
 
     def _close_bar(self) -> None:
         if self._bar is not None:
-            self._bar.close()
+            with suppress(OSError):
+                self._bar.close()
             self._bar = None
 
 

@@ -29,7 +29,7 @@ _BYTES_PER_TARGET = 62
 _BYTES_PER_PARTICLE = 57 + 45 + 47
 _MOST_NAMED = 5
 _MOST_MISSING = 100_000
-"""A range in which so many frames are missing is a slip of the pen: the rest is not looked for."""
+"""A range in which so many frames are missing is a slip of the pen: the rest is not looked for, and none of it is skipped."""
 
 
 @dataclass
@@ -96,7 +96,8 @@ def check_experiment(
         frames_text = describe(findings.missing)
         number = f"{_MOST_MISSING} or more" if len(findings.missing) == _MOST_MISSING else len(findings.missing)
         text = f"{number} frames ({frames_text}) lack a file: {_named(list(findings.missing.values()))}"
-        (findings.hints if skip_missing else findings.problems).append(text)
+        endless = len(findings.missing) == _MOST_MISSING
+        (findings.hints if skip_missing and not endless else findings.problems).append(text)
     if mode != "tracking" and not experiment.parameters.pft_version.existing_target:
         decision = decide(experiment, bit_depth, page, listing.names)
         findings.images = decision.settings

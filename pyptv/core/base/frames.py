@@ -11,6 +11,17 @@ FrameRange = tuple[int, int]
 """(first, last) frame number, both included."""
 
 
+LARGEST_FRAME = 10**15
+"""More digits than any camera or clock puts into a file name, and an exact number wherever it is kept."""
+
+
+def frame_number(number: int, name: str) -> int:
+    """``number``, where it can be that of a frame; else a ``ValueError`` that names the argument."""
+    if abs(number) > LARGEST_FRAME:
+        raise ValueError(f"{name} must be at most {LARGEST_FRAME}, got a number of {number.bit_length() * 3 // 10 + 1} digits")
+    return number
+
+
 def check_range(first: int, last: int) -> None:
     """Raise ``ValueError`` unless ``0 <= first <= last``."""
     if first > last:

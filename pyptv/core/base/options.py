@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from multiprocessing import get_all_start_methods
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from difflib import get_close_matches
+from operator import index
+from pathlib import Path
+from reprlib import repr as short
+from typing import Any, Literal
 
 Mode = Literal["both", "sequence", "tracking"]
 MODES: tuple[Mode, ...] = ("both", "sequence", "tracking")
@@ -15,6 +19,9 @@ Engine = Literal["optv", "compiled"]
 ENGINES = ("auto", "optv", "compiled")
 BIT_DEPTHS: tuple[int | str, ...] = ("auto", 8, 10, 12, 14, 16)
 """Bits that grey values may have in images that store more than 8; ``auto``: judged from the images."""
+
+_MOST_PROCESSES = 1000
+"""More than any machine serves; each is one more copy of the program in memory."""
 
 
 @dataclass(frozen=True)
@@ -42,26 +49,97 @@ class Options:
     times the slowest part of a frame so far, whichever is longer."""
 
     def __post_init__(self) -> None:
-        if self.mode not in MODES:
-            raise ValueError(f"Mode must be one of {', '.join(MODES)}, got {self.mode!r}")
-        if self.on_error not in ON_ERROR:
-            raise ValueError(f"on_error must be one of {', '.join(ON_ERROR)}, got {self.on_error!r}")
-        if self.engine not in ENGINES:
-            raise ValueError(f"engine must be one of {', '.join(ENGINES)}, got {self.engine!r}")
-        if self.bit_depth is not None and self.bit_depth not in BIT_DEPTHS:
-            raise ValueError(f"bit_depth must be one of {', '.join(map(str, BIT_DEPTHS))}, got {self.bit_depth!r}")
+        _check_choice("Mode", self.mode, MODES)
+        _check_choice("on_error", self.on_error, ON_ERROR)
+        _check_choice("engine", self.engine, ENGINES)
+        if self.bit_depth is not None and (isinstance(self.bit_depth, bool) or self.bit_depth not in BIT_DEPTHS):
+            raise ValueError(f"bit_depth must be one of {', '.join(map(str, BIT_DEPTHS))}, got {short(self.bit_depth)}")
         if self.page is not None and (isinstance(self.page, bool) or not isinstance(self.page, int) or self.page < 1):
-            raise ValueError(f"page must be a whole number >= 1, got {self.page!r}")
-        if self.n_processes < 1:
-            raise ValueError(f"Number of processes must be >= 1, got {self.n_processes}")
-        methods = get_all_start_methods()
-        if self.start_method is not None and self.start_method not in methods:
-            raise ValueError(f"start_method must be one of {', '.join(methods)}, got {self.start_method!r}")
+            raise ValueError(f"page must be a whole number >= 1, got {short(self.page)}")
+        if self.start_method is not None:
+            import multiprocessing  # --help must not wait for it
+
+            _check_choice("start_method", self.start_method, multiprocessing.get_all_start_methods())
         timeout = self.frame_timeout
         if timeout is not None and not (isinstance(timeout, int | float) and timeout >= 0):
-            raise ValueError(f"frame_timeout must be a number of seconds >= 0, got {timeout!r}")
+            raise ValueError(f"frame_timeout must be a number of seconds >= 0, got {short(timeout)}")
+        for name in ("resume", "clean", "serial_tracking", "report"):
+            object.__setattr__(self, name, _flag(getattr(self, name), name))
+        object.__setattr__(self, "n_processes", whole_number(self.n_processes, "Number of processes"))
+        check_processes(self.n_processes)
 
     @property
     def steps(self) -> int:
         """How often each frame is worked at."""
         return 2 if self.mode == "both" else 1
+
+
+def make_options(chosen: Mapping[str, Any]) -> Options:
+    """Options from keyword arguments.
+
+    Raises:
+        ValueError: a wrong value, or an option that there is not; names the one that was probably meant.
+    """
+    known = [option.name for option in fields(Options)]
+    for name in chosen:
+        if name not in known:
+            raise ValueError(f"Unknown option {short(name)}{_meant(name, known) or '.'} Options: {', '.join(known)}")
+    return Options(**chosen)
+
+
+def whole_number(value: Any, name: str) -> int:
+    """An argument as ``int``: whole numbers, and text that is one.
+
+    Raises:
+        ValueError: names the argument and what was found.
+    """
+    try:
+        return int(value) if isinstance(value, str) else index(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} must be a whole number, got {short(value)}") from None
+
+
+def check_processes(n: int) -> None:
+    """Raise ``ValueError`` unless so many worker processes can be meant."""
+    if n < 1:
+        raise ValueError(f"Number of processes must be >= 1, got {n}")
+    if n > _MOST_PROCESSES:
+        raise ValueError(f"Number of processes must be at most {_MOST_PROCESSES}, got {short(n)}")
+
+
+def path_argument(value: Any, name: str) -> Path:
+    """An argument as a path: text, or an ``os.PathLike`` of text.
+
+    Raises:
+        ValueError: names the argument and what was found.
+    """
+    path = value if isinstance(value, str) else getattr(value, "__fspath__", lambda: value)()
+    if not isinstance(path, str):
+        raise ValueError(  # noqa: TRY004 -- what main() raises for any bad argument
+            f"{name} must be a path (text or pathlib.Path), got {short(value)}"
+        )
+    if not path or "\0" in path:
+        raise ValueError(f"{name} must be a path, got {short(path)}")
+    return Path(path)
+
+
+def _flag(value: Any, name: str) -> bool:
+    """True or False; numpy's and the numbers 0 and 1 are as good."""
+    try:
+        valid = bool(value in (0, 1))
+    except (TypeError, ValueError):  # arrays have more than one answer
+        valid = False
+    if not valid:
+        raise ValueError(f"{name} must be True or False, got {short(value)}")
+    return bool(value)
+
+
+def _check_choice(name: str, value: Any, choices: tuple[str, ...] | list[str]) -> None:
+    if not isinstance(value, str) or value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(choices)}, got {short(value)}{_meant(value, choices)}")
+
+
+def _meant(found: Any, choices: tuple[str, ...] | list[str]) -> str:
+    """``: did you mean ...?`` where one of the choices is close; else nothing."""
+    close = get_close_matches(found.lower(), choices, n=1) if isinstance(found, str) else []
+    return f": did you mean {close[0]!r}?" if close else ""

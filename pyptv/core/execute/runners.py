@@ -25,6 +25,7 @@ from pyptv.core.execute.line import Entrance, ParentLine
 from pyptv.core.execute.pool import WorkerPool
 from pyptv.core.execute.progress import Board
 from pyptv.core.execute.slot import Slot
+from pyptv.core.execute.start_method import start_method as choose_start_method
 from pyptv.core.schedule.plan import Plan
 from pyptv.core.stages.tasks import Job, silent
 from pyptv.kernels import cache
@@ -70,7 +71,7 @@ def make_runner(job: Job, n: int, start_method: str | None = None, frame_timeout
     if multiprocessing.current_process().daemon:
         logger.warning("This is a daemonic process, which may not have workers: a crash of optv would end it")
         return InProcessRunner(job)
-    context = multiprocessing.get_context(start_method)
+    context = multiprocessing.get_context(choose_start_method(start_method))
     try:
         context.Lock()
     except (OSError, ImportError) as error:  # no /dev/shm, as in some containers: the pool cannot be made

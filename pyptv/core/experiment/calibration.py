@@ -9,9 +9,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pyptv.core.base.errors import FormatError
 from pyptv.core.base.regular_files import open_regular
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 Vector = tuple[float, float, float]
 
@@ -45,6 +50,23 @@ class Calibration:
     """p1, p2 (Brown)."""
     affine: tuple[float, float] = (1.0, 0.0)
     """scx, she: scale in x and shear."""
+
+
+def rotation_matrix(angles: Vector) -> NDArray[np.float64]:
+    """Rotation (3, 3) of omega, phi, kappa [rad]: R_x(omega) R_y(phi) R_z(kappa), as in liboptv's ``calibration.c``.
+
+    Its columns are the camera's axes in space.
+    """
+    import numpy as np  # --help must not wait for it
+
+    (so, co), (sp, cp), (sk, ck) = ((math.sin(angle), math.cos(angle)) for angle in angles)
+    return np.array(
+        [
+            [cp * ck, -cp * sk, sp],
+            [co * sk + so * sp * ck, co * ck - so * sp * sk, -so * cp],
+            [so * sk - co * sp * ck, so * ck + co * sp * sk, co * cp],
+        ]
+    )
 
 
 def calibration_files(folder: Path, calibration_image: str) -> tuple[Path, Path]:

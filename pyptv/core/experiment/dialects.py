@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -16,10 +15,10 @@ from pyptv.core.base.errors import FormatError
 from pyptv.core.base.regular_files import open_regular
 from pyptv.core.experiment.attrdict import AttrDict, shown
 from pyptv.core.experiment.parameters import MAX_CAMERAS, REQUIRED_SECTIONS
+from pyptv.core.experiment.yaml_loader import load_yaml
 
 YAML_SUFFIXES = (".yaml", ".yml")
-_MAX_BYTES = 4_000_000
-_MAX_DEPTH = 50
+_MAX_BYTES = 1_000_000
 
 _PAR_LINES: dict[str, tuple[str, ...]] = {
     "criteria": (
@@ -93,8 +92,7 @@ def read_yaml(path: Path) -> RawParameters:
     """
     text = _text(path)
     try:
-        _refuse_depth(text)
-        tree = yaml.load(text, Loader=_Loader)  # noqa: S506 -- a subclass of yaml's safe loader
+        tree = load_yaml(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
@@ -170,31 +168,3 @@ def _whole(text: str) -> int | None:
         return int(text)
     except ValueError:
         return None
-
-
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """The safe loader, with :class:`AttrDict` for mappings and without merge keys, which can grow without bound."""
-
-
-def _refuse_depth(text: str) -> None:
-    """PyYAML's C loader recurses without a bound: some 50000 brackets end the process."""
-    depth = 0
-    for event in yaml.parse(text, Loader=_Loader):
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if depth > _MAX_DEPTH:
-            raise yaml.composer.ComposerError(None, None, f"found more than {_MAX_DEPTH} levels", event.start_mark)  # type: ignore[arg-type]
-
-
-def _construct_mapping(loader: Any, node: yaml.MappingNode) -> Any:
-    if not isinstance(node, yaml.MappingNode):
-        raise yaml.constructor.ConstructorError(None, None, "expected a mapping", node.start_mark)
-    if any(key.tag == "tag:yaml.org,2002:merge" for key, _ in node.value):
-        raise yaml.constructor.ConstructorError(None, None, "merge keys (<<) are not supported", node.start_mark)
-    mapping = AttrDict()
-    yield mapping
-    for key_node, value_node in node.value:
-        key = loader.construct_object(key_node)
-        mapping[key if isinstance(key, str) else str(key)] = loader.construct_object(value_node)
-
-
-_Loader.add_constructor("tag:yaml.org,2002:map", _construct_mapping)

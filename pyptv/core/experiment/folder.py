@@ -122,7 +122,7 @@ def load_experiment(exp_path: str | Path) -> Experiment:
     Raises:
         InvalidExperimentError: with all problems found.
     """
-    path = Path(exp_path).absolute()
+    path = _absolute(exp_path)
     raw = read_parameters(path)
     folder = path if path.is_dir() else path.parent
     if path.is_dir():
@@ -138,7 +138,21 @@ def load_experiment(exp_path: str | Path) -> Experiment:
             problems += error.problems
     if problems:
         raise InvalidExperimentError(*problems)
+    from pyptv.core.experiment.optics_checks import total_reflection  # numpy: --help must not wait for it
+
+    if (problem := total_reflection(parameters.ptv, parameters.criteria, calibrations)) is not None:
+        raise InvalidExperimentError(f"{raw.locate('ptv', 'mmp_n1')}: {problem}")
     return Experiment(folder, raw.source, parameters, tuple(calibrations))
+
+
+def _absolute(exp_path: str | Path) -> Path:
+    """A path from the root on; paths of an experiment must not depend on where the process works."""
+    try:
+        return Path(exp_path).absolute()
+    except OSError as error:
+        raise InvalidExperimentError(
+            f"{exp_path}: the working folder is gone: name the experiment by its whole path, or change to another folder"
+        ) from error
 
 
 def _warn_of_plugins(raw: RawParameters) -> None:

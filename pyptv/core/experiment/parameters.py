@@ -21,6 +21,10 @@ HIGH_PASS_SPAN = 25
 
 _MIN_IMAGE_SIDE = 2 * HIGH_PASS_SPAN + 1
 _MAX_IMAGE_SIDE = 32_767  # optv keeps target coordinates in 16 bits while it grows a blob
+_FARTHEST = 100_000
+"""[mm] Beyond, the last digits of positions are rounding errors, and the two engines round differently."""
+_THINNEST, _DENSEST = 0.1, 10
+"""Refractive indices: X-rays have some less than 1, germanium 4."""
 _CONVERSION = re.compile(r"%(0?\d{0,2})[di]")
 
 
@@ -51,10 +55,10 @@ class ControlParameters:
     pix_x: float = _parameter("pixel width", unit="mm", above=0)
     pix_y: float = _parameter("pixel height", unit="mm", above=0)
     chfield: int = _parameter("interlaced field: 0 whole frame, 1 odd, 2 even lines", low=0, high=2)
-    mmp_n1: float = _parameter("refractive index before the glass", above=0)
-    mmp_n2: float = _parameter("refractive index of the glass", above=0)
-    mmp_n3: float = _parameter("refractive index behind the glass", above=0)
-    mmp_d: float = _parameter("thickness of the glass", unit="mm", low=0)
+    mmp_n1: float = _parameter("refractive index before the glass", low=_THINNEST, high=_DENSEST)
+    mmp_n2: float = _parameter("refractive index of the glass", low=_THINNEST, high=_DENSEST)
+    mmp_n3: float = _parameter("refractive index behind the glass", low=_THINNEST, high=_DENSEST)
+    mmp_d: float = _parameter("thickness of the glass", unit="mm", low=0, high=_FARTHEST)
     high_pass: bool = _parameter("kept for the record: the high-pass always runs, as in PyPTV", key="hp_flag", default=True)
     splitter: bool = _parameter("one image holds 2 x 2 views", default=False)
     negative: bool = _parameter("process 255 - image", default=False)
@@ -77,9 +81,9 @@ class SequenceParameters:
 class CriteriaParameters:
     """Section ``criteria``: the measuring volume and what makes targets correspond."""
 
-    X_lay: tuple[float, float] = _parameter("x where the Z limits are given", unit="mm")
-    Zmin_lay: tuple[float, float] = _parameter("lower Z limits at X_lay", unit="mm")
-    Zmax_lay: tuple[float, float] = _parameter("upper Z limits at X_lay", unit="mm")
+    X_lay: tuple[float, float] = _parameter("x where the Z limits are given", unit="mm", low=-_FARTHEST, high=_FARTHEST)
+    Zmin_lay: tuple[float, float] = _parameter("lower Z limits at X_lay", unit="mm", low=-_FARTHEST, high=_FARTHEST)
+    Zmax_lay: tuple[float, float] = _parameter("upper Z limits at X_lay", unit="mm", low=-_FARTHEST, high=_FARTHEST)
     cnx: float = _parameter("least ratio of the widths of matched targets", low=0)
     cny: float = _parameter("least ratio of the heights of matched targets", low=0)
     cn: float = _parameter("least ratio of the pixel counts of matched targets", low=0)

@@ -19,7 +19,7 @@ from pyptv.core.engines.optv.backend import FrameBackend, sensor_limits
 from pyptv.core.experiment.calibration import Calibration
 from pyptv.core.experiment.parameters import HIGH_PASS_SPAN, MAX_CAMERAS, CriteriaParameters, DetectionParameters, Parameters
 from pyptv.core.files.formats import PARTICLES, TARGETS
-from pyptv.kernels.candidates import MOST, TooManyError
+from pyptv.kernels.candidates import COMBINATION, MOST, MOST_TRIED, TooManyError, TooMuchWorkError
 from pyptv.kernels.correspondence import match, single_camera
 from pyptv.kernels.detection import detect
 from pyptv.kernels.geometry import camera_rows, optics_row
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     Columns = NDArray[np.float64]
 
 _PNR, _X, _TNR = 0, 1, 7
+_BLANK = 2
 _MEASURES = slice(_X, _TNR)
 """x, y, n, nx, ny, sumg."""
 
@@ -58,13 +59,15 @@ class CompiledFrameBackend(FrameBackend):
         self._optics = optics_row(parameters)
         self._criteria = _criteria_row(parameters.criteria)
         self._sensors = sensor_limits(parameters, calibrations[: parameters.num_cams])
+        self._field = parameters.ptv.chfield
         self._kinds = parameters.num_cams - 1
         if parameters.ptv.all_cameras:
             self._kinds = int(parameters.num_cams >= 3)  # with two cameras optv then matches nothing
         self._limits = [_detection_limits(parameters.targ_rec, camera) for camera in range(parameters.num_cams)]
 
     def _high_pass(self, image: Image) -> Image:
-        return high_pass(image, HIGH_PASS_SPAN)
+        filtered: Image = high_pass(image, HIGH_PASS_SPAN)
+        return _one_field(filtered, self._field) if self._field else filtered
 
     def overflow_risk(self, filtered: Image, camera: int) -> None:
         """None: there is no buffer that an image could overflow."""
@@ -84,7 +87,7 @@ class CompiledFrameBackend(FrameBackend):
         """Stereo-correspondence and 3-D positions of the targets of one frame, one array a camera; they are not changed.
 
         Raises:
-            FrameError: more candidate correspondences than memory should be filled with.
+            FrameError: more candidate correspondences than memory should be filled with, or than can be tried in some seconds.
         """
         base = np.cumsum([0, *map(len, targets)])
         measures = np.ascontiguousarray(np.concatenate(targets)[:, _MEASURES])
@@ -96,6 +99,11 @@ class CompiledFrameBackend(FrameBackend):
                 pointers, positions, totals = match(
                     self._cameras, self._optics, self._criteria, self._sensors, self._kinds, base, measures
                 )
+            except TooMuchWorkError as error:
+                raise FrameError(
+                    f"more than {MOST_TRIED // COMBINATION // 10**6} million combinations of targets to try, among which "
+                    f"no choice is a measurement: {ADVICE_TOO_MANY}"
+                ) from error
             except TooManyError as error:
                 raise FrameError(
                     f"more than {MOST // 10**6} million candidate correspondences, among which no choice is a measurement: "
@@ -106,6 +114,19 @@ class CompiledFrameBackend(FrameBackend):
             targets=[_pointing_back(found, pointers[:, camera]) for camera, found in enumerate(targets)],
             counts=tuple(np.diff(totals).tolist()),
         )
+
+
+def _one_field(image: Image, field: int) -> Image:
+    """The lines of one field of an interlaced image in its upper half, as optv's filter leaves them: 1 odd lines, 2 even ones.
+
+    The lower half is all 2, which is below any threshold in use. Of an odd number of lines the one in the middle keeps its
+    left half: so it does in optv.
+    """
+    half = image.shape[0] // 2
+    lines = image.copy()
+    lines[:half] = image[field % 2 :: 2][:half]
+    lines.reshape(-1)[image.size // 2 :] = _BLANK
+    return lines
 
 
 def _pointing_back(targets: Columns, pointers: NDArray[np.int64]) -> Columns:

@@ -1,0 +1,80 @@
+"""Standard output and log files that may be closed, full, or no files at all: one clear error, never a hang."""
+
+from __future__ import annotations
+
+import logging
+import os
+import stat
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+from pyptv.core.base.errors import ProcessingError
+
+
+def show(text: str) -> None:
+    """Write text to standard output, at once. A reader that went away (``| head``) wanted no more: that is no error.
+
+    Raises:
+        ProcessingError: it cannot be written: a full disk, a device.
+    """
+    encoding = sys.stdout.encoding or "utf-8"
+    try:
+        sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _leave_standard_output()
+    except OSError as error:
+        _leave_standard_output()
+        raise ProcessingError(f"standard output cannot be written: {error.strerror or error}") from error
+
+
+def _leave_standard_output() -> None:
+    """Point it to nowhere: what it still holds would fail again when the interpreter ends, and change the exit code."""
+    with suppress(OSError, ValueError):  # one that a test or a notebook has put there has no descriptor
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
+
+class LogFile(logging.Handler):
+    """Log lines to the end of a file, as UTF-8. One that cannot be written any more is given up, and a warning says so."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the file, and make it if need be.
+
+        Raises:
+            OSError: it cannot be opened, or is a pipe: a run must not wait for who may read it.
+        """
+        super().__init__()
+        self._path = path
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
+        self._descriptor = os.open(path, flags, 0o666)
+        if stat.S_ISFIFO(os.fstat(self._descriptor).st_mode):
+            os.close(self._descriptor)
+            raise OSError(None, "found a pipe, expected a file", str(path))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line."""
+        if self._descriptor < 0:
+            return
+        try:
+            line = memoryview((self.format(record) + "\n").encode("utf-8", "backslashreplace"))
+            while line:
+                line = line[os.write(self._descriptor, line) :]
+        except OSError as error:
+            self._give_up()
+            logging.getLogger(__name__).warning(
+                "--log-file %s: %s: nothing more is written there", self._path, error.strerror or error
+            )
+
+    def close(self) -> None:
+        """Close the file."""
+        self._give_up()
+        super().close()
+
+    def _give_up(self) -> None:
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            with suppress(OSError):
+                os.close(descriptor)
