@@ -17,6 +17,7 @@ from pyptv.core.base.events import StepNumbers
 from pyptv.core.engines.optv.backend import TrackerBackend
 from pyptv.core.experiment.calibration import Calibration
 from pyptv.core.experiment.parameters import Parameters
+from pyptv.core.files.formats import closed
 
 _STEP_LINE = re.compile(rb"step: *-?\d+, curr: *(\d+), next: *(\d+), links: *(\d+), lost: *(-?\d+), add: *(\d+)")
 
@@ -42,8 +43,9 @@ class OptvTracker:
         """
         for name, path in self._paths(index).items():
             if name in files:
-                _check_whole(files[name], name)
-                path.write_bytes(files[name])
+                data = closed(files[name])
+                _check_whole(data, name)
+                path.write_bytes(data)
 
     def end_at(self, n_frames: int) -> None:
         """Let the run end at frame ``n_frames``; only before a step has come within three frames of it."""
