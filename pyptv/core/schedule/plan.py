@@ -30,6 +30,7 @@ class Plan:
         self._store = store
         self._stopped = False
         self._idle_deaths = 0
+        self._held: list[FrameDone] = []
 
     @property
     def finished(self) -> bool:
@@ -40,6 +41,8 @@ class Plan:
         """A task for one of ``idle`` workers, None if there is none now."""
         if self._stopped:
             return None
+        if self._still_checking:
+            return self.sequence.next_task()
         task: Task | None = self.tracking.early_task() if self.tracking is not None else None
         if task is None:
             task = self.sequence.next_task()
@@ -62,6 +65,7 @@ class Plan:
             for report in self.sequence.record(event):
                 yield from self._note(report)
                 yield from self._pass_on(report)
+            yield from self._pass_on_held()
         elif self.tracking is not None and (isinstance(event, StepDone) or (task is not None and self.tracking.owns(task))):
             for report in self.tracking.record(event, stop_at_failure=self._job.stop_at_failure):
                 yield from self._note(report)
@@ -73,17 +77,32 @@ class Plan:
 
     def _note(self, report: Event) -> Iterator[Event]:
         if isinstance(report, FrameFailed):
-            if report.step == "tracking":
+            if self._job.stop_at_failure:
+                self._stopped = True  # nothing replaces the frame's old links: they stay
+            elif report.step == "tracking":
                 self._store.drop_links(report.frame)
-            self._stopped |= self._job.stop_at_failure
         yield report
 
     def _pass_on(self, report: Event) -> Iterator[Event]:
         """What the sequence step has finished is ready for tracking."""
-        if self.tracking is not None and isinstance(report, FrameDone):
+        if self._still_checking and isinstance(report, FrameDone) and report.particles == 0:
+            self._held.append(report)
+        elif self.tracking is not None and isinstance(report, FrameDone):
             yield from self.tracking.frame_ready(report.frame, particles=report.particles > 0)
         elif self.tracking is not None and isinstance(report, FrameFailed):
             self.tracking.frame_failed(report.frame)
+
+    @property
+    def _still_checking(self) -> bool:
+        """Old results are all checked before the first link is replaced: a run that refuses one leaves every file as it was."""
+        return self.sequence.kind == "check" and self._job.stop_at_failure and not self.sequence.finished
+
+    def _pass_on_held(self) -> Iterator[Event]:
+        """The frames without particles, whose links need no tracker, once their time has come."""
+        if self._held and not (self._still_checking or self._stopped):
+            held, self._held = self._held, []
+            for report in held:
+                yield from self._pass_on(report)
 
     def _count_idle_deaths(self, event: WorkerDied) -> None:
         self._idle_deaths = self._idle_deaths + 1 if event.frame is None else 0

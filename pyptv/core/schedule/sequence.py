@@ -25,7 +25,7 @@ class SequencePlan:
         self.chunks = sorted(chunks)
         self._ids = ids
         self._store = store
-        self._kind = kind
+        self.kind = kind
         self._waiting: deque[FrameRange] = deque(self.chunks)
         self._running: dict[int, set[int]] = {}
         """Task -> its frames that are not finished yet."""
@@ -49,7 +49,7 @@ class SequencePlan:
         if not self._waiting:
             return None
         first, last = self._waiting.popleft()
-        task = SequenceTask(next(self._ids), first, last, self._kind)
+        task = SequenceTask(next(self._ids), first, last, self.kind)
         self._running[task.id] = set(range(first, last + 1))
         return task
 
@@ -105,7 +105,7 @@ class SequencePlan:
 
     def _forget(self, frame: int) -> None:
         """A failed frame has no result files; a check or a trial has made none."""
-        if self._kind == "process":
+        if self.kind == "process":
             self._store.forget(frame)
 
     def _requeue(self, frames: set[int]) -> None:
