@@ -114,6 +114,10 @@ class TestMissingFiles:
         for path in (folder / "img").glob("blob[1-4]*"):
             path.unlink()
         assert check(folder).problems[0].endswith(f"; {folder / 'img'} holds cam9.*_targets of frames 20-21")
+        for name in ("0001_a_targets", "cam1.#10001_targets", "cam1_Scene77_0497_targets", "x_targets"):
+            (folder / "img" / name).write_bytes(b"0\n")
+        there = ["*_a_targets of frames 1", "cam1.#*_targets of frames 10001", "cam1_Scene77_*_targets of frames 497"]
+        assert ", ".join(there) in check(folder).problems[0]
 
 
 class TestFirstImages:

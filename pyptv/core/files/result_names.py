@@ -17,7 +17,7 @@ WINDOW_FRAME = 123_456_789
 ``DEFAULT_FRAME_NUM``)."""
 
 _RESULT = re.compile(r"(rt_is|ptv_is|added)\.(0|[1-9][0-9]{0,9})")
-_TARGETS = re.compile(r"(.+)\.([0-9]{1,10})_targets")
+_TARGETS = re.compile(r"(.*?)([0-9]{1,10})([^0-9]*_targets)")
 _MOST_NAMED = 4
 
 
@@ -66,8 +66,8 @@ def of_the_same_kind(name: str, names: Iterable[str]) -> str:
     if (wanted := _TARGETS.fullmatch(name)) is not None:
         for match in filter(None, map(_TARGETS.fullmatch, names)):
             if int(match[2]) != WINDOW_FRAME:
-                frames.setdefault(f"{match[1]}.*_targets", set()).add(int(match[2]))
-        of_the_camera = f"{wanted[1]}.*_targets"
+                frames.setdefault(f"{match[1]}*{match[3]}", set()).add(int(match[2]))
+        of_the_camera = f"{wanted[1]}*{wanted[3]}"
         frames = {of_the_camera: frames[of_the_camera]} if of_the_camera in frames else frames
     elif (result := _RESULT.fullmatch(name)) is not None and (found := frames_in(names, result[1])):
         frames = {f"{result[1]}.*": set(found)}
