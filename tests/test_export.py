@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -41,6 +42,15 @@ for _name, _format in FORMATS.items():
 def skip_without(name: str) -> None:
     for module in FORMATS[name].libraries:
         pytest.importorskip(module, reason=f'needs the extra "{FORMATS[name].extra}"')
+
+
+def small_blocks(monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
+    """Let everything that is done in blocks be done in blocks of so many rows."""
+    names = {"ROWS_AT_ONCE", "_ROWS_AT_ONCE", "_ROWS_A_CHUNK", "_IDS_AT_ONCE"}
+    modules = ("trajectories.stream", "trajectories.ordered", "export.by_frame", "export.csv_file", "export.zarr_store")
+    for module in (import_module(f"pyptv.{module}") for module in modules):
+        for name in names & vars(module).keys():
+            monkeypatch.setattr(module, name, rows)
 
 
 @pytest.fixture
@@ -176,6 +186,15 @@ class TestRoundTrips:
         assert list(path.parent.glob(".*")) == []
 
     @pytest.mark.parametrize("name", FORMATS)
+    def test_blocks_of_any_size_give_the_same(self, tracked, name, monkeypatch):
+        """Memory holds a block at a time: here of a few rows. Trajectories end in the opposite order of their ids."""
+        skip_without(name)
+        for rows in (1, 4, 9):
+            small_blocks(monkeypatch, rows)
+            same(READERS[name](export(tracked, name, frame_rate=50)), read_trajectories(tracked, frame_rate=50))
+            same(READERS[name](export(tracked, name, min_length=3)), read_trajectories(tracked, min_length=3))
+
+    @pytest.mark.parametrize("name", FORMATS)
     def test_metres_seconds_and_a_selection(self, tracked, name, tmp_path):
         skip_without(name)
         options = {"first": 10001, "last": 10006, "min_length": 2, "frame_rate": 50.0, "window": 3}
@@ -234,6 +253,19 @@ class TestRoundTrips:
         assert [line[0] for line in lines] == expected.lengths.tolist()
         np.testing.assert_array_equal(np.concatenate([line[1:] for line in lines]), np.arange(19))
         assert paths.n_verts == 0
+
+    def test_many_paths_are_several_files_and_a_list(self, tracked, monkeypatch):
+        skip_without("vtk")
+        import pyvista
+
+        small_blocks(monkeypatch, 7)
+        folder = export(tracked, "vtk")
+        assert sorted(path.name for path in folder.glob("paths*")) == ["paths.pvd", "paths_1.vtp", "paths_2.vtp"]
+        parts = list(pyvista.PVDReader(folder / "paths.pvd").read())
+        assert sum(part.n_lines for part in parts) == 4
+        np.testing.assert_array_equal(
+            np.concatenate([part.points for part in parts]), read_trajectories(tracked, min_length=2).position
+        )
 
     def test_particles_without_links_are_no_paths(self, tracked):
         skip_without("vtk")

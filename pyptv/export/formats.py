@@ -64,7 +64,7 @@ FORMATS = {
         ),
         Format("vtk", "ParaView, pyvista", "trajectories_vtk", "vtk", ("pyvista",), "vtk", ("*.vtp", "*.pvd")),
         Format("parquet", "pandas, polars, R, DuckDB", "trajectories.parquet", "table", ("pandas", "pyarrow"), "parquet"),
-        Format("csv", "everything", "trajectories.csv", "table", ("pandas",), "csv_file"),
+        Format("csv", "everything", "trajectories.csv", "trajectories", ("scipy.signal",), "csv_file"),
         Format("mat", "MATLAB, Octave, scipy", "trajectories.mat", "trajectories", ("scipy.io",), "matlab"),
     )
 }

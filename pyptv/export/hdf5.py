@@ -17,8 +17,6 @@ import numpy as np
 
 from pyptv.export.data import Dataset
 
-_ROWS_AT_ONCE = 1_000_000
-
 
 def write(dataset: Dataset, path: Path) -> None:
     """Write the file; its ``time`` is the frame number. The metadata are attributes of the root group."""
@@ -36,19 +34,24 @@ def write(dataset: Dataset, path: Path) -> None:
 
 def _check(root: Any, dataset: Dataset) -> None:
     """Raise ``OSError`` unless every row is in the file: PyTables passes over some failures to write."""
-    identity = dataset.trajectories.id
-    for start in range(0, len(identity), _ROWS_AT_ONCE):
-        rows = slice(start, start + _ROWS_AT_ONCE)
-        if not np.array_equal(root.particles.read(rows.start, rows.stop, field="trajid"), identity[rows]):
+    start = 0
+    for block in dataset.ordered.blocks():
+        stop = start + len(block.id)
+        if not np.array_equal(root.particles.read(start, stop, field="trajid"), block.id):
             raise OSError(errno.EIO, "HDF5 lost rows; is the disk full?")
+        start = stop
 
 
 def _trajectories(dataset: Dataset) -> Iterator[Any]:
     """One trajectory at a time: flowtracks' own objects are large."""
     trajectory = import_module("flowtracks.trajectory").Trajectory
-    data = dataset.trajectories
-    for start, stop in pairwise(data.offsets.tolist()):
-        rows = slice(start, stop)
-        yield trajectory(
-            data.position[rows], data.velocity[rows], data.frame[rows], int(data.id[start]), accel=data.acceleration[rows]
-        )
+    for block in dataset.blocks():
+        for start, stop in pairwise(block.offsets.tolist()):
+            rows = slice(start, stop)
+            yield trajectory(
+                block.position[rows],
+                block.velocity[rows],
+                block.frame[rows],
+                int(block.id[start]),
+                accel=block.acceleration[rows],
+            )
