@@ -6,7 +6,10 @@
 
 ``read`` makes ``ptv_is`` files of particles that move on smooth paths and whose trajectories end at random, and goes
 through them. ``export`` writes every format of tracked experiments, into a temporary folder. ``memory`` does that with the
-files of ``read`` at several sizes: what is bounded does not grow. Each measurement is a process of its own: CPU time of all its threads [s], start of Python included, and its peak memory (RSS) [MB].
+files of ``read`` at several sizes: what is bounded does not grow.
+
+Each measurement is a process of its own: CPU time of all its threads [s], start of Python included, and its peak memory
+(RSS) [MB].
 """
 
 from __future__ import annotations
