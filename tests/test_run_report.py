@@ -22,8 +22,8 @@ from conftest import refusal, results
 from pyptv.core.base.errors import FormatError, InvalidExperimentError, ProcessingError
 from pyptv.core.base.events import FrameDone, FrameFailed, Note, StepDone
 from pyptv.core.files.formats import ADDED, LINKS, PARTICLES
-from pyptv.core.record.measures import Columns, Times
 from pyptv.core.record.json_schema import _without_good_columns
+from pyptv.core.record.measures import Columns, Times
 from pyptv.core.record.run_report import FILE_NAME, read_run_report, run_report_schema
 from pyptv.pyptv_batch import cli, main
 from pyptv.pyptv_batch_parallel import cli as parallel_cli

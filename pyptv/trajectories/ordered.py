@@ -18,7 +18,6 @@ import numpy as np
 
 from pyptv.core.experiment.folder import Experiment
 from pyptv.trajectories.arrays import Trajectory
-from pyptv.trajectories.links import tracked_frames
 from pyptv.trajectories.stream import stream_trajectories
 
 if TYPE_CHECKING:
@@ -109,9 +108,8 @@ class OrderedTrajectories:
     # -- inside -------------------------------------------------------------------------------------------------------
 
     def _fill(self, experiment: Experiment, first: int | None, last: int | None, min_length: int) -> None:
-        numbers = tracked_frames(experiment, first, last)
         entries: list[tuple[int, int, int, int]] = []
-        for track in stream_trajectories(experiment, numbers[0], numbers[-1], min_length=min_length):
+        for track in stream_trajectories(experiment, first, last, min_length=min_length):
             entries.append(self._put(track))
             if len(entries) == _IDS_AT_ONCE:
                 self._note(entries)
