@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -92,8 +93,8 @@ def from_flowtracks(trajectories: Any) -> dict[str, np.ndarray]:
 
 def read_h5(path: Path) -> SimpleNamespace:
     import tables
-    from flowtracks.io import trajectories_table
 
+    trajectories_table = pytest.importorskip("flowtracks.io").trajectories_table
     with tables.open_file(str(path)) as file:
         attributes = file.root._v_attrs
         metadata = {name: attributes[name] for name in attributes._f_list("user")}
@@ -221,10 +222,32 @@ class TestRoundTrips:
         if name == "vtk":
             assert not (path / "frame_10000.vtp").exists()
 
+    def test_the_layout_is_the_one_that_flowtracks_writes(self, tracked, tmp_path):
+        skip_without("h5")
+        import tables
+
+        io, trajectory = pytest.importorskip("flowtracks.io"), pytest.importorskip("flowtracks.trajectory")
+        data = read_trajectories(tracked)
+        rows = [slice(start, stop) for start, stop in pairwise(data.offsets)]
+        io.save_particles_table(
+            str(tmp_path / "theirs.h5"),
+            [
+                trajectory.Trajectory(
+                    data.position[r], data.velocity[r], data.frame[r], data.id[r][0], accel=data.acceleration[r]
+                )
+                for r in rows
+            ],
+        )
+        path = export(tracked, "h5")
+        with tables.open_file(str(path)) as ours, tables.open_file(str(tmp_path / "theirs.h5")) as theirs:
+            for name in ("particles", "bounds"):
+                table, other = ours.root[name], theirs.root[name]
+                assert (table.dtype, table.colindexed) == (other.dtype, other.colindexed)
+                assert table.read().tobytes() == other.read().tobytes()
+
     def test_flowtracks_opens_scenes(self, tracked):
         skip_without("h5")
-        from flowtracks.scene import Scene
-
+        Scene = pytest.importorskip("flowtracks.scene").Scene  # noqa: N806
         scene = Scene(str(export(tracked, "h5", min_length=2)))
         assert [len(trajectory) for trajectory in scene.iter_trajectories()] == [8, 6, 3, 2]
         assert scene.keys() == ["pos", "velocity", "accel"]
@@ -458,8 +481,8 @@ class TestRefusals:
     def test_lost_rows_are_seen(self, tracked, monkeypatch):
         """PyTables passes over some failures to write."""
         skip_without("h5")
-        given = hdf5._trajectories
-        monkeypatch.setattr(hdf5, "_trajectories", lambda dataset: list(given(dataset))[:-1])
+        given = hdf5._particles
+        monkeypatch.setattr(hdf5, "_particles", lambda block: given(block)[:-1])
         with pytest.raises(ProcessingError, match="HDF5 lost rows"):
             export(tracked, "h5")
         assert not (tracked / "res" / "export" / "trajectories.h5").exists()

@@ -45,14 +45,7 @@ class Format:
 FORMATS = {
     entry.name: entry
     for entry in (
-        Format(
-            "h5",
-            "flowtracks, h5py",
-            "trajectories.h5",
-            "h5",
-            ("flowtracks.io", "flowtracks.trajectory", "tables"),
-            "hdf5",
-        ),
+        Format("h5", "flowtracks, h5py", "trajectories.h5", "h5", ("tables",), "hdf5"),
         Format(
             "zarr",
             "flowtracks, zarr, xarray",

@@ -2,7 +2,7 @@
 
     python tests/benchmarks/trajectories.py read [--frames 10000] [--particles 1000] [--mean-length 50] [--keep EXP]
     python tests/benchmarks/trajectories.py export EXP [EXP ...]
-    python tests/benchmarks/trajectories.py memory [--frames 1000 4000] [--particles 1000] [--mean-length 50]
+    python tests/benchmarks/trajectories.py memory [--frames 1000 4000] [--to h5 csv ...]
 
 ``read`` makes ``ptv_is`` files of particles that move on smooth paths and whose trajectories end at random, and goes
 through them. ``export`` writes every format of tracked experiments, into a temporary folder. ``memory`` does that with the
@@ -114,13 +114,13 @@ def export(options: argparse.Namespace) -> None:
 
 def memory(options: argparse.Namespace) -> None:
     """Peak memory of each export at several sizes."""
-    peaks: dict[str, list[float]] = {name: [] for name in FORMATS}
+    peaks: dict[str, list[float]] = {name: [] for name in options.to}
     for n_frames in options.frames:
         with tempfile.TemporaryDirectory() as temporary:
             exp = make_experiment(Path(temporary) / "experiment", n_frames=1, n_particles=10, images=False)
             (exp / "res").mkdir(exist_ok=True)
             make_files(exp, n_frames, options.particles, options.mean_length)
-            for name in FORMATS:
+            for name in options.to:
                 command = [sys.executable, "-m", "pyptv.export", str(exp), "--to", name, "--output", f"{temporary}/out-{name}"]
                 seconds, peak, said = measured(command)
                 peaks[name].append(peak)
@@ -147,6 +147,7 @@ def main() -> None:
     remembering.add_argument("--frames", type=int, nargs="+", default=[1000, 4000])
     remembering.add_argument("--particles", type=int, default=1000)
     remembering.add_argument("--mean-length", type=float, default=50.0)
+    remembering.add_argument("--to", nargs="+", choices=FORMATS, default=FORMATS)
     remembering.set_defaults(action=memory)
     options = parser.parse_args()
     options.action(options)
