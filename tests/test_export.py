@@ -47,7 +47,7 @@ def skip_without(name: str) -> None:
 
 def small_blocks(monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
     """Let everything that is done in blocks be done in blocks of so many rows."""
-    names = {"ROWS_AT_ONCE", "_ROWS_AT_ONCE", "_ROWS_A_CHUNK", "_IDS_AT_ONCE"}
+    names = {"ROWS_AT_ONCE", "_ROWS_AT_ONCE", "_ROWS_A_CHUNK", "_IDS_AT_ONCE", "_ENTRIES_AT_ONCE"}
     modules = ("trajectories.stream", "trajectories.ordered", "export.by_frame", "export.csv_file", "export.zarr_store")
     for module in (import_module(f"pyptv.{module}") for module in modules):
         for name in names & vars(module).keys():

@@ -438,6 +438,7 @@ def test_any_links_give_what_walking_along_them_gives(tmp_path_factory, seed, n_
         assert {t.id: t.first for t in stream_trajectories(experiment, 0, 9)} == {k: chain[0][0] for k, chain in expected.items()}
         patch.setattr(ordered, "ROWS_AT_ONCE", at_once)
         patch.setattr(ordered, "_IDS_AT_ONCE", 1 + at_once // 3)
+        patch.setattr(ordered, "_ENTRIES_AT_ONCE", 1 + at_once // 2)
         for least in (1, 2):
             in_order(experiment, least)
 

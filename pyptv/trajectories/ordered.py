@@ -34,6 +34,8 @@ _ENTRY = np.dtype([("start", "i8"), ("first", "i8"), ("length", "i8")])
 """Of a trajectory: its first row in the file of positions, its first frame, its number of rows; 0 rows: left out."""
 _POINT = 3 * 8
 _IDS_AT_ONCE = 250_000
+_ENTRIES_AT_ONCE = 20_000
+"""As Python's numbers they take ten times the memory."""
 
 
 class Block(NamedTuple):
@@ -111,7 +113,7 @@ class OrderedTrajectories:
         entries: list[tuple[int, int, int, int]] = []
         for track in stream_trajectories(experiment, first, last, min_length=min_length):
             entries.append(self._put(track))
-            if len(entries) == _IDS_AT_ONCE:
+            if len(entries) >= _ENTRIES_AT_ONCE:
                 self._note(entries)
                 entries = []
         self._note(entries)
