@@ -33,7 +33,7 @@ ROWS_AT_ONCE = 250_000
 _ENTRY = np.dtype([("start", "i8"), ("first", "i8"), ("length", "i8")])
 """Of a trajectory: its first row in the file of positions, its first frame, its number of rows; 0 rows: left out."""
 _POINT = 3 * 8
-_IDS_AT_ONCE = 250_000
+_IDS_AT_ONCE = 50_000
 _ENTRIES_AT_ONCE = 20_000
 """As Python's numbers they take ten times the memory."""
 
