@@ -67,9 +67,14 @@ def change_parameters(path: Path, *, num_cams: int = 4, add: bool = True, all_ca
 
 def digests(folder: Path) -> dict[str, str]:
     """Result file -> BLAKE2b of its bytes."""
+    return comparable(results(folder), n_cameras=4)
+
+
+def results(folder: Path) -> dict[str, bytes]:
+    """Result file -> its bytes."""
     patterns = ("res/rt_is.*", "res/ptv_is.*", "res/added.*", "img/*_targets")
     files = sorted(path for pattern in patterns for path in folder.glob(pattern))
-    return {path.relative_to(folder).as_posix(): hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest() for path in files}
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
 def reference(python: str, shared: Path, variant: dict[str, Any]) -> dict[str, str]:
@@ -92,6 +97,18 @@ def make_synthetic(folder: Path, name: str) -> Path:
     return folder / PARAMETERS
 
 
+def comparable(files: dict[str, bytes], n_cameras: int) -> dict[str, str]:
+    """Digests of result files, with -1 for the cameras that are not there: PyPTV leaves there what its memory held."""
+    absent = 4 - n_cameras
+    compared = {}
+    for name, data in files.items():
+        if absent and "rt_is" in name:
+            count, *rows = data.splitlines()
+            data = b"\n".join([count, *(row[: -5 * absent] + b"   -1" * absent for row in rows)])  # noqa: PLW2901
+        compared[name] = hashlib.blake2b(data, digest_size=16).hexdigest()
+    return compared
+
+
 def image_digests(folder: Path) -> dict[str, str]:
     """Image -> digest of its pixels: results can only be the same where these are."""
     files = sorted(folder.glob("img/*.tif"))
@@ -110,7 +127,7 @@ def synthetic_reference(python: str, name: str) -> dict[str, dict[str, str]]:
         for stage, mode in (("sequence", "sequence"), ("tracking", "tracking"), ("tracking again", "tracking")):
             command = [python, "-m", "pyptv.pyptv_batch", str(parameters), *map(str, FRAMES), "--mode", mode]
             subprocess.run(command, check=True, cwd=parent, stdout=subprocess.DEVNULL)
-            made[stage] = digests(folder)
+            made[stage] = comparable(results(folder), SYNTHETIC[name].get("n_cameras", 4))
         return made
 
 

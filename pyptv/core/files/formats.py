@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 MAX_ROWS = 20_000
 """optv's tracker reads and keeps at most this many targets or particles a frame."""
 
-_NO_ROWS = b"-1"
+NO_ROWS = (b"0", b"-1")
+"""The counts of a table without rows."""
+
 _COUNT_DIGITS = 9
 _SHOWN = 40
 _COLUMN_TYPES = {"d": "i4", "f": "f8"}
@@ -116,7 +118,7 @@ class TextTable:
 
     def _count(self, line: bytes, source: str | Path) -> int:
         text = line.strip()
-        if text == _NO_ROWS and self.may_count_minus_one:
+        if text in NO_ROWS and (self.may_count_minus_one or text == b"0"):
             return 0
         if not text.isdigit() or len(text) > _COUNT_DIGITS:
             raise FormatError(f"{source}, line 1: found {_shown(text)}, expected the number of rows")
@@ -187,7 +189,7 @@ TARGET_COLUMNS = ("target1", "target2", "target3", "target4")
 def announced(data: bytes) -> int | None:
     """How many rows the first line of a table announces, 0 for -1; None where it is no count."""
     text = data.split(b"\n", 1)[0].strip()
-    if text == _NO_ROWS:
+    if text in NO_ROWS:
         return 0
     return int(text) if text.isdigit() and len(text) <= _COUNT_DIGITS else None
 
@@ -243,3 +245,15 @@ def _shown(text: bytes) -> str:
     """Foreign bytes, safe to print and short."""
     shown = ascii(text[:_SHOWN].decode("latin-1"))
     return shown if len(text) <= _SHOWN else f"{shown}..."
+
+
+def row_count(table: bytes) -> int:
+    """The count in the first line of a table that this program has written; -1 where there is none."""
+    first = table.partition(b"\n")[0].strip()
+    return int(first) if first.isdigit() else -1
+
+
+def count_links(table: bytes) -> tuple[int, int]:
+    """Particles in a ``ptv_is`` that a tracker has written, and how many of them are linked to the next frame."""
+    _, *rows = table.splitlines()
+    return row_count(table), sum(not row.split(maxsplit=2)[1].startswith(b"-") for row in rows)
