@@ -8,6 +8,8 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -41,6 +43,15 @@ for _name, _format in FORMATS.items():
 def skip_without(name: str) -> None:
     for module in FORMATS[name].libraries:
         pytest.importorskip(module, reason=f'needs the extra "{FORMATS[name].extra}"')
+
+
+def small_blocks(monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
+    """Let everything that is done in blocks be done in blocks of so many rows."""
+    names = {"ROWS_AT_ONCE", "_ROWS_AT_ONCE", "_ROWS_A_CHUNK", "_IDS_AT_ONCE", "_ENTRIES_AT_ONCE"}
+    modules = ("trajectories.stream", "trajectories.ordered", "export.by_frame", "export.csv_file", "export.zarr_store")
+    for module in (import_module(f"pyptv.{module}") for module in modules):
+        for name in names & vars(module).keys():
+            monkeypatch.setattr(module, name, rows)
 
 
 @pytest.fixture
@@ -82,8 +93,8 @@ def from_flowtracks(trajectories: Any) -> dict[str, np.ndarray]:
 
 def read_h5(path: Path) -> SimpleNamespace:
     import tables
-    from flowtracks.io import trajectories_table
 
+    trajectories_table = pytest.importorskip("flowtracks.io").trajectories_table
     with tables.open_file(str(path)) as file:
         attributes = file.root._v_attrs
         metadata = {name: attributes[name] for name in attributes._f_list("user")}
@@ -176,6 +187,15 @@ class TestRoundTrips:
         assert list(path.parent.glob(".*")) == []
 
     @pytest.mark.parametrize("name", FORMATS)
+    def test_blocks_of_any_size_give_the_same(self, tracked, name, monkeypatch):
+        """Memory holds a block at a time: here of a few rows. Trajectories end in the opposite order of their ids."""
+        skip_without(name)
+        for rows in (1, 4, 9):
+            small_blocks(monkeypatch, rows)
+            same(READERS[name](export(tracked, name, frame_rate=50)), read_trajectories(tracked, frame_rate=50))
+            same(READERS[name](export(tracked, name, min_length=3)), read_trajectories(tracked, min_length=3))
+
+    @pytest.mark.parametrize("name", FORMATS)
     def test_metres_seconds_and_a_selection(self, tracked, name, tmp_path):
         skip_without(name)
         options = {"first": 10001, "last": 10006, "min_length": 2, "frame_rate": 50.0, "window": 3}
@@ -202,10 +222,32 @@ class TestRoundTrips:
         if name == "vtk":
             assert not (path / "frame_10000.vtp").exists()
 
+    def test_the_layout_is_the_one_that_flowtracks_writes(self, tracked, tmp_path):
+        skip_without("h5")
+        import tables
+
+        io, trajectory = pytest.importorskip("flowtracks.io"), pytest.importorskip("flowtracks.trajectory")
+        data = read_trajectories(tracked)
+        rows = [slice(start, stop) for start, stop in pairwise(data.offsets)]
+        io.save_particles_table(
+            str(tmp_path / "theirs.h5"),
+            [
+                trajectory.Trajectory(
+                    data.position[r], data.velocity[r], data.frame[r], data.id[r][0], accel=data.acceleration[r]
+                )
+                for r in rows
+            ],
+        )
+        path = export(tracked, "h5")
+        with tables.open_file(str(path)) as ours, tables.open_file(str(tmp_path / "theirs.h5")) as theirs:
+            for name in ("particles", "bounds"):
+                table, other = ours.root[name], theirs.root[name]
+                assert (table.dtype, table.colindexed) == (other.dtype, other.colindexed)
+                assert table.read().tobytes() == other.read().tobytes()
+
     def test_flowtracks_opens_scenes(self, tracked):
         skip_without("h5")
-        from flowtracks.scene import Scene
-
+        Scene = pytest.importorskip("flowtracks.scene").Scene  # noqa: N806
         scene = Scene(str(export(tracked, "h5", min_length=2)))
         assert [len(trajectory) for trajectory in scene.iter_trajectories()] == [8, 6, 3, 2]
         assert scene.keys() == ["pos", "velocity", "accel"]
@@ -234,6 +276,19 @@ class TestRoundTrips:
         assert [line[0] for line in lines] == expected.lengths.tolist()
         np.testing.assert_array_equal(np.concatenate([line[1:] for line in lines]), np.arange(19))
         assert paths.n_verts == 0
+
+    def test_many_paths_are_several_files_and_a_list(self, tracked, monkeypatch):
+        skip_without("vtk")
+        import pyvista
+
+        small_blocks(monkeypatch, 7)
+        folder = export(tracked, "vtk")
+        assert sorted(path.name for path in folder.glob("paths*")) == ["paths.pvd", "paths_1.vtp", "paths_2.vtp"]
+        parts = list(pyvista.PVDReader(folder / "paths.pvd").read())
+        assert sum(part.n_lines for part in parts) == 4
+        np.testing.assert_array_equal(
+            np.concatenate([part.points for part in parts]), read_trajectories(tracked, min_length=2).position
+        )
 
     def test_particles_without_links_are_no_paths(self, tracked):
         skip_without("vtk")
@@ -426,8 +481,8 @@ class TestRefusals:
     def test_lost_rows_are_seen(self, tracked, monkeypatch):
         """PyTables passes over some failures to write."""
         skip_without("h5")
-        given = hdf5._trajectories
-        monkeypatch.setattr(hdf5, "_trajectories", lambda dataset: list(given(dataset))[:-1])
+        given = hdf5._particles
+        monkeypatch.setattr(hdf5, "_particles", lambda block: given(block)[:-1])
         with pytest.raises(ProcessingError, match="HDF5 lost rows"):
             export(tracked, "h5")
         assert not (tracked / "res" / "export" / "trajectories.h5").exists()

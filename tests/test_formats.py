@@ -10,7 +10,18 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pyptv.core.base.errors import FormatError, ProcessingError
-from pyptv.core.files.formats import ADDED, LINKS, MAX_ROWS, PARTICLES, TARGETS, TextTable, check_frame, targets_name
+from pyptv.core.files.formats import (
+    ADDED,
+    LINKS,
+    MAX_ROWS,
+    PARTICLES,
+    TARGETS,
+    TextTable,
+    announced,
+    check_frame,
+    closed,
+    targets_name,
+)
 
 TABLES = [TARGETS, PARTICLES, LINKS, ADDED]
 WHOLE = st.integers(-(2**31) + 1, 2**31 - 1)
@@ -85,6 +96,36 @@ class TestRoundTrip:
     def test_windows_line_ends_are_read(self):
         assert LINKS.parse(b"1\r\n  -1   -2      1.000      2.000      3.000\r\n", "file")["next"].tolist() == [-2]
 
+    @pytest.mark.parametrize("table", [PARTICLES, LINKS, ADDED], ids=lambda table: table.name)
+    @pytest.mark.parametrize("data", [b"-1\n", b"-1", b" -1\r\n\r\n"])
+    def test_minus_one_rows_are_none(self, table, data):
+        assert len(table.parse(data, "file")) == announced(data) == 0
+
+    def test_minus_one_targets_are_an_error(self):
+        with pytest.raises(FormatError, match="file, line 1: found '-1', expected the number of rows"):
+            TARGETS.parse(b"-1\n", "file")
+
+    @pytest.mark.parametrize("end", [b"\n\n", b"\n \t\n\r\n", b"\n  "])
+    def test_blank_lines_at_the_end(self, end):
+        data = LINKS.render([(0, 1, 1, 2, 3), (-1, -2, 4, 5, 6)])
+        assert LINKS.parse(data.rstrip() + end, "file").tolist() == LINKS.parse(data, "file").tolist()
+        assert closed(data.rstrip() + end) == data
+
+    @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
+    @pytest.mark.parametrize("rows", [1, 2])
+    def test_a_last_line_without_an_end_is_whole_or_cut(self, table, rows):
+        """C pads numbers to a width, so that a row that lacks its last character is seen."""
+        data = table.render(np.array([tuple(range(len(table.columns)))] * rows, table.dtype))
+        assert len(table.parse(data[:-1], "file")) == rows
+        for cut in range(2, 20):
+            with pytest.raises(FormatError, match=f"{rows} rows announced, {rows - 1} whole rows found: the file is cut"):
+                table.parse(data[:-cut], "file")
+
+    def test_a_last_line_without_an_end_of_a_program_that_writes_otherwise(self):
+        assert LINKS.parse(b"2\n0 1 1.5 2 3\n-1 -2 4 5 6", "file")["z"].tolist() == [3, 6]
+        with pytest.raises(FormatError, match="2 rows announced, 1 whole rows found: the file is cut"):
+            LINKS.parse(b"2\n0 1 1.5 2 3\n-1 -2 4 5 ", "file")
+
 
 class TestErrors:
     GOOD: ClassVar[bytes] = b"2\n   1 1.0 2.0 3.0  0  0 -1 -1\n   2 1.0 2.0 3.0  1  1 -1 -1\n"
@@ -94,13 +135,15 @@ class TestErrors:
         [
             (b"", r"file, line 1: found '', expected the number of rows"),
             (b"two\n", r"file, line 1: found 'two', expected the number of rows"),
-            (b"-1\n", r"file, line 1: found '-1', expected the number of rows"),
+            (b"-2\n", r"file, line 1: found '-2', expected the number of rows"),
+            (b"-1\n" + GOOD[2:], r"file, line 1: 0 rows announced, 2 whole rows found"),
             (b"9999999999\n", r"file, line 1: found '9999999999', expected the number of rows"),
-            (GOOD[:-1], r"file, line 1: 2 rows announced, 2 whole rows found: the file is cut or mixed"),
+            (GOOD[:-4], r"file, line 1: 2 rows announced, 1 whole rows found: the file is cut or mixed"),
             (GOOD[:-30], r"line 1: 2 rows announced"),
             (GOOD.replace(b"2\n", b"3\n", 1), r"line 1: 3 rows announced, 2 whole rows found"),
             (GOOD.replace(b"2\n", b"1\n", 1), r"line 1: 1 rows announced, 2 whole rows found"),
-            (GOOD + b"\n\n", r"line 1: 2 rows announced"),
+            (GOOD + b"\n\nx", r"line 1: 2 rows announced, 3 whole rows found"),
+            (GOOD.replace(b"-1\n", b"-1\n\n", 1), r"file, line 3: found 0 columns, expected 8"),
             (GOOD.replace(b"  0  0", b"  0"), r"file, line 2: found 7 columns, expected 8 \(number x y z target1 .*\)"),
             (GOOD.replace(b"3.0  1", b"NaN  1"), r"file, line 3, column z: found 'NaN', expected a finite number"),
             (GOOD.replace(b"3.0  1", b"nan.0  1"), r"file, line 3, column z: found 'nan.0', expected a finite number"),
@@ -199,10 +242,10 @@ class TestPointers:
         with pytest.raises(FormatError, match=rf"^rt_is\.1, line 2, column target2: found {value}, expected -1 to 1"):
             check_frame(*frame, self.SOURCES)
 
-    def test_a_target_of_a_camera_that_is_not_there(self, frame):
-        frame[0]["target3"][1] = 0
-        with pytest.raises(FormatError, match=r"^rt_is\.1, line 3, column target3: found 0"):
-            check_frame(*frame, self.SOURCES)
+    @pytest.mark.parametrize("value", [0, 7, -2, 2**31 - 1])
+    def test_a_target_of_a_camera_that_is_not_there_is_not_looked_at(self, frame, value):
+        frame[0]["target3"][1] = value
+        check_frame(*frame, self.SOURCES)
 
     def test_more_than_the_tracker_holds(self, frame):
         many = np.zeros(MAX_ROWS + 1, TARGETS.dtype)

@@ -125,6 +125,7 @@ GOOD = LINKS.render([(-1, 3, 1.5, -2.25, 3.125), (0, -2, 0.0, -0.0, 10000.5)])
     [GOOD[:-1], GOOD + b"\n", GOOD + b" ", GOOD + b"x", GOOD * 2]
     + [GOOD.replace(b"\n", end) for end in (b"\r\n", b" \n", b"\n\n")]
     + [GOOD.replace(b"2\n", count, 1) for count in (b"3\n", b"1\n", b"2 \n", b" 2\n", b"+2\n", b"02\n", b"2.0\n")]
+    + [b"-1\n", b"-1", b"-1\n\n", GOOD[:-3], GOOD + b"\n \r\n"]
     + [b"", b"\n", b"0", b"0\n", b"0\n\n", b"-0\n", b"00\n", b"1\n", b"1\n\n", b"1234567890\n", b"999999999\n", b"x\n", b"2" * 40]
     + [b"0\n" + b" " * 90, b"1\n     \n", b"1\n 1 2 3\n", b"1\n 1 2 3 4 5 6\n"],
 )

@@ -309,13 +309,31 @@ class TestTracking:
         again = plan.next_task(2, worker=1)
         assert again.steps == publish.steps[1:]
 
-    def test_a_failed_frame_loses_its_links_and_ends_the_run(self, make, store):
-        plan = make((1, 9), tracking=True)
+    @pytest.mark.parametrize(("stop", "calls"), [(True, []), (False, [("drop links", 4)])])
+    def test_a_failed_frame_ends_the_run_or_loses_its_links(self, make, store, stop, calls):
+        """Old links are removed where the run goes on without the frame; a run that ends there leaves them."""
+        plan = make((1, 9), tracking=True, stop=stop)
         task = self.start(plan, *map(done, range(1, 10)))
         (failure,) = tell(plan, TaskFailed(task.id, "frame 4: the tracker printed nonsense", 4))
         assert (failure.frame, failure.step) == (4, "tracking")
-        assert store.calls == [("drop links", 4)]
+        assert store.calls == calls
+        assert plan.finished == stop
+
+    def test_old_results_are_all_checked_before_a_link_is_replaced(self, make, store):
+        plan = make((1, 4), (5, 6), tracking=True, kind="check", early=True)
+        first, second = plan.next_task(), plan.next_task()
+        assert (first.first, second.last) == (1, 6)
+        tell(plan, *map(done, range(1, 5)), TaskDone(first.id))
+        assert plan.next_task() is None
+        tell(plan, done(5), done(6), TaskDone(second.id))
+        assert isinstance(plan.next_task(), TrackTask)
+
+    def test_a_refused_result_leaves_links_alone(self, make, store):
+        plan = make((1, 3), tracking=True, kind="check")
+        task = plan.next_task()
+        tell(plan, done(1), done(2), FrameFailed(3, "bad", step="tracking"), TaskDone(task.id))
         assert plan.finished
+        assert store.calls == []
 
     def test_or_cuts_the_stretch(self, make):
         plan = make((1, 9), tracking=True, stop=False)

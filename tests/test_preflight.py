@@ -88,14 +88,35 @@ class TestMissingFiles:
         assert check(folder, mode="tracking").problems == []
         (folder / "res" / "rt_is.10002").unlink()
         (problem,) = check(folder, mode="tracking").problems
-        assert problem == f"1 frames (10002) lack a file: {folder / 'res' / 'rt_is.10002'}"
+        missing = f"1 frames (10002) lack a file: {folder / 'res' / 'rt_is.10002'}"
+        assert problem == f"{missing}; {folder / 'res'} holds rt_is.* of frames 10000-10001, 10003-10005"
 
     def test_existing_targets_are_looked_for_in_place_of_images(self, small_experiment):
         folder = small_experiment(images=False)
         assert check(folder).problems == []
         (folder / "img" / "cam3.10002_targets").unlink()
         (problem,) = check(folder).problems
-        assert problem.endswith("cam3.10002_targets")
+        there = f"{folder / 'img'} holds cam3.*_targets of frames 10000-10001, 10003-10005"
+        assert problem.endswith(f"cam3.10002_targets; {there}")
+
+    def test_targets_of_other_names_are_named(self, small_experiment):
+        """PyPTV looks for cam1, cam2, ... only; openptv2 and scripts call them otherwise."""
+        folder = small_experiment(images=False)
+        for path in (folder / "img").glob("cam*_targets"):
+            path.rename(path.with_name(path.name.replace("cam", "blob")))
+        for frame in (20, 21, 123456789):
+            (folder / "img" / f"cam9.{frame:04d}_targets").write_bytes(b"0\n")
+        (problem,) = check(folder).problems
+        assert f"lack a file: {folder / 'img' / 'cam1.10000_targets'}, " in problem
+        names = [*(f"blob{n}.*_targets of frames 10000-10005" for n in (1, 2, 3, 4)), "and 1 more names"]
+        assert problem.endswith(f"; {folder / 'img'} holds {', '.join(names[:4])} {names[4]}")
+        for path in (folder / "img").glob("blob[1-4]*"):
+            path.unlink()
+        assert check(folder).problems[0].endswith(f"; {folder / 'img'} holds cam9.*_targets of frames 20-21")
+        for name in ("0001_a_targets", "cam1.#10001_targets", "cam1_Scene77_0497_targets", "x_targets"):
+            (folder / "img" / name).write_bytes(b"0\n")
+        there = ["*_a_targets of frames 1", "cam1.#*_targets of frames 10001", "cam1_Scene77_*_targets of frames 497"]
+        assert ", ".join(there) in check(folder).problems[0]
 
 
 class TestFirstImages:

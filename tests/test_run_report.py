@@ -22,6 +22,7 @@ from conftest import refusal, results
 from pyptv.core.base.errors import FormatError, InvalidExperimentError, ProcessingError
 from pyptv.core.base.events import FrameDone, FrameFailed, Note, StepDone
 from pyptv.core.files.formats import ADDED, LINKS, PARTICLES
+from pyptv.core.record.json_schema import _without_good_columns
 from pyptv.core.record.measures import Columns, Times
 from pyptv.core.record.run_report import FILE_NAME, read_run_report, run_report_schema
 from pyptv.pyptv_batch import cli, main
@@ -389,6 +390,43 @@ class TestReading:
 
         monkeypatch.setattr(run_report, "_MOST_BYTES", 100)
         assert "more than 100 bytes" in refusal(read_run_report, folder)
+
+    def test_what_is_small_in_a_file_and_large_in_memory_is_not_read(self, folder, monkeypatch):
+        from pyptv.core.record import run_report
+
+        monkeypatch.setattr(run_report, "_MOST_CONTAINERS", 10)
+        assert "found more than 10 objects and arrays, expected the JSON of a run report" in refusal(read_run_report, folder)
+        monkeypatch.undo()
+        monkeypatch.setattr(run_report, "_MOST_TEXTS", 10)
+        assert "found more than 10 texts, expected the JSON of a run report" in refusal(read_run_report, folder)
+
+    def test_values_are_no_deeper_than_parameters(self, tmp_path, good):
+        values = json.loads("[" * 5 + "]" * 5)
+        (tmp_path / FILE_NAME).write_text(json.dumps({**good, "inputs": {**good["inputs"], "values": {"ptv": values}}}))
+        assert "inputs.values: found more than 3 levels" in refusal(read_run_report, tmp_path)
+
+    def test_a_long_report_is_checked_column_by_column(self, tmp_path, good):
+        """Not number by number: 1.3 million numbers took jsonschema 7 s."""
+        long = copy.deepcopy(good)
+        n = 20_000
+        for step in ("sequence", "tracking"):
+            for name, column in long[step].items():
+                if name == "targets":
+                    long[step][name] = [list(range(n)) for _ in column]
+                elif column is not None:
+                    long[step][name] = list(range(n))
+        (tmp_path / FILE_NAME).write_text(json.dumps(long))
+        assert read_run_report(tmp_path) == long
+        left = _without_good_columns(long, run_report_schema())
+        assert len(json.dumps([left["sequence"], left["tracking"]])) < 400
+        for wrong, found in (
+            (-1, "-1, expected minimum 0"),
+            (True, "True, expected type integer"),
+            (None, "None, expected type"),
+        ):
+            long["sequence"]["targets"][1][n - 1] = wrong
+            (tmp_path / FILE_NAME).write_text(json.dumps(long))
+            assert f"sequence.targets[1][{n - 1}]: found {found}" in refusal(read_run_report, tmp_path)
 
     @pytest.mark.parametrize(
         ("change", "message"),

@@ -20,9 +20,10 @@ from pyptv.core.files.formats import LINKS
 from pyptv.evaluate.matching import match
 from pyptv.pyptv_batch import main
 from pyptv.synthetic import read_truth
-from pyptv.trajectories import Trajectories, read_trajectories, stream, stream_trajectories
+from pyptv.trajectories import Trajectories, ordered, read_trajectories, stream, stream_trajectories
 from pyptv.trajectories.fit import Fit
 from pyptv.trajectories.links import linked_frames
+from pyptv.trajectories.ordered import OrderedTrajectories
 
 pytest.importorskip("scipy", reason='velocities need the extra "trajectories"')
 from scipy.signal import savgol_filter
@@ -429,6 +430,30 @@ def test_any_links_give_what_walking_along_them_gives(tmp_path_factory, seed, n_
     write_links(folder, links)
     experiment = Experiment(folder, folder, None, ())
     assert chains(read_trajectories(experiment)) == expected
+    if n_frames > 3:
+        (folder / "res" / "ptv_is.2").unlink()  # a gap
+        expected = chains(read_trajectories(experiment))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stream, "ROWS_AT_ONCE", at_once)
         assert {t.id: t.first for t in stream_trajectories(experiment, 0, 9)} == {k: chain[0][0] for k, chain in expected.items()}
+        patch.setattr(ordered, "ROWS_AT_ONCE", at_once)
+        patch.setattr(ordered, "_IDS_AT_ONCE", 1 + at_once // 3)
+        patch.setattr(ordered, "_ENTRIES_AT_ONCE", 1 + at_once // 2)
+        for least in (1, 2):
+            in_order(experiment, least)
+
+
+def in_order(experiment: Experiment, least: int) -> None:
+    """That what comes from disk in blocks is what is read at once, twice."""
+    expected = read_trajectories(experiment, min_length=least)
+    shelf = OrderedTrajectories(experiment, None, None, min_length=least)
+    for _ in range(2):
+        blocks = list(shelf.blocks())
+        for name in ("id", "frame", "position"):
+            found = [row for block in blocks for row in getattr(block, name).tolist()]
+            assert found == getattr(expected, name).tolist()
+    assert (shelf.rows, shelf.trajectories) == (len(expected.id), len(expected.lengths))
+    if blocks:
+        frames, counts = shelf.frames
+        assert np.repeat(frames, counts).tolist() == sorted(expected.frame.tolist())
+    shelf.close()

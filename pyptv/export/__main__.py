@@ -71,12 +71,12 @@ def cli(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> None:
     formats = list(dict.fromkeys(options.to))
     names = ("first", "last", "min_length", "frame_rate", "window", "order")
-    dataset = load(options.experiment, formats, options.units, **{name: getattr(options, name) for name in names})
-    show(f"{dataset.metadata['trajectories']} trajectories, {dataset.metadata['rows']} rows\n")
-    for name in formats:
-        several = options.output is not None and len(formats) > 1
-        path = write(dataset, name, options.output / FORMATS[name].file_name if several else options.output)
-        show(f"written: {path}\n")
+    several = options.output is not None and len(formats) > 1
+    outputs = {name: options.output / FORMATS[name].file_name if several else options.output for name in formats}
+    with load(options.experiment, outputs, options.units, **{name: getattr(options, name) for name in names}) as dataset:
+        show(f"{dataset.metadata['trajectories']} trajectories, {dataset.metadata['rows']} rows\n")
+        for name, output in outputs.items():
+            show(f"written: {write(dataset, name, output)}\n")
 
 
 def _fail(message: str, code: int) -> int:

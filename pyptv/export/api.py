@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pyptv.core.base.errors import ProcessingError
 from pyptv.export.formats import FORMATS, Format
-from pyptv.export.place import placed
+from pyptv.export.place import check_way, placed
 
 if TYPE_CHECKING:
     from pyptv.export.data import Dataset
@@ -52,36 +52,56 @@ def export(
             ``InvalidExperimentError`` where the experiment or a result file is damaged.
     """
     chosen = {"first": first, "last": last, "min_length": min_length, "frame_rate": frame_rate, "window": window, "order": order}
-    return write(load(exp_path, [to], units, **chosen), to, output)
+    with load(exp_path, {to: output}, units, **chosen) as dataset:
+        return write(dataset, to, output)
 
 
-def load(exp_path: str | Path, formats: Iterable[str], units: str = "mm", **options: Any) -> Dataset:
-    """Read what is to be exported, once the libraries of all formats are found to be there.
+def load(exp_path: str | Path, outputs: Mapping[str, str | Path | None], units: str = "mm", **options: Any) -> Dataset:
+    """Follow what is to be exported, once all libraries are found to be there, and nothing in the way of the outputs.
 
     Args:
         exp_path: the experiment folder, or a YAML parameter file in it.
-        formats: names of formats.
+        outputs: name of each format -> what is to be written; None: in ``res/export``. Temporary files lie near the first.
         units: of length, "mm" or "m".
         **options: of :func:`pyptv.trajectories.read_trajectories`.
+
+    Returns:
+        The dataset, a context: its temporary files end with it.
     """
-    for name in formats:
+    for name in outputs:
         _format(name).require()
     from pyptv.core.experiment.folder import load_experiment  # numpy, which --help must not wait for
     from pyptv.export.data import read_dataset  # as above
 
-    return read_dataset(load_experiment(exp_path), units, **options)
+    experiment = load_experiment(exp_path)
+    targets = [_target(experiment.results, _format(name), output) for name, output in outputs.items()]
+    try:
+        for name, target in zip(outputs, targets, strict=True):
+            check_way(target, _format(name).entries)
+        return read_dataset(experiment, units, _folder_above(targets[0]), **options)
+    except OSError as error:
+        raise ProcessingError(f"{targets[0]}: cannot be written: {error.strerror or error}") from error
 
 
 def write(dataset: Dataset, to: str, output: str | Path | None = None) -> Path:
     """Write a dataset in one format; see :func:`export`."""
     entry = _format(to)
-    target = _own_folder(dataset.experiment.results) / entry.file_name if output is None else Path(output)
+    target = _target(dataset.experiment.results, entry, output)
     writer = import_module(f"pyptv.export.{entry.writer}")
     with placed(target, entry.entries) as beside:
         writer.write(dataset, beside)
         if hasattr(writer, "describe"):  # the format itself has no place for the metadata
             writer.describe(dataset, target)
     return target
+
+
+def _target(results: Path, entry: Format, output: str | Path | None) -> Path:
+    return _own_folder(results) / entry.file_name if output is None else Path(output)
+
+
+def _folder_above(path: Path) -> Path:
+    """The folder that a path will lie in, or the next one above it that there is."""
+    return next((folder for folder in path.absolute().parents if folder.is_dir()), path.absolute().parent)
 
 
 def _own_folder(results: Path) -> Path:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Self
 
 from pyptv import __version__
 from pyptv.core.base.errors import ProcessingError
 from pyptv.core.experiment.folder import Experiment
-from pyptv.trajectories import Trajectories, read_trajectories
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+from pyptv.trajectories.arrays import Trajectories
+from pyptv.trajectories.fit import Fit
+from pyptv.trajectories.ordered import OrderedTrajectories
+from pyptv.trajectories.read import DEFAULT_ORDER, DEFAULT_WINDOW
+from pyptv.trajectories.stream import check_arguments
 
 LENGTHS = {"mm": 1, "m": 1000}
 """Unit of length: millimetres in it."""
@@ -23,73 +25,97 @@ LENGTHS = {"mm": 1, "m": 1000}
 
 @dataclass(frozen=True)
 class Dataset:
-    """Trajectories, in the unit of length that :attr:`length` names."""
+    """Trajectories on disk, read in blocks in the unit of length that :attr:`length` names."""
 
-    trajectories: Trajectories
+    ordered: OrderedTrajectories
+    fit: Fit
     length: str
     experiment: Experiment
     min_length: int
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.ordered.close()
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return self.ordered.rows
+
+    def blocks(self) -> Iterator[Trajectories]:
+        """All rows, some whole trajectories at a time, sorted by id, then by frame. May be asked for again."""
+        for block in self.ordered.blocks():
+            # divided, not multiplied by .001: 22.180 mm is then the number nearest to 0.02218
+            quantities = (block.position, *self.fit.derivatives(block.id, block.position))
+            position, velocity, acceleration = (values / LENGTHS[self.length] for values in quantities)
+            yield Trajectories(
+                block.id, block.frame, position, velocity, acceleration, self.fit.frame_rate, self.fit.window, self.fit.order
+            )
+
     @property
     def units(self) -> dict[str, str]:
         """Unit of position, velocity and acceleration."""
-        length, time = self.length, "frame" if self.trajectories.frame_rate is None else "s"
+        length, time = self.length, "frame" if self.fit.frame_rate is None else "s"
         return {"position": length, "velocity": f"{length}/{time}", "acceleration": f"{length}/{time}^2"}
-
-    @property
-    def seconds(self) -> NDArray[np.float64] | None:
-        """(n,) time of each row [s], 0 at frame 0; None without a frame rate."""
-        rate = self.trajectories.frame_rate
-        return None if rate is None else self.trajectories.frame / rate
 
     @cached_property
     def metadata(self) -> dict[str, str | int | float]:
         """What every export says of itself: flat, so that every format can hold it. No ``frame_rate``: it is not known."""
-        trajectories = self.trajectories
-        rate = trajectories.frame_rate
+        rate = self.fit.frame_rate
+        frames, _ = self.ordered.frames
         return {
             "title": "Particle trajectories",
             "program": f"pyptv-batch {__version__}",
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "experiment": _text(self.experiment.folder),
             "parameters": _text(self.experiment.source),
-            "first_frame": int(trajectories.frame.min()),
-            "last_frame": int(trajectories.frame.max()),
-            "rows": len(trajectories.id),
-            "trajectories": len(trajectories.lengths),
+            "first_frame": int(frames[0]),
+            "last_frame": int(frames[-1]),
+            "rows": self.ordered.rows,
+            "trajectories": self.ordered.trajectories,
             "min_length": self.min_length,
             **({} if rate is None else {"frame_rate": float(rate)}),
             **{f"{name}_unit": unit for name, unit in self.units.items()},
             "derivatives": "Savitzky-Golay; NaN in trajectories shorter than the window",
-            "window": trajectories.window,
-            "order": trajectories.order,
+            "window": self.fit.window,
+            "order": self.fit.order,
         }
 
 
-def read_dataset(experiment: Experiment, units: str, *, min_length: int = 1, **options: Any) -> Dataset:
-    """The trajectories of an experiment in the unit of length asked for.
+def read_dataset(
+    experiment: Experiment,
+    units: str,
+    workplace: Path,
+    first: int | None = None,
+    last: int | None = None,
+    *,
+    min_length: int = 1,
+    frame_rate: float | None = None,
+    window: int = DEFAULT_WINDOW,
+    order: int = DEFAULT_ORDER,
+) -> Dataset:
+    """Follow the trajectories of an experiment. The dataset is a context, which ends with its files in ``workplace``.
 
-    Args:
-        experiment: whose results.
-        units: "mm" or "m".
-        min_length: least number of frames of a trajectory.
-        **options: others of :func:`pyptv.trajectories.read_trajectories`.
+    The arguments are those of :func:`pyptv.trajectories.read_trajectories`, and ``units``: "mm" or "m".
 
     Raises:
         ValueError: a bad argument.
         ProcessingError: there is no trajectory that is long enough, and what ``read_trajectories`` raises.
+        OSError: the workplace is full, or cannot be written.
     """
     if units not in LENGTHS:
         raise ValueError(f"units: found {units!r}, expected one of {', '.join(LENGTHS)}")
-    trajectories = read_trajectories(experiment, min_length=min_length, **options)
-    if not len(trajectories.id):
+    check_arguments(first, last, min_length)
+    fit = Fit(window, order, frame_rate)
+    ordered = OrderedTrajectories(experiment, first, last, min_length=min_length, workplace=workplace)
+    if not ordered.rows:
+        ordered.close()
         raise ProcessingError(
             f"{experiment.results}: nothing to export: no trajectory of at least {min_length} frames in these ptv_is files"
         )
-    if units != "mm":  # divided, not multiplied by .001: 22.180 mm is then the number nearest to 0.02218
-        names = ("position", "velocity", "acceleration")
-        trajectories = replace(trajectories, **{name: getattr(trajectories, name) / LENGTHS[units] for name in names})
-    return Dataset(trajectories, units, experiment, min_length)
+    return Dataset(ordered, fit, units, experiment, min_length)
 
 
 def _text(path: os.PathLike[str]) -> str:

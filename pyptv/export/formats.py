@@ -45,14 +45,7 @@ class Format:
 FORMATS = {
     entry.name: entry
     for entry in (
-        Format(
-            "h5",
-            "flowtracks, h5py",
-            "trajectories.h5",
-            "h5",
-            ("flowtracks.io", "flowtracks.trajectory", "tables"),
-            "hdf5",
-        ),
+        Format("h5", "flowtracks, h5py", "trajectories.h5", "h5", ("tables",), "hdf5"),
         Format(
             "zarr",
             "flowtracks, zarr, xarray",
@@ -64,7 +57,7 @@ FORMATS = {
         ),
         Format("vtk", "ParaView, pyvista", "trajectories_vtk", "vtk", ("pyvista",), "vtk", ("*.vtp", "*.pvd")),
         Format("parquet", "pandas, polars, R, DuckDB", "trajectories.parquet", "table", ("pandas", "pyarrow"), "parquet"),
-        Format("csv", "everything", "trajectories.csv", "table", ("pandas",), "csv_file"),
+        Format("csv", "everything", "trajectories.csv", "trajectories", ("scipy.signal",), "csv_file"),
         Format("mat", "MATLAB, Octave, scipy", "trajectories.mat", "trajectories", ("scipy.io",), "matlab"),
     )
 }

@@ -1,11 +1,14 @@
-"""The trajectories as a table for pandas: one row a particle and frame, one column a number."""
+"""The trajectories as a table: one row per particle and frame, one column per number."""
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pyptv.export.data import Dataset
+from pyptv.trajectories.arrays import Trajectories
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 AXES = "xyz"
 PREFIXES = {"position": "", "velocity": "v", "acceleration": "a"}
@@ -14,18 +17,15 @@ PREFIXES = {"position": "", "velocity": "v", "acceleration": "a"}
 
 def column_units(dataset: Dataset) -> dict[str, str]:
     """Column -> its unit, empty for numbers that have none; in the order of the table."""
-    units = {"id": "", "frame": ""} | ({} if dataset.seconds is None else {"time": "s"})
+    units = {"id": "", "frame": ""} | ({} if dataset.fit.frame_rate is None else {"time": "s"})
     return units | {f"{prefix}{axis}": dataset.units[name] for name, prefix in PREFIXES.items() for axis in AXES}
 
 
-def table(dataset: Dataset) -> Any:
-    """A ``pandas.DataFrame``; its ``attrs`` are the metadata."""
-    data = dataset.trajectories
-    columns: dict[str, Any] = {"id": data.id, "frame": data.frame}
-    if dataset.seconds is not None:
-        columns["time"] = dataset.seconds
+def columns_of(block: Trajectories) -> dict[str, NDArray[Any]]:
+    """Column -> (n,) numbers, in the order of :func:`column_units`."""
+    columns: dict[str, NDArray[Any]] = {"id": block.id, "frame": block.frame}
+    if block.frame_rate is not None:
+        columns["time"] = block.frame / block.frame_rate  # [s], 0 at frame 0
     for name, prefix in PREFIXES.items():
-        columns |= {f"{prefix}{axis}": getattr(data, name)[:, index] for index, axis in enumerate(AXES)}
-    frame = import_module("pandas").DataFrame(columns)
-    frame.attrs = {**dataset.metadata, "column_units": column_units(dataset)}
-    return frame
+        columns |= {f"{prefix}{axis}": getattr(block, name)[:, index] for index, axis in enumerate(AXES)}
+    return columns

@@ -1,4 +1,4 @@
-"""HDF5 as flowtracks writes and reads it: the tables ``/particles`` and ``/bounds``, by PyTables.
+"""HDF5 in the layout of flowtracks, the indexed tables ``/particles`` and ``/bounds``, by PyTables: a block at a time.
 
 Y. Meller, A. Liberzon, "Particle Data Management Software for 3D Particle Tracking Velocimetry and Related Applications -
 The Flowtracks Package", Journal of Open Research Software 4 (2016) e23.
@@ -7,48 +7,63 @@ The Flowtracks Package", Journal of Open Research Software 4 (2016) e23.
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
 from importlib import import_module
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pyptv.export.data import Dataset
+from pyptv.trajectories.arrays import Trajectories
 
-_ROWS_AT_ONCE = 1_000_000
+_PARTICLE = np.dtype([("trajid", "i8"), ("pos", "f8", 3), ("velocity", "f8", 3), ("accel", "f8", 3), ("time", "i8")])
+_BOUNDS = np.dtype([("trajid", "i8"), ("first", "i8"), ("last", "i8")])
+"""First and last frame of a trajectory."""
 
 
 def write(dataset: Dataset, path: Path) -> None:
     """Write the file; its ``time`` is the frame number. The metadata are attributes of the root group."""
     tables = import_module("tables")
     try:
-        import_module("flowtracks.io").save_particles_table(str(path), _trajectories(dataset))
-        with tables.open_file(str(path), mode="a") as file:
-            for name, value in dataset.metadata.items():
-                file.set_node_attr("/", name, value)
+        with tables.open_file(str(path), mode="w") as file:
+            _fill(file, dataset)
         with tables.open_file(str(path)) as file:
             _check(file.root, dataset)
     except (tables.HDF5ExtError, tables.NodeError) as error:
         raise OSError(errno.EIO, "HDF5 could not write all of it; is the disk full?") from error
 
 
+def _fill(file: Any, dataset: Dataset) -> None:
+    for name, value in dataset.metadata.items():
+        file.set_node_attr("/", name, value)
+    bounds = file.create_table("/", "bounds", _BOUNDS, expectedrows=dataset.ordered.trajectories)
+    particles = file.create_table("/", "particles", _PARTICLE, expectedrows=dataset.rows)
+    for block in dataset.blocks():
+        particles.append(_particles(block))
+        bounds.append(_bounds(block))
+    for column in (particles.cols.trajid, particles.cols.time, bounds.cols.trajid):
+        column.create_index()
+
+
+def _particles(block: Trajectories) -> Any:
+    rows = np.empty(len(block.id), _PARTICLE)
+    rows["trajid"], rows["time"] = block.id, block.frame
+    rows["pos"], rows["velocity"], rows["accel"] = block.position, block.velocity, block.acceleration
+    return rows
+
+
+def _bounds(block: Trajectories) -> Any:
+    rows = np.empty(len(block.lengths), _BOUNDS)
+    first, last = block.offsets[:-1], block.offsets[1:] - 1
+    rows["trajid"], rows["first"], rows["last"] = block.id[first], block.frame[first], block.frame[last]
+    return rows
+
+
 def _check(root: Any, dataset: Dataset) -> None:
     """Raise ``OSError`` unless every row is in the file: PyTables passes over some failures to write."""
-    identity = dataset.trajectories.id
-    for start in range(0, len(identity), _ROWS_AT_ONCE):
-        rows = slice(start, start + _ROWS_AT_ONCE)
-        if not np.array_equal(root.particles.read(rows.start, rows.stop, field="trajid"), identity[rows]):
+    start = 0
+    for block in dataset.ordered.blocks():
+        stop = start + len(block.id)
+        if not np.array_equal(root.particles.read(start, stop, field="trajid"), block.id):
             raise OSError(errno.EIO, "HDF5 lost rows; is the disk full?")
-
-
-def _trajectories(dataset: Dataset) -> Iterator[Any]:
-    """One trajectory at a time: flowtracks' own objects are large."""
-    trajectory = import_module("flowtracks.trajectory").Trajectory
-    data = dataset.trajectories
-    for start, stop in pairwise(data.offsets.tolist()):
-        rows = slice(start, stop)
-        yield trajectory(
-            data.position[rows], data.velocity[rows], data.frame[rows], int(data.id[start]), accel=data.acceleration[rows]
-        )
+        start = stop

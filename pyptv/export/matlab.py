@@ -5,11 +5,15 @@ from __future__ import annotations
 from importlib import import_module
 from pathlib import Path
 
+import numpy as np
+
 from pyptv.core.base.errors import ProcessingError
 from pyptv.export.data import Dataset
 
 MAX_BYTES = 2**31 - 1
 """Of a variable, in format 5."""
+_ROW_BYTES = 3 * 8
+_COLUMNS = ("id", "frame", "position", "velocity", "acceleration")
 
 
 def write(dataset: Dataset, path: Path) -> None:
@@ -18,21 +22,14 @@ def write(dataset: Dataset, path: Path) -> None:
     Raises:
         ProcessingError: more rows than the format holds.
     """
-    data = dataset.trajectories
-    if data.position.nbytes > MAX_BYTES:
+    if dataset.rows * _ROW_BYTES > MAX_BYTES:
         raise ProcessingError(
-            f"mat export: {len(data.id)} rows, format 5 holds {MAX_BYTES // data.position.strides[0]}: take fewer frames, or h5"
+            f"mat export: {dataset.rows} rows, format 5 holds {MAX_BYTES // _ROW_BYTES}: take fewer frames, or h5"
         )
-    variables = {
-        "id": data.id,
-        "frame": data.frame,
-        "position": data.position,
-        "velocity": data.velocity,
-        "acceleration": data.acceleration,
-        "first_row": data.offsets[:-1] + 1,
-        "length": data.lengths,
-        "metadata": dataset.metadata,
-    }
-    if dataset.seconds is not None:
-        variables["time"] = dataset.seconds
+    blocks = list(dataset.blocks())  # scipy writes a variable whole
+    columns = {name: np.concatenate([getattr(block, name) for block in blocks]) for name in _COLUMNS}
+    lengths = np.concatenate([block.lengths for block in blocks])
+    variables = {**columns, "first_row": np.cumsum(lengths) - lengths + 1, "length": lengths, "metadata": dataset.metadata}
+    if dataset.fit.frame_rate is not None:
+        variables["time"] = columns["frame"] / dataset.fit.frame_rate
     import_module("scipy.io").savemat(path, variables, appendmat=False, do_compression=True, oned_as="column")

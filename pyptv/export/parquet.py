@@ -1,13 +1,27 @@
-"""Apache Parquet by pandas and pyarrow."""
+"""Apache Parquet by pandas and pyarrow: a row group a block."""
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from pyptv.export.data import Dataset
-from pyptv.export.frame_table import table
+from pyptv.export.frame_table import column_units, columns_of
 
 
 def write(dataset: Dataset, path: Path) -> None:
     """Write the file. ``pandas.read_parquet`` gives the metadata back as ``attrs``."""
-    table(dataset).to_parquet(path, engine="pyarrow", index=False)
+    pandas, arrow = import_module("pandas"), import_module("pyarrow")
+    writer: Any = None
+    try:
+        for block in dataset.blocks():
+            frame = pandas.DataFrame(columns_of(block))
+            frame.attrs = {**dataset.metadata, "column_units": column_units(dataset)}
+            table = arrow.Table.from_pandas(frame, preserve_index=False)
+            if writer is None:
+                writer = import_module("pyarrow.parquet").ParquetWriter(path, table.schema)
+            writer.write_table(table)
+    finally:
+        if writer is not None:
+            writer.close()

@@ -23,11 +23,9 @@ def placed(target: Path, entries: tuple[str, ...] = ()) -> Iterator[Path]:
     Raises:
         ProcessingError: the output cannot be written, or something is in the way.
     """
-    if not target.name:
-        raise ProcessingError(f"{target}: is no name for an export")
     beside = target.with_name(f".{target.name}.{os.getpid()}.pyptv-tmp")
     try:
-        _check_way(target, entries)
+        check_way(target, entries)
         target.parent.mkdir(parents=True, exist_ok=True)
         _remove(beside)
         yield beside
@@ -43,7 +41,10 @@ def placed(target: Path, entries: tuple[str, ...] = ()) -> Iterator[Path]:
             _remove(beside)
 
 
-def _check_way(target: Path, entries: tuple[str, ...]) -> None:
+def check_way(target: Path, entries: tuple[str, ...]) -> None:
+    """Raise ``ProcessingError`` where something at ``target`` is in the way; see :func:`placed`."""
+    if not target.name:
+        raise ProcessingError(f"{target}: is no name for an export")
     if not entries and target.is_dir():
         raise ProcessingError(f"{target}: is a folder: name the file to write")
     if not entries or not (target.exists() or target.is_symlink()):

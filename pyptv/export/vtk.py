@@ -1,4 +1,4 @@
-"""For ParaView: a ``.vtp`` file a frame, a ``.pvd`` that lists them with their times, and all paths as lines.
+"""For ParaView: a ``.vtp`` file per frame, a ``.pvd`` that lists them with their times, and all paths as lines.
 
 ``.pvd`` is ParaView's list of files (https://www.paraview.org/Wiki/ParaView/Data_formats#PVD_File_Format). Neither VTK nor
 pyvista writes it, so the standard library does.
@@ -14,56 +14,81 @@ from xml.etree import ElementTree as ET
 
 import numpy as np
 
+from pyptv.export.by_frame import by_frame, rows_of
 from pyptv.export.data import Dataset
 from pyptv.trajectories.arrays import offsets_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from pyptv.export.by_frame import Rows
+
     Indices = NDArray[np.int64]
 
 SERIES = "trajectories.pvd"
-PATHS = "paths.vtp"
+PATHS = "paths"
 
 
 def write(dataset: Dataset, path: Path) -> None:
     """Write the folder. Particles without a link are in their frame, but are no path; those at NaN are nowhere."""
     path.mkdir()
     metadata = json.dumps(dataset.metadata)
-    data, rate = dataset.trajectories, dataset.trajectories.frame_rate
-    rows = np.flatnonzero(np.isfinite(data.position).all(axis=1))  # a point at NaN spoils the bounds of the whole scene
-    rows_by_frame = rows[np.argsort(data.frame[rows], kind="stable")]
-    numbers, starts = np.unique(data.frame[rows_by_frame], return_index=True)
-    series = ET.Element("VTKFile", type="Collection", version="0.1", byte_order="LittleEndian")
-    collection = ET.SubElement(series, "Collection")
-    for number, rows_of_frame in zip(numbers.tolist(), np.split(rows_by_frame, starts)[1:], strict=True):
+    rate = dataset.fit.frame_rate
+    series = _Series()
+    for number, rows in by_frame(dataset, path):
         name = f"frame_{number}.vtp"
-        _save(_points(dataset, rows_of_frame), path / name, metadata)
-        time = number if rate is None else number / rate
-        ET.SubElement(collection, "DataSet", timestep=repr(time), group="", part="0", file=name)
-    _write_paths(dataset, rows, path / PATHS, metadata)
-    ET.indent(series)
-    ET.ElementTree(series).write(path / SERIES, encoding="utf-8", xml_declaration=True)
+        _save(_points(rows), path / name, metadata)
+        series.add(name, number if rate is None else number / rate, part=0)
+    series.save(path / SERIES)
+    _write_paths(dataset, path, metadata)
 
 
-def _points(dataset: Dataset, rows: Indices, lines: Indices | None = None) -> Any:
+class _Series:
+    """A ``.pvd`` file."""
+
+    def __init__(self) -> None:
+        self._root = ET.Element("VTKFile", type="Collection", version="0.1", byte_order="LittleEndian")
+        self._files = ET.SubElement(self._root, "Collection")
+
+    def add(self, name: str, time: float, part: int) -> None:
+        ET.SubElement(self._files, "DataSet", timestep=repr(time), group="", part=str(part), file=name)
+
+    def save(self, path: Path) -> None:
+        ET.indent(self._root)
+        ET.ElementTree(self._root).write(path, encoding="utf-8", xml_declaration=True)
+
+
+def _points(rows: Rows, lines: Indices | None = None) -> Any:
     """``pyvista.PolyData`` of some rows: points with id, frame, velocity and acceleration; vertices where no lines are."""
-    data = dataset.trajectories
-    mesh = import_module("pyvista").PolyData(data.position[rows], lines=lines)
+    mesh = import_module("pyvista").PolyData(np.ascontiguousarray(rows["position"]), lines=lines)
     for name in ("id", "frame", "velocity", "acceleration"):
-        mesh.point_data[name] = getattr(data, name)[rows]
+        mesh.point_data[name] = np.ascontiguousarray(rows[name])
     return mesh
 
 
-def _write_paths(dataset: Dataset, rows: Indices, path: Path, metadata: str) -> None:
-    """Write the trajectories that have at least two of some rows, a polyline each; no file where there are none."""
-    all_lengths = np.diff(offsets_of(dataset.trajectories.id[rows]))
-    lengths = all_lengths[all_lengths > 1]
-    if not len(lengths):
-        return
-    starts = np.cumsum(lengths) - lengths
-    cells = np.insert(np.arange(int(lengths.sum())), starts, lengths)  # as VTK lists cells: size, points, size, points ...
-    _save(_points(dataset, rows[np.repeat(all_lengths > 1, all_lengths)], cells), path, metadata)
+def _write_paths(dataset: Dataset, path: Path, metadata: str) -> None:
+    """Write the trajectories that have at least two rows with a position, a polyline each; no file where there are none.
+
+    VTK holds a file in memory. So more than a block makes several files, and a ``.pvd`` that shows them as one.
+    """
+    names: list[str] = []
+    for block in dataset.blocks():
+        rows = rows_of(block)
+        all_lengths = np.diff(offsets_of(rows["id"]))
+        lengths = all_lengths[all_lengths > 1]
+        if not len(lengths):
+            continue
+        starts = np.cumsum(lengths) - lengths
+        cells = np.insert(np.arange(int(lengths.sum())), starts, lengths)  # as VTK lists cells: size, points, size, points ...
+        names.append(f"{PATHS}_{len(names) + 1}.vtp")
+        _save(_points(rows[np.repeat(all_lengths > 1, all_lengths)], cells), path / names[-1], metadata)
+    if len(names) == 1:
+        (path / names[0]).rename(path / f"{PATHS}.vtp")
+    elif names:
+        series = _Series()
+        for part, name in enumerate(names):
+            series.add(name, 0, part)
+        series.save(path / f"{PATHS}.pvd")
 
 
 def _save(mesh: Any, path: Path, metadata: str) -> None:

@@ -1,18 +1,31 @@
-"""A Zarr store in the layout of flowtracks: the group ``trajectories`` with an array a quantity, one row a particle and frame."""
+"""A Zarr store in the layout of flowtracks: the group ``trajectories`` with an array per quantity.
+
+An array has one row per particle and frame, and is written a chunk at a time.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from pyptv.export.data import Dataset
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Columns = dict[str, NDArray[Any]]
+    """Array of the store -> some of its rows."""
 
 _ROWS_A_CHUNK = 100_000
 
 
 def write(dataset: Dataset, path: Path) -> None:
     """Write the store; its ``time`` is the frame number. The metadata are attributes of the root group."""
-    data, units = dataset.trajectories, dataset.units
+    units = dataset.units
     root = import_module("zarr").open_group(str(path), mode="w")
     root.attrs.update(dataset.metadata)
     group = root.create_group("trajectories")
@@ -24,13 +37,26 @@ def write(dataset: Dataset, path: Path) -> None:
             "time_units": "frame",
         }
     )
-    arrays = {
-        "trajid": data.id,
-        "time": data.frame,
-        "pos": data.position,
-        "vel": data.velocity,
-        "accel": data.acceleration,
-    }
-    for name, values in arrays.items():
-        chunk = (min(len(values), _ROWS_A_CHUNK), *values.shape[1:])
-        group.create_array(name, data=values, chunks=chunk)
+    arrays: dict[str, Any] = {}
+    start = 0
+    for columns in _chunks(dataset):
+        for name, values in columns.items():
+            if name not in arrays:
+                shape, chunk = (dataset.rows, *values.shape[1:]), (min(dataset.rows, _ROWS_A_CHUNK), *values.shape[1:])
+                arrays[name] = group.create_array(name, shape=shape, chunks=chunk, dtype=values.dtype)
+            arrays[name][start : start + len(values)] = values
+        start += len(columns["trajid"])
+
+
+def _chunks(dataset: Dataset) -> Iterator[Columns]:
+    """All rows in pieces as long as a chunk: a chunk that is written in two parts is compressed twice."""
+    left: Columns = {}
+    for block in dataset.blocks():
+        new = {"trajid": block.id, "time": block.frame, "pos": block.position, "vel": block.velocity, "accel": block.acceleration}
+        waiting = {name: np.concatenate([left[name], values]) for name, values in new.items()} if left else new
+        size = len(waiting["trajid"])
+        for start in range(0, size - size % _ROWS_A_CHUNK, _ROWS_A_CHUNK):
+            yield {name: values[start : start + _ROWS_A_CHUNK] for name, values in waiting.items()}
+        left = {name: values[size - size % _ROWS_A_CHUNK :] for name, values in waiting.items()}
+    if len(left["trajid"]):
+        yield left

@@ -12,11 +12,12 @@ from pyptv import __version__
 from pyptv.core.base.errors import FormatError, ProcessingError
 from pyptv.core.base.frames import describe
 from pyptv.core.experiment.folder import Experiment
+from pyptv.core.files.result_names import frames_with
 from pyptv.report import tables
 from pyptv.report.evidence import Evidence, Finding, Level
 from pyptv.report.motion import Motion, read_motion
 from pyptv.report.motion_charts import of_trajectories
-from pyptv.report.record import Record, read_record, result_frames
+from pyptv.report.record import Record, read_record
 from pyptv.report.timelines import over_time
 from pyptv.report.verdict import headline, judge
 from pyptv.report.views import View, crosses, inside, read_views_of, rings
@@ -45,7 +46,7 @@ def render(experiment: Experiment, frame: int | None = None) -> str:
 
 
 def _frame_to_show(record: Record, frame: int | None) -> int | None:
-    there = result_frames(record.experiment.results)
+    there = frames_with(record.experiment.results, "rt_is")
     if frame is not None:
         if frame not in there:
             found = describe(there) if there else "none"
@@ -69,7 +70,7 @@ def _views(record: Record, frame: int | None) -> tuple[list[View], str]:
 
 def _motion(record: Record) -> Motion | None:
     if record.run is None:
-        frames = result_frames(record.experiment.results)
+        frames = frames_with(record.experiment.results, "rt_is")
     else:  # not what an earlier run left in frames that this one did not come to
         linked = record.tracking.frame.tolist()
         frames = sorted({*linked, *(frame + 1 for frame in linked)})

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import islice, pairwise
@@ -15,7 +13,8 @@ from pyptv.core.base.errors import FormatError, ProcessingError
 from pyptv.core.base.regular_files import open_regular
 from pyptv.core.experiment.folder import Experiment
 from pyptv.core.experiment.parameters import MAX_CAMERAS
-from pyptv.core.files.formats import LINKS, PARTICLES, TARGET_COLUMNS
+from pyptv.core.files.formats import LINKS, PARTICLES, TARGET_COLUMNS, announced
+from pyptv.core.files.result_names import frames_with
 from pyptv.core.record.run_report import FILE_NAME, read_run_report
 
 if TYPE_CHECKING:
@@ -35,7 +34,6 @@ MOST_FRAMES_READ = 1000
 MOST_MISSING = 100_000
 """So many missing frames are named at most: a stray file may have any number."""
 
-_RESULT = re.compile(r"rt_is\.(0|[1-9]\d{0,9})")
 _LONGEST_COUNT = 20
 _LARGEST = 9_999_999_999
 
@@ -123,19 +121,10 @@ def read_record(experiment: Experiment) -> Record:
         FormatError: ``run_report.json`` is damaged.
     """
     run = read_run_report(experiment.results)
-    there = result_frames(experiment.results)
+    there = frames_with(experiment.results, "rt_is")
     if run is None and not there:
         raise ProcessingError(f"{experiment.results}: no run_report.json and no rt_is file; process the experiment first")
     return _from_files(experiment, there) if run is None else _from_run(experiment, run, there)
-
-
-def result_frames(folder: Path) -> list[int]:
-    """The frames that have an ``rt_is`` file, ascending."""
-    try:
-        names = os.listdir(folder)
-    except OSError:
-        return []
-    return sorted(int(match[1]) for name in names if (match := _RESULT.fullmatch(name)))
 
 
 def _from_run(experiment: Experiment, run: dict[str, Any], there: list[int]) -> Record:
@@ -204,10 +193,11 @@ def _first_line(path: Path) -> float:
     """How many rows a result file announces; NaN where it cannot be read."""
     try:
         with open_regular(path) as file:
-            text = file.readline(_LONGEST_COUNT).strip()
+            text = file.readline(_LONGEST_COUNT)
     except OSError:
         return float("nan")
-    return float(text) if text.isdigit() else float("nan")
+    count = announced(text)
+    return float("nan") if count is None else count
 
 
 def _seen_by(experiment: Experiment, frame: int, damaged: list[str]) -> list[float]:

@@ -8,7 +8,6 @@ writes both sides alike; files that disagree are of two runs, and a warning says
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from pyptv.core.base.errors import FormatError, ProcessingError
 from pyptv.core.base.frames import describe
 from pyptv.core.experiment.folder import Experiment
 from pyptv.core.files.formats import LINKS
+from pyptv.core.files.result_names import frames_with
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,9 +30,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_PREFIX = "ptv_is."
-_MAX_FRAME = 2**31 - 1
-"""C counts frames with an int."""
 _NONE = -2
 """The least that a pointer may be: -1 (no previous) and -2 (no next) both mean "no link"."""
 
@@ -54,14 +51,8 @@ def tracked_frames(experiment: Experiment, first: int | None = None, last: int |
     Raises:
         ProcessingError: there are none.
     """
-    try:
-        with os.scandir(experiment.results) as entries:
-            numbers = [int(name[len(_PREFIX) :]) for name in (entry.name for entry in entries) if _is_of_a_frame(name)]
-    except FileNotFoundError:
-        numbers = []
-    except OSError as error:
-        raise ProcessingError(f"{experiment.results}: cannot be read: {error.strerror}") from error
-    found = sorted(number for number in numbers if (first is None or number >= first) and (last is None or number <= last))
+    numbers = frames_with(experiment.results, "ptv_is")
+    found = [number for number in numbers if (first is None or number >= first) and (last is None or number <= last)]
     if not found:
         limits = (f" {name} {limit}" for name, limit in (("from", first), ("to", last)) if limit is not None)
         there = f"; there are those of {describe(numbers)}" if numbers else ": run the tracking step first"
@@ -100,13 +91,6 @@ def linked_frames(experiment: Experiment, numbers: list[int]) -> Iterator[Linked
             experiment.results,
             one_sided,
         )
-
-
-def _is_of_a_frame(name: str) -> bool:
-    number = name[len(_PREFIX) :]
-    if not (name.startswith(_PREFIX) and number.isascii() and number.isdigit()):
-        return False
-    return number == str(int(number)) and int(number) <= _MAX_FRAME
 
 
 def _read(experiment: Experiment, number: int) -> Rows:

@@ -24,7 +24,9 @@ ROWS_AT_ONCE = 50_000
 """Rows that are sorted into trajectories at a time: enough that the work per trajectory outweighs that per frame."""
 
 
-def stream_trajectories(experiment: Experiment, first: int, last: int, *, min_length: int = 1) -> Iterator[Trajectory]:
+def stream_trajectories(
+    experiment: Experiment, first: int | None = None, last: int | None = None, *, min_length: int = 1
+) -> Iterator[Trajectory]:
     """The trajectories of some frames, soon after they end.
 
     One pass over the ``ptv_is`` files. Memory holds the live trajectories and at most 50 000 rows more. Those that
@@ -32,8 +34,8 @@ def stream_trajectories(experiment: Experiment, first: int, last: int, *, min_le
 
     Args:
         experiment: whose results.
-        first: first frame number.
-        last: last frame number. Frames without a ``ptv_is`` file end all trajectories.
+        first: first frame number; default: the first one with a ``ptv_is`` file.
+        last: last frame number; default: the last one. Frames without a ``ptv_is`` file end all trajectories.
         min_length: least number of frames. 1 also gives the particles without any link. Does not change ids.
 
     Raises:

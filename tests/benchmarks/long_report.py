@@ -15,8 +15,8 @@ import time
 from pathlib import Path
 
 from pyptv.core.experiment.folder import RESULT_KINDS, Experiment, load_experiment
+from pyptv.core.files.result_names import frames_with
 from pyptv.report import write_report
-from pyptv.report.record import result_frames
 
 
 def repeat(short: Experiment, folder: Path, n_frames: int) -> Path:
@@ -26,7 +26,7 @@ def repeat(short: Experiment, folder: Path, n_frames: int) -> Path:
     shutil.copytree(short.folder / "parameters", folder / "parameters")
     for camera in range(short.num_cams):
         (folder / short.targets_folder(camera).relative_to(short.folder)).mkdir(exist_ok=True)
-    there = result_frames(short.results)
+    there = frames_with(short.results, "rt_is")
     for index in range(n_frames):
         source, number = there[index % len(there)], 10_000 + index
         for kind in RESULT_KINDS:

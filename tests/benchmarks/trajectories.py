@@ -2,10 +2,14 @@
 
     python tests/benchmarks/trajectories.py read [--frames 10000] [--particles 1000] [--mean-length 50] [--keep EXP]
     python tests/benchmarks/trajectories.py export EXP [EXP ...]
+    python tests/benchmarks/trajectories.py memory [--frames 1000 4000] [--to h5 csv ...]
 
 ``read`` makes ``ptv_is`` files of particles that move on smooth paths and whose trajectories end at random, and goes
-through them. ``export`` writes every format of tracked experiments, into a temporary folder. Each measurement is a process
-of its own: CPU time of all its threads [s], start of Python included, and its peak memory (RSS) [MB].
+through them. ``export`` writes every format of tracked experiments, into a temporary folder. ``memory`` does that with the
+files of ``read`` at several sizes: what is bounded does not grow.
+
+Each measurement is a process of its own: CPU time of all its threads [s], start of Python included, and its peak memory
+(RSS) [MB].
 """
 
 from __future__ import annotations
@@ -108,6 +112,24 @@ def export(options: argparse.Namespace) -> None:
                 print(f"{name:8}{seconds:>8.2f}{memory:>8.0f}{size(output):>10.2f}  {said.splitlines()[-1]}")
 
 
+def memory(options: argparse.Namespace) -> None:
+    """Peak memory of each export at several sizes."""
+    peaks: dict[str, list[float]] = {name: [] for name in options.to}
+    for n_frames in options.frames:
+        with tempfile.TemporaryDirectory() as temporary:
+            exp = make_experiment(Path(temporary) / "experiment", n_frames=1, n_particles=10, images=False)
+            (exp / "res").mkdir(exist_ok=True)
+            make_files(exp, n_frames, options.particles, options.mean_length)
+            for name in options.to:
+                command = [sys.executable, "-m", "pyptv.export", str(exp), "--to", name, "--output", f"{temporary}/out-{name}"]
+                seconds, peak, said = measured(command)
+                peaks[name].append(peak)
+                print(f"{n_frames} frames, {name}: {seconds:.0f} s, {peak:.0f} MB, {said.splitlines()[0]}", flush=True)
+    print(f"{'peak MB':8}" + "".join(f"{n * options.particles / 1e6:>8.1f} M" for n in options.frames))
+    for name, values in peaks.items():
+        print(f"{name:8}" + "".join(f"{value:>10.0f}" for value in values))
+
+
 def main() -> None:
     """Read or export."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -121,6 +143,12 @@ def main() -> None:
     exporting = commands.add_parser("export")
     exporting.add_argument("experiment", type=Path, nargs="+")
     exporting.set_defaults(action=export)
+    remembering = commands.add_parser("memory")
+    remembering.add_argument("--frames", type=int, nargs="+", default=[1000, 4000])
+    remembering.add_argument("--particles", type=int, default=1000)
+    remembering.add_argument("--mean-length", type=float, default=50.0)
+    remembering.add_argument("--to", nargs="+", choices=FORMATS, default=FORMATS)
+    remembering.set_defaults(action=memory)
     options = parser.parse_args()
     options.action(options)
 

@@ -16,9 +16,10 @@ from pyptv.core.base.errors import FrameError
 from pyptv.core.base.frames import FrameRange, describe
 from pyptv.core.base.options import Engine
 from pyptv.core.experiment.calibration import Calibration
-from pyptv.core.experiment.folder import RESULT_KINDS, Experiment, ImageSettings, load_experiment
+from pyptv.core.experiment.folder import Experiment, ImageSettings, load_experiment
 from pyptv.core.experiment.grey_values import decide
 from pyptv.core.experiment.image_files import image_kind
+from pyptv.core.files.result_names import frames_in, frames_with, of_the_same_kind
 from pyptv.core.files.scratch import scratch_folder
 from pyptv.core.stages.tasks import Job
 
@@ -97,6 +98,9 @@ def check_experiment(
         number = f"{_MOST_MISSING} or more" if len(findings.missing) == _MOST_MISSING else len(findings.missing)
         text = f"{number} frames ({frames_text}) lack a file: {_named(list(findings.missing.values()))}"
         endless = len(findings.missing) == _MOST_MISSING
+        first = Path(next(iter(findings.missing.values())))
+        if there := of_the_same_kind(first.name, listing.names(first.parent)):
+            text += f"; {first.parent} holds {there}"
         (findings.hints if skip_missing and not endless else findings.problems).append(text)
     if mode != "tracking" and not experiment.parameters.pft_version.existing_target:
         decision = decide(experiment, bit_depth, page, listing.names)
@@ -167,7 +171,7 @@ def _identity(path: Path) -> tuple[int, int] | str:
 
 def frames_outside(experiment: Experiment, frames: FrameRange) -> list[int]:
     """Frames with results in ``res/`` that are not in a range."""
-    return sorted(frame for frame in _result_frames(set(os.listdir(experiment.results))) if not frames[0] <= frame <= frames[1])
+    return [frame for frame in frames_with(experiment.results) if not frames[0] <= frame <= frames[1]]
 
 
 def _check_inputs(
@@ -257,20 +261,11 @@ def _check_disk(experiment: Experiment, frames: FrameRange, mode: str, findings:
 
 
 def _check_stale(frames: FrameRange, names: set[str], findings: Findings) -> None:
-    outside = [frame for frame in _result_frames(names) if not frames[0] <= frame <= frames[1]]
+    outside = [frame for frame in frames_in(names) if not frames[0] <= frame <= frames[1]]
     if outside:
         findings.hints.append(
             f"res/ holds frames {describe(outside)} from an earlier run: kept, not part of this run (--clean removes them)"
         )
-
-
-def _result_frames(names: set[str]) -> set[int]:
-    found = set()
-    for name in names:
-        kind, _, number = name.partition(".")
-        if kind in RESULT_KINDS and number.isdecimal() and str(int(number)) == number:
-            found.add(int(number))
-    return found
 
 
 def _named(paths: list[str]) -> str:

@@ -14,7 +14,7 @@ from pyptv.core.base.events import NO_RUN, Event, FrameDone, FrameFailed, StepDo
 from pyptv.core.engines.optv.c_library import keep_freed_memory
 from pyptv.core.execute.earlier import Earlier
 from pyptv.core.files.atomic import digest, frame_digest
-from pyptv.core.files.formats import MAX_ROWS, PARTICLES, TARGETS, check_frame
+from pyptv.core.files.formats import MAX_ROWS, PARTICLES, TARGET_COLUMNS, TARGETS, announced, check_frame
 from pyptv.core.files.store import Store
 from pyptv.core.history.journal import Writer
 from pyptv.core.stages.frames import FramePipeline
@@ -144,15 +144,18 @@ class Worker:
             files = self._store.sequence_input(frame)
         except ProcessingError as error:
             raise FormatError(str(error)) from error
-        targets = [TARGETS.parse(files[name], paths[name]) for name in files if name != "rt_is"]
+        cameras = [name for name in files if name != "rt_is"]
         particles = PARTICLES.parse(files["rt_is"], paths["rt_is"])
-        sources = [str(paths["rt_is"]), *(str(paths[name]) for name in files if name != "rt_is")]
-        check_frame(particles, targets, sources, most=MAX_ROWS if self._job.engine == "optv" else None)
-        views = sum((particles[f"target{camera + 1}"] >= 0).astype(int) for camera in range(len(targets)))
-        counts = tuple(int(np.sum(views == n)) for n in range(len(targets), min(len(targets), 2) - 1, -1))
+        n_targets = tuple(announced(files[name]) or 0 for name in cameras)
+        if len(particles):  # without them the frame is not tracked, and PyPTV may have left anything in its _targets
+            targets = [TARGETS.parse(files[name], paths[name]) for name in cameras]
+            sources = [str(paths["rt_is"]), *(str(paths[name]) for name in cameras)]
+            check_frame(particles, targets, sources, most=MAX_ROWS if self._job.engine == "optv" else None)
+        views = sum((particles[column] >= 0).astype(int) for column in TARGET_COLUMNS[: len(cameras)])
+        counts = tuple(int(np.sum(views == n)) for n in range(len(cameras), min(len(cameras), 2) - 1, -1))
         return FrameDone(
             frame=frame,
-            targets=tuple(len(rows) for rows in targets),
+            targets=n_targets,
             counts=counts,
             particles=len(particles),
             digest=frame_digest(files),

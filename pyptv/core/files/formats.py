@@ -4,7 +4,9 @@ A file is a count and that many rows, in the C library's ``printf`` formats (lib
 Rows are 0-based wherever one row points at another. -1 stands for "no target", "no particle" and "no previous
 frame's row", -2 for "no next frame's row".
 
-Everything read is checked: whoever wrote the file, the numbers go to C code that does not look.
+Everything read is checked: whoever wrote the file, the numbers go to C code that does not look. What other programs write
+and C reads is read: blank lines at the end, a last line without an end, any blanks between columns, and -1 as the count of a
+frame in which optv's tracker found no particles.
 """
 
 from __future__ import annotations
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
 MAX_ROWS = 20_000
 """optv's tracker reads and keeps at most this many targets or particles a frame."""
 
+NO_ROWS = (b"0", b"-1")
+"""The counts of a table without rows."""
+
 _COUNT_DIGITS = 9
 _SHOWN = 40
 _COLUMN_TYPES = {"d": "i4", "f": "f8"}
@@ -45,12 +50,13 @@ class TextTable:
     row_format: str
     may_be_nan: bool = False
     """Whether ``nan`` is a valid position: that of a particle whose rays do not come near each other."""
+    may_count_minus_one: bool = False
+    """Whether a count of -1 says that there are no rows: optv's tracker writes that for a frame without particles."""
 
     @property
     def dtype(self) -> np.dtype[np.void]:
         """A structured dtype with a field per column, int32 or float64."""
-        kinds = [specifier[-1] for specifier in self.row_format.split()]
-        return np.dtype([(name, _COLUMN_TYPES[kind]) for name, kind in zip(self.columns, kinds, strict=True)])
+        return np.dtype([(name, _COLUMN_TYPES[kind]) for name, kind in zip(self.columns, self._kinds, strict=True)])
 
     def render(self, rows: Rows | Sequence[tuple[float, ...]]) -> bytes:
         """The file's bytes. ``rows``: (n,) of :attr:`dtype`, or as many tuples, which is faster."""
@@ -66,11 +72,12 @@ class TextTable:
         """
         lines = data.split(b"\n")
         count = self._count(lines[0], source)
-        body = lines[1 : count + 1]
-        if len(lines) != count + 2 or lines[-1].strip():
-            found = sum(1 for line in lines[1:] if line.strip())
-            raise FormatError(f"{source}, line 1: {count} rows announced, {found} whole rows found: the file is cut or mixed")
-        cells = [line.split() for line in body]
+        rows = [line for line in lines[1:] if line and not line.isspace()]
+        unclosed = bool(rows) and bool(lines[-1].strip())
+        if len(rows) != count or (unclosed and self._is_cut(rows)):
+            whole = len(rows) - (unclosed and len(rows) <= count)
+            raise FormatError(f"{source}, line 1: {count} rows announced, {whole} whole rows found: the file is cut or mixed")
+        cells = [line.split() for line in lines[1 : count + 1]]
         for number, row in enumerate(cells, start=2):
             if len(row) != len(self.columns):
                 raise FormatError(
@@ -86,8 +93,33 @@ class TextTable:
             raise FormatError(f"{source or path}: cannot be read: {error.strerror}") from error
         return self.parse(data, source or path)
 
+    def _is_cut(self, rows: list[bytes]) -> bool:
+        """Whether the last row, which no line end closes, may lack its end.
+
+        C fills each number up to a width, so that a row of C that was cut does not look like one any more. A row of a program
+        that writes otherwise is whole if it has all columns.
+        """
+        if len(rows[-1].split()) != len(self.columns):
+            return True
+        others_are_from_c = len(rows) == 1 or self._is_from_c(rows[0])
+        return others_are_from_c and not self._is_from_c(rows[-1])
+
+    def _is_from_c(self, line: bytes) -> bool:
+        try:
+            cells = [int(cell) if kind == "d" else float(cell) for cell, kind in zip(line.split(), self._kinds, strict=True)]
+        except ValueError:
+            return False
+        return line.rstrip() == (self.row_format % tuple(cells)).rstrip().encode("ascii")
+
+    @property
+    def _kinds(self) -> list[str]:
+        """Of each column: ``d`` for a whole number, ``f`` for a decimal one."""
+        return [specifier[-1] for specifier in self.row_format.split()]
+
     def _count(self, line: bytes, source: str | Path) -> int:
         text = line.strip()
+        if text in NO_ROWS and (self.may_count_minus_one or text == b"0"):
+            return 0
         if not text.isdigit() or len(text) > _COUNT_DIGITS:
             raise FormatError(f"{source}, line 1: found {_shown(text)}, expected the number of rows")
         return int(text)
@@ -129,16 +161,42 @@ PARTICLES = TextTable(
     ("number", "x", "y", "z", "target1", "target2", "target3", "target4"),
     "%4d %9.3f %9.3f %9.3f %4d %4d %4d %4d\n",
     may_be_nan=True,
+    may_count_minus_one=True,
 )
 """Particles of a frame: number from 1, x, y, z [mm], row of its target per camera or -1."""
 
-LINKS = TextTable("ptv_is", ("previous", "next", "x", "y", "z"), "%4d %4d %10.3f %10.3f %10.3f\n", may_be_nan=True)
+LINKS = TextTable(
+    "ptv_is",
+    ("previous", "next", "x", "y", "z"),
+    "%4d %4d %10.3f %10.3f %10.3f\n",
+    may_be_nan=True,
+    may_count_minus_one=True,
+)
 """Links of a frame's particles: row in the previous frame or -1, row in the next frame or -2, x, y, z [mm]."""
 
-ADDED = TextTable("added", (*LINKS.columns, "priority"), "%4d %4d %10.3f %10.3f %10.3f %d\n", may_be_nan=True)
+ADDED = TextTable(
+    "added",
+    (*LINKS.columns, "priority"),
+    "%4d %4d %10.3f %10.3f %10.3f %d\n",
+    may_be_nan=True,
+    may_count_minus_one=True,
+)
 """The links again, with the priority of each particle."""
 
 TARGET_COLUMNS = ("target1", "target2", "target3", "target4")
+
+
+def announced(data: bytes) -> int | None:
+    """How many rows the first line of a table announces, 0 for -1; None where it is no count."""
+    text = data.split(b"\n", 1)[0].strip()
+    if text in NO_ROWS:
+        return 0
+    return int(text) if text.isdigit() and len(text) <= _COUNT_DIGITS else None
+
+
+def closed(data: bytes) -> bytes:
+    """The same table without blank lines at its end, its last line ended."""
+    return data.rstrip() + b"\n"
 
 
 def targets_name(camera: int, frame: int) -> str:
@@ -148,6 +206,9 @@ def targets_name(camera: int, frame: int) -> str:
 
 def check_frame(particles: Rows, targets: list[Rows], sources: list[str], most: int | None = MAX_ROWS) -> None:
     """Check that the rows of a frame point at each other inside their bounds, as the tracker's C code assumes.
+
+    The target numbers of cameras that the experiment does not have are not looked at: nobody uses them, and optv leaves there
+    what its memory held.
 
     Args:
         particles: rows of ``rt_is``.
@@ -164,8 +225,6 @@ def check_frame(particles: Rows, targets: list[Rows], sources: list[str], most: 
     for camera, (rows, source) in enumerate(zip(targets, sources[1:], strict=True)):
         _check_pointers(rows["tnr"], len(particles), source, "tnr")
         _check_pointers(particles[TARGET_COLUMNS[camera]], len(rows), sources[0], TARGET_COLUMNS[camera])
-    for unused in TARGET_COLUMNS[len(targets) :]:
-        _check_pointers(particles[unused], 0, sources[0], unused)
 
 
 def _check_pointers(values: NDArray[np.int32], size: int, source: str, column: str) -> None:

@@ -26,6 +26,7 @@ from pyptv.core.base.regular_files import read_regular
 from pyptv.core.experiment.folder import RESULT_KINDS, Experiment
 from pyptv.core.files.atomic import digest, frame_digest, move, remove_leftovers, write_atomic
 from pyptv.core.files.claims import Claim, ClaimedError, claim_frames
+from pyptv.core.files.formats import NO_ROWS
 
 _MOST_VERSIONS = 8
 
@@ -187,10 +188,17 @@ class Store:
         return found
 
     def publish_empty(self, frame: int) -> str:
-        """Write the tracking files of a frame without particles; its sequence files stay as they are."""
-        files = {"added": b"0\n", "ptv_is": b"0\n"}
-        for name, data in files.items():
-            write_atomic(self.experiment.result_path(name, frame), data)
+        """Write the tracking files of a frame without particles, unless they are there; its sequence files stay as they are."""
+        files = {}
+        for name in ("added", "ptv_is"):
+            path = self.experiment.result_path(name, frame)
+            try:
+                files[name] = read_regular(path)
+            except OSError:
+                files[name] = b""
+            if files[name].strip() not in NO_ROWS:
+                files[name] = b"0\n"
+                write_atomic(path, files[name])
         return frame_digest(self.sequence_input(frame) | files)
 
     def tracked(self, frame: int) -> dict[str, bytes] | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import operator
 import platform
 import reprlib
 import time
@@ -39,8 +40,17 @@ SCHEMA_FILE = Path(__file__).with_name("run_report.schema.json")
 
 _OPTIONS = ("mode", "on_error", "resume", "clean", "bit_depth", "page", "n_processes", "serial_tracking")
 _MOST_BYTES = 500_000_000
+"""Six million frames."""
+_MOST_CONTAINERS = 1_000_000
+_MOST_TEXTS = 10_000_000
+"""A million frames that failed."""
+_DEEPEST = 3
+"""Levels of the parameters' values: sections, keys, lists."""
 _LONGEST_NUMBER = 18
 """Digits of a whole number: what 64 bits hold."""
+_DIGITS = bytes(ord("0") if chr(byte).isdecimal() else byte for byte in range(256))
+"""For ``translate``: every digit is a 0."""
+_LONG_NUMBER = b"0" * (_LONGEST_NUMBER + 1)
 _SCHEMA_VERSION = 1
 
 
@@ -138,12 +148,12 @@ def read_run_report(results: Path) -> dict[str, Any] | None:
     except OSError as error:
         raise FormatError(f"{path}: cannot be read: {error.strerror}") from error
     try:
-        if len(text) > _MOST_BYTES:
-            raise ValueError(f"more than {_MOST_BYTES} bytes")
-        tree = json.loads(text, parse_int=_whole, parse_float=_finite, parse_constant=_finite)
+        _check_size(text)
+        parse_int = _whole if _LONG_NUMBER in text.translate(_DIGITS) else None  # to be asked for each number costs seconds
+        tree = json.loads(text, parse_int=parse_int, parse_float=_finite, parse_constant=_finite)
     except (ValueError, RecursionError) as error:
         raise FormatError(f"{path}: found {error or 'no JSON'}, expected the JSON of a run report: remove it") from error
-    if problem := _other_version(tree) or first_problem(tree, run_report_schema()) or _uneven(tree):
+    if problem := _other_version(tree) or first_problem(tree, run_report_schema()) or _uneven(tree) or _too_deep(tree):
         raise FormatError(f"{path}: {problem}: not a run report of this version, or damaged: remove it")
     found: dict[str, Any] = tree
     return found
@@ -161,6 +171,29 @@ def _other_version(tree: Any) -> str | None:
     return None if found == _SCHEMA_VERSION else f"schema: found {reprlib.repr(found)}, expected {_SCHEMA_VERSION}"
 
 
+def _check_size(text: bytes) -> None:
+    """Raise ``ValueError`` for what would take many times its size as Python's objects."""
+    if len(text) > _MOST_BYTES:
+        raise ValueError(f"more than {_MOST_BYTES} bytes")
+    if text.count(b"{") + text.count(b"[") > _MOST_CONTAINERS:
+        raise ValueError(f"more than {_MOST_CONTAINERS} objects and arrays")
+    if text.count(b'"') > 2 * _MOST_TEXTS:
+        raise ValueError(f"more than {_MOST_TEXTS} texts")
+
+
+def _too_deep(tree: dict[str, Any]) -> str | None:
+    """That the parameters' values, for which the schema says nothing, go deeper than parameters do."""
+    level: list[Any] = [tree["inputs"]["values"]]
+    for _ in range(_DEEPEST):
+        level = [item for value in level if isinstance(value, dict | list) for item in _items(value)]
+    deep = any(isinstance(value, dict | list) for value in level)
+    return f"inputs.values: found more than {_DEEPEST} levels, expected sections with values and lists" if deep else None
+
+
+def _items(value: dict[str, Any] | list[Any]) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value
+
+
 def _uneven(tree: dict[str, Any]) -> str | None:
     """Which column has not a number for each frame, which a schema cannot say."""
     for step in ("sequence", "tracking"):
@@ -170,7 +203,7 @@ def _uneven(tree: dict[str, Any]) -> str | None:
         for name, column in columns.items():
             if len(column) != len(columns["frame"]):
                 return f"{step}.{name}: found {len(column)} numbers, expected {len(columns['frame'])}, one a frame"
-        if any(after <= before for before, after in zip(columns["frame"], columns["frame"][1:], strict=False)):
+        if any(map(operator.ge, columns["frame"], columns["frame"][1:])):
             return f"{step}.frame: found frames out of order, expected ascending ones"
     return None
 

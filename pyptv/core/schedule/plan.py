@@ -40,6 +40,8 @@ class Plan:
         """A task for a worker, one of ``idle`` that have nothing to do; None if there is none now."""
         if self._stopped:
             return None
+        if self._still_checking:
+            return self.sequence.next_task()
         task: Task | None = self.tracking.early_task(worker) if self.tracking is not None else None
         if task is None:
             task = self.sequence.next_task()
@@ -66,9 +68,10 @@ class Plan:
 
     def _note(self, report: Event) -> Iterator[Event]:
         if isinstance(report, FrameFailed):
-            if report.step == "tracking":
+            if self._job.stop_at_failure:
+                self._stopped = True  # nothing replaces the frame's old links: they stay
+            elif report.step == "tracking":
                 self._store.drop_links(report.frame)
-            self._stopped |= self._job.stop_at_failure
         yield report
 
     def _pass_on(self, report: Event) -> Iterator[Event]:
@@ -77,6 +80,11 @@ class Plan:
             yield from self.tracking.frame_ready(report.frame, particles=report.particles > 0, kept=report.kept)
         elif self.tracking is not None and isinstance(report, FrameFailed):
             yield from self.tracking.frame_failed(report.frame)
+
+    @property
+    def _still_checking(self) -> bool:
+        """Old results are all checked before the first link is replaced: a run that refuses one leaves every file as it was."""
+        return self.sequence.kind == "check" and self._job.stop_at_failure and not self.sequence.finished
 
     def _count_idle_deaths(self, event: WorkerDied) -> None:
         self._idle_deaths = self._idle_deaths + 1 if event.frame is None else 0

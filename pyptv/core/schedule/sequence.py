@@ -39,7 +39,7 @@ class SequencePlan:
         self.chunks = sorted(chunks)
         self._ids = ids
         self._store = store
-        self._kind: FramesKind = kind
+        self.kind: FramesKind = kind
         self._past = past
         self._shown = shown
         self._waiting: deque[FrameRange] = deque(self.chunks)
@@ -66,7 +66,7 @@ class SequencePlan:
             return None
         first, last = self._waiting.popleft()
         past = {frame: entry for frame in range(first, last + 1) if (entry := self._past(frame)) is not None}
-        task = FramesTask(next(self._ids), first, last, self._kind, past)
+        task = FramesTask(next(self._ids), first, last, self.kind, past)
         self._running[task.id] = set(range(first, last + 1))
         return task
 
@@ -122,7 +122,7 @@ class SequencePlan:
 
     def _forget(self, frame: int) -> None:
         """A failed frame has no result files; a check or a trial has made none."""
-        if self._kind == "process":
+        if self.kind == "process":
             self._store.forget(frame)
 
     def _requeue(self, frames: set[int]) -> None:

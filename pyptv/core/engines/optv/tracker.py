@@ -18,7 +18,7 @@ from pyptv.core.engines.matches import NO_PARTICLE
 from pyptv.core.engines.optv.backend import TrackerBackend
 from pyptv.core.experiment.calibration import Calibration
 from pyptv.core.experiment.parameters import MAX_CAMERAS, Parameters
-from pyptv.core.files.formats import PARTICLES
+from pyptv.core.files.formats import PARTICLES, closed
 
 _NO_END = 2**30
 """Frames of a run whose end is not known yet."""
@@ -50,8 +50,9 @@ class OptvTracker:
         """
         for name, path in self._paths(frame).items():
             if name in files:
-                count = _check_whole(files[name], name)
-                path.write_bytes(files[name])
+                data = closed(files[name])
+                count = _check_whole(data, name)
+                path.write_bytes(data)
                 if name == "rt_is":
                     self._n_read[frame] = count
 
