@@ -90,6 +90,18 @@ class TestOpen:
         again.close()
         assert staged[0].exists()
 
+    def test_another_experiment_with_the_same_targets_folder(self, store, tmp_path):
+        """Whatever link leads there."""
+        other = tmp_path / "other"
+        again = make_store(other)
+        (other / "img").rmdir()
+        (other / "img").symlink_to(tmp_path / "img")
+        message = refusal(again.open, (50, 60))
+        assert message.endswith("a run of another experiment that shares it")
+        store.close()
+        again.open(FRAMES)
+        again.close()
+
     def test_the_lock_ends_with_the_run(self, store):
         store.close()
         again = Store(store.experiment)

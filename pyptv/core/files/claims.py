@@ -10,13 +10,13 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
 from pyptv.core.base.frames import FrameRange
-from pyptv.core.files.locks import HeldError, lock
+from pyptv.core.files.locks import FolderLock, HeldError, lock
 
 _NAME = re.compile(r"(\d{1,19})-(\d{1,19})-\w+")
 _PATIENCE = 3.0
@@ -37,6 +37,20 @@ class Claim:
     alone: bool
     """No other run works on the experiment."""
     _file: IO[bytes]
+    _folders: list[FolderLock] = field(default_factory=list)
+
+    def add_folders(self, folders: Iterable[Path]) -> None:
+        """Claim the folders of the targets: another experiment may name them, too, by whatever path or link.
+
+        Raises:
+            ClaimedError: a run of another experiment works in one of them.
+        """
+        for folder in {folder.resolve(): folder for folder in folders}.values():
+            try:
+                self._folders.append(FolderLock(folder))
+            except HeldError:
+                if self.alone:  # else it is a run of this experiment that holds it
+                    raise ClaimedError(f"the _targets files in {folder}: a run of another experiment that shares it") from None
 
     @property
     def name(self) -> str:
@@ -45,6 +59,8 @@ class Claim:
 
     def release(self) -> None:
         """Give the frames back."""
+        for folder in self._folders:
+            folder.close()
         self.path.unlink(missing_ok=True)
         self._file.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import IO
@@ -15,6 +16,8 @@ _PAUSE = 0.05
 
 _held: WeakSet[IO[bytes]] = WeakSet()
 """The locked files of this process."""
+
+_held_folders: WeakSet[FolderLock] = WeakSet()
 
 
 class HeldError(Exception):
@@ -53,8 +56,41 @@ def lock(path: Path, patience: float = 0.0) -> tuple[IO[bytes], bool]:
             return file, True
 
 
+class FolderLock:
+    """A lock on a folder itself, so that nothing is written into it. Held until it is closed; some systems have no such locks."""
+
+    def __init__(self, folder: Path) -> None:
+        """Lock a folder.
+
+        Raises:
+            HeldError: another process holds it.
+        """
+        self._descriptor: int | None = None
+        try:
+            import fcntl  # not on Windows
+
+            self._descriptor = os.open(folder, os.O_RDONLY)
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            self.close()
+            raise HeldError(str(folder)) from error
+        except (ImportError, OSError):
+            self.close()
+        else:
+            _held_folders.add(self)
+
+    def close(self) -> None:
+        """Give the folder back."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
+
+
 def leave_to_parent() -> None:
     """Close this process's copies of the locks that it was forked with: they are its parent's, and must end with it."""
     for file in list(_held):
         file.close()
+    for folder in list(_held_folders):
+        folder.close()
     _held.clear()
+    _held_folders.clear()

@@ -63,12 +63,16 @@ class Store:
             self.experiment.results.mkdir(exist_ok=True)
             self._pristine.mkdir(parents=True, exist_ok=True)
             self._claim = claim_frames(self.home, frames)
+            self._claim.add_folders(self.experiment.targets_folder(camera) for camera in range(self.experiment.num_cams))
             self.stages = self.home / "stages" / self._claim.name
             if self._claim.alone:
                 shutil.rmtree(self.stages.parent, ignore_errors=True)
                 remove_leftovers(self.folders())
             self.stages.mkdir(parents=True, exist_ok=True)
         except ClaimedError as error:
+            if self._claim is not None:
+                self._claim.release()
+                self._claim = None
             raise ProcessingError(f"{self.experiment.results}: another run is working on {error}") from error
         except OSError as error:
             raise ProcessingError(f"{error.filename or self.home}: cannot be written: {error.strerror}") from error
