@@ -93,6 +93,7 @@ class TestOpen:
     def test_another_experiment_with_the_same_targets_folder(self, store, tmp_path):
         """Whatever link leads there."""
         other = tmp_path / "other"
+        other.mkdir()
         again = make_store(other)
         (other / "img").rmdir()
         (other / "img").symlink_to(tmp_path / "img")
