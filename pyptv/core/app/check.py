@@ -34,13 +34,15 @@ def check_only(exp_path: str, first: int | None, last: int | None, options: Opti
     Returns:
         The exit code: 0, or 2 where there is a problem.
     """
+    skipping = options.on_error == "skip"
     try:
-        experiment, frames = prepare(exp_path, first, last)
+        experiment, frames = prepare(exp_path, first, last, options)
     except InvalidExperimentError as error:
         _print_rows([("Experiment", exp_path)])
         _print_list("Problems", list(error.problems))
+        print("The run would not start.")  # noqa: T201 -- as below
         return INVALID
-    findings = check_experiment(experiment, frames, mode=options.mode)
+    findings = check_experiment(experiment, frames, mode=options.mode, skip_missing=skipping, clean=options.clean)
     try:
         engine = choose(options, frames, may_compile=False)
     except InvalidExperimentError as error:
@@ -69,11 +71,15 @@ def _facts(experiment: Experiment, frames: FrameRange, mode: Mode) -> list[tuple
 def _trial(
     experiment: Experiment, frames: FrameRange, options: Options, engine: Engine, findings: Findings
 ) -> list[tuple[str, str]]:
-    """Process the first frame, write nothing, and tell what the whole range will take."""
+    """Process the first frame that is whole, write nothing, and tell what the whole range will take."""
+    first = next((number for number in range(frames[0], frames[1] + 1) if number not in findings.missing), None)
+    if first is None:
+        return []
     try:
-        frame = _first_frame(experiment, frames, engine)
+        frame = _process_one(experiment, first, engine)
     except ProcessingError as error:
-        findings.problems.append(str(error))
+        # with --on-error skip the run leaves that frame out and goes on
+        (findings.hints if options.on_error == "skip" else findings.problems).append(str(error))
         return []
     n, n_processes, both = frames[1] - frames[0] + 1, options.n_processes, options.mode == "both"
     sequence = n * sum(frame.seconds.values()) / n_processes
@@ -90,9 +96,9 @@ def _trial(
     ]
 
 
-def _first_frame(experiment: Experiment, frames: FrameRange, engine: Engine) -> FrameDone:
-    job = replace(prepare_job(experiment, *frames), engine=engine)
-    plan = Plan(job, Store(experiment), sequence=SequencePlan([(frames[0], frames[0])], count(1), Store(experiment), "probe"))
+def _process_one(experiment: Experiment, number: int, engine: Engine) -> FrameDone:
+    job = replace(prepare_job(experiment, number, number, write=False), engine=engine)
+    plan = Plan(job, Store(experiment), sequence=SequencePlan([(number, number)], count(1), Store(experiment), "probe"))
     try:
         for event in PoolRunner(job, 1).events(plan):
             for report in plan.record(event):
@@ -102,7 +108,7 @@ def _first_frame(experiment: Experiment, frames: FrameRange, engine: Engine) -> 
                     raise ProcessingError(report.reason)
     finally:
         remove_scratch(job.scratch)
-    raise ProcessingError(f"frame {frames[0]}: not processed")
+    raise ProcessingError(f"frame {number}: not processed")
 
 
 def _print_rows(rows: list[tuple[str, str]]) -> None:

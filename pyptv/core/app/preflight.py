@@ -9,15 +9,18 @@ import logging
 import math
 import os
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pyptv.core.app.input_files import missing_inputs
 from pyptv.core.base.errors import FrameError
 from pyptv.core.base.frames import FrameRange, describe
 from pyptv.core.experiment.calibration import Calibration
 from pyptv.core.experiment.folder import RESULT_KINDS, Experiment, ImageSettings, load_experiment
 from pyptv.core.experiment.grey_values import image_settings
 from pyptv.core.experiment.image_files import image_kind
+from pyptv.core.experiment.listing import FolderListing
 from pyptv.core.files.scratch import scratch_folder
 from pyptv.core.stages.tasks import Job
 
@@ -26,9 +29,6 @@ logger = logging.getLogger(__name__)
 _TYPICAL_TARGETS = 1000
 _BYTES_PER_TARGET = 62
 _BYTES_PER_PARTICLE = 57 + 45 + 47
-_MOST_NAMED = 5
-_MOST_MISSING = 100_000
-"""A range in which so many frames are missing is a slip of the pen: the rest is not looked for."""
 
 
 @dataclass
@@ -45,26 +45,6 @@ class Findings:
     """What the results will need on disk, at the typical number of targets."""
 
 
-class FolderListing:
-    """The names in the folders that were asked for, each folder read once."""
-
-    def __init__(self) -> None:
-        self._names: dict[Path, set[str]] = {}
-
-    def has(self, path: Path) -> bool:
-        """Whether a file is there."""
-        return path.name in self.names(path.parent)
-
-    def names(self, folder: Path) -> set[str]:
-        """All names in a folder; none where there is no such folder."""
-        if folder not in self._names:
-            try:
-                self._names[folder] = set(os.listdir(folder))
-            except OSError:
-                self._names[folder] = set()
-        return self._names[folder]
-
-
 def check_experiment(
     experiment: Experiment, frames: FrameRange, *, mode: str, skip_missing: bool = False, clean: bool = False
 ) -> Findings:
@@ -77,70 +57,70 @@ def check_experiment(
         skip_missing: a missing image fails its frame only.
         clean: results outside the range will be removed, so nothing need be said of them.
     """
-    findings = Findings()
-    listing = FolderListing()
-    _check_inputs(experiment, frames, listing, findings, tracking_only=mode == "tracking")
-    if findings.missing:
-        frames_text = describe(findings.missing)
-        number = f"{_MOST_MISSING} or more" if len(findings.missing) == _MOST_MISSING else len(findings.missing)
-        text = f"{number} frames ({frames_text}) lack a file: {_named(list(findings.missing.values()))}"
-        (findings.hints if skip_missing else findings.problems).append(text)
+    findings = Findings(list(experiment.problems), list(experiment.notes))
+    listing = experiment.listing.hand_over()
+    missing = missing_inputs(experiment, frames, listing, tracking_only=mode == "tracking")
+    findings.problems += missing.problems
+    findings.missing = missing.frames
+    if missing.frames:
+        (findings.hints if skip_missing else findings.problems).append(missing.text())
     if mode != "tracking" and not experiment.parameters.pft_version.existing_target:
-        _check_first_images(experiment, frames, findings)
+        _check_first_images(experiment, frames, listing, findings, may_fail=skip_missing)
     _check_calibrations(experiment, findings)
     _check_disk(experiment, frames, mode, findings)
+    _check_writable(experiment, findings)
     if not clean:
         _check_stale(frames, listing.names(experiment.results), findings)
     return findings
 
 
-def prepare_job(exp_path: str | Path | Experiment, first: int, last: int, *, stop_at_failure: bool = True) -> Job:
-    """What the workers of a run need. ``scratch`` is a new folder that the caller removes."""
+def prepare_job(
+    exp_path: str | Path | Experiment, first: int, last: int, *, stop_at_failure: bool = True, write: bool = True
+) -> Job:
+    """What the workers of a run need. ``scratch`` is a new folder that the caller removes.
+
+    With ``write`` the folders of the ``_targets`` files are made: where images have a folder for each frame there is none yet.
+    """
     experiment = exp_path if isinstance(exp_path, Experiment) else load_experiment(exp_path)
+    for camera in range(experiment.num_cams) if write else ():
+        experiment.targets_folder(camera).mkdir(parents=True, exist_ok=True)
     return Job(experiment, image_settings(experiment, (first, last)), scratch_folder(), stop_at_failure)
 
 
 def frames_outside(experiment: Experiment, frames: FrameRange) -> list[int]:
     """Frames with results in ``res/`` that are not in a range."""
-    return sorted(frame for frame in _result_frames(set(os.listdir(experiment.results))) if not frames[0] <= frame <= frames[1])
+    return sorted(frame for frame in _result_frames(os.listdir(experiment.results)) if not frames[0] <= frame <= frames[1])
 
 
-def _check_inputs(
-    experiment: Experiment, frames: FrameRange, listing: FolderListing, findings: Findings, *, tracking_only: bool
+def _check_first_images(
+    experiment: Experiment, frames: FrameRange, listing: FolderListing, findings: Findings, *, may_fail: bool
 ) -> None:
-    """Every input file of every frame must be there."""
-    existing = experiment.parameters.pft_version.existing_target
-    for frame in range(frames[0], frames[1] + 1):
-        if tracking_only:
-            needed = list(experiment.sequence_files(frame).values())
-        elif existing:
-            needed = [experiment.targets_path(camera, frame) for camera in range(experiment.num_cams)]
-        else:
-            needed = [experiment.image_path(which, frame) for which in range(experiment.images_per_frame)]
-        absent = next((path for path in needed if not listing.has(path)), None)
-        if absent is not None:
-            findings.missing[frame] = str(absent)
-            if len(findings.missing) == _MOST_MISSING:
-                return
+    """An image of each camera, and all masks, as far as that goes without decoding them.
 
-
-def _check_first_images(experiment: Experiment, frames: FrameRange, findings: Findings) -> None:
-    settings = ImageSettings(
-        experiment.parameters.ptv.imx, experiment.parameters.ptv.imy, split=experiment.parameters.ptv.splitter
-    )
-    paths = [(experiment.image_path(which, frames[0]), settings.file_size) for which in range(experiment.images_per_frame)]
-    if experiment.parameters.masking.enabled:
-        paths += [(experiment.mask_path(camera), (settings.width, settings.height)) for camera in range(experiment.num_cams)]
-    for path, size in paths:
-        if str(path) in findings.missing.values():
-            continue
-        try:
-            image_kind(path, size)
-        except FrameError as error:
-            findings.problems.append(str(error))
+    Where images may fail (``may_fail``), a first image that is damaged is a hint as long as the last one is not.
+    """
+    ptv = experiment.parameters.ptv
+    settings = ImageSettings(ptv.imx, ptv.imy, split=ptv.splitter)
     for which in range(experiment.images_per_frame):
-        if experiment.image_path(which, frames[0]).name == experiment.targets_path(which, frames[0]).name:
-            findings.problems.append(f"{experiment.image_path(which, frames[0])}: the image has the name of a _targets file")
+        first, last = (experiment.image_path(which, frame) for frame in frames)
+        problem = _image_problem(first, settings.file_size) if listing.has(first) else None
+        if problem is not None:
+            is_exception = may_fail and listing.has(last) and _image_problem(last, settings.file_size) is None
+            (findings.hints if is_exception else findings.problems).append(problem)
+        if first.name == experiment.targets_path(which, frames[0]).name:
+            findings.problems.append(f"{first}: the image has the name of a _targets file")
+    if experiment.parameters.masking.enabled:
+        masks = [experiment.mask_path(camera) for camera in range(experiment.num_cams)]
+        found = (_image_problem(path, (settings.width, settings.height)) for path in masks)
+        findings.problems += [problem for problem in found if problem is not None]
+
+
+def _image_problem(path: Path, size: tuple[int, int]) -> str | None:
+    try:
+        image_kind(path, size)
+    except FrameError as error:
+        return str(error)
+    return None
 
 
 def _check_calibrations(experiment: Experiment, findings: Findings) -> None:
@@ -185,11 +165,19 @@ def _check_disk(experiment: Experiment, frames: FrameRange, mode: str, findings:
         )
     if free < findings.estimated_bytes // 20:
         findings.problems.append(f"{folder}: {free / 1e6:.0f} MB free on the disk, not enough for the results of this range")
-    if experiment.results.exists() and not os.access(experiment.results, os.W_OK):
-        findings.problems.append(f"{experiment.results}: cannot be written: check its permissions")
 
 
-def _check_stale(frames: FrameRange, names: set[str], findings: Findings) -> None:
+def _check_writable(experiment: Experiment, findings: Findings) -> None:
+    """Results go to ``res/``, and ``_targets`` files beside the images."""
+    targets = [experiment.targets_folder(camera) for camera in range(experiment.num_cams)]
+    for folder in dict.fromkeys([experiment.results, *targets]):
+        there = next((path for path in (folder, *folder.parents) if path.is_dir()), folder)
+        if not os.access(there, os.W_OK | os.X_OK):
+            what = "the results" if folder == experiment.results else "the _targets files, which lie beside the images,"
+            findings.problems.append(f"{there}: cannot be written: {what} go there. Check its permissions")
+
+
+def _check_stale(frames: FrameRange, names: Iterable[str], findings: Findings) -> None:
     outside = [frame for frame in _result_frames(names) if not frames[0] <= frame <= frames[1]]
     if outside:
         findings.hints.append(
@@ -197,15 +185,10 @@ def _check_stale(frames: FrameRange, names: set[str], findings: Findings) -> Non
         )
 
 
-def _result_frames(names: set[str]) -> set[int]:
+def _result_frames(names: Iterable[str]) -> set[int]:
     found = set()
     for name in names:
         kind, _, number = name.partition(".")
         if kind in RESULT_KINDS and number.isdecimal() and str(int(number)) == number:
             found.add(int(number))
     return found
-
-
-def _named(paths: list[str]) -> str:
-    shown = ", ".join(paths[:_MOST_NAMED])
-    return shown if len(paths) <= _MOST_NAMED else f"{shown} and {len(paths) - _MOST_NAMED} more"

@@ -228,17 +228,26 @@ class _Run:
         return self._plan.tracking.seams if self._plan.tracking is not None and self._options.n_processes > 1 else None
 
 
-def prepare(exp_path: str | Path, first: int | None, last: int | None) -> tuple[Experiment, FrameRange]:
+def prepare(
+    exp_path: str | Path, first: int | None, last: int | None, options: Options | None = None
+) -> tuple[Experiment, FrameRange]:
     """An experiment and the frames to process; None for a frame means the parameters' own.
 
     Raises:
         ValueError: frames in the wrong order.
-        InvalidExperimentError: the experiment.
+        InvalidExperimentError: the experiment, with all problems that can be known: where a calibration is missing, images are
+            looked for all the same.
     """
-    experiment = load_experiment(exp_path)
+    chosen = options or Options()
+    experiment = load_experiment(exp_path, complete=False)
+    logger.info("Parameters: %s", experiment.source)
     sequence = experiment.parameters.sequence
     frames = (sequence.first if first is None else first, sequence.last if last is None else last)
     check_range(*frames)
+    if experiment.problems:
+        report_findings(
+            check_experiment(experiment, frames, mode=chosen.mode, skip_missing=chosen.on_error == "skip", clean=chosen.clean)
+        )
     return experiment, frames
 
 

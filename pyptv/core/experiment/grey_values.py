@@ -20,7 +20,7 @@ _LOW_SIXTEEN_BIT = 0x4000
 def image_settings(experiment: Experiment, frames: FrameRange) -> ImageSettings:
     """How to read the images; whether 16-bit files hold 8-bit values is decided here, once, from a few of them."""
     ptv = experiment.parameters.ptv
-    settings = ImageSettings(ptv.imx, ptv.imy, ptv.negative, ptv.splitter)
+    settings = ImageSettings(ptv.imx, ptv.imy, ptv.negative, ptv.splitter, order=ptv.splitter_order)
     if experiment.parameters.pft_version.existing_target:
         return settings
     files = range(experiment.images_per_frame)

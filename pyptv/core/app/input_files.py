@@ -1,0 +1,98 @@
+"""The input files of a frame range: which are missing, and what is there instead."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pyptv.core.base.frames import FrameRange, describe
+from pyptv.core.experiment.folder import Experiment
+from pyptv.core.experiment.image_names import fixed_folder, frames_there, what_is_there
+from pyptv.core.experiment.listing import FolderListing
+
+MOST_MISSING = 100_000
+"""A range in which so many frames are missing is a slip of the pen: the rest is not looked for."""
+
+_MOST_NAMED = 5
+
+
+@dataclass
+class Missing:
+    """Input files that are not there."""
+
+    frames: dict[int, str] = field(default_factory=dict)
+    """Frame -> the first of its files that is missing."""
+    problems: list[str] = field(default_factory=list)
+    """Cameras without a single image, each with its name in the parameters and what the folder holds."""
+    there: str = ""
+    """Which frames there are, for the end of a message."""
+
+    def text(self) -> str:
+        """What is missing, in one sentence."""
+        n = len(self.frames)
+        number = f"{n} or more frames" if n == MOST_MISSING else f"{n} frame{'s' if n > 1 else ''}"
+        verb = "lacks" if n == 1 else "lack"
+        paths = list(self.frames.values())
+        more = f" and {n - _MOST_NAMED} more" if n > _MOST_NAMED else ""
+        return f"{number} ({describe(self.frames)}) {verb} a file: {', '.join(paths[:_MOST_NAMED])}{more}{self.there}"
+
+
+def missing_inputs(experiment: Experiment, frames: FrameRange, listing: FolderListing, *, tracking_only: bool) -> Missing:
+    """Look for every input file of every frame."""
+    missing = Missing()
+    cameras: list[int] = []
+    if not tracking_only and not experiment.parameters.pft_version.existing_target:
+        cameras = list(_cameras_with_images(experiment, listing, missing.problems))
+    for frame in range(frames[0], frames[1] + 1):
+        if tracking_only:
+            needed = list(experiment.sequence_files(frame).values())
+        elif experiment.parameters.pft_version.existing_target:
+            needed = [experiment.targets_path(camera, frame) for camera in range(experiment.num_cams)]
+        else:
+            needed = [experiment.image_path(camera, frame) for camera in cameras]
+        absent = next((path for path in needed if not listing.has(path)), None)
+        if absent is not None:
+            missing.frames[frame] = str(absent)
+            if len(missing.frames) == MOST_MISSING:
+                break
+    if missing.frames:
+        missing.there = _what_is_there(experiment, listing, cameras, tracking_only=tracking_only)
+    return missing
+
+
+def _cameras_with_images(experiment: Experiment, listing: FolderListing, problems: list[str]) -> Iterator[int]:
+    """The cameras (0-based) that have images at all; a problem for each of the others, unless its folder is missing."""
+    for camera, pattern in enumerate(experiment.parameters.sequence.base_name):
+        if not (experiment.folder / fixed_folder(pattern)).is_dir():
+            continue
+        first = experiment.parameters.sequence.first
+        if listing.has(experiment.image_path(camera, first)) or frames_there(pattern, experiment.folder, listing):
+            yield camera
+        else:
+            place = experiment.name_places[camera] if experiment.name_places else f"camera {camera + 1}"
+            there = what_is_there(pattern, experiment.folder, listing)
+            problems.append(f"{place}: read as {pattern}, and no such image is there. {there}")
+
+
+def _what_is_there(experiment: Experiment, listing: FolderListing, cameras: list[int], *, tracking_only: bool) -> str:
+    """The frames that could be processed."""
+    if tracking_only:
+        frames = frames_there("res/rt_is.%d", experiment.folder, listing)
+        return f". res holds particles of frames {describe(frames)}" if frames else ". Run the sequence step first"
+    if cameras:
+        patterns = [experiment.parameters.sequence.base_name[camera] for camera in cameras]
+        what = "images"
+    else:
+        patterns = [_targets_pattern(experiment, camera) for camera in range(experiment.num_cams)]
+        what = "_targets files"
+    of_cameras = [frames_there(pattern, experiment.folder, listing) for pattern in patterns]
+    if common := set.intersection(*of_cameras):
+        return f". All cameras have {what} of frames {describe(common)}"
+    each = (f"camera {n}: {describe(frames) or 'none'}" for n, frames in enumerate(of_cameras, start=1))
+    return f". No frame has {what} of all cameras ({'; '.join(each)})"
+
+
+def _targets_pattern(experiment: Experiment, camera: int) -> str:
+    folder: Path = experiment.targets_folder(camera)
+    return f"{str(folder).replace('%', '%%')}/cam{camera + 1}.%04d_targets"
