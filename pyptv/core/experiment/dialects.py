@@ -57,13 +57,22 @@ class RawParameters:
     tree: AttrDict
     places: dict[tuple[str, str], str] = field(default_factory=dict)
 
-    def locate(self, section: str, key: str, item: int | None = None) -> str:
-        """Where a value stands, or should stand: file and line (``.par``) or file and key (YAML); ``item`` of a list from 1."""
-        name = f"{key}, item {item}" if item is not None else key
-        place = self.places.get((section, name)) or self.places.get((section, key)) or self.places.get((section, ""))
+    def locate(self, section: str, key: str) -> str:
+        """Where a value stands, or should stand: file and line (``.par``) or file and key (YAML).
+
+        ``key`` may name an item of a list, from 1: see :func:`item_of`.
+        """
+        place = (
+            self.places.get((section, key)) or self.places.get((section, key.partition(",")[0])) or self.places.get((section, ""))
+        )
         if place is not None:
-            return f"{place} ({name})" if key else place
-        return f"{self.source}, {'.'.join(part for part in (section, name) if part)}"
+            return f"{place} ({key})" if key else place
+        return f"{self.source}, {'.'.join(part for part in (section, key) if part)}"
+
+
+def item_of(key: str, number: int) -> str:
+    """What :meth:`RawParameters.locate` calls an item of a list, from 1."""
+    return f"{key}, item {number}"
 
 
 def read_par(folder: Path) -> RawParameters:
@@ -183,7 +192,7 @@ def _name_lines(raw: RawParameters, section: str, keys: tuple[str, ...], lines: 
         place = f"{path}, line {number}"
         if index:
             values.setdefault(name, []).append(text)
-            raw.places[section, f"{name}, item {int(index) + 1}"] = place
+            raw.places[section, item_of(name, int(index) + 1)] = place
         else:
             values[name] = text
         raw.places.setdefault((section, name), place)

@@ -9,7 +9,7 @@ from pathlib import Path
 from pyptv.core.base.errors import FormatError, InvalidExperimentError
 from pyptv.core.base.similar import similar_text
 from pyptv.core.experiment.calibration import Calibration, calibration_files, read_calibration
-from pyptv.core.experiment.dialects import RawParameters, read_par
+from pyptv.core.experiment.dialects import RawParameters, item_of, read_par
 from pyptv.core.experiment.foreign_keys import foreign_keys, foreign_plugins
 from pyptv.core.experiment.image_names import as_folders, expand, fixed_folder, resolve
 from pyptv.core.experiment.listing import FolderListing
@@ -117,8 +117,9 @@ def load_experiment(exp_path: str | Path, *, complete: bool = True) -> Experimen
     Raises:
         InvalidExperimentError: with all problems found.
     """
-    chosen = choose_parameters(Path(exp_path).absolute())
-    raw, folder, listing = chosen.raw, chosen.folder, FolderListing()
+    listing = FolderListing()
+    chosen = choose_parameters(Path(exp_path).absolute(), listing)
+    raw, folder = chosen.raw, chosen.folder
     parameters = _resolved(build_parameters(raw.tree, raw.locate), folder, listing)
     calibrations, problems = _calibrations(parameters, folder)
     problems = [*_missing_directories(folder, _directories_of(parameters)), *problems]
@@ -126,7 +127,7 @@ def load_experiment(exp_path: str | Path, *, complete: bool = True) -> Experimen
         raise InvalidExperimentError(*problems)
     notes = [*chosen.notes, *foreign_plugins(raw, splitter=parameters.ptv.splitter), *foreign_keys(raw)]
     notes += [*volume_hints(parameters, raw.locate), *_stale(chosen, parameters, listing)]
-    places = tuple(raw.locate("sequence", "base_name", n) for n in range(1, len(parameters.sequence.base_name) + 1))
+    places = tuple(raw.locate("sequence", item_of("base_name", n)) for n in range(1, len(parameters.sequence.base_name) + 1))
     return Experiment(folder, raw.source, parameters, calibrations, tuple(problems), tuple(notes), places, listing)
 
 

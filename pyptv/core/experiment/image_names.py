@@ -4,7 +4,7 @@ Parameter files name them in several forms; each is resolved once, when the expe
 frame number, relative to the experiment folder:
 
 ===================  ==============================================================================================
-``img/cam1.%05d``    printf, as PyPTV >= 0.4 writes it: ``%d``, ``%i`` or ``%u``, with or without a width, or ``%s``
+``img/cam1.%05d``    printf, as PyPTV >= 0.4 writes it: ``%d``, ``%i`` or ``%u``, with or without a width
 ``img/cam1.``        a bare prefix, as the C library and older PyPTV write it: the frame number is appended
 ``img/cam1.#.tif``   ``#`` (or ``####``) stands for the frame number, as some versions of PyPTV wrote it
 ===================  ==============================================================================================
@@ -29,7 +29,7 @@ from pyptv.core.experiment.listing import FolderListing
 
 logger = logging.getLogger(__name__)
 
-_NUMBER = re.compile(r"%(?:(?:0?\d{1,2}|\.\d{1,2})?[diu]|s)")
+_NUMBER = re.compile(r"%(?:0?\d{1,2}|\.\d{1,2})?[diu]")
 _ENDINGS = frozenset(["tif", "tiff", "png", "bmp", "jpg", "jpeg", "jpe", "pgm", "ppm", "pnm", "gif", "jp2", "j2k", "webp"])
 _DIGITS = re.compile(r"[0-9]+")
 _PLACEHOLDER = re.compile(r"-*")

@@ -9,6 +9,7 @@ from typing import Any, get_type_hints
 
 from pyptv.core.base.errors import InvalidExperimentError
 from pyptv.core.experiment.attrdict import AttrDict, shown
+from pyptv.core.experiment.dialects import item_of
 from pyptv.core.experiment.image_names import as_folders, name_problem, pattern_problem
 from pyptv.core.experiment.parameters import MAX_CAMERAS, REQUIRED_SECTIONS, SECTIONS, SPLITTER_ORDER, Parameters, key_of
 
@@ -18,8 +19,8 @@ _CAMERA_KEYS = ("num_cams", "n_cam", "n_img")
 
 _TRUE, _FALSE = ("true", "yes", "on"), ("false", "no", "off")
 
-Locate = Callable[..., str]
-"""(section, key, item of a list from 1 or None) -> where that value stands: ``"parameters/ptv.par, line 3 (imx)"``."""
+Locate = Callable[[str, str], str]
+"""(section, key or item of a list) -> where that value stands, for messages: ``"parameters/ptv.par, line 3 (imx)"``."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def volume_hints(parameters: Parameters, locate: Locate) -> list[str]:
     criteria = parameters.criteria
     ends = zip(criteria.X_lay, criteria.Zmin_lay, criteria.Zmax_lay, strict=True)
     return [
-        f"{locate('criteria', 'Zmin_lay', end)}: the measuring volume is a wedge: at x = {x} both Z limits are {low}"
+        f"{locate('criteria', item_of('Zmin_lay', end))}: the measuring volume is a wedge: at x = {x} both Z limits are {low}"
         for end, (x, low, high) in enumerate(ends, start=1)
         if low == high
     ]
@@ -126,7 +127,7 @@ def _build_section(name: str, kind: type[Any], tree: AttrDict, locate: Locate, p
             if use.ignores(name, key):
                 values[parameter.name] = _without_use(hints[parameter.name], parameter, use)
             else:
-                problems.append(f"{locate(name, key, error.item)}: {error}")
+                problems.append(f"{locate(name, item_of(key, error.item) if error.item else key)}: {error}")
     return kind(**values) if len(problems) == before else None
 
 
@@ -258,7 +259,7 @@ def _name_problems(parameters: Parameters, locate: Locate) -> list[str]:
     found = []
     if not parameters.pft_version.existing_target:
         names = enumerate(parameters.sequence.base_name, start=1)
-        found = [(locate("sequence", "base_name", item), name_problem(name)) for item, name in names]
+        found = [(locate("sequence", item_of("base_name", item)), name_problem(name)) for item, name in names]
         if parameters.masking.enabled:
             found.append((locate("masking", "mask_base_name"), pattern_problem(as_folders(parameters.masking.base_name))))
     return [f"{place}: {problem}" for place, problem in found if problem]
@@ -268,13 +269,13 @@ def _volume_problems(parameters: Parameters, locate: Locate) -> list[str]:
     problems = []
     criteria = parameters.criteria
     if criteria.X_lay[0] == criteria.X_lay[1]:
-        problems.append(f"{locate('criteria', 'X_lay', 2)}: found twice {criteria.X_lay[0]}, expected two different x")
+        problems.append(f"{locate('criteria', item_of('X_lay', 2))}: found twice {criteria.X_lay[0]}, expected two different x")
     limits = list(zip(criteria.Zmin_lay, criteria.Zmax_lay, strict=True))
     flat = all(low == high for low, high in limits)
     for end, (low, high) in enumerate(limits, start=1):
         if low > high or flat:
             found = f"found Zmin_lay {low} and Zmax_lay {high}"
-            problems.append(f"{locate('criteria', 'Zmin_lay', end)}: {found}, expected Zmin_lay < Zmax_lay")
+            problems.append(f"{locate('criteria', item_of('Zmin_lay', end))}: {found}, expected Zmin_lay < Zmax_lay")
     return problems
 
 

@@ -7,10 +7,10 @@ then on: a ``parameters/`` beside a YAML file is what was before.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pyptv.core.base.errors import FormatError, InvalidExperimentError
 from pyptv.core.base.similar import similar_text
@@ -37,8 +37,12 @@ class Chosen:
     notes: tuple[str, ...] = ()
 
 
-def choose_parameters(path: Path) -> Chosen:
+def choose_parameters(path: Path, listing: FolderListing | None = None) -> Chosen:
     """The parameters of an experiment folder, a parameter set (a folder with ``ptv.par``) or a YAML file.
+
+    Args:
+        path: what was named.
+        listing: lists the folder.
 
     Raises:
         InvalidExperimentError: there are none, several, or unreadable ones; says what is there.
@@ -52,7 +56,7 @@ def choose_parameters(path: Path) -> Chosen:
         return Chosen(_needed(read_yaml(path)), path.parent)
     if is_there(path / "ptv.par"):
         return Chosen(read_par(path), path.parent)
-    return _choose_in(path)
+    return _choose_in(path, listing or FolderListing())
 
 
 def is_there(path: Path) -> bool:
@@ -63,23 +67,33 @@ def is_there(path: Path) -> bool:
         return False
 
 
-def yaml_files(folder: Path) -> list[Path]:
+def yaml_files(folder: Path, listing: FolderListing) -> list[Path]:
     """The files of a folder that may be YAML parameters, by name.
 
     Raises:
         InvalidExperimentError: the folder cannot be read.
     """
-    return _listed(folder, lambda path: path.suffix.lower() in YAML_SUFFIXES and path.is_file())
+    return [path for path in _named(folder, listing, lambda name: name.lower().endswith(YAML_SUFFIXES)) if path.is_file()]
 
 
-def parameter_sets(folder: Path) -> list[Path]:
+def parameter_sets(folder: Path, listing: FolderListing) -> list[Path]:
     """The folders ``parameters*/`` of an experiment that hold ``ptv.par``, by name."""
-    return _listed(folder, lambda path: path.name.startswith(_PREFIX) and is_there(path / "ptv.par"))
+    return [path for path in _named(folder, listing, lambda name: name.startswith(_PREFIX)) if is_there(path / "ptv.par")]
 
 
-def _choose_in(folder: Path) -> Chosen:
-    found, broken = _read_all(yaml_files(folder))
-    sets = parameter_sets(folder)
+def _named(folder: Path, listing: FolderListing, wanted: Callable[[str], bool]) -> list[Path]:
+    """What a folder holds under some names, by name."""
+    if not listing.names(folder):
+        try:
+            os.listdir(folder)
+        except OSError as error:
+            raise InvalidExperimentError(f"{folder}: cannot be read: {error.strerror}") from error
+    return sorted(folder / name for name in listing.names(folder) if wanted(name))
+
+
+def _choose_in(folder: Path, listing: FolderListing) -> Chosen:
+    found, broken = _read_all(yaml_files(folder, listing))
+    sets = parameter_sets(folder, listing)
     if len(found) > 1:
         candidates = ", ".join(f"{raw.source.name} ({_frames(raw)})" for raw in found)
         raise InvalidExperimentError(f"{folder}: several parameter files: {candidates}. Name one of them instead of the folder")
@@ -98,7 +112,7 @@ def _choose_in(folder: Path) -> Chosen:
         raise InvalidExperimentError(
             f"{folder}: several parameter sets, and no {_PREFIX}/: {candidates}. Name one of them: {sets[0]}"
         )
-    raise InvalidExperimentError(_no_parameters(folder))
+    raise InvalidExperimentError(_no_parameters(folder, listing))
 
 
 def _read_all(paths: list[Path]) -> tuple[list[RawParameters], list[FormatError]]:
@@ -138,41 +152,32 @@ def _not_there(path: Path) -> str:
     return f"Experiment directory does not exist: {path}{similar_text(path.name, names)}"
 
 
-def _no_parameters(folder: Path) -> str:
+def _no_parameters(folder: Path, listing: FolderListing) -> str:
     """What a folder without parameters probably is."""
     for parent in list(folder.parents)[:3]:
-        if _holds_parameters(parent):
+        if _holds_parameters(parent, listing):
             return f"{folder}: no parameters here: it is a folder of the experiment {parent}. Name that"
-    inside = [path for path in _folders(folder) if _holds_parameters(path)]
+    inside = [path for path in _folders(folder, listing) if _holds_parameters(path, listing)]
     if inside:
         shown_names = ", ".join(path.name for path in inside[:5])
         return f"{folder}: no parameters here, but experiments in it: {shown_names}. Name one of them: {inside[0]}"
     missing = [name for name in USUAL_DIRECTORIES if not (folder / name).is_dir()]
     if missing:
         return f"Missing required directories in {folder}: {', '.join(missing)}"
-    if yaml_files(folder):
+    if yaml_files(folder, listing):
         return f"{folder}: no parameters/ptv.par, and no YAML file with the sections {', '.join(REQUIRED_SECTIONS)}"
     return f"Required file not found: {folder / _PREFIX / 'ptv.par'} (nor a YAML parameter file)"
 
 
-def _holds_parameters(folder: Path) -> bool:
+def _holds_parameters(folder: Path, listing: FolderListing) -> bool:
     try:
-        return bool(parameter_sets(folder) or _read_all(yaml_files(folder)[:_MOST_LOOKED_AT])[0])
+        return bool(parameter_sets(folder, listing) or _read_all(yaml_files(folder, listing)[:_MOST_LOOKED_AT])[0])
     except InvalidExperimentError:
         return False
 
 
-def _folders(folder: Path) -> Iterator[Path]:
-    for number, path in enumerate(_listed(folder, lambda _: True)):
-        if number < _MOST_LOOKED_AT and path.is_dir():
-            yield path
-
-
-def _listed(folder: Path, wanted: Any) -> list[Path]:
-    try:
-        return sorted(path for path in folder.iterdir() if wanted(path))
-    except OSError as error:
-        raise InvalidExperimentError(f"{folder}: cannot be read: {error.strerror}") from error
+def _folders(folder: Path, listing: FolderListing) -> list[Path]:
+    return [path for path in _named(folder, listing, lambda _: True)[:_MOST_LOOKED_AT] if path.is_dir()]
 
 
 def _frames(raw: RawParameters) -> str:
