@@ -89,6 +89,10 @@ def _what_is_there(experiment: Experiment, listing: FolderListing, cameras: list
     of_cameras = [frames_there(pattern, experiment.folder, listing) for pattern in patterns]
     if common := set.intersection(*of_cameras):
         return f". All cameras have {what} of frames {describe(common)}"
+    if not any(of_cameras) and not cameras:
+        folder = experiment.targets_folder(0)
+        others = sorted(name for name in listing.names(folder) if name.endswith("_targets"))
+        return f". {folder} holds {', '.join(others[:3])}{' ...' if len(others) > 3 else ''}" if others else ""
     each = (f"camera {n}: {describe(frames) or 'none'}" for n, frames in enumerate(of_cameras, start=1))
     return f". No frame has {what} of all cameras ({'; '.join(each)})"
 

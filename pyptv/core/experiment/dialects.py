@@ -157,6 +157,8 @@ def _fill_slots(raw: RawParameters, section: str, num_cams: int) -> None:
     before = ("num_cams",) if section == "ptv" else ()
     every = _par_lines(path)
     filled = [line for line in every if line[1]]
+    if section == "sequence" and _whole(filled[0][1]) == num_cams and len(filled) > 1 and not _is_number(filled[1][1]):
+        every = filled = filled[1:]  # some files begin with the number of cameras
 
     def ends_after(slots: int, lines: list[tuple[int, str]]) -> bool:
         start = len(before) + slots * len(per_slot)

@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 from pyptv.core.base.errors import FormatError, InvalidExperimentError
+from pyptv.core.base.regular_files import is_there
 from pyptv.core.base.similar import similar_text
 from pyptv.core.experiment.calibration import Calibration, calibration_files, read_calibration
 from pyptv.core.experiment.dialects import RawParameters, item_of, read_par
@@ -14,7 +15,7 @@ from pyptv.core.experiment.foreign_keys import foreign_keys, foreign_plugins
 from pyptv.core.experiment.image_names import as_folders, expand, fixed_folder, resolve
 from pyptv.core.experiment.listing import FolderListing
 from pyptv.core.experiment.parameter_checks import build_parameters, volume_hints
-from pyptv.core.experiment.parameter_sets import USUAL_DIRECTORIES, Chosen, choose_parameters, is_there
+from pyptv.core.experiment.parameter_sets import USUAL_DIRECTORIES, Chosen, choose_parameters
 from pyptv.core.experiment.parameters import SPLITTER_ORDER, Parameters
 from pyptv.core.experiment.stale_parameters import stale_notes
 
@@ -165,13 +166,18 @@ def _resolved(parameters: Parameters, folder: Path, listing: FolderListing) -> P
     """With the names of images as printf patterns, and ``/`` between folders."""
     needed = None if parameters.pft_version.existing_target else listing
     names = tuple(resolve(name, folder, needed) for name in parameters.sequence.base_name)
-    images = tuple(as_folders(name) for name in parameters.ptv.calibration_images)
+    images = tuple(_calibration_image(as_folders(name), folder) for name in parameters.ptv.calibration_images)
     return replace(
         parameters,
         ptv=replace(parameters.ptv, calibration_images=images),
         sequence=replace(parameters.sequence, base_name=names),
         masking=replace(parameters.masking, base_name=as_folders(parameters.masking.base_name)),
     )
+
+
+def _calibration_image(name: str, folder: Path) -> str:
+    """Some parameters name the ``.ori`` file itself in place of the image that it stands beside."""
+    return name if is_there(folder / f"{name}.ori") else name.removesuffix(".ori")
 
 
 def _calibrations(parameters: Parameters, folder: Path) -> tuple[tuple[Calibration, ...], list[str]]:

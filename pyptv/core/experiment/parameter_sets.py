@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pyptv.core.base.errors import FormatError, InvalidExperimentError
+from pyptv.core.base.regular_files import is_there
 from pyptv.core.base.similar import similar_text
 from pyptv.core.experiment.attrdict import shown
 from pyptv.core.experiment.dialects import YAML_SUFFIXES, RawParameters, has_needed_sections, read_par, read_yaml
@@ -57,14 +58,6 @@ def choose_parameters(path: Path, listing: FolderListing | None = None) -> Chose
     if is_there(path / "ptv.par"):
         return Chosen(read_par(path), path.parent)
     return _choose_in(path, listing or FolderListing())
-
-
-def is_there(path: Path) -> bool:
-    """Whether a path leads to something: not so where its name is too long, or a folder on the way may not be entered."""
-    try:
-        return path.exists()
-    except OSError:
-        return False
 
 
 def yaml_files(folder: Path, listing: FolderListing) -> list[Path]:
