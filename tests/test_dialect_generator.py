@@ -63,8 +63,6 @@ def spellings(draw: st.DrawFn) -> Spelling:
         trailing=draw(st.sampled_from(["", "  "])),
         cameras_key=draw(st.sampled_from(["num_cams", "n_cam", "n_img"])),
         extra_keys={key: FOREIGN[key] for key in draw(st.sets(st.sampled_from(sorted(FOREIGN)), max_size=4))},
-            st.dictionaries(st.sampled_from(sorted(FOREIGN)), st.none(), max_size=4).map(lambda d: {k: FOREIGN[k] for k in d})
-        ),
     )
 
 
