@@ -6,6 +6,7 @@ Used by the table of cases (``test_dialect_cases.py``) and by the generator (``t
 from __future__ import annotations
 
 import copy
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -71,9 +72,9 @@ class Spelling:
         return (folder, "", f"/cam{camera}{self.ending}") if self.in_folder else (folder, f"cam{camera}.", self.ending)
 
 
-def write(folder: Path, tree: dict[str, Any], spelling: Spelling) -> Path:
-    """Write the parameters; returns what to name on the command line."""
-    tree = _spelled(tree, spelling)
+def write(folder: Path, tree: dict[str, Any], spelling: Spelling, *, keep_names: bool = False) -> Path:
+    """Write the parameters; returns what to name on the command line. ``keep_names``: of images, as the tree has them."""
+    tree = _spelled(tree, spelling, keep_names=keep_names)
     if spelling.dialect == "par":
         write_par(folder, tree)
         target = (folder / "parameters").rename(folder / spelling.parameter_set)
@@ -96,14 +97,15 @@ def move_images(folder: Path, n_cameras: int, frames: range, spelling: Spelling)
         for frame in frames:
             target = folder / spelling.image(camera, frame)
             target.parent.mkdir(parents=True, exist_ok=True)
-            (folder / f"img/cam{camera}.{frame}.tif").rename(target)
+            shutil.move(folder / f"img/cam{camera}.{frame}.tif", target)
 
 
-def _spelled(tree: dict[str, Any], spelling: Spelling) -> dict[str, Any]:
+def _spelled(tree: dict[str, Any], spelling: Spelling, *, keep_names: bool) -> dict[str, Any]:
     tree = copy.deepcopy(tree)
     n = tree["num_cams"]
     fill = [spelling.filler] * spelling.slots
-    tree["sequence"]["base_name"] = [spelling.base_name(camera) for camera in range(1, n + 1)] + fill
+    if not keep_names:
+        tree["sequence"]["base_name"] = [spelling.base_name(camera) for camera in range(1, n + 1)] + fill
     for key in ("img_cal", "img_name"):
         names = tree["ptv"][key][:n]
         tree["ptv"][key] = [name.replace("/", "\\") if spelling.backslashes else name for name in names] + fill

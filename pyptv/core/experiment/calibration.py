@@ -99,7 +99,8 @@ def _read_numbers(path: Path, names: tuple[str, ...]) -> list[float]:
         with open_regular(path) as file:
             data = file.read(_MAX_BYTES)
     except OSError as error:
-        there = similar_text(path.name, _names_beside(path)) if isinstance(error, FileNotFoundError) else ""
+        beside = _names_beside(path) if isinstance(error, FileNotFoundError) else []
+        there = similar_text(path.name, beside, same_numbers=True)
         raise FormatError(f"{path}: calibration cannot be read: {error.strerror}{there}") from error
     words = data.split()
     if len(words) < len(names):

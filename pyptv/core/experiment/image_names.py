@@ -138,9 +138,9 @@ def what_is_there(pattern: str, folder: Path, listing: FolderListing) -> str:
     if not there:
         n = len(listing.names(folder / part.folder))
         return f"{place} holds {n} names, none of an image with a number" if n else f"{place} is empty"
-    wanted = PurePosixPath(pattern).name
-    close = similar(wanted, there, 1)
-    likeliest = close[0] if close else max(there, key=lambda name: there[name][2])
+    without_width = {_NUMBER.sub("%d", name): name for name in there}
+    close = similar(_NUMBER.sub("%d", PurePosixPath(pattern).name), without_width, 1, same_numbers=True)
+    likeliest = without_width[close[0]] if close else max(there, key=lambda name: there[name][2])
     first, last, n = there[likeliest]
     files = f"{first} to {last} ({n} files)" if n > 1 else first
     advice = f": write {_join(part.folder, likeliest, '')}" if close else ""
