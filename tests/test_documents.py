@@ -194,6 +194,10 @@ def nowhere(folder: Path) -> None:
 
 
 def several_yaml(folder: Path) -> None:
+    from pyptv.core.experiment.folder import load_experiment
+    from pyptv.synthetic.writer import write_yaml
+
+    write_yaml(folder, load_experiment(folder).parameters.as_tree())
     shutil.rmtree(folder / "parameters")
     yaml = next(folder.glob("*.yaml")).rename(folder / "a.yaml")
     shutil.copy(yaml, folder / "b.yaml")
@@ -227,7 +231,12 @@ def other_parameters(folder: Path) -> None:
 
 MESSAGES = [
     pytest.param(nowhere, {}, "Experiment directory does not exist: ...", id="nowhere"),
-    pytest.param(several_yaml, {}, "...: several parameter files: a.yaml, b.yaml. Name one of them", id="several-yaml"),
+    pytest.param(
+        several_yaml,
+        {},
+        "...: several parameter files: a.yaml (frames 10000 to 10005), b.yaml (frames 10000 to 10005). Name one of them",
+        id="several-yaml",
+    ),
     pytest.param(bad_number, {}, ".../criteria.par, line 3 (Zmax_lay): found 'abc', expected a number: ...", id="bad-number"),
     pytest.param(no_calibration, {}, ".../cal/cam2.tif.ori: calibration cannot be read: No such file", id="no-calibration"),
     pytest.param(fewer_images, {}, "2 frames (10003-10004) lack a file: ...", id="fewer-images"),

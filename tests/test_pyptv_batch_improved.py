@@ -51,7 +51,7 @@ class TestAttrDict:
 
     def test_it_is_the_one_of_the_core(self):
         from pyptv import pyptv_batch_parallel
-        from pyptv.core.experiment.folder import attrdict
+        from pyptv.core.experiment import attrdict
 
         assert pyptv_batch.AttrDict is pyptv_batch_parallel.AttrDict is attrdict.AttrDict
 
@@ -62,10 +62,11 @@ class TestAttrDict:
         with pytest.raises(AttributeError, match="no entry 'imz'"):
             _ = tree.ptv.imz
 
-    def test_raw_parameters_are_one(self, folder):
+    def test_raw_parameters_are_one(self, small_experiment):
         from pyptv.core.experiment.folder import read_parameters
 
-        for source in (folder, folder / "parameters_synthetic.yaml"):
+        folder = small_experiment(dialect="both")
+        for source in (folder / "parameters", folder / "parameters_synthetic.yaml"):
             tree = read_parameters(source).tree
             assert isinstance(tree.criteria, AttrDict)
             assert float(tree.criteria.eps0) > 0
@@ -93,7 +94,6 @@ class TestDirectoryValidation:
 
     def test_missing_parameters(self, folder):
         shutil.rmtree(folder / "parameters")
-        (folder / "parameters_synthetic.yaml").unlink()
         with pytest.raises(ProcessingError, match=rf"^Required file not found: {folder}/parameters/ptv\.par"):
             validate_experiment_directory(folder)
 
@@ -319,7 +319,10 @@ class TestErrorHandling:
 
     def test_a_missing_image(self, folder):
         (folder / "img" / "cam2.10003.tif").unlink()
-        assert self.refused(folder, 2) == f"Invalid: 1 frames (10003) lack a file: {folder / 'img' / 'cam2.10003.tif'}"
+        assert self.refused(folder, 2) == (
+            f"Invalid: 1 frame (10003) lacks a file: {folder / 'img' / 'cam2.10003.tif'}. "
+            "All cameras have images of frames 10000-10002, 10004-10005"
+        )
         assert results(folder) == {}
 
     def test_a_missing_calibration(self, folder):
@@ -331,7 +334,7 @@ class TestErrorHandling:
         path = folder / "parameters" / "track.par"
         path.write_text("\n".join(path.read_text().splitlines()[:-1]))
         message = self.refused(folder, 2)
-        assert message.startswith(f"Invalid: {path}: found 8 values, expected 9, one a line: flagNewParticles")
+        assert message.startswith(f"Invalid: {path}: found 8 values, expected 9, one per line: flagNewParticles")
 
     def test_text_where_a_number_should_be(self, folder):
         path = folder / "parameters" / "criteria.par"
@@ -421,6 +424,7 @@ class TestLogging:
         assert done.returncode == 0
         patterns = [
             rf"INFO - Starting batch processing in directory: {folder}",
+            rf"INFO - Parameters: {folder}/parameters/ptv\.par",
             r"INFO - Frame range: 10000 to 10005",
             r"INFO - Repetitions: 1",
             r"INFO - Frames: 6 done",
@@ -481,8 +485,8 @@ class TestIntegration:
 
     @pytest.fixture(params=["YAML", "par"])
     def source(self, request, cavity):
-        """The experiment by its YAML file, and by its folder, which means ``parameters/*.par``."""
-        return cavity / "parameters_Run1.yaml" if request.param == "YAML" else cavity
+        """The experiment by its YAML file, and by its ``.par`` files."""
+        return cavity / "parameters_Run1.yaml" if request.param == "YAML" else cavity / "parameters"
 
     def test_sequence_then_tracking(self, cavity, source, golden):
         main(source, *self.FRAMES, mode="sequence")

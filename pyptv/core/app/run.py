@@ -240,7 +240,6 @@ def prepare(
     """
     chosen = options or Options()
     experiment = load_experiment(exp_path, complete=False)
-    logger.info("Parameters: %s", experiment.source)
     sequence = experiment.parameters.sequence
     frames = (sequence.first if first is None else first, sequence.last if last is None else last)
     check_range(*frames)

@@ -100,7 +100,8 @@ def _read_numbers(path: Path, names: tuple[str, ...]) -> list[float]:
             data = file.read(_MAX_BYTES)
     except OSError as error:
         beside = _names_beside(path) if isinstance(error, FileNotFoundError) else []
-        there = similar_text(path.name, beside, same_numbers=True)
+        same_kind = [name for name in beside if name.lower().endswith(path.suffix)]
+        there = similar_text(path.name, same_kind, same_numbers=True)
         raise FormatError(f"{path}: calibration cannot be read: {error.strerror}{there}") from error
     words = data.split()
     if len(words) < len(names):
