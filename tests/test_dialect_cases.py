@@ -265,6 +265,29 @@ REFUSED = [
         problems=1,
         dialects=(YAML,),
     ),
+    Case(
+        "existing targets that are not there",
+        put("pft_version", "Existing_Target", 1),
+        says=(
+            "6 frames (10000-10005) lack a file: {exp}/img/cam1.10000_targets",
+            "Existing_Target says that they are there: set it to 0",
+        ),
+        problems=1,
+    ),
+    Case(
+        "existing targets that another program has called otherwise",
+        put("pft_version", "Existing_Target", 1),
+        lambda folder: (folder / "img" / "cam1.#10000_targets").write_text("0\n"),
+        says=(". {exp}/img holds cam1.#10000_targets",),
+        problems=1,
+    ),
+    Case(
+        "no folder of images, and a slip in the last frame",
+        after=rename("img", "pictures"),
+        arguments=("10000", "99999999999"),
+        says=("Missing required directories in {exp}: img", "not enough for the results of this range"),
+        problems=2,
+    ),
     Case("tracking without a sequence step", arguments=("--mode", "tracking"), says=("Run the sequence step first",), problems=1),
 ]
 

@@ -103,6 +103,33 @@ class TestDirectoryValidation:
         assert (folder / "res" / f"rt_is.{FIRST}").exists()
 
 
+class TestScripts:
+    """Names that scripts for PyPTV's batch modules import."""
+
+    def test_they_are_there_and_work(self, folder, monkeypatch):
+        from pyptv import pyptv_batch_parallel
+
+        monkeypatch.setattr(sys, "argv", ["pyptv_batch.py", os.path.relpath(folder), str(FIRST), str(FIRST + 1), "2"])
+        assert pyptv_batch.parse_command_line_args() == (folder, FIRST, FIRST + 1)
+        assert pyptv_batch_parallel.parse_command_line_args() == (folder, FIRST, FIRST + 1, 2)
+        assert (pyptv_batch.logger.name, pyptv_batch_parallel.logger.name) == ("pyptv.pyptv_batch", "pyptv.pyptv_batch_parallel")
+        exp_path, first, last = pyptv_batch.parse_command_line_args()
+        assert pyptv_batch.run_batch(first, last, exp_path) is None
+        made = results(folder)
+        assert len(made) == 2 * 7
+        assert pyptv_batch_parallel.run_batch(first, last, exp_path) is None
+        assert results(folder) == made
+
+    @pytest.mark.parametrize("words", [[], ["exp"], ["exp", "1"], ["exp", "one", "2"], ["exp", "1", "2.5"]])
+    @pytest.mark.parametrize("module", ["pyptv_batch", "pyptv_batch_parallel"])
+    def test_bad_command_lines(self, module, words, monkeypatch):
+        from importlib import import_module
+
+        monkeypatch.setattr(sys, "argv", ["script.py", *words])
+        with pytest.raises(ValueError, match=r"^Invalid command line arguments: "):
+            import_module(f"pyptv.{module}").parse_command_line_args()
+
+
 class TestMain:
     @pytest.mark.parametrize("make", [str, Path, os.fspath], ids=["str", "Path", "fspath"])
     def test_forms_of_the_path(self, folder, make):

@@ -41,14 +41,19 @@ class Missing:
 def missing_inputs(experiment: Experiment, frames: FrameRange, listing: FolderListing, *, tracking_only: bool) -> Missing:
     """Look for every input file of every frame."""
     missing = Missing()
+    existing = experiment.parameters.pft_version.existing_target and not tracking_only
     cameras: list[int] = []
-    if not tracking_only and not experiment.parameters.pft_version.existing_target:
+    if existing:
+        cameras = [camera for camera in range(experiment.num_cams) if experiment.targets_folder(camera).is_dir()]
+    elif not tracking_only:
         cameras = list(_cameras_with_images(experiment, listing, missing.problems))
+    if not cameras and not tracking_only:
+        return missing  # not a single folder to look into, which is said elsewhere
     for frame in range(frames[0], frames[1] + 1):
         if tracking_only:
             needed = list(experiment.sequence_files(frame).values())
-        elif experiment.parameters.pft_version.existing_target:
-            needed = [experiment.targets_path(camera, frame) for camera in range(experiment.num_cams)]
+        elif existing:
+            needed = [experiment.targets_path(camera, frame) for camera in cameras]
         else:
             needed = [experiment.image_path(camera, frame) for camera in cameras]
         absent = next((path for path in needed if not listing.has(path)), None)
@@ -57,7 +62,7 @@ def missing_inputs(experiment: Experiment, frames: FrameRange, listing: FolderLi
             if len(missing.frames) == MOST_MISSING:
                 break
     if missing.frames:
-        missing.there = _what_is_there(experiment, listing, cameras, tracking_only=tracking_only)
+        missing.there = _what_is_there(experiment, listing, cameras, tracking_only=tracking_only, existing=existing)
     return missing
 
 
@@ -75,26 +80,35 @@ def _cameras_with_images(experiment: Experiment, listing: FolderListing, problem
             problems.append(f"{place}: read as {pattern}, and no such image is there. {there}")
 
 
-def _what_is_there(experiment: Experiment, listing: FolderListing, cameras: list[int], *, tracking_only: bool) -> str:
+def _what_is_there(
+    experiment: Experiment, listing: FolderListing, cameras: list[int], *, tracking_only: bool, existing: bool
+) -> str:
     """The frames that could be processed."""
     if tracking_only:
         frames = frames_there("res/rt_is.%d", experiment.folder, listing)
         return f". res holds particles of frames {describe(frames)}" if frames else ". Run the sequence step first"
-    if cameras:
-        patterns = [experiment.parameters.sequence.base_name[camera] for camera in cameras]
-        what = "images"
-    else:
-        patterns = [_targets_pattern(experiment, camera) for camera in range(experiment.num_cams)]
-        what = "_targets files"
-    of_cameras = [frames_there(pattern, experiment.folder, listing) for pattern in patterns]
-    if common := set.intersection(*of_cameras):
+    what = "_targets files" if existing else "images"
+    patterns = experiment.parameters.sequence.base_name
+    of_cameras = {
+        camera + 1: frames_there(
+            _targets_pattern(experiment, camera) if existing else patterns[camera], experiment.folder, listing
+        )
+        for camera in cameras
+    }
+    if common := set.intersection(*of_cameras.values()):
         return f". All cameras have {what} of frames {describe(common)}"
-    if not any(of_cameras) and not cameras:
-        folder = experiment.targets_folder(0)
-        others = sorted(name for name in listing.names(folder) if name.endswith("_targets"))
-        return f". {folder} holds {', '.join(others[:3])}{' ...' if len(others) > 3 else ''}" if others else ""
-    each = (f"camera {n}: {describe(frames) or 'none'}" for n, frames in enumerate(of_cameras, start=1))
+    if not any(of_cameras.values()):
+        return _other_targets(experiment.targets_folder(cameras[0]), listing)
+    each = (f"camera {number}: {describe(frames) or 'none'}" for number, frames in of_cameras.items())
     return f". No frame has {what} of all cameras ({'; '.join(each)})"
+
+
+def _other_targets(folder: Path, listing: FolderListing) -> str:
+    """Targets that another program has called otherwise."""
+    others = sorted(name for name in listing.names(folder) if name.endswith("_targets"))
+    if others:
+        return f". {folder} holds {', '.join(others[:3])}{' ...' if len(others) > 3 else ''}"
+    return ". Existing_Target says that they are there: set it to 0 to detect targets in the images"
 
 
 def _targets_pattern(experiment: Experiment, camera: int) -> str:

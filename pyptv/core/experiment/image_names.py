@@ -133,11 +133,11 @@ def patterns_there(names: Iterable[str]) -> dict[str, tuple[str, str, int]]:
 def what_is_there(pattern: str, folder: Path, listing: FolderListing) -> str:
     """For a message: the images in the folder of a pattern that has none, and the pattern that was probably meant."""
     part = _part(*_split(pattern))
-    place = part.folder or "."
+    place = part.folder or str(folder)
     there = patterns_there(listing.names(folder / part.folder))
     if not there:
-        n = len(listing.names(folder / part.folder))
-        return f"{place} holds {n} names, none of an image with a number" if n else f"{place} is empty"
+        is_empty = not listing.names(folder / part.folder)
+        return f"{place} is empty" if is_empty else f"{place} holds no image with a number in its name"
     without_width = {_NUMBER.sub("%d", name): name for name in there}
     close = similar(_NUMBER.sub("%d", PurePosixPath(pattern).name), without_width, 1, same_numbers=True)
     likeliest = without_width[close[0]] if close else max(there, key=lambda name: there[name][2])
