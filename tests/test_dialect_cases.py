@@ -434,6 +434,23 @@ class TestWholeRuns:
             assert columns[0] == columns[1]
             assert len(columns[0]) > 10
 
+    def test_a_splitter_that_only_the_plugin_tells_of(self, small_experiment, capsys):
+        made = []
+        for name in ("flag", "plugin"):
+            folder = small_experiment(name, splitter=True)
+            path = next(folder.glob("*.yaml"))
+            tree = yaml.safe_load(path.read_text())
+            tree["sequence"]["base_name"] = [tree["sequence"]["base_name"][0], "--", "--", "--"]
+            tree["plugins"] = {"selected_sequence": "ext_sequence_splitter", "selected_tracking": "default"}
+            tree["ptv"]["splitter"] = name == "flag"
+            path.write_text(yaml.safe_dump(tree))
+            assert cli([str(folder), "--no-progress"]) == 0
+            made.append(results(folder))
+            told = "plugins.selected_sequence: images are split, though ptv.splitter is not set" in capsys.readouterr().err
+            assert told == (name == "plugin")
+        assert made[0] == made[1]
+        assert len(made[0]) == 6 * 7
+
     def test_an_order_that_is_none(self, small_experiment, capsys):
         folder = small_experiment(splitter=True)
         path = next(folder.glob("*.yaml"))

@@ -40,7 +40,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def experiment(made: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(made, tmp_path / "experiment"))
+    folder = Path(shutil.copytree(made, tmp_path / "experiment"))
+    next(folder.glob("*.yaml")).unlink()  # some examples change the .par files
+    return folder
 
 
 def run_python(*arguments: str | Path, folder: Path) -> str:
@@ -234,10 +236,12 @@ MESSAGES = [
     pytest.param(
         several_yaml,
         {},
-        "...: several parameter files: a.yaml (frames 10000 to 10005), b.yaml (frames 10000 to 10005). Name one of them",
+        "...: several parameter files: a.yaml (frames 10000 to 10004), b.yaml (",
         id="several-yaml",
     ),
-    pytest.param(bad_number, {}, ".../criteria.par, line 3 (Zmax_lay): found 'abc', expected a number: ...", id="bad-number"),
+    pytest.param(
+        bad_number, {}, ".../criteria.par, line 3 (Zmax_lay, item 1): found 'abc', expected a number: ", id="bad-number"
+    ),
     pytest.param(no_calibration, {}, ".../cal/cam2.tif.ori: calibration cannot be read: No such file", id="no-calibration"),
     pytest.param(fewer_images, {}, "2 frames (10003-10004) lack a file: ...", id="fewer-images"),
     pytest.param(

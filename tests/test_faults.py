@@ -415,7 +415,7 @@ def points_past_the_end(path: Path) -> None:
 
 
 BAD_RT_IS = {
-    "missing": (Path.unlink, "lack a file"),
+    "missing": (Path.unlink, "lacks a file"),
     "empty": (empty_file, "expected the number of rows"),
     "cut": (truncated, "the file is cut or mixed"),
     "garbage": (garbage, "expected the number of rows"),

@@ -9,6 +9,7 @@ from typing import Any
 from pyptv.core.base.similar import similar
 from pyptv.core.experiment.attrdict import shown
 from pyptv.core.experiment.dialects import RawParameters
+from pyptv.core.experiment.parameter_use import SPLITTER_PLUGIN, splits_by_plugin
 from pyptv.core.experiment.parameters import HIGH_PASS_SPAN, SECTIONS, key_of
 
 _PYPTV_KEYS = {
@@ -20,7 +21,7 @@ _PYPTV_KEYS = {
 _EVERYWHERE = ("default_path", "filename", "n_cam", "n_img", "num_cams", "path", "exp_path")
 """Attributes that PyPTV's converters are known to leave in every section."""
 
-_SPLITTER_PLUGINS = ("ext_sequence_splitter", "ext_tracker_splitter", "ext_tracking_splitter", "splitter")
+_SPLITTER_PLUGINS = (SPLITTER_PLUGIN, "ext_tracker_splitter")
 """PyPTV's plugins for split images: what they do is built in."""
 
 
@@ -75,6 +76,8 @@ def foreign_plugins(raw: RawParameters, *, splitter: bool) -> list[str]:
     plugins = raw.tree.get("plugins")
     built_in = ("default", None, *(_SPLITTER_PLUGINS if splitter else ()))
     lines = []
+    if splits_by_plugin(raw.tree):
+        lines.append(f"{raw.locate('plugins', 'selected_sequence')}: images are split, though ptv.splitter is not set")
     for key in ("selected_sequence", "selected_tracking"):
         name = plugins.get(key) if isinstance(plugins, dict) else None
         if name not in built_in:

@@ -66,7 +66,7 @@ def pattern_problem(pattern: str) -> str | None:
 
 def name_problem(written: str) -> str | None:
     """Why a text is no name of images in any of the forms, or None."""
-    if _PLACEHOLDER.fullmatch(written.strip()):
+    if is_placeholder(written):
         return f"found {reprlib.repr(written)}, expected the name of the camera's images, with %d for the frame number"
     rest, conversions = _NUMBER.subn("", written.replace("%%", ""))
     if "%" in rest:
@@ -74,6 +74,11 @@ def name_problem(written: str) -> str | None:
     if conversions > 1:
         return f"found {reprlib.repr(written)} with {conversions} numbers, expected one %d for the frame number"
     return _unprintable(written)
+
+
+def is_placeholder(written: str) -> bool:
+    """Whether a text stands where a camera has no name: nothing, or dashes."""
+    return _PLACEHOLDER.fullmatch(written.strip()) is not None
 
 
 def resolve(written: str, folder: Path, listing: FolderListing | None) -> str:
@@ -136,8 +141,10 @@ def what_is_there(pattern: str, folder: Path, listing: FolderListing) -> str:
     place = part.folder or str(folder)
     there = patterns_there(listing.names(folder / part.folder))
     if not there:
-        is_empty = not listing.names(folder / part.folder)
-        return f"{place} is empty" if is_empty else f"{place} holds no image with a number in its name"
+        names = listing.names(folder / part.folder)
+        targets = any(name.endswith("_targets") for name in names)
+        more = ", but _targets files: Existing_Target = 1 reads those in place of images" if targets else ""
+        return f"{place} holds no image with a number in its name{more}" if names else f"{place} is empty"
     without_width = {_NUMBER.sub("%d", name): name for name in there}
     close = similar(_NUMBER.sub("%d", PurePosixPath(pattern).name), without_width, 1, same_numbers=True)
     likeliest = without_width[close[0]] if close else max(there, key=lambda name: there[name][2])

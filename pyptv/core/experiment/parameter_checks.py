@@ -2,52 +2,23 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from dataclasses import MISSING, Field, dataclass, fields
+from dataclasses import MISSING, Field, fields
 from typing import Any, get_type_hints
 
 from pyptv.core.base.errors import InvalidExperimentError
 from pyptv.core.experiment.attrdict import AttrDict, shown
 from pyptv.core.experiment.dialects import item_of
 from pyptv.core.experiment.image_names import as_folders, name_problem, pattern_problem
+from pyptv.core.experiment.parameter_use import Use, splits_by_plugin
 from pyptv.core.experiment.parameters import MAX_CAMERAS, REQUIRED_SECTIONS, SECTIONS, SPLITTER_ORDER, Parameters, key_of
+from pyptv.core.experiment.raw_values import as_flag, as_number, is_set
 
-_LARGEST = 1e15
 _CAMERA_KEYS = ("num_cams", "n_cam", "n_img")
 """How the number of cameras is called: today, in PyPTV's first YAML files, and in its sections."""
 
-_TRUE, _FALSE = ("true", "yes", "on"), ("false", "no", "off")
-
 Locate = Callable[[str, str], str]
 """(section, key or item of a list) -> where that value stands, for messages: ``"parameters/ptv.par, line 3 (imx)"``."""
-
-
-@dataclass(frozen=True)
-class _Use:
-    """What of the parameters a run uses. What it does not use is not checked."""
-
-    num_cams: int
-    existing_target: bool
-    splitter: bool
-    masked: bool
-
-    def items(self, section: str, key: str) -> int | None:
-        """How many items of a list are used; None: all."""
-        needed = {
-            ("ptv", "img_cal"): self.num_cams,
-            ("sequence", "base_name"): 1 if self.splitter else self.num_cams,
-            ("targ_rec", "gvthres"): self.num_cams,
-        }
-        return needed.get((section, key))
-
-    def ignores(self, section: str, key: str) -> bool:
-        """Whether a value does not matter."""
-        if section == "targ_rec":
-            return self.existing_target or key == "cr_sz"
-        unused = {("ptv", "hp_flag"): True, ("ptv", "splitter_order"): not self.splitter}
-        unused["masking", "mask_base_name"] = self.existing_target or not self.masked
-        return unused.get((section, key), False)
 
 
 def build_parameters(tree: AttrDict, locate: Locate) -> Parameters:
@@ -57,9 +28,11 @@ def build_parameters(tree: AttrDict, locate: Locate) -> Parameters:
         InvalidExperimentError: lists every missing or wrong value with its place, what was found and expected.
     """
     problems: list[str] = []
+    if splits_by_plugin(tree):
+        tree = AttrDict({**tree, "ptv": {**tree["ptv"], "splitter": True}})
     num_cams = _num_cams(tree, locate, problems)
     flags = (("pft_version", "Existing_Target"), ("ptv", "splitter"), ("masking", "mask_flag"))
-    use = _Use(num_cams, *(_is_set(tree, section, key) for section, key in flags))
+    use = Use(num_cams, *(is_set(tree, section, key) for section, key in flags))
     # without the number of cameras the legacy files cannot be read on: that is one problem, not three
     named = [name for name in SECTIONS if num_cams or name in tree]
     sections = {name: _build_section(name, SECTIONS[name], tree, locate, problems, use=use) for name in named}
@@ -82,20 +55,12 @@ def volume_hints(parameters: Parameters, locate: Locate) -> list[str]:
     ]
 
 
-def _is_set(tree: AttrDict, section: str, key: str) -> bool:
-    """Whether a flag is set, as far as that can be known before the values are checked."""
-    try:
-        return _flag(tree[section][key])
-    except (KeyError, TypeError, ValueError):
-        return False
-
-
 def _num_cams(tree: AttrDict, locate: Locate, problems: list[str]) -> int:
     places: list[tuple[str, str, dict[str, Any]]] = [("", key, tree) for key in _CAMERA_KEYS]
     if isinstance(ptv := tree.get("ptv"), dict):
         places += [("ptv", key, ptv) for key in _CAMERA_KEYS]
     section, key, value = next(((s, k, where[k]) for s, k, where in places if where.get(k) is not None), ("", "num_cams", None))
-    number = _number(value)
+    number = as_number(value)
     if number is None or number != int(number) or not 1 <= number <= MAX_CAMERAS:
         found = "is missing" if value is None else f"found {shown(value)}"
         problems.append(f"{locate(section, key)}: {found}, expected 1 to {MAX_CAMERAS} cameras")
@@ -103,7 +68,7 @@ def _num_cams(tree: AttrDict, locate: Locate, problems: list[str]) -> int:
     return int(number)
 
 
-def _build_section(name: str, kind: type[Any], tree: AttrDict, locate: Locate, problems: list[str], *, use: _Use) -> Any:
+def _build_section(name: str, kind: type[Any], tree: AttrDict, locate: Locate, problems: list[str], *, use: Use) -> Any:
     raw = tree.get(name)
     if not raw and name not in REQUIRED_SECTIONS:
         return kind()
@@ -139,7 +104,7 @@ class _WrongError(ValueError):
         self.item = item
 
 
-def _without_use(kind: Any, parameter: Field[Any], use: _Use) -> Any:
+def _without_use(kind: Any, parameter: Field[Any], use: Use) -> Any:
     """What stands for a value that is wrong, but not used."""
     if parameter.default is not MISSING:
         return parameter.default
@@ -172,21 +137,6 @@ def _convert(value: Any, kind: Any, parameter: Field[Any], used: int | None) -> 
     return tuple(converted)
 
 
-def _flag(value: Any) -> bool:
-    """A flag: any whole number but 0 sets it, as in PyPTV; so does a word.
-
-    Raises:
-        ValueError: it is neither.
-    """
-    word = value.strip().lower() if isinstance(value, str) else value
-    if isinstance(word, bool) or word in (*_TRUE, *_FALSE):
-        return word in (True, *_TRUE)
-    number = _number(word)
-    if number is None or number != int(number):
-        raise ValueError(shown(value))
-    return number != 0
-
-
 def _scalar(value: Any, kind: type, parameter: Field[Any]) -> Any:
     found = f"found {shown(value)}, expected "
     meaning = f"{parameter.metadata['meaning']}{_unit(parameter)}"
@@ -196,28 +146,14 @@ def _scalar(value: Any, kind: type, parameter: Field[Any]) -> Any:
         return value
     if kind is bool:
         try:
-            return _flag(value)
+            return as_flag(value)
         except ValueError:
             raise _WrongError(f"{found}true or false (1 or 0): {meaning}") from None
-    number = _number(value)
+    number = as_number(value)
     if number is None or (kind is int and number != int(number)):
         raise _WrongError(f"{found}{'a whole number' if kind is int else 'a number'}: {meaning}")
     _check_limits(number, found, meaning, parameter)
     return kind(number)
-
-
-def _number(value: Any) -> float | int | None:
-    """A finite number, or None. Text counts where it is a number: PyYAML reads ``1e-3`` as text."""
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, str):
-        try:
-            value = float(value)
-        except ValueError:
-            return None
-    if not isinstance(value, int | float) or abs(value) > _LARGEST or not math.isfinite(value):
-        return None
-    return value
 
 
 def _check_limits(number: float, found: str, meaning: str, parameter: Field[Any]) -> None:
