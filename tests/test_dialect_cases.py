@@ -140,6 +140,12 @@ ACCEPTED = [
         dialects=(YAML,),
     ),
     Case(
+        "three thousand unknown keys",
+        lambda tree: tree["track"].update({f"key{number}": 0 for number in range(3000)}),
+        says=("track.key0, track.key1, ", "track.key9 and 2990 more"),
+        dialects=(YAML,),
+    ),
+    Case(
         "keys of openptv2",
         both(put("ptv", "highpass_size", 11), put("track", "stride", 2), put("track", "postprocess", False)),
         says=(
@@ -236,6 +242,13 @@ REFUSED = [
         "a folder by another name",
         after=rename("img", "img_2"),
         says=("Missing required directories in {exp}: img (similar: img_2)",),
+        problems=1,
+    ),
+    Case(
+        "a folder whose name is too long",
+        put("sequence", "base_name", [f"{'i' * 300}/cam{camera}.%d" for camera in (1, 2, 3, 4)]),
+        keep_names=True,
+        says=(f"Missing required directories in {{exp}}: {'i' * 300}",),
         problems=1,
     ),
     Case(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pyptv.core.base.frames import FrameRange, describe
+from pyptv.core.base.regular_files import is_folder
 from pyptv.core.experiment.folder import Experiment
 from pyptv.core.experiment.image_names import fixed_folder, frames_there, what_is_there
 from pyptv.core.experiment.listing import FolderListing
@@ -44,7 +45,7 @@ def missing_inputs(experiment: Experiment, frames: FrameRange, listing: FolderLi
     existing = experiment.parameters.pft_version.existing_target and not tracking_only
     cameras: list[int] = []
     if existing:
-        cameras = [camera for camera in range(experiment.num_cams) if experiment.targets_folder(camera).is_dir()]
+        cameras = [camera for camera in range(experiment.num_cams) if is_folder(experiment.targets_folder(camera))]
     elif not tracking_only:
         cameras = list(_cameras_with_images(experiment, listing, missing.problems))
     if not cameras and not tracking_only:
@@ -69,7 +70,7 @@ def missing_inputs(experiment: Experiment, frames: FrameRange, listing: FolderLi
 def _cameras_with_images(experiment: Experiment, listing: FolderListing, problems: list[str]) -> Iterator[int]:
     """The cameras (0-based) that have images at all; a problem for each of the others, unless its folder is missing."""
     for camera, pattern in enumerate(experiment.parameters.sequence.base_name):
-        if not (experiment.folder / fixed_folder(pattern)).is_dir():
+        if not is_folder(experiment.folder / fixed_folder(pattern)):
             continue
         first = experiment.parameters.sequence.first
         if listing.has(experiment.image_path(camera, first)) or frames_there(pattern, experiment.folder, listing):

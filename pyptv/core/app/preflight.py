@@ -16,6 +16,7 @@ from pathlib import Path
 from pyptv.core.app.input_files import missing_inputs
 from pyptv.core.base.errors import FrameError
 from pyptv.core.base.frames import FrameRange, describe
+from pyptv.core.base.regular_files import is_folder
 from pyptv.core.experiment.calibration import Calibration
 from pyptv.core.experiment.folder import RESULT_KINDS, Experiment, ImageSettings, load_experiment
 from pyptv.core.experiment.grey_values import image_settings
@@ -171,7 +172,7 @@ def _check_writable(experiment: Experiment, findings: Findings) -> None:
     """Results go to ``res/``, and ``_targets`` files beside the images."""
     targets = [experiment.targets_folder(camera) for camera in range(experiment.num_cams)]
     for folder in dict.fromkeys([experiment.results, *targets]):
-        there = next((path for path in (folder, *folder.parents) if path.is_dir()), folder)
+        there = next((path for path in (folder, *folder.parents) if is_folder(path)), folder)
         if not os.access(there, os.W_OK | os.X_OK):
             what = "the results" if folder == experiment.results else "the _targets files, which lie beside the images,"
             findings.problems.append(f"{there}: cannot be written: {what} go there. Check its permissions")

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 from pyptv.core.base.errors import FormatError, InvalidExperimentError
-from pyptv.core.base.regular_files import is_there
+from pyptv.core.base.regular_files import is_folder, is_there
 from pyptv.core.base.similar import similar_text
 from pyptv.core.experiment.calibration import Calibration, calibration_files, read_calibration
 from pyptv.core.experiment.dialects import RawParameters, item_of, read_par
@@ -185,7 +185,7 @@ def _calibrations(parameters: Parameters, folder: Path) -> tuple[tuple[Calibrati
     calibrations = []
     problems: list[str] = []
     for image in parameters.ptv.calibration_images:
-        if not _is_folder((folder / image).parent):
+        if not is_folder((folder / image).parent):
             continue  # one cause, one message
         try:
             calibrations.append(read_calibration(*calibration_files(folder, image)))
@@ -222,13 +222,9 @@ def _directories_in(raw: RawParameters) -> list[str]:
 
 
 def _missing_directories(folder: Path, directories: list[str]) -> list[str]:
-    missing = [name for name in directories if not _is_folder(folder / name)]
+    missing = [name for name in directories if not is_folder(folder / name)]
     if not missing:
         return []
-    there = [name for name in FolderListing().names(folder) if _is_folder(folder / name)]
+    there = [name for name in FolderListing().names(folder) if is_folder(folder / name)]
     hints = "".join(similar_text(name, there) for name in missing)
     return [f"Missing required directories in {folder}: {', '.join(missing)}{hints}"]
-
-
-def _is_folder(path: Path) -> bool:
-    return is_there(path) and path.is_dir()

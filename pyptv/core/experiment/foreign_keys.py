@@ -18,6 +18,7 @@ _PYPTV_KEYS = {
 }
 """Keys that PyPTV and its relatives write, and that change nothing here: no reason to speak of them."""
 
+_MOST_NAMED = 10
 _EVERYWHERE = ("default_path", "filename", "n_cam", "n_img", "num_cams", "path", "exp_path")
 """Attributes that PyPTV's converters are known to leave in every section."""
 
@@ -51,11 +52,12 @@ _OPENPTV2: dict[tuple[str, str], tuple[Callable[[Any], bool], str]] = {
 
 def foreign_keys(raw: RawParameters) -> list[str]:
     """One line about keys of openptv2 that would change results there, one about keys that nobody knows."""
-    openptv2, unknown = [], []
+    openptv2: list[str] = []
+    unknown: list[tuple[str, str]] = []
     for section, key, value in _other_keys(raw):
         meaning = _OPENPTV2.get((section, key))
         if meaning is None:
-            unknown.append(f"{section}.{key}{_meant(section, key)}")
+            unknown.append((section, key))
         elif not meaning[0](value):
             openptv2.append(f"{section}.{key} {shown(value)} ({meaning[1]})")
     sharpening = raw.tree.get("unsharp_mask")
@@ -67,7 +69,9 @@ def foreign_keys(raw: RawParameters) -> list[str]:
             f"{raw.source}: openptv2 would give other results with these keys, which are not used here: {'; '.join(openptv2)}"
         )
     if unknown:
-        lines.append(f"{raw.source}: unknown keys, which are not used: {', '.join(unknown)}")
+        named = ", ".join(f"{section}.{key:.40}{_meant(section, key)}" for section, key in unknown[:_MOST_NAMED])
+        more = f" and {len(unknown) - _MOST_NAMED} more" if len(unknown) > _MOST_NAMED else ""
+        lines.append(f"{raw.source}: unknown keys, which are not used: {named}{more}")
     return lines
 
 

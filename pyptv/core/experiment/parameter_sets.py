@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pyptv.core.base.errors import FormatError, InvalidExperimentError
-from pyptv.core.base.regular_files import is_there
+from pyptv.core.base.regular_files import is_folder, is_there
 from pyptv.core.base.similar import similar_text
 from pyptv.core.experiment.attrdict import shown
 from pyptv.core.experiment.dialects import YAML_SUFFIXES, RawParameters, has_needed_sections, read_par, read_yaml
@@ -154,7 +154,7 @@ def _no_parameters(folder: Path, listing: FolderListing) -> str:
     if inside:
         shown_names = ", ".join(path.name for path in inside[:5])
         return f"{folder}: no parameters here, but experiments in it: {shown_names}. Name one of them: {inside[0]}"
-    missing = [name for name in USUAL_DIRECTORIES if not (folder / name).is_dir()]
+    missing = [name for name in USUAL_DIRECTORIES if not is_folder(folder / name)]
     if missing:
         return f"Missing required directories in {folder}: {', '.join(missing)}"
     if yaml_files(folder, listing):
@@ -170,7 +170,7 @@ def _holds_parameters(folder: Path, listing: FolderListing) -> bool:
 
 
 def _folders(folder: Path, listing: FolderListing) -> list[Path]:
-    return [path for path in _named(folder, listing, lambda _: True)[:_MOST_LOOKED_AT] if path.is_dir()]
+    return [path for path in _named(folder, listing, lambda _: True)[:_MOST_LOOKED_AT] if is_folder(path)]
 
 
 def _frames(raw: RawParameters) -> str:
