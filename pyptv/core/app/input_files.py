@@ -9,7 +9,7 @@ from pathlib import Path
 from pyptv.core.base.frames import FrameRange, describe
 from pyptv.core.base.regular_files import is_folder
 from pyptv.core.experiment.folder import Experiment
-from pyptv.core.experiment.image_names import fixed_folder, frames_there, what_is_there
+from pyptv.core.experiment.image_names import expand, fixed_folder, frames_there, what_is_there
 from pyptv.core.experiment.listing import FolderListing
 
 MOST_MISSING = 100_000
@@ -50,16 +50,16 @@ def missing_inputs(experiment: Experiment, frames: FrameRange, listing: FolderLi
         cameras = list(_cameras_with_images(experiment, listing, missing.problems))
     if not cameras and not tracking_only:
         return missing  # not a single folder to look into, which is said elsewhere
+    names = [experiment.parameters.sequence.base_name[camera] for camera in cameras] if not existing else []
     for frame in range(frames[0], frames[1] + 1):
         if tracking_only:
-            needed = list(experiment.sequence_files(frame).values())
+            absent = listing.lacks(experiment.folder, map(str, experiment.sequence_files(frame).values()))
         elif existing:
-            needed = [experiment.targets_path(camera, frame) for camera in cameras]
+            absent = listing.lacks(experiment.folder, (str(experiment.targets_path(camera, frame)) for camera in cameras))
         else:
-            needed = [experiment.image_path(camera, frame) for camera in cameras]
-        absent = next((path for path in needed if not listing.has(path)), None)
+            absent = listing.lacks(experiment.folder, (expand(name, frame) for name in names))
         if absent is not None:
-            missing.frames[frame] = str(absent)
+            missing.frames[frame] = str(experiment.folder / absent)
             if len(missing.frames) == MOST_MISSING:
                 break
     if missing.frames:

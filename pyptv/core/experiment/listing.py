@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 
@@ -16,10 +17,25 @@ class FolderListing:
 
     def __init__(self) -> None:
         self._names: dict[Path, AbstractSet[str]] = {}
+        self._inner: dict[tuple[Path, str], AbstractSet[str]] = {}
 
     def has(self, path: Path) -> bool:
         """Whether a file is there."""
         return path.name in self.names(path.parent)
+
+    def lacks(self, folder: Path, names: Iterable[str]) -> str | None:
+        """The first of some names, relative to a folder, for which there is no file; None: all are there.
+
+        This is asked for each of a million images: no path is made for one that is there.
+        """
+        for name in names:
+            inner, _, last = name.rpartition("/")
+            place = (folder, inner)
+            if place not in self._inner:
+                self._inner[place] = self.names(folder / inner)
+            if last not in self._inner[place]:
+                return name
+        return None
 
     def names(self, folder: Path) -> AbstractSet[str]:
         """All names in a folder; none where there is no such folder."""
@@ -33,8 +49,8 @@ class FolderListing:
     def hand_over(self) -> FolderListing:
         """Another listing with what this one knows; this one then knows nothing, and reads anew."""
         other = FolderListing()
-        other._names, self._names = self._names, {}
+        other._names, self._names, self._inner = self._names, {}, {}
         return other
 
     def __getstate__(self) -> dict[str, object]:
-        return {"_names": {}}
+        return {"_names": {}, "_inner": {}}
