@@ -185,6 +185,14 @@ REFUSED = [
         problems=1,
     ),
     Case(
+        "no images at all: one cause, one message",
+        after=lambda folder: [path.rename(path.with_suffix(".raw")) for path in folder.glob("img/*")],
+        says=("no such image is there, nor those of 3 more cameras. img holds no image with a number in its name",),
+        par="sequence.par, line 1 (base_name, item 1)",
+        yaml="sequence.base_name, item 1",
+        problems=1,
+    ),
+    Case(
         "a placeholder for a camera that is there",
         put("sequence", "base_name", "---", 1),
         keep_names=True,
@@ -414,6 +422,11 @@ class TestWhatIsNamed:
             assert cli([str(exp), "10000", "10000", "--mode", "sequence"]) == 0
         assert caplog.messages.count(f"Parameters: {exp / YAML_NAME}") == 1
         assert sum("beside it is not used" in message for message in caplog.messages) == 1
+        (exp / "img").rename(exp / "pictures")
+        assert cli([str(exp), "--check"]) == 2
+        advice = f"({YAML_NAME} is used; to use parameters/ name {exp / 'parameters'})"
+        assert f"Missing required directories in {exp}: img {advice}" in capsys.readouterr().out
+        (exp / "pictures").rename(exp / "img")
         (exp / "parameters" / "track.par").write_text("1\n")
         assert cli([str(exp), "--check"]) == 0
         assert f"{YAML_NAME} is used; parameters/ beside it is not used, and is not valid" in capsys.readouterr().out

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -47,7 +46,7 @@ def missing_inputs(experiment: Experiment, frames: FrameRange, listing: FolderLi
     if existing:
         cameras = [camera for camera in range(experiment.num_cams) if is_folder(experiment.targets_folder(camera))]
     elif not tracking_only:
-        cameras = list(_cameras_with_images(experiment, listing, missing.problems))
+        cameras = _cameras_with_images(experiment, listing, missing.problems)
     if not cameras and not tracking_only:
         return missing  # not a single folder to look into, which is said elsewhere
     names = [experiment.parameters.sequence.base_name[camera] for camera in cameras] if not existing else []
@@ -67,18 +66,23 @@ def missing_inputs(experiment: Experiment, frames: FrameRange, listing: FolderLi
     return missing
 
 
-def _cameras_with_images(experiment: Experiment, listing: FolderListing, problems: list[str]) -> Iterator[int]:
-    """The cameras (0-based) that have images at all; a problem for each of the others, unless its folder is missing."""
+def _cameras_with_images(experiment: Experiment, listing: FolderListing, problems: list[str]) -> list[int]:
+    """The cameras (0-based) that have images at all; a problem for the others, unless their folder is missing."""
+    found = []
+    without: dict[str, list[int]] = {}
     for camera, pattern in enumerate(experiment.parameters.sequence.base_name):
         if not is_folder(experiment.folder / fixed_folder(pattern)):
             continue
         first = experiment.parameters.sequence.first
         if listing.has(experiment.image_path(camera, first)) or frames_there(pattern, experiment.folder, listing):
-            yield camera
+            found.append(camera)
         else:
-            place = experiment.name_places[camera] if experiment.name_places else f"camera {camera + 1}"
-            there = what_is_there(pattern, experiment.folder, listing)
-            problems.append(f"{place}: read as {pattern}, and no such image is there. {there}")
+            without.setdefault(what_is_there(pattern, experiment.folder, listing), []).append(camera)
+    for there, cameras in without.items():  # one cause, one message
+        pattern = experiment.parameters.sequence.base_name[cameras[0]]
+        others = f", nor those of {len(cameras) - 1} more cameras" if len(cameras) > 1 else ""
+        problems.append(f"{experiment.name_places[cameras[0]]}: read as {pattern}, and no such image is there{others}. {there}")
+    return found
 
 
 def _what_is_there(

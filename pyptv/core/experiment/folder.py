@@ -124,6 +124,8 @@ def load_experiment(exp_path: str | Path, *, complete: bool = True) -> Experimen
     parameters = _resolved(build_parameters(raw.tree, raw.locate), folder, listing)
     calibrations, problems = _calibrations(parameters, folder)
     problems = [*_missing_directories(folder, _directories_of(parameters)), *problems]
+    if problems and chosen.beside is not None:
+        problems[0] += f" ({raw.source.name} is used; to use {chosen.beside.name}/ name {chosen.beside})"
     if problems and complete:
         raise InvalidExperimentError(*problems)
     notes = [*chosen.notes, *foreign_plugins(raw, splitter=parameters.ptv.splitter), *foreign_keys(raw)]
