@@ -6,6 +6,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 import yaml
@@ -16,6 +17,7 @@ from spellings import HASH, PREFIX, PRINTF, Spelling, move_images, write
 
 from pyptv.core.experiment.folder import Experiment, load_experiment
 from pyptv.pyptv_batch import cli
+from pyptv.pyptv_batch_parallel import cli as parallel_cli
 
 FRAMES = range(10000, 10006)
 N_CAMERAS = 2
@@ -71,8 +73,7 @@ def original(_experiments) -> Path:
     return _experiments(n_cameras=N_CAMERAS)
 
 
-@pytest.fixture(scope="module")
-def tree(original):
+def tree_of(original: Path) -> dict[str, Any]:
     return yaml.safe_load((original / "parameters_synthetic.yaml").read_text())
 
 
@@ -82,7 +83,7 @@ def images_of(experiment: Experiment) -> list[Path]:
 
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(spelling=spellings())
-def test_every_spelling_means_the_same(spelling, original, tree):
+def test_every_spelling_means_the_same(spelling, original):
     expected = load_experiment(original / "parameters")
     with TemporaryDirectory() as made:
         folder = Path(made).resolve() / "experiment"
@@ -92,7 +93,7 @@ def test_every_spelling_means_the_same(spelling, original, tree):
                 path = folder / spelling.image(camera, frame)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.touch()
-        experiment = load_experiment(write(folder, tree, spelling))
+        experiment = load_experiment(write(folder, tree_of(original), spelling))
         assert experiment.folder == folder
         assert all(path.exists() for path in images_of(experiment))
         for camera in range(N_CAMERAS):
@@ -127,14 +128,16 @@ def plain(original, tmp_path_factory) -> dict[str, bytes]:
     return results(folder)
 
 
+@pytest.mark.parametrize("entry", [[cli], [parallel_cli, "10000", "10005", "2"]], ids=["serial", "parallel"])
 @pytest.mark.parametrize("spelling", WHOLE_RUNS, ids=["prefix", "set", "folders", "windows"])
-def test_whole_runs_give_the_same_bytes(spelling, original, tree, plain, tmp_path):
+def test_whole_runs_give_the_same_bytes(spelling, entry, original, plain, tmp_path):
     folder = tmp_path / "experiment"
     shutil.copytree(original, folder)
     shutil.rmtree(folder / "parameters")
     (folder / "parameters_synthetic.yaml").unlink()
     move_images(folder, N_CAMERAS, FRAMES, spelling)
-    assert cli([str(write(folder, tree, spelling)), "--no-progress"]) == 0
+    command, *words = entry
+    assert command([str(write(folder, tree_of(original), spelling)), *words, "--no-progress"]) == 0
     made = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.glob("res/*.1000*")}
     names = {(camera, frame): spelling.targets(camera, frame) for camera in range(1, N_CAMERAS + 1) for frame in FRAMES}
     made |= {f"img/cam{camera}.{frame}_targets": (folder / name).read_bytes() for (camera, frame), name in names.items()}
