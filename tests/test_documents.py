@@ -227,8 +227,9 @@ def damaged_results(folder: Path) -> None:
 
 def other_parameters(folder: Path) -> None:
     main(folder, mode="sequence")
-    path = folder / "parameters" / "track.par"
-    path.write_text(path.read_text(encoding="ascii").replace("1", "2", 1), encoding="ascii")
+    path = folder / "parameters" / "targ_rec.par"
+    lines = path.read_text(encoding="ascii").splitlines()
+    path.write_text("\n".join([*lines[:4], str(int(lines[4]) + 1), *lines[5:]]), encoding="ascii")
 
 
 MESSAGES = [

@@ -147,7 +147,7 @@ class TestMain:
 
     def test_nothing_is_left_behind(self, folder):
         main(folder)
-        assert sorted(os.listdir(folder / "res" / ".pyptv")) == ["journal.jsonl", "lock", "pristine"]
+        assert sorted(os.listdir(folder / "res" / ".pyptv")) == ["journal", "lock", "pristine", "runs"]
         assert not list(folder.rglob("*.pyptv-tmp"))
 
     def test_repetitions_give_the_same_files(self, folder, caplog):

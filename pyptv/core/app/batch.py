@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from operator import index
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -148,14 +148,15 @@ def run_sequence_chunk(exp_path: str | Path, first: int, last: int) -> tuple[int
     from pyptv.core.app.preflight import prepare_job
     from pyptv.core.execute.worker import Worker  # imports optv
     from pyptv.core.files.scratch import remove_scratch
-    from pyptv.core.stages.tasks import Mailbox, SequenceTask, silent
+    from pyptv.core.stages.tasks import FramesTask, silent
 
     job = prepare_job(exp_path, first, last)
     try:
         job.experiment.results.mkdir(exist_ok=True)
-        for event in Worker(job, silent).events(SequenceTask(0, first, last), Mailbox()):
-            if isinstance(event, FrameFailed | TaskFailed):
-                raise ProcessingError(event.reason)
+        with closing(Worker(job, silent)) as worker:
+            for event in worker.events(FramesTask(0, first, last)):
+                if isinstance(event, FrameFailed | TaskFailed):
+                    raise ProcessingError(event.reason)
     finally:
         remove_scratch(job.scratch)
     return first, last

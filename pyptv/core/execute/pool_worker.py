@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
 from pyptv.core.base.events import Note, TaskFailed
-from pyptv.core.stages.tasks import Job, Message, Task
+from pyptv.core.stages.tasks import Job, Task
 
 if TYPE_CHECKING:
     from pyptv.core.execute.worker import Worker
@@ -72,27 +72,13 @@ def run(task: Task) -> None:
             from pyptv.core.execute.worker import Worker  # imports optv, after the number of threads is set
 
             _worker = Worker(job, lambda frame, what: line.send((frame, what)))
-        for event in _worker.events(task, _LineControl(line)):
+        for event in _worker.events(task):
             line.send(event)
     except BrokenPipeError:
         os._exit(0)  # the parent has given this worker up
     except Exception as error:  # whatever it is, the parent must know
         logging.getLogger(__name__).debug("Task %s failed", task, exc_info=True)
         line.send(TaskFailed(task.id, f"{type(error).__name__}: {error}"))
-
-
-class _LineControl:
-    """The messages about a task that arrive on the line."""
-
-    def __init__(self, line: Connection) -> None:
-        self._line = line
-
-    def messages(self) -> list[Message]:
-        """Those that have arrived since the last call."""
-        taken = []
-        while self._line.poll():
-            taken.append(self._line.recv())
-        return taken
 
 
 class _LineHandler(logging.Handler):

@@ -13,7 +13,7 @@ import signal
 import threading
 import warnings
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from multiprocessing import connection
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from pyptv.core.base.events import Event, FrameDone, StepDone, TaskDone, TaskFailed, WorkerDied
 from pyptv.core.execute import pool_worker
 from pyptv.core.schedule.plan import Plan
-from pyptv.core.stages.tasks import Frontier, Job, Mailbox, Task, silent
+from pyptv.core.stages.tasks import Job, Task, silent
 from pyptv.kernels import cache
 
 if TYPE_CHECKING:
@@ -47,13 +47,9 @@ class InProcessRunner:
         """The events of all tasks of a plan, which must be told of each before the next is asked for."""
         from pyptv.core.execute.worker import Worker  # imports optv
 
-        worker = Worker(self._job, silent)
-        while not plan.finished and (task := plan.next_task()) is not None:
-            mailbox = Mailbox()
-            for event in worker.events(task, mailbox):
-                yield event
-                for message in plan.messages():
-                    mailbox.post(message)
+        with closing(Worker(self._job, silent)) as worker:
+            while not plan.finished and (task := plan.next_task()) is not None:
+                yield from worker.events(task)
 
 
 class PoolRunner:
@@ -74,7 +70,6 @@ class PoolRunner:
                 self._hand_out(plan)
                 for slot in self._ready():
                     yield from self._drain(slot)
-                    self._deliver(plan)
         finally:
             self.close()
 
@@ -93,24 +88,10 @@ class PoolRunner:
 
     def _hand_out(self, plan: Plan) -> None:
         idle = [slot for slot in self._slots if slot.task is None]
-        while idle and (task := plan.next_task(len(idle))) is not None:
-            idle.pop().submit(task)
-        self._deliver(plan)
-
-    def _deliver(self, plan: Plan) -> None:
-        newest: dict[int, Frontier] = {}
-        for message in plan.messages():
-            if isinstance(message, Frontier):
-                newest[message.task] = message
-            else:
-                self._send(message)
-        for frontier in newest.values():
-            self._send(frontier)
-
-    def _send(self, message: Any) -> None:
-        for slot in self._slots:
-            if slot.task is not None and slot.task.id == message.task:
-                slot.tell(message)
+        for number, slot in enumerate(idle):
+            task = plan.next_task(len(idle) - number, slot.number)
+            if task is not None:
+                slot.submit(task)
 
     def _ready(self) -> list[_Slot]:
         """Slots that have something to say, or have died."""
@@ -182,11 +163,6 @@ class _Slot:
         """Hand a task to the worker."""
         self.task, self.frame, self.doing = task, None, "starting"
         self._pool.apply_async(pool_worker.run, (task,))
-
-    def tell(self, message: Any) -> None:
-        """Send a message about the task it is doing."""
-        with suppress(OSError):  # the worker may have died: that is seen elsewhere
-            self.line.send(message)
 
     def hear(self) -> Iterator[Event]:
         """What the worker has said since the last time."""

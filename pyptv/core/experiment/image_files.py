@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import warnings
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from PIL import Image as Pillow
 from PIL import (
@@ -20,6 +22,7 @@ from pyptv.core.base.regular_files import NotRegularError, open_regular
 
 # Formats of measuring cameras. Left out on purpose: those that Pillow hands to another program (EPS) or a service.
 FORMATS = ("TIFF", "PNG", "BMP", "JPEG", "PPM", "GIF", "JPEG2000", "WEBP")
+_BLOCK = 2**20
 _COLOUR_MODES = ("P", "PA", "CMYK", "YCbCr", "LAB", "HSV")
 
 
@@ -34,6 +37,7 @@ def open_image(path: Path, size: tuple[int, int] | None = None) -> Iterator[tupl
     try:
         with open_regular(path) as file:
             status = os.fstat(file.fileno())
+            checksum = _checksum(file)
             # what matters of a damaged file is an exception, not what Pillow warns of
             with warnings.catch_warnings(action="ignore"), Pillow.open(file, formats=FORMATS) as image:
                 if size is not None and image.size != size:
@@ -41,7 +45,7 @@ def open_image(path: Path, size: tuple[int, int] | None = None) -> Iterator[tupl
                     raise FrameError(f"{path}: found an image of {found} px, expected {expected} (imx, imy of section ptv)")
                 image.info.pop("transparency", None)  # of a palette: Pillow would warn that it is lost
                 grey_or_rgb = image.convert("RGB") if image.mode in _COLOUR_MODES else image
-                yield grey_or_rgb, (status.st_size, status.st_mtime_ns)
+                yield grey_or_rgb, (status.st_size, status.st_mtime_ns, checksum)
     except FrameError:
         raise
     except FileNotFoundError as error:
@@ -53,6 +57,15 @@ def open_image(path: Path, size: tuple[int, int] | None = None) -> Iterator[tupl
         raise FrameError(f"{path}: the file {what}") from error
     except Exception as error:  # Pillow's decoders raise nearly anything on damaged files
         raise FrameError(f"{path}: image cannot be decoded ({error}): the file is cut or damaged") from error
+
+
+def _checksum(file: IO[bytes]) -> int:
+    """CRC-32 of a whole file, which is left at its start."""
+    checksum = 0
+    while block := file.read(_BLOCK):
+        checksum = zlib.crc32(block, checksum)
+    file.seek(0)
+    return checksum
 
 
 def image_kind(path: Path, size: tuple[int, int]) -> str:
