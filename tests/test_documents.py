@@ -158,7 +158,7 @@ def test_readme_names_every_exit_code_and_no_other() -> None:
 def limits(parameter: Field[object]) -> str:
     """How ``docs/file_formats.md`` writes the limits of a parameter."""
     low, high, above = (parameter.metadata[key] for key in ("low", "high", "above"))
-    parts = []
+    parts = [", ".join(map(str, parameter.metadata["choices"]))] if parameter.metadata["choices"] else []
     if above is not None:
         parts.append(f"more than {above}")
     if low is not None:

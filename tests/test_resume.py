@@ -37,7 +37,7 @@ def resume(batch, caplog):
 
     def resume(folder, first=None, last=None, **options):
         caplog.clear()
-        with caplog.at_level(logging.INFO, "pyptv"):
+        with caplog.at_level(logging.DEBUG, "pyptv"):
             batch(folder, first, last, resume=True, **options)
         return kept(caplog)
 
@@ -207,32 +207,34 @@ class TestKept:
         assert resume(folder)[0] == 5
         assert results(folder) == before
 
-    def test_tracking_goes_on_from_a_saved_state(self, small_experiment, batch, resume, caplog):
+    def test_tracking_goes_on_from_a_saved_state(self, small_experiment, caplog):
         """Not from the start, and not from a few frames before: the compiled engine keeps its state on disk."""
         folder = small_experiment(n_frames=60)
-        batch(folder, engine="compiled")
+        main(folder, engine="compiled")
         before = results(folder)
         states = [path.name for path in (folder / "res" / ".pyptv" / "states").iterdir()]
         frame = int(states[0].split("-")[1])
         for number in range(frame + 2, FIRST + 60):
             (folder / "res" / f"ptv_is.{number}").unlink()
-        caplog.set_level(logging.DEBUG, "pyptv")
-        assert resume(folder, engine="compiled") == (60, frame + 2 - FIRST)
+        with caplog.at_level(logging.DEBUG, "pyptv"):
+            main(folder, engine="compiled", resume=True)
+        assert kept(caplog) == (60, frame + 2 - FIRST)
         assert "cannot be had" not in caplog.text
         tracked = [int(m.split()[1].rstrip(":")) for m in caplog.messages if m.startswith("Step ")]
         assert results(folder) == before
         assert len(tracked) == 60
 
     @pytest.mark.parametrize("damage", [b"", b"garbage\n", b'{"sizes": 3}\n'])
-    def test_a_damaged_state_costs_a_few_frames(self, small_experiment, batch, resume, caplog, damage):
+    def test_a_damaged_state_costs_a_few_frames(self, small_experiment, caplog, damage):
         folder = small_experiment(n_frames=60)
-        batch(folder, engine="compiled")
+        main(folder, engine="compiled")
         before = results(folder)
         (path,) = (folder / "res" / ".pyptv" / "states").iterdir()
         path.write_bytes(damage)
         (folder / "res" / f"ptv_is.{FIRST + 55}").unlink()
-        caplog.set_level(logging.DEBUG, "pyptv")
-        assert resume(folder, engine="compiled") == (60, 55)
+        with caplog.at_level(logging.DEBUG, "pyptv"):
+            main(folder, engine="compiled", resume=True)
+        assert kept(caplog) == (60, 55)
         assert "its state cannot be had" in caplog.text
         assert results(folder) == before
 

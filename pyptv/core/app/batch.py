@@ -134,8 +134,17 @@ def process_count(asked: Any) -> int:
     return n
 
 
-def run_sequence_chunk(exp_path: str | Path, first: int, last: int) -> tuple[int, int]:
+def run_sequence_chunk(
+    exp_path: str | Path, first: int, last: int, *, bit_depth: int | str | None = None, page: int | None = None
+) -> tuple[int, int]:
     """Run the sequence step of the frames ``first..last`` in this process.
+
+    Args:
+        exp_path: folder or YAML file.
+        first: first frame.
+        last: last frame, included.
+        bit_depth: of :class:`pyptv.core.base.options.Options`.
+        page: likewise.
 
     Returns:
         ``(first, last)``.
@@ -145,12 +154,20 @@ def run_sequence_chunk(exp_path: str | Path, first: int, last: int) -> tuple[int
         ProcessingError: the experiment is not valid, or a frame failed.
     """
     check_range(first, last)
-    from pyptv.core.app.preflight import prepare_job
+    from pyptv.core.app.preflight import prepare_job, shared_images
+    from pyptv.core.base.options import Options
     from pyptv.core.execute.worker import Worker  # imports optv
+    from pyptv.core.experiment.folder import load_experiment
+    from pyptv.core.experiment.grey_values import decide
     from pyptv.core.files.scratch import remove_scratch
     from pyptv.core.stages.tasks import FramesTask, silent
 
-    job = prepare_job(exp_path, first, last)
+    Options(bit_depth=bit_depth, page=page)  # checks them
+    experiment = load_experiment(exp_path)
+    decision = decide(experiment, bit_depth, page)
+    if problems := [*decision.problems, *shared_images(experiment, (first, last))]:
+        raise InvalidExperimentError(*problems)
+    job = prepare_job(experiment, decision.settings)
     try:
         job.experiment.results.mkdir(exist_ok=True)
         with closing(Worker(job, silent)) as worker:

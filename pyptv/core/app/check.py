@@ -6,7 +6,7 @@ import shutil
 from dataclasses import replace
 from itertools import count
 
-from pyptv.core.app.preflight import Findings, check_experiment, prepare_job
+from pyptv.core.app.preflight import Findings, check_run, prepare_job
 from pyptv.core.app.run import prepare
 from pyptv.core.base.errors import InvalidExperimentError, ProcessingError
 from pyptv.core.base.events import FrameDone, FrameFailed
@@ -14,7 +14,7 @@ from pyptv.core.base.frames import FrameRange
 from pyptv.core.base.options import MODES, Engine, Mode, Options
 from pyptv.core.engines.choice import choose
 from pyptv.core.execute.runners import PoolRunner
-from pyptv.core.experiment.folder import Experiment
+from pyptv.core.experiment.folder import Experiment, ImageSettings
 from pyptv.core.files.scratch import remove_scratch
 from pyptv.core.files.store import Store
 from pyptv.core.record.tally import DONE, INVALID
@@ -34,7 +34,6 @@ def check_only(exp_path: str, first: int | None, last: int | None, options: Opti
     Returns:
         The exit code: 0, or 2 where there is a problem.
     """
-    skipping = options.on_error == "skip"
     try:
         experiment, frames = prepare(exp_path, first, last, options)
     except InvalidExperimentError as error:
@@ -42,7 +41,7 @@ def check_only(exp_path: str, first: int | None, last: int | None, options: Opti
         _print_list("Problems", list(error.problems))
         print("The run would not start.")  # noqa: T201 -- as below
         return INVALID
-    findings = check_experiment(experiment, frames, mode=options.mode, skip_missing=skipping, clean=options.clean)
+    findings = check_run(experiment, frames, options)
     try:
         engine = choose(options, frames, may_compile=False)
     except InvalidExperimentError as error:
@@ -76,7 +75,7 @@ def _trial(
     if first is None:
         return []
     try:
-        frame = _process_one(experiment, first, engine)
+        frame = _process_one(experiment, first, engine, findings.images)
     except ProcessingError as error:
         # with --on-error skip the run leaves that frame out and goes on
         (findings.hints if options.on_error == "skip" else findings.problems).append(str(error))
@@ -96,8 +95,8 @@ def _trial(
     ]
 
 
-def _process_one(experiment: Experiment, number: int, engine: Engine) -> FrameDone:
-    job = replace(prepare_job(experiment, number, number, write=False), engine=engine)
+def _process_one(experiment: Experiment, number: int, engine: Engine, images: ImageSettings | None) -> FrameDone:
+    job = replace(prepare_job(experiment, images, write=False), engine=engine)
     plan = Plan(job, Store(experiment), sequence=SequencePlan([(number, number)], count(1), Store(experiment), "probe"))
     try:
         for event in PoolRunner(job, 1).events(plan):

@@ -16,10 +16,11 @@ from pathlib import Path
 from pyptv.core.app.input_files import missing_inputs
 from pyptv.core.base.errors import FrameError
 from pyptv.core.base.frames import FrameRange, describe
+from pyptv.core.base.options import Options
 from pyptv.core.base.regular_files import is_folder
 from pyptv.core.experiment.calibration import Calibration
 from pyptv.core.experiment.folder import RESULT_KINDS, Experiment, ImageSettings, load_experiment
-from pyptv.core.experiment.grey_values import image_settings
+from pyptv.core.experiment.grey_values import decide
 from pyptv.core.experiment.image_files import image_kind
 from pyptv.core.experiment.listing import FolderListing
 from pyptv.core.files.scratch import scratch_folder
@@ -28,6 +29,7 @@ from pyptv.core.stages.tasks import Job
 logger = logging.getLogger(__name__)
 
 _TYPICAL_TARGETS = 1000
+_MOST_NAMED = 5
 _BYTES_PER_TARGET = 62
 _BYTES_PER_PARTICLE = 57 + 45 + 47
 
@@ -42,12 +44,21 @@ class Findings:
     """What a user should know before a long run."""
     missing: dict[int, str] = field(default_factory=dict)
     """Frame -> the first of its files that is not there."""
+    images: ImageSettings | None = None
+    """How images are read; None: not decided, for none are."""
     estimated_bytes: int = 0
     """What the results will need on disk, at the typical number of targets."""
 
 
 def check_experiment(
-    experiment: Experiment, frames: FrameRange, *, mode: str, skip_missing: bool = False, clean: bool = False
+    experiment: Experiment,
+    frames: FrameRange,
+    *,
+    mode: str,
+    skip_missing: bool = False,
+    clean: bool = False,
+    bit_depth: int | str | None = None,
+    page: int | None = None,
 ) -> Findings:
     """Check the files of a frame range, the disk and the plausibility of the calibrations.
 
@@ -57,6 +68,8 @@ def check_experiment(
         mode: ``both``, ``sequence`` or ``tracking``: which files must be there.
         skip_missing: a missing image fails its frame only.
         clean: results outside the range will be removed, so nothing need be said of them.
+        bit_depth: see :func:`pyptv.core.experiment.grey_values.decide`.
+        page: likewise.
     """
     findings = Findings(list(experiment.problems), list(experiment.notes))
     listing = experiment.listing.hand_over()
@@ -66,7 +79,12 @@ def check_experiment(
     if missing.frames:
         (findings.hints if skip_missing else findings.problems).append(missing.text())
     if mode != "tracking" and not experiment.parameters.pft_version.existing_target:
-        _check_first_images(experiment, frames, listing, findings, may_fail=skip_missing)
+        decision = decide(experiment, bit_depth, page, listing.names)
+        findings.images = decision.settings
+        findings.hints += decision.notes
+        _check_first_images(experiment, frames, listing, decision.settings, findings, may_fail=skip_missing)
+        findings.problems += decision.problems
+        findings.problems += shared_images(experiment, frames)
     _check_calibrations(experiment, findings)
     _check_disk(experiment, frames, mode, findings)
     _check_writable(experiment, findings)
@@ -75,17 +93,69 @@ def check_experiment(
     return findings
 
 
+def check_run(experiment: Experiment, frames: FrameRange, options: Options) -> Findings:
+    """:func:`check_experiment` for a run: what ``--check`` passes starts, what it refuses does not."""
+    return check_experiment(
+        experiment,
+        frames,
+        mode=options.mode,
+        skip_missing=options.on_error == "skip",
+        clean=options.clean,
+        bit_depth=options.bit_depth,
+        page=options.page,
+    )
+
+
 def prepare_job(
-    exp_path: str | Path | Experiment, first: int, last: int, *, stop_at_failure: bool = True, write: bool = True
+    exp_path: str | Path | Experiment,
+    images: ImageSettings | None = None,
+    *,
+    stop_at_failure: bool = True,
+    write: bool = True,
 ) -> Job:
     """What the workers of a run need. ``scratch`` is a new folder that the caller removes.
 
-    With ``write`` the folders of the ``_targets`` files are made: where images have a folder for each frame there is none yet.
+    Args:
+        exp_path: the experiment.
+        images: as the checks have decided; None: decided here.
+        stop_at_failure: end at the first frame that fails.
+        write: make the folders of the ``_targets`` files: where images have a folder for each frame there is none yet.
     """
     experiment = exp_path if isinstance(exp_path, Experiment) else load_experiment(exp_path)
     for camera in range(experiment.num_cams) if write else ():
         experiment.targets_folder(camera).mkdir(parents=True, exist_ok=True)
-    return Job(experiment, image_settings(experiment, (first, last)), scratch_folder(), stop_at_failure)
+    return Job(experiment, images or decide(experiment).settings, scratch_folder(), stop_at_failure)
+
+
+def shared_images(experiment: Experiment, frames: FrameRange) -> list[str]:
+    """Cameras that have one image between them, under one name or by way of links: each a problem.
+
+    The first frame, the last, and one between them are looked at.
+    """
+    problems: dict[tuple[int, int], str] = {}
+    for frame in sorted({frames[0], sum(frames) // 2, frames[1]}):
+        seen: dict[tuple[int, int] | str, int] = {}
+        for which in range(experiment.images_per_frame):
+            path = experiment.image_path(which, frame)
+            other = seen.setdefault(_identity(path), which)
+            if other != which:
+                first = experiment.image_path(other, frame)
+                same = "" if first == path else f" and {path}, which lead to one file,"
+                problems.setdefault(
+                    (other, which),
+                    f"cameras {other + 1} and {which + 1}: found the same image for both ({first}{same} at frame {frame}), "
+                    "expected one of its own for each (base_name of section sequence)",
+                )
+    return list(problems.values())
+
+
+def _identity(path: Path) -> tuple[int, int] | str:
+    """Equal for paths that lead to one file; of a file that is not there, where it should be."""
+    try:
+        status = path.stat()
+    except OSError:
+        return str(path)
+    return (status.st_dev, status.st_ino) if status.st_ino else str(path.resolve())
 
 
 def frames_outside(experiment: Experiment, frames: FrameRange) -> list[int]:
@@ -94,34 +164,48 @@ def frames_outside(experiment: Experiment, frames: FrameRange) -> list[int]:
 
 
 def _check_first_images(
-    experiment: Experiment, frames: FrameRange, listing: FolderListing, findings: Findings, *, may_fail: bool
+    experiment: Experiment,
+    frames: FrameRange,
+    listing: FolderListing,
+    settings: ImageSettings,
+    findings: Findings,
+    *,
+    may_fail: bool,
 ) -> None:
     """An image of each camera, and all masks, as far as that goes without decoding them.
 
-    Where images may fail (``may_fail``), a first image that is damaged is a hint as long as the last one is not.
+    Where images may fail (``may_fail``), a first image that is damaged is a hint as long as the last one is not. One problem for
+    one cause.
     """
-    ptv = experiment.parameters.ptv
-    settings = ImageSettings(ptv.imx, ptv.imy, split=ptv.splitter)
+    causes: dict[str, list[str]] = {}
     for which in range(experiment.images_per_frame):
         first, last = (experiment.image_path(which, frame) for frame in frames)
-        problem = _image_problem(first, settings.file_size) if listing.has(first) else None
-        if problem is not None:
-            is_exception = may_fail and listing.has(last) and _image_problem(last, settings.file_size) is None
-            (findings.hints if is_exception else findings.problems).append(problem)
+        cause = _what_is_wrong(first, settings) if listing.has(first) else None
+        if cause is not None and may_fail and listing.has(last) and _what_is_wrong(last, settings) is None:
+            findings.hints.append(f"{first}: {cause}")
+        elif cause is not None:
+            causes.setdefault(cause, []).append(str(first))
         if first.name == experiment.targets_path(which, frames[0]).name:
             findings.problems.append(f"{first}: the image has the name of a _targets file")
-    if experiment.parameters.masking.enabled:
-        masks = [experiment.mask_path(camera) for camera in range(experiment.num_cams)]
-        found = (_image_problem(path, (settings.width, settings.height)) for path in masks)
-        findings.problems += [problem for problem in found if problem is not None]
+    for camera in range(experiment.num_cams) if experiment.parameters.masking.enabled else ():
+        mask = experiment.mask_path(camera)
+        if (cause := _what_is_wrong(mask, settings, is_mask=True)) is not None:
+            causes.setdefault(cause, []).append(str(mask))
+    findings.problems += [f"{_named(sorted(of))}: {cause}" for cause, of in causes.items()]
 
 
-def _image_problem(path: Path, size: tuple[int, int]) -> str | None:
+def _what_is_wrong(path: Path, settings: ImageSettings, *, is_mask: bool = False) -> str | None:
+    size = (settings.width, settings.height) if is_mask else settings.file_size
     try:
-        image_kind(path, size)
+        image_kind(path, size, settings.grey.page, only_page=is_mask)
     except FrameError as error:
-        return str(error)
+        return str(error).removeprefix(f"{path}: ")
     return None
+
+
+def _named(paths: list[str]) -> str:
+    shown = ", ".join(paths[:_MOST_NAMED])
+    return shown if len(paths) <= _MOST_NAMED else f"{shown} and {len(paths) - _MOST_NAMED} more"
 
 
 def _check_calibrations(experiment: Experiment, findings: Findings) -> None:

@@ -12,7 +12,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from pyptv.core.app.preflight import Findings, check_experiment, frames_outside, prepare_job
+from pyptv.core.app.preflight import Findings, check_run, frames_outside, prepare_job
 from pyptv.core.base.errors import InvalidExperimentError, ProcessingError
 from pyptv.core.base.events import Event, FrameDone, FrameFailed
 from pyptv.core.base.frames import FrameRange, check_range, chunk_ranges, describe
@@ -57,7 +57,8 @@ def run(
     """
     skipping = options.on_error == "skip"
     record = RunReport(request or Request(str(experiment.folder)), experiment, frames, options)
-    report_findings(check_experiment(experiment, frames, mode=options.mode, skip_missing=skipping, clean=options.clean))
+    findings = check_run(experiment, frames, options)
+    report_findings(findings)
     engine = choose(options, frames)
     store = Store(experiment)
     with ExitStack() as stack:
@@ -67,7 +68,7 @@ def run(
             for frame in outside:
                 store.forget(frame)
             logger.info("Removed the results of %d frames outside the range: %s", len(outside), describe(outside))
-        job = prepare_job(experiment, *frames, stop_at_failure=not skipping)
+        job = prepare_job(experiment, findings.images, stop_at_failure=not skipping)
         stack.callback(remove_scratch, job.scratch)
         job = replace(job, engine=engine, processes=options.mode != "tracking", tracks=options.mode != "sequence")
         with _clear_errors(experiment):
@@ -224,15 +225,12 @@ def prepare(
         InvalidExperimentError: the experiment, with all problems that can be known: where a calibration is missing, images are
             looked for all the same.
     """
-    chosen = options or Options()
     experiment = load_experiment(exp_path, complete=False)
     sequence = experiment.parameters.sequence
     frames = (sequence.first if first is None else first, sequence.last if last is None else last)
     check_range(*frames)
     if experiment.problems:
-        report_findings(
-            check_experiment(experiment, frames, mode=chosen.mode, skip_missing=chosen.on_error == "skip", clean=chosen.clean)
-        )
+        report_findings(check_run(experiment, frames, options or Options()))
     return experiment, frames
 
 

@@ -35,6 +35,10 @@ class FrameError(ProcessingError):
     """One frame cannot be processed; the others are not touched by it."""
 
 
+class ImageError(FrameError):
+    """An image file is not read; the message says why, and whoever opened the file puts its path in front."""
+
+
 class Terminated(KeyboardInterrupt):
     """SIGTERM came: the command line raises this where Ctrl-C raises a ``KeyboardInterrupt``."""
 

@@ -116,6 +116,8 @@ def _convert(value: Any, kind: Any, parameter: Field[Any], used: int | None) -> 
     meaning = parameter.metadata["meaning"]
     if value is None:
         raise _WrongError(f"is missing, expected {meaning}{_unit(parameter)}")
+    if parameter.metadata["choices"]:
+        return _choice(value, parameter)
     arguments = getattr(kind, "__args__", None)
     if arguments is None:
         return _scalar(value, kind, parameter)
@@ -135,6 +137,16 @@ def _convert(value: Any, kind: Any, parameter: Field[Any], used: int | None) -> 
         except _WrongError as error:
             raise _WrongError(str(error), number) from None
     return tuple(converted)
+
+
+def _choice(value: Any, parameter: Field[Any]) -> Any:
+    """One of a few numbers and words; a number may be written as text."""
+    choices = parameter.metadata["choices"]
+    meant = as_number(value)
+    for choice in choices:
+        if choice == value or (meant is not None and choice == meant):
+            return choice
+    raise _WrongError(f"found {shown(value)}, expected {', '.join(map(str, choices))}: {parameter.metadata['meaning']}")
 
 
 def _scalar(value: Any, kind: type, parameter: Field[Any]) -> Any:

@@ -75,8 +75,8 @@ def stage_inputs(job: Job) -> dict[str, Any]:
     """Stage -> everything but the images and the stages before it that its results depend on."""
     experiment = job.experiment
     parameters = experiment.parameters.as_tree()
-    for key in ("first", "last"):
-        del parameters["sequence"][key]
+    for section, key in (("sequence", "first"), ("sequence", "last"), ("ptv", "bit_depth"), ("ptv", "page")):
+        parameters[section].pop(key, None)  # what they decide is in "grey values"
     versions = {"results": RESULTS, "optv": version("optv")}
     calibrations = {f"camera {n}": asdict(calibration) for n, calibration in enumerate(experiment.calibrations, start=1)}
     track = parameters.pop("track")
@@ -88,7 +88,7 @@ def stage_inputs(job: Job) -> dict[str, Any]:
         "parameters": parameters,
         "calibrations": calibrations,
         "masks": masks,
-        "16-bit images hold 8-bit values": job.images.eight_bit_values,
+        "grey values": asdict(job.images.grey),
     }
     geometry = {section: parameters[section] for section in ("ptv", "criteria")}
     tracking = {"versions": versions, "parameters": {"track": track} | geometry, "calibrations": calibrations}
