@@ -21,7 +21,7 @@ MAY = {
         "sys.stderr.write",
     },
     "pyptv.core.app.cli": {"print", "signal.signal"},
-    "pyptv.core.execute.pool_worker": {"signal.signal", "package.setLevel"},  # in a process of its own
+    "pyptv.core.execute.pool_worker": {"signal.signal", "package.setLevel", "sys.exit"},  # in a process of its own
     "pyptv.pyptv_batch": {"sys.exit"},
     "pyptv.pyptv_batch_parallel": {"sys.exit"},
     "pyptv.synthetic.__main__": {"sys.exit", "sys.stdout.write", "sys.stderr.write"},

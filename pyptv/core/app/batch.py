@@ -159,7 +159,6 @@ def run_sequence_chunk(
     from pyptv.core.execute.worker import Worker  # imports optv
     from pyptv.core.experiment.folder import load_experiment
     from pyptv.core.experiment.grey_values import decide
-    from pyptv.core.files.scratch import remove_scratch
     from pyptv.core.stages.tasks import FramesTask, silent
 
     Options(bit_depth=bit_depth, page=page)  # checks them
@@ -168,14 +167,11 @@ def run_sequence_chunk(
     if problems := [*decision.problems, *shared_images(experiment, (first, last))]:
         raise InvalidExperimentError(*problems)
     job = prepare_job(experiment, decision.settings)
-    try:
-        job.experiment.results.mkdir(exist_ok=True)
-        with closing(Worker(job, silent)) as worker:
-            for event in worker.events(FramesTask(0, first, last)):
-                if isinstance(event, FrameFailed | TaskFailed):
-                    raise ProcessingError(event.reason)
-    finally:
-        remove_scratch(job.scratch)
+    job.experiment.results.mkdir(exist_ok=True)
+    with closing(Worker(job, silent)) as worker:
+        for event in worker.events(FramesTask(0, first, last)):
+            if isinstance(event, FrameFailed | TaskFailed):
+                raise ProcessingError(event.reason)
     return first, last
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
 from itertools import count
 
 from pyptv.core.app.preflight import Findings, check_run, prepare_job
@@ -13,7 +12,7 @@ from pyptv.core.base.events import FrameDone, FrameFailed
 from pyptv.core.base.frames import FrameRange
 from pyptv.core.base.options import MODES, Engine, Mode, Options
 from pyptv.core.engines.choice import choose
-from pyptv.core.execute.runners import PoolRunner
+from pyptv.core.execute.runners import make_runner
 from pyptv.core.experiment.folder import Experiment, ImageSettings
 from pyptv.core.files.scratch import remove_scratch
 from pyptv.core.files.store import Store
@@ -75,7 +74,7 @@ def _trial(
     if first is None:
         return []
     try:
-        frame = _process_one(experiment, first, engine, findings.images)
+        frame = _process_one(experiment, first, engine, findings.images, tracking=options.mode != "sequence")
     except ProcessingError as error:
         # with --on-error skip the run leaves that frame out and goes on
         (findings.hints if options.on_error == "skip" else findings.problems).append(str(error))
@@ -95,11 +94,13 @@ def _trial(
     ]
 
 
-def _process_one(experiment: Experiment, number: int, engine: Engine, images: ImageSettings | None) -> FrameDone:
-    job = replace(prepare_job(experiment, images, write=False), engine=engine)
+def _process_one(
+    experiment: Experiment, number: int, engine: Engine, images: ImageSettings | None, *, tracking: bool
+) -> FrameDone:
+    job = prepare_job(experiment, images, engine=engine, tracking=tracking, write=False)
     plan = Plan(job, Store(experiment), sequence=SequencePlan([(number, number)], count(1), Store(experiment), "probe"))
     try:
-        for event in PoolRunner(job, 1).events(plan):
+        for event in make_runner(job, 1).events(plan):
             for report in plan.record(event):
                 if isinstance(report, FrameDone):
                     return report

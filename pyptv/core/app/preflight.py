@@ -16,7 +16,7 @@ from pathlib import Path
 from pyptv.core.app.input_files import missing_inputs
 from pyptv.core.base.errors import FrameError
 from pyptv.core.base.frames import FrameRange, describe
-from pyptv.core.base.options import Options
+from pyptv.core.base.options import Engine, Options
 from pyptv.core.base.regular_files import is_folder
 from pyptv.core.experiment.calibration import Calibration
 from pyptv.core.experiment.folder import RESULT_KINDS, Experiment, ImageSettings, load_experiment
@@ -111,20 +111,25 @@ def prepare_job(
     images: ImageSettings | None = None,
     *,
     stop_at_failure: bool = True,
+    engine: Engine = "optv",
+    tracking: bool = False,
     write: bool = True,
 ) -> Job:
-    """What the workers of a run need. ``scratch`` is a new folder that the caller removes.
+    """What the workers of a run need. ``scratch``, where optv is to track, is a new folder that the caller removes.
 
     Args:
         exp_path: the experiment.
         images: as the checks have decided; None: decided here.
         stop_at_failure: end at the first frame that fails.
+        engine: of the run.
+        tracking: whether the run links frames.
         write: make the folders of the ``_targets`` files: where images have a folder for each frame there is none yet.
     """
     experiment = exp_path if isinstance(exp_path, Experiment) else load_experiment(exp_path)
     for camera in range(experiment.num_cams) if write else ():
         experiment.targets_folder(camera).mkdir(parents=True, exist_ok=True)
-    return Job(experiment, images or decide(experiment).settings, scratch_folder(), stop_at_failure)
+    scratch = scratch_folder() if tracking and engine == "optv" else None
+    return Job(experiment, images or decide(experiment).settings, scratch, stop_at_failure, engine)
 
 
 def shared_images(experiment: Experiment, frames: FrameRange) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import multiprocessing
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -18,7 +17,7 @@ from pyptv.core.base.events import Event, FrameDone, FrameFailed
 from pyptv.core.base.frames import FrameRange, check_range, chunk_ranges, describe
 from pyptv.core.base.options import Options
 from pyptv.core.engines.choice import choose
-from pyptv.core.execute.runners import InProcessRunner, PoolRunner
+from pyptv.core.execute.runners import make_runner
 from pyptv.core.experiment.folder import Experiment, load_experiment
 from pyptv.core.files.scratch import remove_scratch
 from pyptv.core.files.store import Store
@@ -64,16 +63,17 @@ def run(
     with ExitStack() as stack:
         store.open(frames)
         stack.callback(store.close)
-        if options.clean and (outside := frames_outside(experiment, frames)):
-            for frame in outside:
-                store.forget(frame)
-            logger.info("Removed the results of %d frames outside the range: %s", len(outside), describe(outside))
-        job = prepare_job(experiment, findings.images, stop_at_failure=not skipping)
+        tracking = options.mode != "sequence"
+        job = prepare_job(experiment, findings.images, stop_at_failure=not skipping, engine=engine, tracking=tracking)
         stack.callback(remove_scratch, job.scratch)
-        job = replace(job, engine=engine, processes=options.mode != "tracking", tracks=options.mode != "sequence")
+        job = replace(job, processes=options.mode != "tracking", tracks=tracking)
         with _clear_errors(experiment):
             job, journal = begin(job, store, frames, options)
             this = _Run(job, store, frames, options, watcher=watcher, record=record, journal=journal)
+            if options.clean and (outside := frames_outside(experiment, frames)):
+                for frame in outside:
+                    store.forget(frame)
+                logger.info("Removed the results of %d frames outside the range: %s", len(outside), describe(outside))
         with this.reported(), _clear_errors(experiment):
             return this.go()
 
@@ -118,6 +118,7 @@ class _Run:
         self._report = Report(Columns(frames, job.experiment.num_cams), skipping=not job.stop_at_failure, engine=job.engine)
         self._finished = bytearray(frames[1] - frames[0] + 1)
         """1 for each frame that has come to an end, good or bad."""
+        self._runner = make_runner(job, options.n_processes, options.start_method, options.frame_timeout)
         self._plan = self._make_plan(journal)
 
     def go(self) -> Report:
@@ -126,7 +127,7 @@ class _Run:
         if self._watcher is not None:
             self._watcher.expect(len(self._finished), self._options.steps)
         # closing: whatever ends this loop ends the workers at once, not when somebody drops the traceback
-        with closing(self._runner().events(self._plan)) as events:
+        with closing(self._runner.events(self._plan)) as events:
             for event in events:
                 self._record.times.record(event)
                 for reported in self._plan.record(event):
@@ -162,12 +163,6 @@ class _Run:
         log_event(event, skipping=self._report.skipping)
         if self._watcher is not None:
             self._watcher.watch(event)
-
-    def _runner(self) -> InProcessRunner | PoolRunner:
-        if multiprocessing.current_process().daemon:
-            logger.warning("This is a daemonic process, which may not have workers: a crash of optv would end it")
-            return InProcessRunner(self._job)
-        return PoolRunner(self._job, self._options.n_processes, self._options.start_method)
 
     def _make_plan(self, journal: Journal | None) -> Plan:
         options = self._options

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from multiprocessing import get_all_start_methods
 from typing import Literal
 
 Mode = Literal["both", "sequence", "tracking"]
@@ -36,6 +37,9 @@ class Options:
     """Of image files with several, counted from 1; None: ``ptv.page``."""
     start_method: str | None = None
     """Of multiprocessing; None: the platform's."""
+    frame_timeout: float | None = None
+    """Seconds at one part of a frame without progress, after which a worker is killed and replaced. 0: never. None: 300 s, or 20
+    times the slowest part of a frame so far, whichever is longer."""
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
@@ -50,6 +54,12 @@ class Options:
             raise ValueError(f"page must be a whole number >= 1, got {self.page!r}")
         if self.n_processes < 1:
             raise ValueError(f"Number of processes must be >= 1, got {self.n_processes}")
+        methods = get_all_start_methods()
+        if self.start_method is not None and self.start_method not in methods:
+            raise ValueError(f"start_method must be one of {', '.join(methods)}, got {self.start_method!r}")
+        timeout = self.frame_timeout
+        if timeout is not None and not (isinstance(timeout, int | float) and timeout >= 0):
+            raise ValueError(f"frame_timeout must be a number of seconds >= 0, got {timeout!r}")
 
     @property
     def steps(self) -> int:

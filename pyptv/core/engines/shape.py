@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
+from pyptv.core.base.errors import ProcessingError
 from pyptv.core.base.events import StepNumbers
 from pyptv.core.base.options import Engine
 from pyptv.core.engines.optv.backend import FrameBackend
@@ -58,14 +59,16 @@ def make_frame_backend(engine: Engine, experiment: Experiment) -> FrameBackend:
     return FrameBackend(parameters, calibrations)
 
 
-def make_tracker(engine: Engine, experiment: Experiment, first: int, folder: Path) -> Tracker:
-    """A tracker that starts at frame ``first`` of an experiment; ``folder`` is its scratch folder, if it needs one."""
+def make_tracker(engine: Engine, experiment: Experiment, first: int, folder: Path | None) -> Tracker:
+    """A tracker that starts at frame ``first`` of an experiment; ``folder`` is its scratch folder, which optv's needs."""
     parameters, calibrations = experiment.parameters, experiment.calibrations
     if engine == "compiled":
         load()
         from pyptv.core.engines.compiled.tracker import CompiledTracker  # loads numba
 
         return CompiledTracker(parameters, calibrations, first)
+    if folder is None:
+        raise ProcessingError("optv's tracker needs a scratch folder")
     from pyptv.core.engines.optv.tracker import OptvTracker  # as the other one
 
     return OptvTracker(parameters, calibrations, first, folder)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pyptv.core.base.errors import ProcessingError
+from pyptv.core.base.errors import WorkersDieError
 from pyptv.core.base.events import Event, FrameDone, FrameFailed, Note, StepDone, WorkerDied
 from pyptv.core.files.store import Store
 from pyptv.core.schedule.sequence import SequencePlan
@@ -81,7 +81,4 @@ class Plan:
     def _count_idle_deaths(self, event: WorkerDied) -> None:
         self._idle_deaths = self._idle_deaths + 1 if event.frame is None else 0
         if self._idle_deaths >= _MOST_IDLE_DEATHS:
-            raise ProcessingError(
-                f"{self._idle_deaths} workers in succession {event.cause} before they began a frame: "
-                "is there enough memory, and is the calling script guarded by 'if __name__ == \"__main__\":'?"
-            )
+            raise WorkersDieError(self._idle_deaths, event.cause)

@@ -18,8 +18,8 @@ class Job:
 
     experiment: Experiment
     images: ImageSettings
-    scratch: Path
-    """A short ASCII path: the tracker's C code works in there."""
+    scratch: Path | None = None
+    """A short ASCII path: the tracker's C code works in there. None: no C code tracks."""
     stop_at_failure: bool = True
     engine: Engine = "optv"
     processes: bool = True

@@ -41,7 +41,7 @@ class TrackingRun:
         self._fed = first - 1
         self._inputs: dict[int, dict[str, bytes]] = {}
         self._recent: deque[StepDone] = deque(maxlen=EQUAL_FRAMES)
-        self._scratch = job.scratch / f"run-{run}-{next(_serial)}"
+        self._scratch = None if job.scratch is None else job.scratch / f"run-{run}-{next(_serial)}"
         self.tracker: Tracker = make_tracker(job.engine, job.experiment, first, self._scratch)
 
     def go_on(self, task: TrackTask, saved: Path) -> None:
@@ -98,7 +98,8 @@ class TrackingRun:
     def close(self) -> None:
         """Give back what the tracker holds."""
         self.tracker.close()
-        shutil.rmtree(self._scratch, ignore_errors=True)
+        if self._scratch is not None:
+            shutil.rmtree(self._scratch, ignore_errors=True)
 
     def _step(self, frame: int, end: int | None) -> StepNumbers | None:
         if frame != end:
