@@ -15,17 +15,30 @@ From Python:
 
 from __future__ import annotations
 
+import logging
 import sys
 from pathlib import Path
 from typing import Any
 
-from pyptv.core.app.batch import run_batch
+from pyptv.core.app import batch
+from pyptv.core.app.scripts import parse_words
 from pyptv.core.base.errors import ProcessingError
 from pyptv.core.base.options import make_options
 from pyptv.core.experiment.attrdict import AttrDict
 from pyptv.core.experiment.folder import validate_experiment_directory
 
-__all__ = ["AttrDict", "ProcessingError", "cli", "main", "validate_experiment_directory"]
+__all__ = [
+    "AttrDict",
+    "ProcessingError",
+    "cli",
+    "logger",
+    "main",
+    "parse_command_line_args",
+    "run_batch",
+    "validate_experiment_directory",
+]
+
+logger = logging.getLogger(__name__)
 
 
 def main(
@@ -40,7 +53,7 @@ def main(
     The work is done in one worker process, so that a crash of the C library costs a frame and not the run.
 
     Args:
-        exp_path: the experiment folder, or a YAML parameter file in it.
+        exp_path: the experiment folder, a parameter set in it (``parametersRun1/``), or a YAML parameter file in it.
         first: first frame; default: that of the sequence parameters.
         last: last frame, included.
         repetitions: how often to do it all; each time gives the same files.
@@ -53,7 +66,27 @@ def main(
         ValueError: a bad argument.
         ProcessingError: the experiment is not valid, or a frame failed (and ``on_error`` is "abort").
     """
-    run_batch(exp_path, first, last, repetitions=repetitions, options=make_options(options))
+    batch.run_batch(exp_path, first, last, repetitions=repetitions, options=make_options(options))
+
+
+def run_batch(seq_first: int, seq_last: int, exp_path: str | Path) -> None:
+    """:func:`main` in the order of arguments that PyPTV's scripts have.
+
+    Raises:
+        ValueError: a bad argument.
+        ProcessingError: the experiment is not valid, or a frame failed.
+    """
+    main(exp_path, seq_first, seq_last)
+
+
+def parse_command_line_args() -> tuple[Path, int, int]:
+    """The experiment, first and last frame, from ``sys.argv``.
+
+    Raises:
+        ValueError: a word is missing, or is no whole number.
+    """
+    exp_path, (first, last) = parse_words(sys.argv[1:4], ("FIRST", "LAST"))
+    return exp_path, first, last
 
 
 def cli(arguments: list[str] | None = None) -> int:

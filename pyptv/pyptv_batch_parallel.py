@@ -15,18 +15,34 @@ From Python (guarded, because some platforms start workers by importing the scri
 
 from __future__ import annotations
 
+import logging
 import sys
 from pathlib import Path
 from typing import Any
 
-from pyptv.core.app.batch import process_count, run_batch, run_sequence_chunk
+from pyptv.core.app import batch
+from pyptv.core.app.batch import process_count, run_sequence_chunk
+from pyptv.core.app.scripts import parse_words
 from pyptv.core.base.errors import ProcessingError
 from pyptv.core.base.frames import chunk_ranges
 from pyptv.core.base.options import make_options
 from pyptv.core.experiment.attrdict import AttrDict
 from pyptv.core.experiment.folder import validate_experiment_directory
 
-__all__ = ["AttrDict", "ProcessingError", "chunk_ranges", "cli", "main", "run_sequence_chunk", "validate_experiment_directory"]
+__all__ = [
+    "AttrDict",
+    "ProcessingError",
+    "chunk_ranges",
+    "cli",
+    "logger",
+    "main",
+    "parse_command_line_args",
+    "run_batch",
+    "run_sequence_chunk",
+    "validate_experiment_directory",
+]
+
+logger = logging.getLogger(__name__)
 
 
 def main(
@@ -39,7 +55,7 @@ def main(
     """Process the frames ``first..last`` of an experiment on several worker processes, tracking included.
 
     Args:
-        exp_path: the experiment folder, or a YAML parameter file in it.
+        exp_path: the experiment folder, a parameter set in it (``parametersRun1/``), or a YAML parameter file in it.
         first: first frame; default: that of the sequence parameters.
         last: last frame, included.
         n_processes: number of workers; default: the CPUs that this process may use.
@@ -54,7 +70,27 @@ def main(
     """
     n = process_count(n_processes)
     chosen = make_options({"serial_tracking": False, **options, "n_processes": n})
-    run_batch(exp_path, first, last, kind="parallel batch", options=chosen)
+    batch.run_batch(exp_path, first, last, kind="parallel batch", options=chosen)
+
+
+def run_batch(seq_first: int, seq_last: int, exp_path: str | Path) -> None:
+    """:func:`main` in the order of arguments that PyPTV's scripts have, with all CPUs that this process may use.
+
+    Raises:
+        ValueError: a bad argument.
+        ProcessingError: the experiment is not valid, or a frame failed.
+    """
+    main(exp_path, seq_first, seq_last)
+
+
+def parse_command_line_args() -> tuple[Path, int, int, int | None]:
+    """The experiment, first and last frame, and the number of processes (or None), from ``sys.argv``.
+
+    Raises:
+        ValueError: a word is missing, or is no whole number.
+    """
+    exp_path, numbers = parse_words(sys.argv[1:5], ("FIRST", "LAST"))
+    return exp_path, numbers[0], numbers[1], numbers[2] if len(numbers) > 2 else None
 
 
 def cli(arguments: list[str] | None = None) -> int:

@@ -7,7 +7,8 @@ needs it is skipped where it is absent.
     cavity              a copy of the real experiment (4 cameras, frames 10000-10004) to work in
     golden(step)        what PyPTV writes for it after the step "sequence" or "tracking", as results() gives it
     small_experiment()  a copy of a small synthetic experiment (frames 10000-10005, 4 cameras, 320 x 256 px) to work in;
-                        takes the options of pyptv.synthetic.make_experiment, such as n_cameras=2
+                        takes the options of pyptv.synthetic.make_experiment, such as n_cameras=2; its parameters are in
+                        parameters/, or, with dialect="yaml" or where that dialect alone will do, in a YAML file; or in "both"
     batch               the entry points, one after the other: serial, and parallel with 1 and with 2 processes:
                         batch(exp, first, last, **options) calls main(), batch.command(...) runs the command line
 
@@ -203,8 +204,14 @@ def _experiments(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path
 def small_experiment(_experiments: Callable[..., Path], tmp_path: Path) -> Callable[..., Path]:
     """A factory of copies in tmp_path, ``name`` being their folder's."""
 
-    def copy(name: str = "experiment", **options: Any) -> Path:
-        return _copy(_experiments(**options), tmp_path / name)
+    def copy(name: str = "experiment", dialect: str = "par", **options: Any) -> Path:
+        folder = _copy(_experiments(**options), tmp_path / name)
+        parameters, yaml_file = folder / "parameters", folder / "parameters_synthetic.yaml"
+        if dialect == "par" and parameters.exists():
+            yaml_file.unlink()
+        if dialect == "yaml" and parameters.exists():
+            shutil.rmtree(parameters)
+        return folder
 
     return copy
 

@@ -47,7 +47,10 @@ def test_all_problems_are_listed(folder, capsys):
     (folder / "img" / "cam1.10000.tif").write_bytes(b"")
     assert cli([str(folder), "--check"]) == 2
     out = capsys.readouterr().out
-    assert f"  - 1 frames (10003) lack a file: {folder / 'img' / 'cam2.10003.tif'}\n" in out
+    assert (
+        f"  - 1 frame (10003) lacks a file: {folder / 'img' / 'cam2.10003.tif'}. "
+        "All cameras have images of frames 10000-10002, 10004-10005\n"
+    ) in out
     assert f"  - {folder / 'img' / 'cam1.10000.tif'}: the file is empty\n" in out
     assert out.endswith("The run would not start.\n")
 

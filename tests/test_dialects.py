@@ -149,7 +149,7 @@ class TestParErrors:
     @pytest.mark.parametrize("content", [b"", b"\n \r\n\t\n"])
     def test_empty_file(self, par, name, content):
         (par / f"{name}.par").write_bytes(content)
-        assert message(par) == f"{par / name}.par: the file is empty, expected one value a line"
+        assert message(par) == f"{par / name}.par: the file is empty, expected one value per line"
 
     @pytest.mark.parametrize("name", [name for name, lines in N_LINES.items() if lines > 1])
     def test_a_line_is_missing(self, par, name):
@@ -157,7 +157,7 @@ class TestParErrors:
         lines = path.read_text().splitlines()
         assert len(lines) == N_LINES[name]
         path.write_text("\n".join(lines[:-1]))
-        assert message(par).startswith(f"{path}: found {len(lines) - 1} values, expected {len(lines)}, one a line: ")
+        assert message(par).startswith(f"{path}: found {len(lines) - 1} values, expected {len(lines)}, one per line: ")
         assert message(par).endswith("and what follows is missing")
 
     @pytest.mark.parametrize("name", N_LINES)
@@ -179,7 +179,7 @@ class TestParErrors:
             (("track", 9, "flagNewParticles"), "maybe", "expected true or false (1 or 0): add particles that the tracker finds"),
             (
                 ("pft_version", 1, "Existing_Target"),
-                "2",
+                "maybe",
                 "expected true or false (1 or 0): read the _targets files, do not detect",
             ),
         ],
@@ -189,9 +189,9 @@ class TestParErrors:
         replace_line(par / f"{name}.par", line, text)
         assert message(par) == f"{par / name}.par, line {line} ({key}): found {text!r}, {expected}"
 
-    def test_a_list_is_named_by_its_first_line(self, par):
+    def test_an_item_of_a_list_is_named_by_its_own_line(self, par):
         replace_line(par / "targ_rec.par", 4, "300")
-        assert message(par).startswith(f"{par / 'targ_rec.par'}, line 1 (gvthres): found '300', expected at most 255")
+        assert message(par).startswith(f"{par / 'targ_rec.par'}, line 4 (gvthres, item 4): found '300', expected at most 255")
 
     def test_a_folder_in_place_of_a_file(self, par):
         (par / "track.par").unlink()
@@ -224,7 +224,7 @@ class TestYamlErrors:
             ("just text", ": found 'just text', expected sections"),
             ("a: [1, 2\nb: 3\n", ", line 2: not valid YAML: "),
             ("a: b: c", ", line 1: not valid YAML: mapping values are not allowed in this context"),
-            ("\ta: 1", ", line 1: not valid YAML: "),
+            (" a: 1\n\tb: 2", ", line 2: not valid YAML: "),
             ("a: !!python/object/apply:os.system ['true']", ", line 1: not valid YAML: could not determine a constructor"),
             ("base: &x {a: 1}\nptv:\n  <<: *x\n", ", line 3: not valid YAML: merge keys (<<) are not supported"),
             ("a: 2001-99-99", ": not valid YAML: month must be in 1..12"),

@@ -207,8 +207,6 @@ class TestNoLimits:
         folder = small_experiment(n_cameras=n_cameras, n_particles=n_particles, n_frames=3, images=False)
         criteria = folder / "parameters" / "criteria.par"
         criteria.write_text("\n".join([*criteria.read_text().splitlines()[:-1], "100.0"]) + "\n")
-        yaml = folder / "parameters_synthetic.yaml"
-        yaml.unlink()
         message = str(refusal(partial(pyptv_batch.main, engine="compiled"), folder, FIRST, FIRST + 2))
         assert message.startswith(f"frame {FIRST}: more than 10 million candidate correspondences")
         assert "narrow eps0" in message

@@ -19,32 +19,51 @@ def folder(small_experiment):
     return small_experiment()
 
 
+@pytest.fixture
+def yaml_folder(small_experiment):
+    return small_experiment(dialect="yaml")
+
+
 class TestChoice:
-    def test_a_folder_with_par_files_uses_them(self, folder):
-        (folder / YAML).write_text("nonsense")
+    def test_a_yaml_file_counts_before_par_files(self, small_experiment):
+        folder = small_experiment(dialect="both")
+        assert load_experiment(folder).source == folder / YAML
+        assert load_experiment(folder).notes == ()
+        assert load_experiment(folder / "parameters").source == folder / "parameters" / "ptv.par"
+        assert load_experiment(folder / "parameters").folder == folder
+
+    def test_par_files_count_where_no_yaml_file_is_meant_as_parameters(self, folder):
+        (folder / "notes.yml").write_text("shopping: [milk]")
+        (folder / "broken.yaml").write_text("a: [")
         experiment = load_experiment(folder)
         assert experiment.source == folder / "parameters" / "ptv.par"
         assert experiment.num_cams == 4
 
-    def test_else_its_only_yaml_file(self, folder):
-        shutil.rmtree(folder / "parameters")
-        (folder / "notes.yml").write_text("shopping: [milk]")
-        (folder / "broken.yaml").write_text("a: [")
-        assert load_experiment(folder).source == folder / YAML
+    def test_a_broken_yaml_file_is_not_passed_over_for_par_files(self, folder):
+        """Somebody edits it, and must not get what was before."""
+        (folder / YAML).write_text("a: [")
+        assert refusal(load_experiment, folder).startswith(f"{folder / YAML}, line 2: not valid YAML")
 
-    def test_several_yaml_files_are_listed(self, folder):
-        shutil.rmtree(folder / "parameters")
-        shutil.copy(folder / YAML, folder / "other.yml")
-        assert refusal(load_experiment, folder) == (
-            f"{folder}: several parameter files: other.yml, {YAML}. Name one of them instead of the folder"
+    def test_else_its_only_yaml_file(self, yaml_folder):
+        (yaml_folder / "notes.yml").write_text("shopping: [milk]")
+        (yaml_folder / "broken.yaml").write_text("a: [")
+        assert load_experiment(yaml_folder).source == yaml_folder / YAML
+
+    def test_several_yaml_files_are_listed(self, yaml_folder):
+        other = yaml_folder / "other.yml"
+        other.write_text((yaml_folder / YAML).read_text().replace("last: 10005", "last: 10002"))
+        assert refusal(load_experiment, yaml_folder) == (
+            f"{yaml_folder}: several parameter files: other.yml (frames 10000 to 10002), {YAML} (frames 10000 to 10005). "
+            "Name one of them instead of the folder"
         )
-        assert load_experiment(folder / "other.yml").source == folder / "other.yml"
+        assert load_experiment(other).source == other
 
-    def test_a_yaml_file_by_name(self, folder):
+    def test_a_yaml_file_by_name(self, small_experiment):
+        folder = small_experiment(dialect="both")
         experiment = load_experiment(folder / YAML)
         assert experiment.folder == folder
         assert experiment.source == folder / YAML
-        assert experiment.parameters == load_experiment(folder).parameters
+        assert experiment.parameters == load_experiment(folder / "parameters").parameters
 
     def test_a_yaml_file_that_lacks_sections(self, folder):
         (folder / "x.yaml").write_text("num_cams: 4\nptv: {}\n")
@@ -59,7 +78,7 @@ class TestChoice:
 
     def test_neither(self, folder):
         shutil.rmtree(folder / "parameters")
-        (folder / YAML).write_text("a: 1")
+        (folder / "x.yaml").write_text("a: 1")
         assert refusal(load_experiment, folder).startswith(f"{folder}: no parameters/ptv.par, and no YAML file with the sections")
 
     def test_a_relative_path_becomes_absolute(self, folder, monkeypatch):
@@ -109,7 +128,10 @@ class TestMissing:
 
     def test_neither_folder_nor_yaml(self, folder):
         path = folder / "parameters" / "ptv.par"
-        assert refusal(load_experiment, path) == f"Path is not a directory and not a YAML file (.yaml, .yml): {path}"
+        assert (
+            refusal(load_experiment, path)
+            == f"Path is not a directory and not a YAML file (.yaml, .yml): {path}. Name the folder {path.parent}"
+        )
 
     def test_all_broken_calibrations_are_listed(self, folder):
         (folder / "cal" / "cam2.tif.ori").unlink()

@@ -253,6 +253,7 @@ def test_a_frame_that_always_crashes_optv_costs_only_itself(command, small_exper
 
 @pytest.mark.parametrize("cameras", [3, 4])
 def test_too_wide_eps0_fails_the_frame_with_advice(command, cavity, cameras):
+    (cavity / "parameters_Run1.yaml").unlink()
     if cameras == 3:
         lines = (cavity / "parameters" / "ptv.par").read_text().splitlines()
         (cavity / "parameters" / "ptv.par").write_text("\n".join(["3", *lines[1:7], *lines[9:]]) + "\n")
@@ -307,7 +308,6 @@ PARAMETER_FILES = ["ptv", "sequence", "criteria", "targ_rec", "track"]
 @pytest.mark.parametrize("name", PARAMETER_FILES)
 def test_a_bad_parameter_file_ends_the_run_before_it_starts(command, small_experiment, spoil, name):
     exp = small_experiment()
-    (exp / "parameters_synthetic.yaml").unlink()
     path = exp / "parameters" / f"{name}.par"
     spoil(path)
     outcome = command(exp)
@@ -415,7 +415,7 @@ def points_past_the_end(path: Path) -> None:
 
 
 BAD_RT_IS = {
-    "missing": (Path.unlink, "lack a file"),
+    "missing": (Path.unlink, "lacks a file"),
     "empty": (empty_file, "expected the number of rows"),
     "cut": (truncated, "the file is cut or mixed"),
     "garbage": (garbage, "expected the number of rows"),
@@ -445,6 +445,7 @@ def test_a_malformed_rt_is_is_not_tracked(command, small_experiment, clean_resul
 
 
 def test_tracking_again_starts_from_the_pristine_files(command, cavity, golden):
+    (cavity / "parameters_Run1.yaml").unlink()
     assert command(cavity, frames=(10000, 10004)).code == 0
     assert results(cavity) == golden("tracking")
     for _ in range(2):

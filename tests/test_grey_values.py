@@ -22,6 +22,7 @@ from pyptv.core.experiment.folder import GreyDepths, load_experiment
 from pyptv.core.experiment.grey_values import SAMPLES, decide, sampled_images
 from pyptv.pyptv_batch import main
 from pyptv.pyptv_batch_parallel import run_sequence_chunk
+from pyptv.synthetic.writer import write_yaml
 
 FIRST, LAST = 10000, 10005
 CAMERAS = (1, 2, 3, 4)
@@ -57,8 +58,10 @@ def change_images(exp: Path, change: Callable[[np.ndarray], np.ndarray], cameras
 
 
 def set_key(exp: Path, section: str, **values: object) -> Path:
-    """Values in the YAML parameters; the path of the file."""
+    """Values in the YAML parameters, which are made where there are .par files only; the path of the file."""
     path = exp / "parameters_synthetic.yaml"
+    if not path.exists():
+        write_yaml(exp, load_experiment(exp).parameters.as_tree())
     tree = yaml.safe_load(path.read_text())
     tree[section] |= values
     path.write_text(yaml.safe_dump(tree))

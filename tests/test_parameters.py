@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from pyptv.core.base.errors import InvalidExperimentError, ProcessingError
 from pyptv.core.experiment.attrdict import AttrDict
+from pyptv.core.experiment.image_names import expand, pattern_problem
 from pyptv.core.experiment.parameter_checks import build_parameters
-from pyptv.core.experiment.parameters import REQUIRED_SECTIONS, SECTIONS, Parameters, expand, pattern_problem
+from pyptv.core.experiment.parameters import REQUIRED_SECTIONS, SECTIONS, Parameters
 
 
 def locate(section: str, key: str) -> str:
@@ -119,7 +120,7 @@ class TestProblems:
             ("num_cams", 5, "file .num_cams: found 5, expected 1 to 4 cameras"),
             ("num_cams", True, "file .num_cams: found True, expected 1 to 4 cameras"),
             ("num_cams", "4 cameras", "file .num_cams: found '4 cameras', expected 1 to 4 cameras"),
-            ("num_cams", ..., "file .num_cams: found None, expected 1 to 4 cameras"),
+            ("num_cams", ..., "file .num_cams: is missing, expected 1 to 4 cameras"),
             ("ptv.imx", ..., "file ptv.imx: is missing, expected image width [px]"),
             ("ptv.imx", "wide", "file ptv.imx: found 'wide', expected a whole number: image width [px]"),
             ("ptv.imx", 1280.5, "file ptv.imx: found 1280.5, expected a whole number: image width [px]"),
@@ -131,24 +132,24 @@ class TestProblems:
             ("ptv.pix_x", 0, "file ptv.pix_x: found 0, expected more than 0: pixel width [mm]"),
             ("ptv.mmp_d", -1, "file ptv.mmp_d: found -1, expected at least 0: thickness of the glass [mm]"),
             ("ptv.chfield", 3, "file ptv.chfield: found 3, expected at most 2"),
-            ("ptv.allcam_flag", "yes", "file ptv.allcam_flag: found 'yes', expected true or false (1 or 0)"),
+            ("ptv.allcam_flag", "maybe", "file ptv.allcam_flag: found 'maybe', expected true or false (1 or 0)"),
             ("ptv.img_cal", "cal/cam1.tif", "file ptv.img_cal: found 'cal/cam1.tif', expected a list"),
             ("ptv.img_cal", ["a", "b"], "file ptv.img_cal: found 2 values, expected one for each of 4 cameras"),
-            ("ptv.img_cal", ["a", None, "c", "d"], "file ptv.img_cal: found None, expected a text: calibration image"),
-            ("ptv.img_cal", ["a", "b", "c", 4], "file ptv.img_cal: found 4, expected a text"),
-            ("ptv.img_cal", ["a", "b", "c\0", "d"], "file ptv.img_cal: found 'c\\x00', expected a text"),
+            ("ptv.img_cal", ["a", None, "c", "d"], "file ptv.img_cal, item 2: found None, expected a text: calibration image"),
+            ("ptv.img_cal", ["a", "b", "c", 4], "file ptv.img_cal, item 4: found 4, expected a text"),
+            ("ptv.img_cal", ["a", "b", "c\0", "d"], "file ptv.img_cal, item 3: found 'c\\x00', expected a text"),
             ("sequence.first", -1, "file sequence.first: found -1, expected at least 0: first frame"),
             ("sequence.base_name", ["a%d"], "file sequence.base_name: found 1 values, expected one for each of 4 cameras"),
             ("criteria.eps0", 0, "file criteria.eps0: found 0, expected more than 0: width of the epipolar band"),
             ("criteria.eps0", "wide", "file criteria.eps0: found 'wide', expected a number"),
             ("criteria.X_lay", [1], "file criteria.X_lay: found 1 values, expected 2: x where the Z limits are given"),
-            ("criteria.X_lay", [1, None], "file criteria.X_lay: found None, expected a number"),
-            ("criteria.X_lay", [3, 3], "file criteria.X_lay: found twice 3.0, expected two different x"),
-            ("criteria.Zmin_lay", [25, -21], "file criteria.Zmin_lay: found Zmin_lay 25.0 and Zmax_lay 25.0, expected"),
+            ("criteria.X_lay", [1, None], "file criteria.X_lay, item 2: found None, expected a number"),
+            ("criteria.X_lay", [3, 3], "file criteria.X_lay, item 2: found twice 3.0, expected two different x"),
+            ("criteria.Zmin_lay", [25.5, -21], "file criteria.Zmin_lay, item 1: found Zmin_lay 25.5 and Zmax_lay 25.0, expected"),
             ("criteria", ..., "file criteria.: found nothing, expected the section 'criteria'"),
             ("criteria", 7, "file criteria.: found 7, expected the section 'criteria'"),
-            ("targ_rec.gvthres", [9, 10, 11, 256], "file targ_rec.gvthres: found 256, expected at most 255"),
-            ("targ_rec.gvthres", [9, 10, 11, -1], "file targ_rec.gvthres: found -1, expected at least 0"),
+            ("targ_rec.gvthres", [9, 10, 11, 256], "file targ_rec.gvthres, item 4: found 256, expected at most 255"),
+            ("targ_rec.gvthres", [9, 10, 11, -1], "file targ_rec.gvthres, item 4: found -1, expected at least 0"),
             ("targ_rec.nnmin", 501, "file targ_rec.nnmin: found 501, expected at most nnmax = 500"),
             ("track.dvxmin", 16, "file track.dvxmin: found 16.0, expected at most dvxmax = 15.5"),
             ("track.dacc", 1e16, "file track.dacc: found 1e+16, expected a number"),

@@ -12,7 +12,7 @@ import pytest
 from conftest import results
 from PIL import Image
 
-from pyptv.core.app import preflight
+from pyptv.core.app import input_files, preflight
 from pyptv.core.app.preflight import Findings, check_experiment, frames_outside
 from pyptv.core.experiment.folder import load_experiment
 from pyptv.pyptv_batch import main
@@ -44,17 +44,18 @@ class TestMissingFiles:
         findings = check(folder)
         assert sorted(findings.missing) == [10001, 10004]
         first, second = folder / "img" / "cam2.10001.tif", folder / "img" / "cam1.10004.tif"
-        assert findings.problems == [f"2 frames (10001, 10004) lack a file: {first}, {second}"]
+        there = "All cameras have images of frames 10000, 10002-10003, 10005"
+        assert findings.problems == [f"2 frames (10001, 10004) lack a file: {first}, {second}. {there}"]
 
     def test_many_are_counted_and_some_named(self, folder):
         findings = check(folder, (10000, 20000))
         (problem,) = findings.problems
         assert problem.startswith("9995 frames (10006-20000) lack a file: ")
-        assert problem.endswith("and 9990 more")
+        assert problem.endswith("and 9990 more. All cameras have images of frames 10000-10005")
 
     def test_a_slip_of_the_pen_in_the_last_frame(self, folder, monkeypatch):
         """Ten thousand million frames are not looked for one by one."""
-        monkeypatch.setattr(preflight, "_MOST_MISSING", 1000)
+        monkeypatch.setattr(input_files, "MOST_MISSING", 1000)
         problem, *_ = check(folder, (10000, 10**10)).problems
         assert problem.startswith("1000 or more frames (10006-11005) lack a file: ")
 
@@ -69,13 +70,13 @@ class TestMissingFiles:
 
         monkeypatch.setattr(preflight.os, "listdir", counting)
         check(folder, (10000, 20000))
-        assert reads == {str(folder / "img"): 1, str(folder / "res"): 1}
+        assert reads == {str(folder): 1, str(folder / "img"): 1, str(folder / "res"): 1}
 
     def test_they_are_no_problem_where_frames_may_be_skipped(self, folder):
         (folder / "img" / "cam2.10001.tif").unlink()
         findings = check(folder, skip_missing=True)
         assert findings.problems == []
-        assert findings.hints[0].startswith("1 frames (10001) lack a file")
+        assert findings.hints[0].startswith("1 frame (10001) lacks a file")
 
     def test_the_first_image_is_told_once(self, folder):
         (folder / "img" / "cam2.10000.tif").unlink()
@@ -88,16 +89,17 @@ class TestMissingFiles:
         assert check(folder, mode="tracking").problems == []
         (folder / "res" / "rt_is.10002").unlink()
         (problem,) = check(folder, mode="tracking").problems
-        missing = f"1 frames (10002) lack a file: {folder / 'res' / 'rt_is.10002'}"
-        assert problem == f"{missing}; {folder / 'res'} holds rt_is.* of frames 10000-10001, 10003-10005"
+        assert problem == (
+            f"1 frame (10002) lacks a file: {folder / 'res' / 'rt_is.10002'}. "
+            "res holds particles of frames 10000-10001, 10003-10005"
+        )
 
     def test_existing_targets_are_looked_for_in_place_of_images(self, small_experiment):
         folder = small_experiment(images=False)
         assert check(folder).problems == []
         (folder / "img" / "cam3.10002_targets").unlink()
         (problem,) = check(folder).problems
-        there = f"{folder / 'img'} holds cam3.*_targets of frames 10000-10001, 10003-10005"
-        assert problem.endswith(f"cam3.10002_targets; {there}")
+        assert problem.endswith("cam3.10002_targets. All cameras have _targets files of frames 10000-10001, 10003-10005")
 
     def test_targets_of_other_names_are_named(self, small_experiment):
         """PyPTV looks for cam1, cam2, ... only; openptv2 and scripts call them otherwise."""
@@ -109,10 +111,10 @@ class TestMissingFiles:
         (problem,) = check(folder).problems
         assert f"lack a file: {folder / 'img' / 'cam1.10000_targets'}, " in problem
         names = [*(f"blob{n}.*_targets of frames 10000-10005" for n in (1, 2, 3, 4)), "and 1 more names"]
-        assert problem.endswith(f"; {folder / 'img'} holds {', '.join(names[:4])} {names[4]}")
+        assert problem.endswith(f". {folder / 'img'} holds {', '.join(names[:4])} {names[4]}")
         for path in (folder / "img").glob("blob[1-4]*"):
             path.unlink()
-        assert check(folder).problems[0].endswith(f"; {folder / 'img'} holds cam9.*_targets of frames 20-21")
+        assert check(folder).problems[0].endswith(f". {folder / 'img'} holds cam9.*_targets of frames 20-21")
         for name in ("0001_a_targets", "cam1.#10001_targets", "cam1_Scene77_0497_targets", "x_targets"):
             (folder / "img" / name).write_bytes(b"0\n")
         there = ["*_a_targets of frames 1", "cam1.#*_targets of frames 10001", "cam1_Scene77_*_targets of frames 497"]

@@ -62,10 +62,11 @@ class TestAttrDict:
         with pytest.raises(AttributeError, match="no entry 'imz'"):
             _ = tree.ptv.imz
 
-    def test_raw_parameters_are_one(self, folder):
+    def test_raw_parameters_are_one(self, small_experiment):
         from pyptv.core.experiment.folder import read_parameters
 
-        for source in (folder, folder / "parameters_synthetic.yaml"):
+        folder = small_experiment(dialect="both")
+        for source in (folder / "parameters", folder / "parameters_synthetic.yaml"):
             tree = read_parameters(source).tree
             assert isinstance(tree.criteria, AttrDict)
             assert float(tree.criteria.eps0) > 0
@@ -93,7 +94,6 @@ class TestDirectoryValidation:
 
     def test_missing_parameters(self, folder):
         shutil.rmtree(folder / "parameters")
-        (folder / "parameters_synthetic.yaml").unlink()
         with pytest.raises(ProcessingError, match=rf"^Required file not found: {folder}/parameters/ptv\.par"):
             validate_experiment_directory(folder)
 
@@ -101,6 +101,33 @@ class TestDirectoryValidation:
         assert not (folder / "res").exists()
         main(folder, FIRST, FIRST)
         assert (folder / "res" / f"rt_is.{FIRST}").exists()
+
+
+class TestScripts:
+    """Names that scripts for PyPTV's batch modules import."""
+
+    def test_they_are_there_and_work(self, folder, monkeypatch):
+        from pyptv import pyptv_batch_parallel
+
+        monkeypatch.setattr(sys, "argv", ["pyptv_batch.py", os.path.relpath(folder), str(FIRST), str(FIRST + 1), "2"])
+        assert pyptv_batch.parse_command_line_args() == (folder, FIRST, FIRST + 1)
+        assert pyptv_batch_parallel.parse_command_line_args() == (folder, FIRST, FIRST + 1, 2)
+        assert (pyptv_batch.logger.name, pyptv_batch_parallel.logger.name) == ("pyptv.pyptv_batch", "pyptv.pyptv_batch_parallel")
+        exp_path, first, last = pyptv_batch.parse_command_line_args()
+        assert pyptv_batch.run_batch(first, last, exp_path) is None
+        made = results(folder)
+        assert len(made) == 2 * 7
+        assert pyptv_batch_parallel.run_batch(first, last, exp_path) is None
+        assert results(folder) == made
+
+    @pytest.mark.parametrize("words", [[], ["exp"], ["exp", "1"], ["exp", "one", "2"], ["exp", "1", "2.5"]])
+    @pytest.mark.parametrize("module", ["pyptv_batch", "pyptv_batch_parallel"])
+    def test_bad_command_lines(self, module, words, monkeypatch):
+        from importlib import import_module
+
+        monkeypatch.setattr(sys, "argv", ["script.py", *words])
+        with pytest.raises(ValueError, match=r"^Invalid command line arguments: "):
+            import_module(f"pyptv.{module}").parse_command_line_args()
 
 
 class TestMain:
@@ -319,7 +346,10 @@ class TestErrorHandling:
 
     def test_a_missing_image(self, folder):
         (folder / "img" / "cam2.10003.tif").unlink()
-        assert self.refused(folder, 2) == f"Invalid: 1 frames (10003) lack a file: {folder / 'img' / 'cam2.10003.tif'}"
+        assert self.refused(folder, 2) == (
+            f"Invalid: 1 frame (10003) lacks a file: {folder / 'img' / 'cam2.10003.tif'}. "
+            "All cameras have images of frames 10000-10002, 10004-10005"
+        )
         assert results(folder) == {}
 
     def test_a_missing_calibration(self, folder):
@@ -331,7 +361,7 @@ class TestErrorHandling:
         path = folder / "parameters" / "track.par"
         path.write_text("\n".join(path.read_text().splitlines()[:-1]))
         message = self.refused(folder, 2)
-        assert message.startswith(f"Invalid: {path}: found 8 values, expected 9, one a line: flagNewParticles")
+        assert message.startswith(f"Invalid: {path}: found 8 values, expected 9, one per line: flagNewParticles")
 
     def test_text_where_a_number_should_be(self, folder):
         path = folder / "parameters" / "criteria.par"
@@ -422,6 +452,7 @@ class TestLogging:
         assert done.returncode == 0
         patterns = [
             rf"INFO - Starting batch processing in directory: {folder}",
+            rf"INFO - Parameters: {folder}/parameters/ptv\.par",
             r"INFO - Frame range: 10000 to 10005",
             r"INFO - Repetitions: 1",
             r"INFO - Frames: 6 done",
@@ -482,8 +513,8 @@ class TestIntegration:
 
     @pytest.fixture(params=["YAML", "par"])
     def source(self, request, cavity):
-        """The experiment by its YAML file, and by its folder, which means ``parameters/*.par``."""
-        return cavity / "parameters_Run1.yaml" if request.param == "YAML" else cavity
+        """The experiment by its YAML file, and by its ``.par`` files."""
+        return cavity / "parameters_Run1.yaml" if request.param == "YAML" else cavity / "parameters"
 
     def test_sequence_then_tracking(self, cavity, source, golden):
         main(source, *self.FRAMES, mode="sequence")

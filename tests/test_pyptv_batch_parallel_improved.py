@@ -241,8 +241,9 @@ class TestReport:
         exp = small_experiment()
         main(exp, FIRST, LAST, 2)
         lines = [record.getMessage() for record in caplog.records]
-        assert lines[:4] == [
+        assert lines[:5] == [
             f"Starting parallel batch processing in directory: {exp}",
+            f"Parameters: {exp / 'parameters' / 'ptv.par'}",
             f"Frame range: {FIRST} to {LAST}",
             "Number of processes: 2",
             "Frame chunks: [(10000, 10002), (10003, 10005)]",
@@ -294,5 +295,5 @@ def test_console_script(small_experiment):
     script = Path(sys.executable).with_name("pyptv-batch-parallel")
     if not script.exists():
         pytest.skip("the package's scripts are not installed beside this Python")
-    done = run_python(script, small_experiment() / "parameters_synthetic.yaml", FIRST, LAST)
+    done = run_python(script, small_experiment(dialect="yaml") / "parameters_synthetic.yaml", FIRST, LAST)
     assert done.returncode == 0, done.stderr

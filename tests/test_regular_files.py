@@ -56,7 +56,6 @@ def test_all_else_is_refused(tmp_path):
 @pytest.mark.parametrize("name", ["parameters/track.par", "cal/cam2.tif.ori", "cal/cam3.tif.addpar"])
 def test_a_pipe_for_a_parameter_file(small_experiment, name):
     folder = small_experiment()
-    (folder / "parameters_synthetic.yaml").unlink()
     (folder / name).unlink()
     os.mkfifo(folder / name)
     assert str(folder / name) in refusal(load_experiment, folder)

@@ -253,7 +253,7 @@ class TestWhenItIsWritten:
 class TestInputs:
     @pytest.mark.parametrize("dialect", ["par", "yaml"])
     def test_fingerprints(self, small_experiment, dialect):
-        folder = small_experiment()
+        folder = small_experiment(dialect=dialect)
         source = folder if dialect == "par" else next(folder.glob("*.yaml"))
         assert cli([str(source), "10000", "10000", "--mode", "sequence", "-q"]) == 0
         tree = report_of(folder)

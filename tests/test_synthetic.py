@@ -329,7 +329,7 @@ class TestFiles:
 
     def test_both_dialects_say_the_same(self, tmp_path):
         folder = make_experiment(tmp_path / "e", **SMALL)
-        par, text = load_experiment(folder), load_experiment(folder / "parameters_synthetic.yaml")
+        par, text = load_experiment(folder / "parameters"), load_experiment(folder)
         assert par.source.name == "ptv.par"
         assert text.source.suffix == ".yaml"
         assert par.parameters == text.parameters
@@ -338,7 +338,7 @@ class TestFiles:
     def test_both_dialects_give_the_same_bytes(self, tmp_path):
         folder = make_experiment(tmp_path / "e", **SMALL)
         results = []
-        for source in (folder, folder / "parameters_synthetic.yaml"):
+        for source in (folder / "parameters", folder / "parameters_synthetic.yaml"):
             run_sequence_chunk(source, FIRST, FIRST + 2)
             results.append({name: data for name, data in files_of(folder).items() if "rt_is" in name or "_targets" in name})
             for name in results[-1]:

@@ -148,7 +148,7 @@ class TestLinks:
     def test_a_folder_or_a_parameter_file_will_do(self, linked):
         experiment = linked(THREE)
         by_path = read_trajectories(experiment.folder)
-        assert chains(by_path) == chains(read_trajectories(experiment.folder / "parameters_synthetic.yaml"))
+        assert chains(by_path) == chains(read_trajectories(experiment.source.parent))
 
 
 class TestStream:

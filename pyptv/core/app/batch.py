@@ -66,8 +66,9 @@ def run_batch(
     if options.report:
         _require_report()
     request = Request(str(exp_path), kind, tuple(argv) if argv is not None else None)
-    experiment, frames = prepare(exp_path, *numbers)
+    experiment, frames = prepare(exp_path, numbers[0], numbers[1], options)
     logger.info("Starting %s processing in directory: %s", kind, experiment.folder)
+    logger.info("Parameters: %s", experiment.source)
     logger.info("Frame range: %d to %d", *frames)
     if kind == "batch":
         logger.info("Repetitions: %d", times)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from itertools import count
 
-from pyptv.core.app.preflight import Findings, check_experiment, prepare_job
+from pyptv.core.app.preflight import Findings, check_run, prepare_job
 from pyptv.core.app.run import prepare
 from pyptv.core.base.errors import InvalidExperimentError, ProcessingError
 from pyptv.core.base.events import FrameDone, FrameFailed
@@ -34,12 +34,13 @@ def check_only(exp_path: str, first: int | None, last: int | None, options: Opti
         The exit code: 0, or 2 where there is a problem.
     """
     try:
-        experiment, frames = prepare(exp_path, first, last)
+        experiment, frames = prepare(exp_path, first, last, options)
     except InvalidExperimentError as error:
         _print_rows([("Experiment", exp_path)])
         _print_list("Problems", list(error.problems))
+        print("The run would not start.")  # noqa: T201 -- as below
         return INVALID
-    findings = check_experiment(experiment, frames, mode=options.mode, bit_depth=options.bit_depth, page=options.page)
+    findings = check_run(experiment, frames, options)
     try:
         engine = choose(options, frames, may_compile=False)
     except InvalidExperimentError as error:
@@ -68,11 +69,15 @@ def _facts(experiment: Experiment, frames: FrameRange, mode: Mode) -> list[tuple
 def _trial(
     experiment: Experiment, frames: FrameRange, options: Options, engine: Engine, findings: Findings
 ) -> list[tuple[str, str]]:
-    """Process the first frame, write nothing, and tell what the whole range will take."""
+    """Process the first frame that is whole, write nothing, and tell what the whole range will take."""
+    first = next((number for number in range(frames[0], frames[1] + 1) if number not in findings.missing), None)
+    if first is None:
+        return []
     try:
-        frame = _first_frame(experiment, frames, engine, findings.images, tracking=options.mode != "sequence")
+        frame = _process_one(experiment, first, engine, findings.images, tracking=options.mode != "sequence")
     except ProcessingError as error:
-        findings.problems.append(str(error))
+        # with --on-error skip the run leaves that frame out and goes on
+        (findings.hints if options.on_error == "skip" else findings.problems).append(str(error))
         return []
     n, n_processes, both = frames[1] - frames[0] + 1, options.n_processes, options.mode == "both"
     sequence = n * sum(frame.seconds.values()) / n_processes
@@ -89,11 +94,11 @@ def _trial(
     ]
 
 
-def _first_frame(
-    experiment: Experiment, frames: FrameRange, engine: Engine, images: ImageSettings | None, *, tracking: bool
+def _process_one(
+    experiment: Experiment, number: int, engine: Engine, images: ImageSettings | None, *, tracking: bool
 ) -> FrameDone:
-    job = prepare_job(experiment, images, engine=engine, tracking=tracking)
-    plan = Plan(job, Store(experiment), sequence=SequencePlan([(frames[0], frames[0])], count(1), Store(experiment), "probe"))
+    job = prepare_job(experiment, images, engine=engine, tracking=tracking, write=False)
+    plan = Plan(job, Store(experiment), sequence=SequencePlan([(number, number)], count(1), Store(experiment), "probe"))
     try:
         for event in make_runner(job, 1).events(plan):
             for report in plan.record(event):
@@ -103,7 +108,7 @@ def _first_frame(
                     raise ProcessingError(report.reason)
     finally:
         remove_scratch(job.scratch)
-    raise ProcessingError(f"frame {frames[0]}: not processed")
+    raise ProcessingError(f"frame {number}: not processed")
 
 
 def _print_rows(rows: list[tuple[str, str]]) -> None:

@@ -76,7 +76,7 @@ def build_parser(kind: Command) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=kind.name, description=kind.summary, epilog=_EXIT_CODES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("experiment", metavar="EXP", nargs="?", help="experiment folder, or a YAML parameter file in it")
+    parser.add_argument("experiment", metavar="EXP", nargs="?", help="experiment folder, or a parameter set or YAML file in it")
     parser.add_argument("first", metavar="FIRST", nargs="?", type=int, help="first frame (default: of the sequence parameters)")
     parser.add_argument("last", metavar="LAST", nargs="?", type=int, help="last frame, included")
     if kind.parallel:

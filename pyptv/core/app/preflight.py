@@ -9,28 +9,30 @@ import logging
 import math
 import os
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pyptv.core.app.input_files import MOST_MISSING, missing_inputs
 from pyptv.core.base.errors import FrameError
 from pyptv.core.base.frames import FrameRange, describe
-from pyptv.core.base.options import Engine
+from pyptv.core.base.options import Engine, Options
+from pyptv.core.base.regular_files import is_folder
 from pyptv.core.experiment.calibration import Calibration
 from pyptv.core.experiment.folder import Experiment, ImageSettings, load_experiment
 from pyptv.core.experiment.grey_values import decide
 from pyptv.core.experiment.image_files import image_kind
-from pyptv.core.files.result_names import frames_in, frames_with, of_the_same_kind
+from pyptv.core.experiment.listing import FolderListing
+from pyptv.core.files.result_names import frames_in, frames_with
 from pyptv.core.files.scratch import scratch_folder
 from pyptv.core.stages.tasks import Job
 
 logger = logging.getLogger(__name__)
 
 _TYPICAL_TARGETS = 1000
+_MOST_NAMED = 5
 _BYTES_PER_TARGET = 62
 _BYTES_PER_PARTICLE = 57 + 45 + 47
-_MOST_NAMED = 5
-_MOST_MISSING = 100_000
-"""A range in which so many frames are missing is a slip of the pen: the rest is not looked for, and none of it is skipped."""
 
 
 @dataclass
@@ -47,26 +49,6 @@ class Findings:
     """How images are read; None: not decided, for none are."""
     estimated_bytes: int = 0
     """What the results will need on disk, at the typical number of targets."""
-
-
-class FolderListing:
-    """The names in the folders that were asked for, each folder read once."""
-
-    def __init__(self) -> None:
-        self._names: dict[Path, set[str]] = {}
-
-    def has(self, path: Path) -> bool:
-        """Whether a file is there."""
-        return path.name in self.names(path.parent)
-
-    def names(self, folder: Path) -> set[str]:
-        """All names in a folder; none where there is no such folder."""
-        if folder not in self._names:
-            try:
-                self._names[folder] = set(os.listdir(folder))
-            except OSError:
-                self._names[folder] = set()
-        return self._names[folder]
 
 
 def check_experiment(
@@ -90,30 +72,39 @@ def check_experiment(
         bit_depth: see :func:`pyptv.core.experiment.grey_values.decide`.
         page: likewise.
     """
-    findings = Findings()
-    listing = FolderListing()
-    _check_inputs(experiment, frames, listing, findings, tracking_only=mode == "tracking")
-    if findings.missing:
-        frames_text = describe(findings.missing)
-        number = f"{_MOST_MISSING} or more" if len(findings.missing) == _MOST_MISSING else len(findings.missing)
-        text = f"{number} frames ({frames_text}) lack a file: {_named(list(findings.missing.values()))}"
-        endless = len(findings.missing) == _MOST_MISSING
-        first = Path(next(iter(findings.missing.values())))
-        if there := of_the_same_kind(first.name, listing.names(first.parent)):
-            text += f"; {first.parent} holds {there}"
-        (findings.hints if skip_missing and not endless else findings.problems).append(text)
+    findings = Findings(list(experiment.problems), list(experiment.notes))
+    listing = experiment.listing.hand_over()
+    missing = missing_inputs(experiment, frames, listing, tracking_only=mode == "tracking")
+    findings.problems += missing.problems
+    findings.missing = missing.frames
+    if missing.frames:
+        (findings.hints if skip_missing and len(missing.frames) < MOST_MISSING else findings.problems).append(missing.text())
     if mode != "tracking" and not experiment.parameters.pft_version.existing_target:
         decision = decide(experiment, bit_depth, page, listing.names)
         findings.images = decision.settings
         findings.hints += decision.notes
-        _check_first_images(experiment, frames, decision.settings, findings)
+        _check_first_images(experiment, frames, listing, decision.settings, findings, may_fail=skip_missing)
         findings.problems += decision.problems
         findings.problems += shared_images(experiment, frames)
     _check_calibrations(experiment, findings)
     _check_disk(experiment, frames, mode, findings)
+    _check_writable(experiment, findings)
     if not clean:
         _check_stale(frames, listing.names(experiment.results), findings)
     return findings
+
+
+def check_run(experiment: Experiment, frames: FrameRange, options: Options) -> Findings:
+    """:func:`check_experiment` for a run: what ``--check`` passes starts, what it refuses does not."""
+    return check_experiment(
+        experiment,
+        frames,
+        mode=options.mode,
+        skip_missing=options.on_error == "skip",
+        clean=options.clean,
+        bit_depth=options.bit_depth,
+        page=options.page,
+    )
 
 
 def prepare_job(
@@ -123,6 +114,7 @@ def prepare_job(
     stop_at_failure: bool = True,
     engine: Engine = "optv",
     tracking: bool = False,
+    write: bool = True,
 ) -> Job:
     """What the workers of a run need. ``scratch``, where optv is to track, is a new folder that the caller removes.
 
@@ -132,8 +124,11 @@ def prepare_job(
         stop_at_failure: end at the first frame that fails.
         engine: of the run.
         tracking: whether the run links frames.
+        write: make the folders of the ``_targets`` files: where images have a folder for each frame there is none yet.
     """
     experiment = exp_path if isinstance(exp_path, Experiment) else load_experiment(exp_path)
+    for camera in range(experiment.num_cams) if write else ():
+        experiment.targets_folder(camera).mkdir(parents=True, exist_ok=True)
     scratch = scratch_folder() if tracking and engine == "optv" else None
     return Job(experiment, images or decide(experiment).settings, scratch, stop_at_failure, engine)
 
@@ -174,44 +169,49 @@ def frames_outside(experiment: Experiment, frames: FrameRange) -> list[int]:
     return [frame for frame in frames_with(experiment.results) if not frames[0] <= frame <= frames[1]]
 
 
-def _check_inputs(
-    experiment: Experiment, frames: FrameRange, listing: FolderListing, findings: Findings, *, tracking_only: bool
+def _check_first_images(
+    experiment: Experiment,
+    frames: FrameRange,
+    listing: FolderListing,
+    settings: ImageSettings,
+    findings: Findings,
+    *,
+    may_fail: bool,
 ) -> None:
-    """Every input file of every frame must be there."""
-    existing = experiment.parameters.pft_version.existing_target
-    for frame in range(frames[0], frames[1] + 1):
-        if tracking_only:
-            needed = list(experiment.sequence_files(frame).values())
-        elif existing:
-            needed = [experiment.targets_path(camera, frame) for camera in range(experiment.num_cams)]
-        else:
-            needed = [experiment.image_path(which, frame) for which in range(experiment.images_per_frame)]
-        absent = next((path for path in needed if not listing.has(path)), None)
-        if absent is not None:
-            findings.missing[frame] = str(absent)
-            if len(findings.missing) == _MOST_MISSING:
-                return
+    """An image of each camera, and all masks, as far as that goes without decoding them.
 
-
-def _check_first_images(experiment: Experiment, frames: FrameRange, settings: ImageSettings, findings: Findings) -> None:
-    """The images of the first frame, and the background images, can be opened; one problem for one cause."""
-    paths = [experiment.image_path(which, frames[0]) for which in range(experiment.images_per_frame)]
-    masks = (
-        [experiment.mask_path(camera) for camera in range(experiment.num_cams)] if experiment.parameters.masking.enabled else []
-    )
+    Where images may fail (``may_fail``), a first image that is damaged is a hint as long as the last one is not. One problem for
+    one cause.
+    """
     causes: dict[str, list[str]] = {}
-    for path in (*paths, *masks):
-        if str(path) in findings.missing.values():
-            continue
-        size, only_page = ((settings.width, settings.height), True) if path in masks else (settings.file_size, False)
-        try:
-            image_kind(path, size, settings.grey.page, only_page=only_page)
-        except FrameError as error:
-            causes.setdefault(str(error).removeprefix(f"{path}: "), []).append(str(path))
+    for which in range(experiment.images_per_frame):
+        first, last = (experiment.image_path(which, frame) for frame in frames)
+        cause = _what_is_wrong(first, settings) if listing.has(first) else None
+        if cause is not None and may_fail and listing.has(last) and _what_is_wrong(last, settings) is None:
+            findings.hints.append(f"{first}: {cause}")
+        elif cause is not None:
+            causes.setdefault(cause, []).append(str(first))
+        if first.name == experiment.targets_path(which, frames[0]).name:
+            findings.problems.append(f"{first}: the image has the name of a _targets file")
+    for camera in range(experiment.num_cams) if experiment.parameters.masking.enabled else ():
+        mask = experiment.mask_path(camera)
+        if (cause := _what_is_wrong(mask, settings, is_mask=True)) is not None:
+            causes.setdefault(cause, []).append(str(mask))
     findings.problems += [f"{_named(sorted(of))}: {cause}" for cause, of in causes.items()]
-    for which, path in enumerate(paths):
-        if path.name == experiment.targets_path(which, frames[0]).name:
-            findings.problems.append(f"{path}: the image has the name of a _targets file")
+
+
+def _what_is_wrong(path: Path, settings: ImageSettings, *, is_mask: bool = False) -> str | None:
+    size = (settings.width, settings.height) if is_mask else settings.file_size
+    try:
+        image_kind(path, size, settings.grey.page, only_page=is_mask)
+    except FrameError as error:
+        return str(error).removeprefix(f"{path}: ")
+    return None
+
+
+def _named(paths: list[str]) -> str:
+    shown = ", ".join(paths[:_MOST_NAMED])
+    return shown if len(paths) <= _MOST_NAMED else f"{shown} and {len(paths) - _MOST_NAMED} more"
 
 
 def _check_calibrations(experiment: Experiment, findings: Findings) -> None:
@@ -256,18 +256,21 @@ def _check_disk(experiment: Experiment, frames: FrameRange, mode: str, findings:
         )
     if free < findings.estimated_bytes // 20:
         findings.problems.append(f"{folder}: {free / 1e6:.0f} MB free on the disk, not enough for the results of this range")
-    if experiment.results.exists() and not os.access(experiment.results, os.W_OK):
-        findings.problems.append(f"{experiment.results}: cannot be written: check its permissions")
 
 
-def _check_stale(frames: FrameRange, names: set[str], findings: Findings) -> None:
+def _check_writable(experiment: Experiment, findings: Findings) -> None:
+    """Results go to ``res/``, and ``_targets`` files beside the images."""
+    targets = [experiment.targets_folder(camera) for camera in range(experiment.num_cams)]
+    for folder in dict.fromkeys([experiment.results, *targets]):
+        there = next((path for path in (folder, *folder.parents) if is_folder(path)), folder)
+        if not os.access(there, os.W_OK | os.X_OK):
+            what = "the results" if folder == experiment.results else "the _targets files, which lie beside the images,"
+            findings.problems.append(f"{there}: cannot be written: {what} go there. Check its permissions")
+
+
+def _check_stale(frames: FrameRange, names: Iterable[str], findings: Findings) -> None:
     outside = [frame for frame in frames_in(names) if not frames[0] <= frame <= frames[1]]
     if outside:
         findings.hints.append(
             f"res/ holds frames {describe(outside)} from an earlier run: kept, not part of this run (--clean removes them)"
         )
-
-
-def _named(paths: list[str]) -> str:
-    shown = ", ".join(paths[:_MOST_NAMED])
-    return shown if len(paths) <= _MOST_NAMED else f"{shown} and {len(paths) - _MOST_NAMED} more"

@@ -11,7 +11,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from pyptv.core.app.preflight import Findings, check_experiment, frames_outside, prepare_job
+from pyptv.core.app.preflight import Findings, check_run, frames_outside, prepare_job
 from pyptv.core.base.errors import InvalidExperimentError, ProcessingError
 from pyptv.core.base.events import Event, FrameDone, FrameFailed
 from pyptv.core.base.frames import FrameRange, check_range, chunk_ranges, describe
@@ -56,15 +56,7 @@ def run(
     """
     skipping = options.on_error == "skip"
     record = RunReport(request or Request(str(experiment.folder)), experiment, frames, options)
-    findings = check_experiment(
-        experiment,
-        frames,
-        mode=options.mode,
-        skip_missing=skipping,
-        clean=options.clean,
-        bit_depth=options.bit_depth,
-        page=options.page,
-    )
+    findings = check_run(experiment, frames, options)
     report_findings(findings)
     engine = choose(options, frames)
     store = Store(experiment)
@@ -218,17 +210,22 @@ class _Run:
         return self._plan.tracking.seams if self._plan.tracking is not None and self._options.n_processes > 1 else None
 
 
-def prepare(exp_path: str | Path, first: int | None, last: int | None) -> tuple[Experiment, FrameRange]:
+def prepare(
+    exp_path: str | Path, first: int | None, last: int | None, options: Options | None = None
+) -> tuple[Experiment, FrameRange]:
     """An experiment and the frames to process; None for a frame means the parameters' own.
 
     Raises:
         ValueError: frames in the wrong order.
-        InvalidExperimentError: the experiment.
+        InvalidExperimentError: the experiment, with all problems that can be known: where a calibration is missing, images are
+            looked for all the same.
     """
-    experiment = load_experiment(exp_path)
+    experiment = load_experiment(exp_path, complete=False)
     sequence = experiment.parameters.sequence
     frames = (sequence.first if first is None else first, sequence.last if last is None else last)
     check_range(*frames)
+    if experiment.problems:
+        report_findings(check_run(experiment, frames, options or Options()))
     return experiment, frames
 
 

@@ -7,12 +7,14 @@ not used (it follows from the angles); xh yh [mm]; cc [mm]; the glass vector [mm
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pyptv.core.base.errors import FormatError
-from pyptv.core.base.regular_files import open_regular
+from pyptv.core.base.regular_files import is_there, open_regular
+from pyptv.core.base.similar import similar_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -70,8 +72,22 @@ def rotation_matrix(angles: Vector) -> NDArray[np.float64]:
 
 
 def calibration_files(folder: Path, calibration_image: str) -> tuple[Path, Path]:
-    """The ``.ori`` and ``.addpar`` files beside a calibration image."""
-    return folder / f"{calibration_image}.ori", folder / f"{calibration_image}.addpar"
+    """The ``.ori`` and ``.addpar`` files beside a calibration image; upper and lower case may differ, as they may on Windows."""
+    return _as_it_is_there(folder / f"{calibration_image}.ori"), _as_it_is_there(folder / f"{calibration_image}.addpar")
+
+
+def _as_it_is_there(path: Path) -> Path:
+    if is_there(path):
+        return path
+    same = [name for name in _names_beside(path) if name.lower() == path.name.lower()]
+    return path.with_name(same[0]) if len(same) == 1 else path
+
+
+def _names_beside(path: Path) -> list[str]:
+    try:
+        return os.listdir(path.parent)
+    except OSError:
+        return []
 
 
 def read_calibration(ori: Path, addpar: Path) -> Calibration:
@@ -105,7 +121,10 @@ def _read_numbers(path: Path, names: tuple[str, ...]) -> list[float]:
         with open_regular(path) as file:
             data = file.read(_MAX_BYTES)
     except OSError as error:
-        raise FormatError(f"{path}: calibration cannot be read: {error.strerror}") from error
+        beside = _names_beside(path) if isinstance(error, FileNotFoundError) else []
+        same_kind = [name for name in beside if name.lower().endswith(path.suffix)]
+        there = similar_text(path.name, same_kind, same_numbers=True)
+        raise FormatError(f"{path}: calibration cannot be read: {error.strerror}{there}") from error
     words = data.split()
     if len(words) < len(names):
         raise FormatError(

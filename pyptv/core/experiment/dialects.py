@@ -6,19 +6,23 @@ and asks the :class:`RawParameters` where each of them stands.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from pyptv.core.base.errors import FormatError
-from pyptv.core.base.regular_files import open_regular
 from pyptv.core.experiment.attrdict import AttrDict, shown
 from pyptv.core.experiment.parameters import MAX_CAMERAS, REQUIRED_SECTIONS
+from pyptv.core.experiment.text_files import read_text
 from pyptv.core.experiment.yaml_loader import load_yaml
 
 YAML_SUFFIXES = (".yaml", ".yml")
-_MAX_BYTES = 1_000_000
+_MOST_SLOTS = 8
+"""Camera slots that writers of .par files are known to fill, however many cameras there are: four, or eight."""
 
 _PAR_LINES: dict[str, tuple[str, ...]] = {
     "criteria": (
@@ -41,6 +45,7 @@ _PTV_END = (
     *("hp_flag", "allcam_flag", "tiff_flag", "imx", "imy", "pix_x", "pix_y", "chfield"),
     *("mmp_n1", "mmp_n2", "mmp_n3", "mmp_d"),
 )
+_SEQUENCE_END = ("first", "last")
 _OPTIONAL_FILES = ("pft_version",)
 
 
@@ -53,35 +58,54 @@ class RawParameters:
     places: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def locate(self, section: str, key: str) -> str:
-        """Where a value stands, or should stand: file and line (``.par``) or file and key (YAML)."""
-        place = self.places.get((section, key)) or self.places.get((section, ""))
+        """Where a value stands, or should stand: file and line (``.par``) or file and key (YAML).
+
+        ``key`` may name an item of a list, from 1: see :func:`item_of`.
+        """
+        place = (
+            self.places.get((section, key)) or self.places.get((section, key.partition(",")[0])) or self.places.get((section, ""))
+        )
         if place is not None:
             return f"{place} ({key})" if key else place
         return f"{self.source}, {'.'.join(part for part in (section, key) if part)}"
 
 
+def item_of(key: str, number: int) -> str:
+    """What :meth:`RawParameters.locate` calls an item of a list, from 1."""
+    return f"{key}, item {number}"
+
+
 def read_par(folder: Path) -> RawParameters:
-    """Read the legacy dialect from a ``parameters/`` folder.
+    """Read the legacy dialect from a folder of ``.par`` files.
 
     Raises:
-        FormatError: a file is missing, empty, too short or not text; names file and line.
+        FormatError: files are missing, empty, too short or not text; names each with its line.
     """
     raw = RawParameters(folder / "ptv.par", AttrDict())
+    problems: list[str] = []
     lines = _par_lines(folder / "ptv.par")
-    n = _whole(lines[0][1])
-    raw.tree["num_cams"] = lines[0][1] if n is None else n
-    raw.places["", "num_cams"] = f"{folder / 'ptv.par'}, line {lines[0][0]}"
-    cameras = range(n if n is not None and 1 <= n <= MAX_CAMERAS else 0)
-    if cameras:  # else the number of cameras is the problem, and what follows cannot be told apart
-        names = [name for camera in cameras for name in (f"img_name.{camera}", f"img_cal.{camera}")]
-        _fill(raw, "ptv", folder / "ptv.par", ("num_cams", *names, *_PTV_END), lines)
-        bases = tuple(f"base_name.{camera}" for camera in cameras)
-        _fill(raw, "sequence", folder / "sequence.par", (*bases, "first", "last"))
+    number, text = next(line for line in lines if line[1])
+    n = _whole(text)
+    raw.tree["num_cams"] = text if n is None else n
+    raw.places["", "num_cams"] = f"{folder / 'ptv.par'}, line {number}"
+    if n is not None and 1 <= n <= MAX_CAMERAS:  # else that is the problem, and what follows cannot be told apart
+        _collect(problems, _fill_slots, raw, "ptv", n)
+        _collect(problems, _fill_slots, raw, "sequence", n)
     for section, keys in _PAR_LINES.items():
         path = folder / f"{section}.par"
         if section not in _OPTIONAL_FILES or path.exists():
-            _fill(raw, section, path, keys)
+            _collect(problems, _fill, raw, section, keys)
+    if problems:
+        raise FormatError(*problems)
     return raw
+
+
+def _collect(problems: list[str], read: Callable[..., None], *arguments: Any) -> None:
+    """Read one file; what is wrong with it is noted, so that the other files are looked at, too."""
+    try:
+        read(*arguments)
+    except FormatError as error:
+        problems += error.problems
 
 
 def read_yaml(path: Path) -> RawParameters:
@@ -90,7 +114,7 @@ def read_yaml(path: Path) -> RawParameters:
     Raises:
         FormatError: the file cannot be read, is not YAML, or is not a mapping with the needed sections.
     """
-    text = _text(path)
+    text = _without_tabs(read_text(path))
     try:
         tree = load_yaml(text)
     except yaml.YAMLError as error:
@@ -116,51 +140,81 @@ def has_needed_sections(raw: RawParameters) -> bool:
     return all(isinstance(raw.tree.get(section), dict) for section in REQUIRED_SECTIONS)
 
 
-def _fill(
-    raw: RawParameters, section: str, path: Path, keys: tuple[str, ...], lines: list[tuple[int, str]] | None = None
-) -> None:
-    """Name the lines of one ``.par`` file and put them into the tree."""
-    lines = _par_lines(path) if lines is None else lines
+def _fill(raw: RawParameters, section: str, keys: tuple[str, ...]) -> None:
+    """Read a ``.par`` file whose lines are always the same."""
+    path = raw.source.with_name(f"{section}.par")
+    _name_lines(raw, section, keys, [line for line in _par_lines(path) if line[1]])
+
+
+def _fill_slots(raw: RawParameters, section: str, num_cams: int) -> None:
+    """Read ``ptv.par`` or ``sequence.par``, which hold a slot for each camera, and often more slots than cameras.
+
+    What follows the slots is numbers, and so tells where they end. A name may be empty; and blank lines may stand anywhere.
+    """
+    path = raw.source.with_name(f"{section}.par")
+    per_slot, end = (("img_name", "img_cal"), _PTV_END) if section == "ptv" else (("base_name",), _SEQUENCE_END)
+    before = ("num_cams",) if section == "ptv" else ()
+    every = _par_lines(path)
+    filled = [line for line in every if line[1]]
+    if section == "sequence" and _whole(filled[0][1]) == num_cams and len(filled) > 1 and not _is_number(filled[1][1]):
+        every = filled = filled[1:]  # some files begin with the number of cameras
+
+    def ends_after(slots: int, lines: list[tuple[int, str]]) -> bool:
+        start = len(before) + slots * len(per_slot)
+        spare, values = lines[len(before) + num_cams * len(per_slot) : start], lines[start : start + len(end)]
+        numbers = all(_is_number(text) for _, text in values) and not any(_is_number(text) for _, text in spare)
+        return numbers and len(values) == len(end)
+
+    fewer = next((slots for slots in range(num_cams - 1, 0, -1) if ends_after(slots, filled)), None)
+    slots, lines = next(
+        ((slots, lines) for slots in range(num_cams, _MOST_SLOTS + 1) for lines in (every, filled) if ends_after(slots, lines)),
+        (num_cams, filled),
+    )
+    if fewer is not None and not ends_after(slots, lines):
+        raise FormatError(
+            f"{path}, line {filled[len(before) + fewer * len(per_slot)][0]}: found the names of {fewer} cameras, "
+            f"expected those of {num_cams}, as {raw.places['', 'num_cams']} says"
+        )
+    names = tuple(f"{key}.{slot}" for slot in range(slots) for key in per_slot)
+    _name_lines(raw, section, (*before, *names, *end), lines)
+
+
+def _name_lines(raw: RawParameters, section: str, keys: tuple[str, ...], lines: list[tuple[int, str]]) -> None:
+    """Put the lines of a file into the tree, under their keys."""
+    path = raw.source.with_name(f"{section}.par")
     if len(lines) < len(keys):
         raise FormatError(
-            f"{path}: found {len(lines)} values, expected {len(keys)}, one a line: {keys[len(lines)]} and what follows is missing"
+            f"{path}: found {len(lines)} values, expected {len(keys)}, one per line: "
+            f"{keys[len(lines)]} and what follows is missing"
         )
     values = AttrDict()
     for key, (number, text) in zip(keys, lines, strict=False):
         name, _, index = key.partition(".")
+        place = f"{path}, line {number}"
         if index:
             values.setdefault(name, []).append(text)
+            raw.places[section, item_of(name, int(index) + 1)] = place
         else:
             values[name] = text
-        raw.places.setdefault((section, name), f"{path}, line {number}")
+        raw.places.setdefault((section, name), place)
     raw.places[section, ""] = str(path)
     raw.tree[section] = values
 
 
 def _par_lines(path: Path) -> list[tuple[int, str]]:
-    """(line number, text) of the lines that hold something, at least one."""
-    lines = [(number, line.strip()) for number, line in enumerate(_text(path).splitlines(), start=1)]
-    lines = [(number, line) for number, line in lines if line]
-    if not lines:
-        raise FormatError(f"{path}: the file is empty, expected one value a line")
+    """(line number, text) of all lines, at least one of which holds something."""
+    lines = [(number, line.strip()) for number, line in enumerate(read_text(path).splitlines(), start=1)]
+    if not any(text for _, text in lines):
+        raise FormatError(f"{path}: the file is empty, expected one value per line")
     return lines
 
 
-def _text(path: Path) -> str:
+def _is_number(text: str) -> bool:
     try:
-        with open_regular(path) as file:
-            data = file.read(_MAX_BYTES + 1)
-    except FileNotFoundError as error:
-        raise FormatError(f"Required file not found: {path}") from error
-    except OSError as error:
-        raise FormatError(f"{path}: cannot be read: {error.strerror}") from error
-    if len(data) > _MAX_BYTES:
-        raise FormatError(f"{path}: found more than {_MAX_BYTES} bytes, expected a small text file")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        raise FormatError(f"{path}, line {line}: found the byte 0x{data[error.start]:02x}, expected text in UTF-8") from error
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _whole(text: str) -> int | None:
@@ -168,3 +222,10 @@ def _whole(text: str) -> int | None:
         return int(text)
     except ValueError:
         return None
+
+
+def _without_tabs(text: str) -> str:
+    """Tabs as indentation, which YAML does not allow: blanks, where nothing else indents."""
+    if re.search(r"^ +\S", text, re.MULTILINE):
+        return text
+    return re.sub(r"^\t+", lambda tabs: "  " * len(tabs[0]), text, flags=re.MULTILINE)

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path, PurePath
+from pathlib import Path
 
 from pyptv.core.base.errors import FormatError, InvalidExperimentError
+from pyptv.core.base.regular_files import is_folder, is_there
+from pyptv.core.base.similar import similar_text
 from pyptv.core.experiment.calibration import Calibration, calibration_files, read_calibration
-from pyptv.core.experiment.dialects import YAML_SUFFIXES, RawParameters, has_needed_sections, read_par, read_yaml
-from pyptv.core.experiment.parameter_checks import build_parameters
-from pyptv.core.experiment.parameters import REQUIRED_SECTIONS, Parameters, expand
-
-logger = logging.getLogger(__name__)
+from pyptv.core.experiment.dialects import RawParameters, item_of, read_par
+from pyptv.core.experiment.foreign_keys import foreign_keys, foreign_plugins
+from pyptv.core.experiment.image_names import as_folders, expand, fixed_folder, resolve
+from pyptv.core.experiment.listing import FolderListing
+from pyptv.core.experiment.parameter_checks import build_parameters, volume_hints
+from pyptv.core.experiment.parameter_sets import USUAL_DIRECTORIES, Chosen, choose_parameters
+from pyptv.core.experiment.parameters import SPLITTER_ORDER, Parameters
+from pyptv.core.experiment.stale_parameters import stale_notes
 
 RESULT_KINDS = ("rt_is", "ptv_is", "added")
-_USUAL_DIRECTORIES = ["img", "cal"]
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,14 @@ class Experiment:
     """``parameters/ptv.par`` or the YAML file."""
     parameters: Parameters
     calibrations: tuple[Calibration, ...]
+    problems: tuple[str, ...] = field(default=(), compare=False)
+    """What is wrong with it beyond its parameters; only where that did not end :func:`load_experiment`."""
+    notes: tuple[str, ...] = field(default=(), compare=False)
+    """What a user should know of it before a run."""
+    name_places: tuple[str, ...] = field(default=(), compare=False)
+    """Where the parameters name the images of each camera, for messages."""
+    listing: FolderListing = field(default_factory=FolderListing, compare=False, repr=False)
+    """What was listed when it was read."""
 
     @property
     def num_cams(self) -> int:
@@ -106,6 +117,8 @@ class ImageSettings:
     split: bool = False
     """A file holds 2 x 2 views."""
     grey: GreyDepths = GreyDepths()
+    order: tuple[int, ...] = SPLITTER_ORDER
+    """Quadrant of each view: 0 and 1 above, 2 and 3 below."""
 
     @property
     def file_size(self) -> tuple[int, int]:
@@ -113,36 +126,36 @@ class ImageSettings:
         return (2 * self.width, 2 * self.height) if self.split else (self.width, self.height)
 
 
-def load_experiment(exp_path: str | Path) -> Experiment:
+def load_experiment(exp_path: str | Path, *, complete: bool = True) -> Experiment:
     """Read parameters and calibrations of an experiment, and check them.
 
     Args:
-        exp_path: the experiment folder, or a YAML parameter file in it.
+        exp_path: the experiment folder, a parameter set in it (``parametersRun1/``), or a YAML parameter file in it.
+        complete: missing folders and calibrations are errors; else they are the experiment's ``problems``, so that the rest can
+            be looked at, too.
 
     Raises:
         InvalidExperimentError: with all problems found.
     """
-    path = _absolute(exp_path)
-    raw = read_parameters(path)
-    folder = path if path.is_dir() else path.parent
-    if path.is_dir():
-        validate_experiment_directory(path)
-    parameters = build_parameters(raw.tree, raw.locate)
-    _warn_of_plugins(raw)
-    calibrations = []
-    problems: list[str] = []
-    for image in parameters.ptv.calibration_images[: parameters.num_cams]:
-        try:
-            calibrations.append(read_calibration(*calibration_files(folder, image)))
-        except FormatError as error:
-            problems += error.problems
-    if problems:
-        raise InvalidExperimentError(*problems)
-    from pyptv.core.experiment.optics_checks import total_reflection  # numpy: --help must not wait for it
+    listing = FolderListing()
+    chosen = choose_parameters(_absolute(exp_path), listing)
+    raw, folder = chosen.raw, chosen.folder
+    parameters = _resolved(build_parameters(raw.tree, raw.locate), folder, listing)
+    calibrations, problems = _calibrations(parameters, folder)
+    problems = [*_missing_directories(folder, _directories_of(parameters)), *problems]
+    if problems and chosen.beside is not None:
+        problems[0] += f" ({raw.source.name} is used; to use {chosen.beside.name}/ name {chosen.beside})"
+    if not problems:
+        from pyptv.core.experiment.optics_checks import total_reflection  # numpy: --help must not wait for it
 
-    if (problem := total_reflection(parameters.ptv, parameters.criteria, calibrations)) is not None:
-        raise InvalidExperimentError(f"{raw.locate('ptv', 'mmp_n1')}: {problem}")
-    return Experiment(folder, raw.source, parameters, tuple(calibrations))
+        if (problem := total_reflection(parameters.ptv, parameters.criteria, calibrations)) is not None:
+            problems = [f"{raw.locate('ptv', 'mmp_n1')}: {problem}"]
+    if problems and complete:
+        raise InvalidExperimentError(*problems)
+    notes = [*chosen.notes, *foreign_plugins(raw, splitter=parameters.ptv.splitter), *foreign_keys(raw)]
+    notes += [*volume_hints(parameters, raw.locate), *_stale(chosen, parameters, listing)]
+    places = tuple(raw.locate("sequence", item_of("base_name", n)) for n in range(1, len(parameters.sequence.base_name) + 1))
+    return Experiment(folder, raw.source, parameters, calibrations, tuple(problems), tuple(notes), places, listing)
 
 
 def _absolute(exp_path: str | Path) -> Path:
@@ -155,34 +168,13 @@ def _absolute(exp_path: str | Path) -> Path:
         ) from error
 
 
-def _warn_of_plugins(raw: RawParameters) -> None:
-    """PyPTV's windows run a selected plugin, its batch run and this one do not: a user may think otherwise."""
-    plugins = raw.tree.get("plugins")
-    for key in ("selected_sequence", "selected_tracking"):
-        name = plugins.get(key, "default") if isinstance(plugins, dict) else "default"
-        if name not in ("default", None):
-            logger.warning(
-                "%s: found the plugin %.80r; plugins are not run here, the default is", raw.locate("plugins", key), name
-            )
-
-
 def read_parameters(path: Path) -> RawParameters:
-    """The raw parameters of a folder or a YAML file.
-
-    A folder with ``parameters/ptv.par`` uses that; else its only YAML file that has the needed sections.
+    """The raw parameters of a folder or a YAML file; see :mod:`pyptv.core.experiment.parameter_sets` for which count.
 
     Raises:
         InvalidExperimentError: none, or several, or unreadable ones.
     """
-    if not _is_there(path):
-        raise InvalidExperimentError(f"Experiment directory does not exist: {path}")
-    if not path.is_dir():
-        if path.suffix.lower() not in YAML_SUFFIXES:
-            raise InvalidExperimentError(f"Path is not a directory and not a YAML file (.yaml, .yml): {path}")
-        return _needed(read_yaml(path))
-    if _is_there(path / "parameters" / "ptv.par"):
-        return read_par(path / "parameters")
-    return _only_yaml(path)
+    return choose_parameters(path).raw
 
 
 def validate_experiment_directory(exp_path: str | Path) -> None:
@@ -194,73 +186,81 @@ def validate_experiment_directory(exp_path: str | Path) -> None:
         InvalidExperimentError: (a ``ProcessingError``) says what is missing.
     """
     folder = Path(exp_path)
-    if not _is_there(folder):
-        raise InvalidExperimentError(f"Experiment directory does not exist: {folder}")
-    if not folder.is_dir():
+    if is_there(folder) and not folder.is_dir():
         raise InvalidExperimentError(f"Path is not a directory: {folder}")
-    _require(folder, _directories(folder))
-
-
-def _require(folder: Path, directories: list[str]) -> None:
-    missing = [name for name in directories if not _is_folder(folder / name)]
-    if missing:
-        raise InvalidExperimentError(f"Missing required directories in {folder}: {', '.join(missing)}")
-    if not _is_there(folder / "parameters" / "ptv.par") and not _yaml_files(folder):
-        raise InvalidExperimentError(f"Required file not found: {folder / 'parameters' / 'ptv.par'} (nor a YAML parameter file)")
-
-
-def _directories(folder: Path) -> list[str]:
-    """The directories that the parameters say images and calibrations are in."""
     try:
-        tree = read_parameters(folder).tree
-        names = [*tree.sequence.base_name, *tree.ptv.img_cal]
-        return list(dict.fromkeys(PurePath(name).parent.as_posix() for name in names if isinstance(name, str)))
-    except (InvalidExperimentError, AttributeError, TypeError):
-        return _USUAL_DIRECTORIES
+        chosen = choose_parameters(folder)
+    except FormatError:  # they are there, and whoever reads them will say what is wrong with them
+        problems = _missing_directories(folder, USUAL_DIRECTORIES)
+    else:
+        problems = _missing_directories(chosen.folder, _directories_in(chosen.raw))
+    if problems:
+        raise InvalidExperimentError(*problems)
 
 
-def _is_there(path: Path) -> bool:
-    """Whether a path leads to something: not so where its name is too long, or a folder on the way may not be entered."""
-    try:
-        return path.exists()
-    except OSError:
-        return False
+def _resolved(parameters: Parameters, folder: Path, listing: FolderListing) -> Parameters:
+    """With the names of images as printf patterns, and ``/`` between folders."""
+    needed = None if parameters.pft_version.existing_target else listing
+    names = tuple(resolve(name, folder, needed) for name in parameters.sequence.base_name)
+    images = tuple(_calibration_image(as_folders(name), folder) for name in parameters.ptv.calibration_images)
+    return replace(
+        parameters,
+        ptv=replace(parameters.ptv, calibration_images=images),
+        sequence=replace(parameters.sequence, base_name=names),
+        masking=replace(parameters.masking, base_name=as_folders(parameters.masking.base_name)),
+    )
 
 
-def _is_folder(path: Path) -> bool:
-    return _is_there(path) and path.is_dir()
+def _calibration_image(name: str, folder: Path) -> str:
+    """Some parameters name the ``.ori`` file itself in place of the image that it stands beside."""
+    return name if is_there(folder / f"{name}.ori") else name.removesuffix(".ori")
 
 
-def _yaml_files(folder: Path) -> list[Path]:
-    try:
-        return sorted(path for path in folder.iterdir() if path.suffix.lower() in YAML_SUFFIXES and path.is_file())
-    except OSError as error:
-        raise InvalidExperimentError(f"{folder}: cannot be read: {error.strerror}") from error
-
-
-def _only_yaml(folder: Path) -> RawParameters:
-    found, problems = [], []
-    for path in _yaml_files(folder):
+def _calibrations(parameters: Parameters, folder: Path) -> tuple[tuple[Calibration, ...], list[str]]:
+    """The calibrations that can be read, and what is wrong with the others."""
+    calibrations = []
+    problems: list[str] = []
+    for image in parameters.ptv.calibration_images:
+        if not is_folder((folder / image).parent):
+            continue  # one cause, one message
         try:
-            raw = read_yaml(path)
+            calibrations.append(read_calibration(*calibration_files(folder, image)))
         except FormatError as error:
-            problems.append(str(error))
-        else:
-            if has_needed_sections(raw):
-                found.append(raw)
-    if len(found) > 1:
-        names = ", ".join(raw.source.name for raw in found)
-        raise InvalidExperimentError(f"{folder}: several parameter files: {names}. Name one of them instead of the folder")
-    if not found:
-        _require(folder, _USUAL_DIRECTORIES)
-        raise InvalidExperimentError(
-            *(problems or [f"{folder}: no parameters/ptv.par, and no YAML file with the sections {', '.join(REQUIRED_SECTIONS)}"])
-        )
-    return found[0]
+            problems += error.problems
+    return tuple(calibrations), problems
 
 
-def _needed(raw: RawParameters) -> RawParameters:
-    if not has_needed_sections(raw):
-        missing = [section for section in REQUIRED_SECTIONS if not isinstance(raw.tree.get(section), dict)]
-        raise InvalidExperimentError(f"{raw.source}: sections missing: {', '.join(missing)}")
-    return raw
+def _stale(chosen: Chosen, parameters: Parameters, listing: FolderListing) -> list[str]:
+    """What is to be said of a ``parameters/`` folder beside the YAML file that counts."""
+    if chosen.beside is None:
+        return []
+    used = chosen.raw.source.name
+    try:
+        raw = read_par(chosen.beside)
+        others = _resolved(build_parameters(raw.tree, raw.locate), chosen.folder, listing)
+    except InvalidExperimentError:
+        return [f"{used} is used; {chosen.beside.name}/ beside it is not used, and is not valid"]
+    return stale_notes(used, raw, parameters, others)
+
+
+def _directories_of(parameters: Parameters) -> list[str]:
+    names = [fixed_folder(name) for name in parameters.sequence.base_name]
+    names += [Path(image).parent.as_posix() for image in parameters.ptv.calibration_images]
+    return list(dict.fromkeys(names))
+
+
+def _directories_in(raw: RawParameters) -> list[str]:
+    """The directories that parameters say images and calibrations are in, as far as they can be read."""
+    try:
+        return _directories_of(_resolved(build_parameters(raw.tree, raw.locate), raw.source.parent, FolderListing()))
+    except InvalidExperimentError:
+        return USUAL_DIRECTORIES
+
+
+def _missing_directories(folder: Path, directories: list[str]) -> list[str]:
+    missing = [name for name in directories if not is_folder(folder / name)]
+    if not missing:
+        return []
+    there = [name for name in FolderListing().names(folder) if is_folder(folder / name)]
+    hints = "".join(similar_text(name, there) for name in missing)
+    return [f"Missing required directories in {folder}: {', '.join(missing)}{hints}"]

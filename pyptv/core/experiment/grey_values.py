@@ -108,7 +108,9 @@ def decide(
     """
     parameters, ptv = experiment.parameters, experiment.parameters.ptv
     page = page or ptv.page or None
-    decision = ImageDecision(ImageSettings(ptv.imx, ptv.imy, ptv.negative, ptv.splitter, GreyDepths(page=page)))
+    decision = ImageDecision(
+        ImageSettings(ptv.imx, ptv.imy, ptv.negative, ptv.splitter, GreyDepths(page=page), ptv.splitter_order)
+    )
     if parameters.pft_version.existing_target:
         return decision
     names = names or _listing()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from pyptv.core.base.errors import FrameError
 from pyptv.core.experiment.folder import ImageSettings
 from pyptv.core.experiment.image_files import Stored, open_image
+from pyptv.core.experiment.parameters import SPLITTER_ORDER
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -102,7 +104,7 @@ def read_views(path: Path, settings: ImageSettings, which: int = 0) -> tuple[lis
     image = _grey(path, pixels, stored, settings.grey.of_image(which))
     if settings.negative:
         image = 255 - image
-    return (split(image) if settings.split else [image]), stamp
+    return (split(image, settings.order) if settings.split else [image]), stamp
 
 
 def read_mask(path: Path, settings: ImageSettings, camera: int = 0) -> NDArray[np.int16]:
@@ -128,11 +130,17 @@ def subtract_mask(image: Image, mask: NDArray[np.int16]) -> Image:
     return difference
 
 
-def split(image: Image) -> list[Image]:
-    """The four views of a split image, in camera order: top left, top right, bottom right, bottom left."""
+def split(image: Image, order: Sequence[int] = SPLITTER_ORDER) -> list[Image]:
+    """The four views of a split image, in camera order.
+
+    Args:
+        image: (height, width) uint8.
+        order: quadrant of each view: 0 top left, 1 top right, 2 bottom left, 3 bottom right.
+    """
     height, width = (side // 2 for side in image.shape)
     top, bottom = image[:height], image[height:]
-    return [np.ascontiguousarray(view) for view in (top[:, :width], top[:, width:], bottom[:, width:], bottom[:, :width])]
+    quadrants = (top[:, :width], top[:, width:], bottom[:, :width], bottom[:, width:])
+    return [np.ascontiguousarray(quadrants[which]) for which in order]
 
 
 def _luma(pixels: NDArray[Any]) -> NDArray[Any]:

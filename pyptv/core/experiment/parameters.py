@@ -6,8 +6,6 @@ and what values it may take. :mod:`pyptv.core.experiment.parameter_checks` fills
 
 from __future__ import annotations
 
-import re
-import reprlib
 from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import Any
 
@@ -19,13 +17,15 @@ MAX_CAMERAS = 4
 HIGH_PASS_SPAN = 25
 """Half width [px] of the high-pass filter, as PyPTV has it."""
 
+SPLITTER_ORDER = (0, 1, 3, 2)
+"""Quadrants of a split image in camera order, as PyPTV's splitter plugin has them; 0 and 1 are above, 2 and 3 below."""
+
 _MIN_IMAGE_SIDE = 2 * HIGH_PASS_SPAN + 1
 _MAX_IMAGE_SIDE = 32_767  # optv keeps target coordinates in 16 bits while it grows a blob
 _FARTHEST = 100_000
 """[mm] Beyond, the last digits of positions are rounding errors, and the two engines round differently."""
 _THINNEST, _DENSEST = 0.1, 10
 """Refractive indices: X-rays have some less than 1, germanium 4."""
-_CONVERSION = re.compile(r"%(0?\d{0,2})[di]")
 
 
 def _parameter(
@@ -61,6 +61,12 @@ class ControlParameters:
     mmp_d: float = _parameter("thickness of the glass", unit="mm", low=0, high=_FARTHEST)
     high_pass: bool = _parameter("kept for the record: the high-pass always runs, as in PyPTV", key="hp_flag", default=True)
     splitter: bool = _parameter("one image holds 2 x 2 views", default=False)
+    splitter_order: tuple[int, ...] = _parameter(
+        "quadrant of each view of a split image: 0 top left, 1 top right, 2 bottom left, 3 bottom right",
+        low=0,
+        high=3,
+        default=SPLITTER_ORDER,
+    )
     negative: bool = _parameter("process 255 - image", default=False)
     bit_depth: int | str = _parameter(
         "bits of a grey value in images that store more than 8", choices=BIT_DEPTHS, default=BIT_DEPTHS[0]
@@ -175,21 +181,6 @@ REQUIRED_SECTIONS = ("ptv", "sequence", "criteria", "targ_rec", "track")
 def key_of(parameter: Field[Any]) -> str:
     """What a field is called in the YAML dialect."""
     return parameter.metadata["key"] or parameter.name
-
-
-def expand(pattern: str, number: int) -> str:
-    """A printf pattern with one ``%d`` (or ``%04d``) filled in; ``%%`` is a percent sign."""
-    return pattern % number
-
-
-def pattern_problem(pattern: str) -> str | None:
-    """Why a printf pattern is not one that takes a single number, or None."""
-    rest, conversions = _CONVERSION.subn("", pattern.replace("%%", ""))
-    if conversions != 1 or "%" in rest:
-        return f"found {reprlib.repr(pattern)}, expected a name with exactly one %d (or %04d) for the number"
-    if "\0" in pattern or "\n" in pattern:
-        return f"found {reprlib.repr(pattern)}, expected a file name on one line"
-    return None
 
 
 def _plain(value: Any) -> Any:

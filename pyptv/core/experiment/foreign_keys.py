@@ -1,0 +1,104 @@
+"""Keys of YAML files that mean nothing here, or something elsewhere: named once, so that nobody trusts in them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import fields
+from typing import Any
+
+from pyptv.core.base.similar import similar
+from pyptv.core.experiment.attrdict import shown
+from pyptv.core.experiment.dialects import RawParameters
+from pyptv.core.experiment.parameter_use import SPLITTER_PLUGIN, splits_by_plugin
+from pyptv.core.experiment.parameters import HIGH_PASS_SPAN, SECTIONS, key_of
+
+_PYPTV_KEYS = {
+    "ptv": ("img_name", "tiff_flag", "inverse"),
+    "track": ("track_mode",),
+}
+"""Keys that PyPTV and its relatives write, and that change nothing here: no reason to speak of them."""
+
+_MOST_NAMED = 10
+_EVERYWHERE = ("default_path", "filename", "n_cam", "n_img", "num_cams", "path", "exp_path")
+"""Attributes that PyPTV's converters are known to leave in every section."""
+
+_SPLITTER_PLUGINS = (SPLITTER_PLUGIN, "ext_tracker_splitter")
+"""PyPTV's plugins for split images: what they do is built in."""
+
+
+def _is(*values: Any) -> Callable[[Any], bool]:
+    """Whether a value is one of those with which openptv2 does what is done here."""
+    return lambda value: value in values
+
+
+_OPENPTV2: dict[tuple[str, str], tuple[Callable[[Any], bool], str]] = {
+    ("ptv", "pair_flag"): (_is(), "it concerns particles that only two cameras see; here allcam_flag alone decides on them"),
+    ("ptv", "triangulation"): (_is(), "it chooses how positions follow from the rays; here they are PyPTV's"),
+    ("ptv", "highpass_size"): (_is(HIGH_PASS_SPAN), f"it is the half width of the high-pass; here that is {HIGH_PASS_SPAN} px"),
+    ("ptv", "grey_scaling"): (
+        _is("fixed"),
+        "it chooses how 16 bit become 8 bit; docs/file_formats.md says how that is here",
+    ),
+    ("ptv", "grey_range"): (_is(), "it is the range of grey_scaling"),
+    ("track", "preset"): (_is("standard_forward"), "it chooses the tracker; here the forward tracker of optv runs, as in PyPTV"),
+    ("track", "postprocess"): (
+        _is(0, "false", "off", "no"),
+        "it revises links after tracking; here links are as tracked",
+    ),
+    ("track", "stride"): (_is(1), "it tracks every n-th frame; here every frame is tracked"),
+}
+"""Keys that change results in openptv2: (values with which they do not, what they do there)."""
+
+
+def foreign_keys(raw: RawParameters) -> list[str]:
+    """One line about keys of openptv2 that would change results there, one about keys that nobody knows."""
+    openptv2: list[str] = []
+    unknown: list[tuple[str, str]] = []
+    for section, key, value in _other_keys(raw):
+        meaning = _OPENPTV2.get((section, key))
+        if meaning is None:
+            unknown.append((section, key))
+        elif not meaning[0](value):
+            openptv2.append(f"{section}.{key} {shown(value)} ({meaning[1]})")
+    sharpening = raw.tree.get("unsharp_mask")
+    if isinstance(sharpening, dict) and sharpening.get("flag") not in (None, 0, "false", "no", "off"):
+        openptv2.append("unsharp_mask (it sharpens images before detection; here they are not sharpened)")
+    lines = []
+    if openptv2:
+        lines.append(
+            f"{raw.source}: openptv2 would give other results with these keys, which are not used here: {'; '.join(openptv2)}"
+        )
+    if unknown:
+        named = ", ".join(f"{section}.{key:.40}{_meant(section, key)}" for section, key in unknown[:_MOST_NAMED])
+        more = f" and {len(unknown) - _MOST_NAMED} more" if len(unknown) > _MOST_NAMED else ""
+        lines.append(f"{raw.source}: unknown keys, which are not used: {named}{more}")
+    return lines
+
+
+def foreign_plugins(raw: RawParameters, *, splitter: bool) -> list[str]:
+    """PyPTV's windows run a selected plugin, its batch run and this one do not: a user may think otherwise."""
+    plugins = raw.tree.get("plugins")
+    built_in = ("default", None, *(_SPLITTER_PLUGINS if splitter else ()))
+    lines = []
+    if splits_by_plugin(raw.tree):
+        lines.append(f"{raw.locate('plugins', 'selected_sequence')}: images are split, though ptv.splitter is not set")
+    for key in ("selected_sequence", "selected_tracking"):
+        name = plugins.get(key) if isinstance(plugins, dict) else None
+        if name not in built_in:
+            place = raw.locate("plugins", key)
+            lines.append(f"{place}: found the plugin {shown(name)}; plugins are not supported, the default method is used")
+    return lines
+
+
+def _other_keys(raw: RawParameters) -> Iterator[tuple[str, str, Any]]:
+    """(section, key, value) of what is in a known section and no parameter."""
+    for section, kind in SECTIONS.items():
+        values = raw.tree.get(section)
+        if isinstance(values, dict):
+            known = {key_of(field) for field in fields(kind)} | {*_PYPTV_KEYS.get(section, ()), *_EVERYWHERE}
+            yield from ((section, key, value) for key, value in values.items() if key not in known)
+
+
+def _meant(section: str, key: str) -> str:
+    close = similar(key, [key_of(field) for field in fields(SECTIONS[section])], 1)
+    return f" (similar: {close[0]})" if close else ""
