@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
@@ -45,6 +44,8 @@ class Options:
         _check_choice("on_error", self.on_error, ON_ERROR)
         _check_choice("engine", self.engine, ENGINES)
         if self.start_method is not None:
+            import multiprocessing  # --help must not wait for it
+
             _check_choice("start_method", self.start_method, multiprocessing.get_all_start_methods())
         for name in ("resume", "clean", "serial_tracking", "report"):
             object.__setattr__(self, name, _flag(getattr(self, name), name))
