@@ -22,7 +22,7 @@ MAY = {
     },
     "pyptv.core.app.cli": {"show", "signal.signal"},
     "pyptv.core.base.streams": {"sys.stdout.write"},
-    "pyptv.core.execute.pool_worker": {"signal.signal", "package.setLevel"},  # in a process of its own
+    "pyptv.core.execute.pool_worker": {"signal.signal", "package.setLevel", "sys.exit"},  # in a process of its own
     "pyptv.pyptv_batch": {"sys.exit"},
     "pyptv.pyptv_batch_parallel": {"sys.exit"},
     "pyptv.synthetic.__main__": {"sys.exit", "show", "sys.stderr.write"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -84,8 +85,32 @@ def test_a_place_that_c_cannot_take_is_not_used(base, monkeypatch):
 
 
 def test_no_place_at_all(monkeypatch):
-    monkeypatch.setattr(scratch.os, "access", lambda *_: False)
-    assert refusal(scratch_folder).endswith("needs a temporary folder with a short ASCII path: set TMPDIR to one")
+    monkeypatch.setattr(scratch, "_bases", lambda: [Path("/proc/none"), Path("/sys/none")])
+    message = refusal(scratch_folder)
+    assert message.startswith("No scratch folder for the tracker (/proc/none: No such file or directory; /sys/none: ")
+    assert message.endswith("a temporary folder with a short ASCII path that can be written: set TMPDIR to one")
+
+
+def test_without_a_temporary_folder_another_place_is_found(base, monkeypatch):
+    def none() -> str:
+        raise FileNotFoundError(2, "No usable temporary directory found")
+
+    monkeypatch.setattr(tempfile, "gettempdir", none)
+    folder = scratch_folder()
+    assert folder.parent != base
+    remove_scratch(folder)
+    assert not folder.exists()
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="only root can make folders of other users")
+def test_those_of_other_users_are_left_alone(base):
+    theirs = base / "pyptv-run-abcdefgh"
+    theirs.mkdir()
+    (theirs / "lock").touch()
+    os.chown(theirs, 65534, 65534)
+    folder = scratch_folder()  # root may look into it, and must not
+    assert theirs.is_dir()
+    remove_scratch(folder)
 
 
 class TestLocks:
@@ -108,5 +133,33 @@ class TestLocks:
         code = f"import os, pathlib; from pyptv.core.files.locks import lock; lock(pathlib.Path({str(path)!r})); os._exit(9)"
         assert run_python("-c", code).returncode == 9
         held, locked = lock(path)
+        assert locked
+        held.close()
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
+    def test_a_forked_process_can_leave_it_to_its_parent(self, tmp_path):
+        path = tmp_path / "lock"
+        code = f"""
+import os, pathlib, sys, time
+from pyptv.core.files.locks import leave_to_parent, lock
+lock_file, _ = lock(pathlib.Path({str(path)!r}))
+read, write = os.pipe()
+if os.fork() == 0:
+    os.setsid()
+    os.close(0), os.close(1), os.close(2)
+    leave_to_parent()
+    os.write(write, b"x")
+    time.sleep(10)
+    os._exit(0)
+os.read(read, 1)
+try:
+    lock(pathlib.Path({str(path)!r}))
+except Exception as error:
+    print(type(error).__name__)
+os._exit(9)
+"""
+        done = run_python("-c", code)
+        assert (done.returncode, done.stdout) == (9, "HeldError\n")
+        held, locked = lock(path)  # the child still lives
         assert locked
         held.close()

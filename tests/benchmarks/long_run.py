@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 FIRST = 10000
@@ -30,10 +31,11 @@ def rss(pid: int) -> float:
 
 def children(pid: int) -> list[int]:
     """The processes that one has started."""
-    try:
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except OSError:
-        return []
+    found: list[str] = []
+    for listed in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(OSError):
+            found += listed.read_text().split()
+    return [int(child) for child in found]
 
 
 def main() -> None:

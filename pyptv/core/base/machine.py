@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+_UNKNOWN_OPEN = 64
+"""Open files where they cannot be counted."""
 
 
 def usable_cpus() -> int:
@@ -16,6 +21,43 @@ def usable_cpus() -> int:
     except (OSError, ValueError):
         pass
     return cpus
+
+
+def most_open_files() -> int | None:
+    """How many more files this process may have open at once, once its soft limit is raised; None: there is no limit."""
+    try:
+        import resource  # not on Windows
+    except ImportError:
+        return None
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    return None if hard == resource.RLIM_INFINITY else max(0, hard - _open_now())
+
+
+@contextmanager
+def open_files(more: int) -> Iterator[None]:
+    """Around work that has so many more files open: the soft limit is raised for it where that is needed and allowed."""
+    try:
+        import resource  # not on Windows
+    except ImportError:
+        yield
+        return
+    before = soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    need = _open_now() + more
+    if soft == resource.RLIM_INFINITY or soft >= need:
+        yield
+        return
+    resource.setrlimit(resource.RLIMIT_NOFILE, (need if hard == resource.RLIM_INFINITY else min(need, hard), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def _open_now() -> int:
+    try:
+        return len(os.listdir("/dev/fd"))
+    except OSError:
+        return _UNKNOWN_OPEN
 
 
 def host() -> dict[str, str | int]:

@@ -17,6 +17,8 @@ Engine = Literal["optv", "compiled"]
 """What does correspondence and tracking: the C code of optv, or the compiled kernels."""
 
 ENGINES = ("auto", "optv", "compiled")
+BIT_DEPTHS: tuple[int | str, ...] = ("auto", 8, 10, 12, 14, 16)
+"""Bits that grey values may have in images that store more than 8; ``auto``: judged from the images."""
 
 _MOST_PROCESSES = 1000
 """More than any machine serves; each is one more copy of the program in memory."""
@@ -36,8 +38,15 @@ class Options:
     """``auto``: the compiled kernels where they are installed and the run is long enough to pay for loading them."""
     report: bool = False
     """Make ``res/report.html`` after the run."""
+    bit_depth: int | str | None = None
+    """Bits of a grey value in images that store more than 8; ``auto``: judged from the images; None: ``ptv.bit_depth``."""
+    page: int | None = None
+    """Of image files with several, counted from 1; None: ``ptv.page``."""
     start_method: str | None = None
     """Of multiprocessing; None: the platform's."""
+    frame_timeout: float | None = None
+    """Seconds at one part of a frame without progress, after which a worker is killed and replaced. 0: never. None: 300 s, or 20
+    times the slowest part of a frame so far, whichever is longer."""
 
     def __post_init__(self) -> None:
         _check_choice("Mode", self.mode, MODES)
@@ -51,6 +60,13 @@ class Options:
             object.__setattr__(self, name, _flag(getattr(self, name), name))
         object.__setattr__(self, "n_processes", whole_number(self.n_processes, "Number of processes"))
         check_processes(self.n_processes)
+        if self.bit_depth is not None and self.bit_depth not in BIT_DEPTHS:
+            raise ValueError(f"bit_depth must be one of {', '.join(map(str, BIT_DEPTHS))}, got {short(self.bit_depth)}")
+        if self.page is not None and (isinstance(self.page, bool) or not isinstance(self.page, int) or self.page < 1):
+            raise ValueError(f"page must be a whole number >= 1, got {short(self.page)}")
+        timeout = self.frame_timeout
+        if timeout is not None and not (isinstance(timeout, int | float) and timeout >= 0):
+            raise ValueError(f"frame_timeout must be a number of seconds >= 0, got {short(timeout)}")
 
     @property
     def steps(self) -> int:

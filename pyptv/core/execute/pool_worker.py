@@ -2,105 +2,173 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import logging
 import logging.handlers
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
-from multiprocessing.connection import Connection
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
-from pyptv.core.base.events import Note, TaskFailed
-from pyptv.core.stages.tasks import Job, Message, Task
+from pyptv.core.base.events import Event, FrameDone, Note, StepDone, TaskFailed
+from pyptv.core.execute.line import Address, WorkerLine
+from pyptv.core.execute.progress import Board, Row
+from pyptv.core.files.locks import leave_to_parent
+from pyptv.core.stages.tasks import Job, Task
 
 if TYPE_CHECKING:
     from pyptv.core.execute.worker import Worker
 
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS", "NUMEXPR_NUM_THREADS")
 _LOOK_FOR_PARENT = 0.5
+_PR_SET_PDEATHSIG = 1
 
-_kept: list[Any] = []
-"""The parent's ends of all workers' lines, so that a forked worker can close its copies."""
-
-_line: Connection | None = None
-_job: Job | None = None
-_worker: Worker | None = None
+_MOST_EVENTS = 64
+_AT_MOST_EVERY = 0.05
+"""Events are sent together, so many or after so many seconds: each message costs the parent more than its events."""
 
 
-def keep_from_children(line: Any) -> None:
+class _Closable(Protocol):
+    def close(self) -> None: ...
+
+
+_kept: list[_Closable] = []
+"""The parent's ends of all lines, so that a forked worker can close its copies."""
+
+
+def keep_from_children(end: _Closable) -> None:
     """Name an end of a line that a forked worker must not keep open."""
-    _kept[:] = [kept for kept in _kept if not kept.closed]
-    _kept.append(line)
+    _kept.append(end)
 
 
-def start(job: Job, line: Connection, first: Any) -> None:
-    """Make this process a worker: called once in it, before its first task.
+def release(end: _Closable) -> None:
+    """Close such an end in the parent."""
+    _kept.remove(end)
+    end.close()
 
-    A pool starts a new process where one has died. Here the parent replaces the whole pool instead, so a second process
-    of one pool (``first``, a semaphore of 1, is taken) goes at once.
-    """
-    global _line, _job
-    if not first.acquire(block=False):
-        os._exit(0)
-    for kept in _kept:
-        kept.close()
+
+def start(job: Job, address: Address, board: Board) -> NoReturn:
+    """Make this process a worker, and do tasks until there are no more. It does not return to the pool."""
+    for end in _kept:
+        end.close()
     _kept.clear()
+    leave_to_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group: the parent decides
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})  # blocked while it was made
     for name in _ONE_THREAD:
         os.environ[name] = "1"
-    _line, _job = line, job
     gc.freeze()  # what it was forked with is no garbage; to look through it would copy the memory that all workers share
-    _send_logs(line)
-    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
-
-
-def run(task: Task) -> None:
-    """Do a task; everything that is known of it goes over the line."""
-    global _worker  # noqa: PLW0603
-    line, job = _line, _job
-    if line is None or job is None:
-        raise RuntimeError("the worker was not started")
     try:
-        if _worker is None:
-            from pyptv.core.execute.worker import Worker  # imports optv, after the number of threads is set
-
-            _worker = Worker(job, lambda frame, what: line.send((frame, what)))
-        for event in _worker.events(task, _LineControl(line)):
-            line.send(event)
-    except BrokenPipeError:
-        os._exit(0)  # the parent has given this worker up
-    except Exception as error:  # whatever it is, the parent must know
-        logging.getLogger(__name__).debug("Task %s failed", task, exc_info=True)
-        line.send(TaskFailed(task.id, f"{type(error).__name__}: {error}"))
+        _end_with_parent()
+        line = WorkerLine(address)
+        number = line.receive()
+        _Loop(job, line, board.row(number), number).run()
+    except (OSError, RuntimeError):
+        os._exit(1)  # the parent is gone, or has given this worker up; or no thread can be started
+    sys.exit(0)
 
 
-class _LineControl:
-    """The messages about a task that arrive on the line."""
+class _Loop:
+    """A worker's life: a task, its events, the next task."""
 
-    def __init__(self, line: Connection) -> None:
+    def __init__(self, job: Job, line: WorkerLine, row: Row, number: int) -> None:
+        self._job = job
         self._line = line
+        self._row = row
+        self._number = number
+        self._outbox = _Outbox(line.send)
+        self._worker: Worker | None = None
+        _send_logs(self._outbox)
 
-    def messages(self) -> list[Message]:
-        """Those that have arrived since the last call."""
-        taken = []
-        while self._line.poll():
-            taken.append(self._line.recv())
-        return taken
+    def run(self) -> None:
+        """Do tasks until the parent sends None.
+
+        Raises:
+            OSError: the parent is gone.
+        """
+        while (task := self._line.receive()) is not None:
+            self._row.begin()
+            self._do(task)
+            self._outbox.flush()
+
+    def _do(self, task: Task) -> None:
+        """Do a task; everything that is known of it goes over the line."""
+        try:
+            if self._worker is None:
+                from pyptv.core.execute.worker import Worker  # imports optv, after the number of threads is set
+
+                self._worker = Worker(self._job, self._announce)
+            for event in self._worker.events(task):
+                self._outbox.put(self._signed(event))
+        except ConnectionError:
+            raise
+        except Exception as error:  # whatever it is, the parent must know
+            logging.getLogger(__name__).debug("Task %s failed", task, exc_info=True)
+            self._outbox.put(TaskFailed(task.id, f"{type(error).__name__}: {error}", self._row.frame))
+
+    def _signed(self, event: Event) -> Event:
+        if isinstance(event, FrameDone | StepDone):
+            return replace(event, worker=self._number)
+        if isinstance(event, TaskFailed) and event.frame is None:
+            return replace(event, frame=self._row.frame)
+        return event
+
+    def _announce(self, frame: int, doing: str) -> None:
+        self._row.announce(frame, doing)
+        self._outbox.flush_old(slow=self._row.pace > _AT_MOST_EVERY)
 
 
-class _LineHandler(logging.Handler):
+class _Outbox:
+    """Events on their way to the parent, in the order in which they happened."""
+
+    def __init__(self, send: Callable[[list[Event]], None]) -> None:
+        self._send = send
+        self._waiting: list[Event] = []
+        self._flushed = time.monotonic()
+        self._lock = threading.RLock()
+
+    def put(self, event: Event) -> None:
+        """Add an event."""
+        with self._lock:
+            self._waiting.append(event)
+            if len(self._waiting) >= _MOST_EVENTS:
+                self.flush()
+            else:
+                self.flush_old()
+
+    def flush_old(self, *, slow: bool = False) -> None:
+        """Send what has waited long enough; all of it where the next part of the work may be ``slow``."""
+        if self._waiting and (slow or time.monotonic() - self._flushed >= _AT_MOST_EVERY):
+            self.flush()
+
+    def flush(self) -> None:
+        """Send everything.
+
+        Raises:
+            OSError: the parent is gone.
+        """
+        with self._lock:
+            batch, self._waiting = self._waiting, []
+            self._flushed = time.monotonic()
+            if batch:
+                self._send(batch)
+
+
+class _OutboxHandler(logging.Handler):
     """Sends log records to the parent."""
 
-    def __init__(self, line: Connection) -> None:
+    def __init__(self, outbox: _Outbox) -> None:
         super().__init__()
-        self._line = line
+        self._outbox = outbox
 
     def emit(self, record: logging.LogRecord) -> None:
         """Send a record, as text: what it was made of may not be picklable."""
@@ -108,21 +176,33 @@ class _LineHandler(logging.Handler):
             message = record.getMessage()
             if record.exc_info:
                 message += "\n" + logging.Formatter().formatException(record.exc_info)
-            self._line.send(Note(record.name, record.levelno, message))
+            self._outbox.put(Note(record.name, record.levelno, message))
 
 
-def _send_logs(line: Connection) -> None:
+def _send_logs(outbox: _Outbox) -> None:
     root = logging.getLogger()
     root.handlers[:] = []  # a forked worker has the parent's
     package = logging.getLogger("pyptv")
-    package.handlers[:] = [_LineHandler(line)]
+    package.handlers[:] = [_OutboxHandler(outbox)]
     package.propagate = False
     package.setLevel(logging.DEBUG)
 
 
-def _end_with_parent(parent: int) -> None:
-    """No worker outlives the run, however that ends."""
-    process = multiprocessing.parent_process()
-    while os.getppid() == parent and (process is None or process.is_alive()):
+def _end_with_parent() -> None:
+    """No worker outlives the run, however that ends: on Linux not even one that is stopped."""
+    parent, started_by = multiprocessing.parent_process(), os.getppid()
+    if sys.platform == "linux":
+        _c_library().prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != started_by:  # it died before that
+            os._exit(1)
+    threading.Thread(target=_look_for, args=(parent, started_by), daemon=True).start()
+
+
+def _look_for(parent: Any, started_by: int) -> None:
+    while os.getppid() == started_by and (parent is None or parent.is_alive()):
         time.sleep(_LOOK_FOR_PARENT)
     os._exit(1)
+
+
+def _c_library() -> ctypes.CDLL:
+    return ctypes.CDLL(None)

@@ -1,41 +1,87 @@
 """Who does the tasks: this process, or a pool of workers. Both turn a plan into an iterator of events.
 
-A worker process may die at any time (optv is C). The standard pool then waits for ever, and where the worker was killed while
-idle, its queue's lock dies with it. So each worker is a pool of its own, watched by this process; a worker that died is
-replaced together with its pool, and the plan is told which task and frame it took with it.
+A worker process may die at any time (optv is C), or stop making progress (a disk that does not answer). This process waits for
+neither: it reads only what has arrived, a worker that is gone is replaced, and the plan gets an event that says which task and
+frame it took with it.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import multiprocessing
-import signal
-import threading
-import warnings
+import selectors
+import time
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import replace
-from multiprocessing import connection
+from contextlib import closing
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from pyptv.core.base.events import Event, FrameDone, StepDone, TaskDone, TaskFailed, WorkerDied
+from pyptv.core.base.errors import ProcessingError, WorkersDieError
+from pyptv.core.base.events import Event, TaskDone, WorkerDied
+from pyptv.core.base.machine import most_open_files, open_files
 from pyptv.core.execute import pool_worker
+from pyptv.core.execute.line import Entrance, ParentLine
+from pyptv.core.execute.pool import WorkerPool
+from pyptv.core.execute.progress import Board
+from pyptv.core.execute.slot import Slot
 from pyptv.core.execute.start_method import start_method as choose_start_method
 from pyptv.core.schedule.plan import Plan
-from pyptv.core.stages.tasks import Frontier, Job, Mailbox, Task, silent
+from pyptv.core.stages.tasks import Job, silent
 from pyptv.kernels import cache
 
 if TYPE_CHECKING:
     from multiprocessing.context import BaseContext
-    from multiprocessing.process import BaseProcess
 
 logger = logging.getLogger(__name__)
 
 _WAIT = 0.5
-"""Longest time [s] between two looks at the plan."""
+"""Longest time [s] between two looks at the plan, and shortest one between two looks at what the workers are doing."""
 
-_GRACE = 0.5
-"""Time [s] that a worker gets to end before it is killed."""
+_SOON = 0.01
+"""The same while a worker takes a large task."""
+
+_FLOOR, _MULTIPLE = 300.0, 20.0
+"""A worker makes no progress if it stays at one part of a frame for so many seconds, and so many times the slowest so far."""
+
+_START = 600.0
+"""The same for one that has not begun a frame: it may have kernels to compile."""
+
+_DEADLY = 5.0
+"""Time [s] within which a killed worker is gone. One that is not hangs in the system, and is left behind."""
+
+_FILES_EACH, _FILES_OTHERWISE = 3, 64
+"""Open files of this process: for each worker (two for its process, one for its line), and for everything else."""
+
+_MOST_FAILED_STARTS = 3
+
+
+def make_runner(job: Job, n: int, start_method: str | None = None, frame_timeout: float | None = None) -> Runner:
+    """The workers of a run, or this process alone where there cannot be any.
+
+    Args:
+        job: what all tasks share.
+        n: number of workers.
+        start_method: of multiprocessing; None: the platform's, or one that is safe in a program with threads.
+        frame_timeout: seconds without progress after which a worker is replaced; 0: never; None: many.
+
+    Raises:
+        ProcessingError: this process may not have enough open files for so many workers.
+    """
+    if multiprocessing.current_process().daemon:
+        logger.warning("This is a daemonic process, which may not have workers: a crash of optv would end it")
+        return InProcessRunner(job)
+    context = multiprocessing.get_context(choose_start_method(start_method))
+    try:
+        context.Lock()
+    except (OSError, ImportError) as error:  # no /dev/shm, as in some containers: the pool cannot be made
+        logger.warning(
+            "No worker processes, because there are no semaphores (%s; is /dev/shm there?): "
+            "the frames are processed one after the other in this process, and a crash of optv would end it",
+            error,
+        )
+        return InProcessRunner(job)
+    return PoolRunner(job, n, context, frame_timeout)
 
 
 class InProcessRunner:
@@ -45,208 +91,203 @@ class InProcessRunner:
         self._job = job
 
     def events(self, plan: Plan) -> Generator[Event, None, None]:
-        """The events of all tasks of a plan, which must be told of each before the next is asked for."""
+        """The events of all tasks of a plan, which must take note of each before the next is asked for."""
         from pyptv.core.execute.worker import Worker  # imports optv
 
-        worker = Worker(self._job, silent)
-        while not plan.finished and (task := plan.next_task()) is not None:
-            mailbox = Mailbox()
-            for event in worker.events(task, mailbox):
-                yield event
-                for message in plan.messages():
-                    mailbox.post(message)
+        with closing(Worker(self._job, silent)) as worker:
+            while not plan.finished and (task := plan.next_task()) is not None:
+                yield from worker.events(task)
 
 
 class PoolRunner:
     """Does the tasks on ``n`` worker processes."""
 
-    def __init__(self, job: Job, n: int, start_method: str | None = None) -> None:
+    def __init__(self, job: Job, n: int, context: BaseContext, frame_timeout: float | None = None) -> None:
         self._job = job
-        self._context = multiprocessing.get_context(choose_start_method(start_method))
-        self._slots: list[_Slot] = []
         self._n = n
+        self._context = context
+        self._timeout = frame_timeout
+        self._slots: dict[int, Slot] = {}
+        """By the worker's number."""
+        self._unsent: list[Slot] = []
+        """Those whose task is larger than their line had room for."""
+        self._pool: WorkerPool | None = None
+        self._slowest = 0.0
+        self._looked = 0.0
+        self._failed_starts = 0
+        self._left_behind = 0
+        self._files = n * _FILES_EACH + _FILES_OTHERWISE
+        most = most_open_files()
+        if most is not None and most < self._files:
+            raise ProcessingError(
+                f"{n} worker processes need {self._files} open files, and this process may have {most} more (ulimit -Hn): "
+                f"use at most {max(0, most - _FILES_OTHERWISE) // _FILES_EACH} processes, or raise the limit"
+            )
 
     def events(self, plan: Plan) -> Generator[Event, None, None]:
-        """The events of all tasks of a plan, as they come; the plan must be told of each before the next is asked for."""
-        try:
-            self._load_what_is_shared()
-            self._slots += [_Slot(self._context, self._job, number) for number in range(1, self._n + 1)]
-            while not plan.finished:
-                self._hand_out(plan)
-                for slot in self._ready():
-                    yield from self._drain(slot)
-                    self._deliver(plan)
-        finally:
-            self.close()
+        """The events of all tasks of a plan, as they come; the plan must take note of each before the next is asked for."""
+        with open_files(self._files), selectors.DefaultSelector() as self._selector:
+            try:
+                pool = self._open()
+                while not plan.finished:
+                    self._hand_out(plan)
+                    yield from self._wait(pool)
+            finally:
+                self._close()
 
-    def _load_what_is_shared(self) -> None:
-        """Load the kernels once, before workers are forked: they have them then, and all use the same memory."""
+    # -- the workers --------------------------------------------------------------------------------------------------
+
+    def _open(self) -> WorkerPool:
         if self._job.engine == "compiled" and self._n > 1 and self._context.get_start_method() == "fork":
-            cache.load()
+            cache.load()  # once, before workers are forked: they have the kernels then, and all use the same memory
+        self._entrance = Entrance(self._n)
+        self._register(self._entrance)
+        try:
+            self._board = Board(self._context, 2 * self._n)  # one that is new may come in before a dead one is noticed
+            self._pool = WorkerPool(self._n, pool_worker.start, (self._job, self._entrance.address, self._board), self._context)
+        except (OSError, RuntimeError) as error:
+            raise ProcessingError(
+                f"{self._n} worker processes cannot be started: {error} (does ulimit -u or the memory limit them?)"
+            ) from error
+        self._looked = time.monotonic()
+        return self._pool
 
-    def close(self) -> None:
+    def _close(self) -> None:
         """End all workers, whatever they are doing."""
-        slots, self._slots = self._slots, []
-        for slot in slots:
-            slot.retire()
-        for slot in slots:
-            slot.join()
+        for slot in self._slots.values():
+            if slot.task is None:
+                slot.line.send(None)
+            else:
+                slot.process.ask_to_end()
+        if self._pool is not None:
+            self._pool.shut_down()
+            self._pool = None
+        for key in list(self._selector.get_map().values()):
+            self._hang_up(key.fileobj)
+        self._slots.clear()
+
+    def _register(self, line: Entrance | ParentLine, slot: Slot | None = None) -> None:
+        pool_worker.keep_from_children(line)
+        self._selector.register(line, selectors.EVENT_READ, slot)
+
+    def _hang_up(self, line: Any) -> None:
+        self._selector.unregister(line)
+        pool_worker.release(line)
+
+    def _greet(self, line: ParentLine, pool: WorkerPool) -> None:
+        """One has come in: a worker, as soon as it has said who it is."""
+        pid = line.greeting()
+        process = next((process for process in pool.crew if process.pid == pid), None) if pid is not None else None
+        if process is not None:
+            self._failed_starts = 0
+            number = next(number for number in count(1) if number not in self._slots)
+            self._slots[number] = Slot(number, line, process, self._board.row(number))
+            self._selector.modify(line, selectors.EVENT_READ, self._slots[number])
+        elif pid is not None or line.ended:
+            self._hang_up(line)
+
+    def _dismiss(self, slot: Slot, pool: WorkerPool) -> None:
+        """Forget a worker; the pool puts another in its place once its process is gone."""
+        slot.process.terminate()
+        self._hang_up(slot.line)
+        del self._slots[slot.number]
+        pool.crew.remove(slot.process)
+
+    # -- tasks and events ---------------------------------------------------------------------------------------------
 
     def _hand_out(self, plan: Plan) -> None:
-        idle = [slot for slot in self._slots if slot.task is None]
-        while idle and (task := plan.next_task(len(idle))) is not None:
-            idle.pop().submit(task)
-        self._deliver(plan)
+        idle = [slot for slot in self._slots.values() if slot.task is None]
+        starting = self._n - len(self._slots)
+        for position, slot in enumerate(idle):
+            task = plan.next_task(len(idle) - position + starting, slot.number)
+            if task is not None:
+                slot.submit(task)
+                self._unsent.append(slot)
 
-    def _deliver(self, plan: Plan) -> None:
-        newest: dict[int, Frontier] = {}
-        for message in plan.messages():
-            if isinstance(message, Frontier):
-                newest[message.task] = message
+    def _wait(self, pool: WorkerPool) -> Iterator[Event]:
+        """Wait for something to happen, and say what."""
+        self._unsent = [slot for slot in self._unsent if slot.line.flush()]
+        with pool.may_start():
+            ready = self._selector.select(_SOON if self._unsent else _WAIT)
+        for key, _ in ready:
+            if isinstance(key.data, Slot):
+                yield from self._hear(key.data, pool)
+            elif isinstance(key.fileobj, ParentLine):
+                self._greet(key.fileobj, pool)
             else:
-                self._send(message)
-        for frontier in newest.values():
-            self._send(frontier)
+                while (line := self._entrance.accept()) is not None:
+                    self._register(line)
+        now = time.monotonic()
+        if now - self._looked >= _WAIT:
+            elapsed = min(now - self._looked, 2 * _WAIT)  # this process may have been stopped itself, all of them together
+            self._looked = now
+            yield from self._look_after_workers(elapsed, pool)
+            self._look_after_starts(elapsed, pool)
 
-    def _send(self, message: Any) -> None:
-        for slot in self._slots:
-            if slot.task is not None and slot.task.id == message.task:
-                slot.tell(message)
-
-    def _ready(self) -> list[_Slot]:
-        """Slots that have something to say, or have died."""
-        by_handle: dict[Any, _Slot] = {}
-        for slot in self._slots:
-            by_handle[slot.line] = slot
-            by_handle[slot.sentinel] = slot
-        ready = connection.wait(list(by_handle), timeout=_WAIT)
-        return list({id(by_handle[handle]): by_handle[handle] for handle in ready}.values())
-
-    def _drain(self, slot: _Slot) -> Iterator[Event]:
-        """What a worker has said; its death, where it is dead. A worker that is no more is replaced."""
-        alive = slot.process.exitcode is None
-        for event in slot.hear():
+    def _hear(self, slot: Slot, pool: WorkerPool) -> Iterator[Event]:
+        """What a worker has reported; its death, where its line has ended."""
+        for event in slot.receive():
             yield event
             if isinstance(event, TaskDone) and event.taint:
-                self._replace(slot)
+                self._dismiss(slot, pool)
                 return
-        if not alive:
-            task = slot.task
-            cause, frame, doing = slot.cause(), slot.frame, slot.doing
-            self._replace(slot)
-            if task is not None:
-                yield WorkerDied(task.id, cause, frame, doing)
-            else:
-                logger.warning("An idle worker was %s: replaced", cause)
+        if slot.line.ended:
+            yield from self._bury(slot, pool)
 
-    def _replace(self, slot: _Slot) -> None:
-        slot.end()
-        self._slots[self._slots.index(slot)] = _Slot(self._context, self._job, slot.number)
+    def _bury(self, slot: Slot, pool: WorkerPool) -> Iterator[Event]:
+        """A worker is gone, or as good as that."""
+        slot.process.join()
+        slot.process.terminate()
+        slot.process.join()
+        frame, doing = slot.place()
+        cause = slot.cause()
+        self._dismiss(slot, pool)
+        if slot.task is not None:
+            yield WorkerDied(slot.task.id, cause, frame, doing)
+        else:
+            logger.warning("An idle worker was %s: replaced", cause)
+
+    # -- sick workers -------------------------------------------------------------------------------------------------
+
+    def _look_after_workers(self, elapsed: float, pool: WorkerPool) -> Iterator[Event]:
+        """Kill those that make no progress."""
+        for slot in list(self._slots.values()):
+            slot.note_progress(elapsed)
+            self._slowest = max(self._slowest, slot.slowest)
+            limit = self._limit(begun=slot.begun)
+            if slot.verdict is None and slot.quiet > limit:
+                slot.kill(f"made no progress for {limit:.3g} s (--frame-timeout allows more)")
+            elif slot.verdict is not None and slot.quiet > _DEADLY:
+                slot.process.let_go()
+                self._left_behind += 1
+                yield from self._bury(slot, pool)
+        if self._left_behind >= self._n:
+            raise ProcessingError(
+                f"All {self._n} workers hang in the system, where they cannot be killed: does a disk or a file server not answer?"
+            )
+
+    def _look_after_starts(self, elapsed: float, pool: WorkerPool) -> None:
+        """Of the processes that have not come in yet, some may never do so."""
+        inside = {id(slot.process) for slot in self._slots.values()}
+        for process in [process for process in pool.crew if id(process) not in inside]:
+            if process.is_alive():
+                process.quiet += elapsed
+                if process.quiet > self._limit(begun=False):
+                    process.terminate()
+                continue
+            pool.crew.remove(process)
+            self._failed_starts += 1
+            if process.failure is not None:
+                raise ProcessingError(f"A worker {process.cause()}") from process.failure
+            if self._failed_starts >= _MOST_FAILED_STARTS:
+                raise WorkersDieError(self._failed_starts, process.cause())
+
+    def _limit(self, *, begun: bool) -> float:
+        """How long [s] a worker may make no progress."""
+        if self._timeout == 0:
+            return math.inf
+        limit = max(_FLOOR, _MULTIPLE * self._slowest) if self._timeout is None else self._timeout
+        return limit if begun else max(limit, _START)
 
 
-@contextmanager
-def _quiet_start() -> Iterator[None]:
-    """Around the start of a process.
-
-    A signal for the whole group must not meet a half-made worker, which has this process's handlers: it is born, as the
-    pool's threads are, with these signals blocked, and lets SIGTERM in once it is ready. Python >= 3.12 warns of a fork in a
-    process with threads; the worker uses none of this process's locks.
-    """
-    signals = {signal.SIGINT, signal.SIGTERM}
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals) if hasattr(signal, "pthread_sigmask") else None
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", ".*fork.*", DeprecationWarning)
-            yield
-    finally:
-        if before is not None:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-class _Slot:
-    """One worker process: a pool of one, a line to it, and what is known of it."""
-
-    def __init__(self, context: BaseContext, job: Job, number: int) -> None:
-        self.number = number
-        self.line, self._far_end = context.Pipe(duplex=True)
-        self.task: Task | None = None
-        self.frame: int | None = None
-        self.doing = "starting"
-        self._farewell: threading.Thread | None = None
-        pool_worker.keep_from_children(self.line)
-        with _quiet_start():
-            self._pool = context.Pool(1, pool_worker.start, (job, self._far_end, context.Semaphore(1)))
-        self.process: BaseProcess = self._pool._pool[0]  # type: ignore[attr-defined]  # noqa: SLF001 -- its sentinel and exit code
-        self.sentinel = self.process.sentinel
-
-    def submit(self, task: Task) -> None:
-        """Hand a task to the worker."""
-        self.task, self.frame, self.doing = task, None, "starting"
-        self._pool.apply_async(pool_worker.run, (task,))
-
-    def tell(self, message: Any) -> None:
-        """Send a message about the task it is doing."""
-        with suppress(OSError):  # the worker may have died: that is seen elsewhere
-            self.line.send(message)
-
-    def hear(self) -> Iterator[Event]:
-        """What the worker has said since the last time."""
-        try:
-            while self.line.poll():
-                said = self.line.recv()
-                if isinstance(said, tuple):
-                    self.frame, self.doing = said
-                    continue
-                if isinstance(said, FrameDone | StepDone):
-                    said = replace(said, worker=self.number)
-                elif isinstance(said, TaskDone | TaskFailed):
-                    self.task = None
-                    if isinstance(said, TaskFailed):
-                        said = TaskFailed(said.task, said.reason, self.frame)
-                yield said
-        except (OSError, EOFError):
-            return
-
-    def cause(self) -> str:
-        """What the worker died of."""
-        code = self.process.exitcode or 0
-        if code >= 0:
-            return f"ended with exit status {code}"
-        with suppress(ValueError):
-            return f"killed by signal {-code} ({signal.Signals(-code).name})"
-        return f"killed by signal {-code}"
-
-    def retire(self) -> None:
-        """Let an idle worker go home; end any other."""
-        if self.task is not None or self.process.exitcode is not None:
-            self.end()
-            return
-        self._pool.close()
-        self._farewell = threading.Thread(target=self._pool.join, daemon=True)
-        self._farewell.start()
-
-    def end(self) -> None:
-        """End the worker and its pool. The pool may be broken for good, so nothing here waits for it.
-
-        ``terminate`` may wait for ever for a lock that a killed worker held: it does so in a thread that nobody waits for.
-        By then it has taken the pool out of the interpreter's exit work, which would wait as well.
-        """
-        threading.Thread(target=self._pool.terminate, daemon=True).start()
-        with suppress(OSError, ValueError):
-            self.process.terminate()
-        self.line.close()
-        self._far_end.close()
-
-    def join(self) -> None:
-        """Wait a moment for the worker to be gone, then kill it."""
-        if self._farewell is not None:
-            self._farewell.join(_GRACE)
-            if self._farewell.is_alive():
-                self.end()
-            self.line.close()
-            self._far_end.close()
-        with suppress(OSError, ValueError, AssertionError):
-            self.process.join(_GRACE)
-            if self.process.exitcode is None:
-                self.process.kill()
-                self.process.join(_GRACE)
+Runner = InProcessRunner | PoolRunner

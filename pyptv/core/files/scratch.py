@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
@@ -26,8 +27,35 @@ def scratch_folder() -> Path:
     Raises:
         ProcessingError: there is no place for one.
     """
-    base = _base()
-    for left in base.glob(f"{_PREFIX}*"):
+    tried = []
+    for base in _bases():
+        try:
+            return _new_folder(base)
+        except OSError as error:
+            tried.append(f"{base}: {error.strerror or error}")
+    raise ProcessingError(
+        f"No scratch folder for the tracker ({'; '.join(tried)}): it needs a temporary folder with a short ASCII path that "
+        "can be written: set TMPDIR to one"
+    )
+
+
+def remove_scratch(folder: Path | None) -> None:
+    """Remove a scratch folder of this process; None: there is none."""
+    if folder is not None:
+        _remove(folder, _held.pop(folder, None))
+
+
+def _remove(folder: Path, file: IO[bytes] | None) -> None:
+    """Remove a folder and its lock, which is held meanwhile; some platforms remove a file only once it is closed."""
+    shutil.rmtree(folder, ignore_errors=True)
+    if file is not None:
+        file.close()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _new_folder(base: Path) -> Path:
+    """A new locked folder in ``base``."""
+    for left in _left_behind(base):
         _remove_if_left(left)
     while True:
         folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=base))
@@ -40,30 +68,42 @@ def scratch_folder() -> Path:
             file.close()
 
 
-def remove_scratch(folder: Path) -> None:
-    """Remove a scratch folder of this process."""
-    shutil.rmtree(folder, ignore_errors=True)
-    if folder in _held:
-        _held.pop(folder).close()
+def _left_behind(base: Path) -> list[Path]:
+    """This user's scratch folders in ``base``. Those of other users are private: not to be looked into, still less removed."""
+    found = []
+    with suppress(OSError), os.scandir(base) as entries:
+        for entry in entries:
+            with suppress(OSError):  # gone in the meantime
+                if entry.name.startswith(_PREFIX) and entry.is_dir(follow_symlinks=False) and _is_mine(entry):
+                    found.append(Path(entry.path))
+    return found
+
+
+def _is_mine(entry: os.DirEntry[str]) -> bool:
+    return not hasattr(os, "getuid") or entry.stat(follow_symlinks=False).st_uid == os.getuid()
 
 
 def _remove_if_left(folder: Path) -> None:
     """Remove a folder whose run is dead: one that is locked by nobody, and was by somebody."""
-    if folder.is_symlink() or not (folder / _LOCK).is_file():
-        return
     try:
+        if not (folder / _LOCK).is_file():
+            return
         file, locked = lock(folder / _LOCK)
     except (HeldError, OSError):
         return
     if locked:
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove(folder, file)
     file.close()
 
 
-def _base() -> Path:
-    for base in dict.fromkeys([tempfile.gettempdir(), "/tmp", "/var/tmp"]):  # noqa: S108 -- mkdtemp makes it private
-        if base.isascii() and len(base) < _LONGEST and os.access(base, os.W_OK):
-            return Path(base)
-    raise ProcessingError(
-        f"{tempfile.gettempdir()}: the tracker needs a temporary folder with a short ASCII path: set TMPDIR to one"
-    )
+def _bases() -> Iterator[Path]:
+    """Where a scratch folder may be: the temporary folder, or another usual one."""
+    places = ["/tmp", "/var/tmp", "/dev/shm"]  # noqa: S108 -- mkdtemp makes it private
+    with suppress(OSError):  # there is none that can be written
+        temporary = tempfile.gettempdir()
+        named = [os.environ.get(name) for name in ("TMPDIR", "TEMP", "TMP")]
+        if temporary != str(Path.cwd()) or temporary in named:  # its last resort: no place for us if it was not asked for
+            places.insert(0, temporary)
+    for place in dict.fromkeys(places):
+        if place.isascii() and len(place) < _LONGEST:
+            yield Path(place)
