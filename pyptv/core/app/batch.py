@@ -161,7 +161,6 @@ def run_sequence_chunk(
     check_range(first, last)
     exp_path = path_argument(exp_path, "exp_path")
     from pyptv.core.app.preflight import prepare_job, shared_images
-    from pyptv.core.base.options import Options
     from pyptv.core.execute.worker import Worker  # imports optv
     from pyptv.core.experiment.folder import load_experiment
     from pyptv.core.experiment.grey_values import decide

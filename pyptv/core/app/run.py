@@ -61,8 +61,8 @@ def run(
     engine = choose(options, frames)
     store = Store(experiment)
     with ExitStack() as stack:
+        stack.callback(store.close)  # first: a signal's handler may raise once the frames are claimed
         store.open(frames)
-        stack.callback(store.close)
         tracking = options.mode != "sequence"
         job = prepare_job(experiment, findings.images, stop_at_failure=not skipping, engine=engine, tracking=tracking)
         stack.callback(remove_scratch, job.scratch)

@@ -28,6 +28,9 @@ _UNKNOWN = 256
 
 _MOMENT = 0.01
 
+_FAULTS = {signal.SIGSEGV, signal.SIGFPE, signal.SIGILL, signal.SIGABRT}
+"""Signals that a crash sends to itself."""
+
 
 class WorkerPool(pool.Pool):
     """The processes of a run's workers: those that are there, and those that the pool has put in place of dead ones."""
@@ -40,15 +43,19 @@ class WorkerPool(pool.Pool):
         """
         self.crew: list[WorkerProcess] = []
         self._turn = _Turn()
+        made = False
         try:
             with _quiet_start():  # the pool's threads inherit the blocked signals
                 super().__init__(n, initializer, initargs, context=context)
-        except BaseException:  # a thread, for example, may not be startable any more
+                self._turn.take()
+                made = True
+        except BaseException:  # a thread may not be startable any more; a signal's handler may raise once it is let in
             self._turn.over = True
             for process in self.crew:
                 process.terminate()
+            if made:
+                self.shut_down()
             raise
-        self._turn.take()
         for process in self.crew:
             if process.failure is not None:
                 self.shut_down()
@@ -213,11 +220,11 @@ class WorkerProcess:
 def _quiet_start() -> Iterator[None]:
     """Around the start of a process.
 
-    A signal for the whole group must not meet a half-made worker, which has this process's handlers: it is born, as the
-    pool's threads are, with these signals blocked, and lets SIGTERM in once it is ready. Python >= 3.12 warns of a fork in a
-    process with threads; the worker uses none of this process's locks.
+    A signal must not meet a half-made worker, which has this process's handlers, nor a half-made pool, which nobody could end:
+    the worker is born, as the pool's threads are, with all signals blocked that may be, and lets them in once it is ready.
+    Python >= 3.12 warns of a fork in a process with threads; the worker uses none of this process's locks.
     """
-    signals = {signal.SIGINT, signal.SIGTERM}
+    signals = signal.valid_signals() - _FAULTS
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signals) if hasattr(signal, "pthread_sigmask") else None
     try:
         with warnings.catch_warnings():

@@ -63,7 +63,7 @@ def start(job: Job, address: Address, board: Board) -> NoReturn:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group: the parent decides
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})  # blocked while it was made
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, signal.valid_signals())  # blocked while it was made
     for name in _ONE_THREAD:
         os.environ[name] = "1"
     gc.freeze()  # what it was forked with is no garbage; to look through it would copy the memory that all workers share

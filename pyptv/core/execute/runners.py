@@ -62,7 +62,7 @@ def make_runner(job: Job, n: int, start_method: str | None = None, frame_timeout
     Args:
         job: what all tasks share.
         n: number of workers.
-        start_method: of multiprocessing; None: the platform's.
+        start_method: of multiprocessing; None: the platform's, or one that is safe in a program with threads.
         frame_timeout: seconds without progress after which a worker is replaced; 0: never; None: many.
 
     Raises:
