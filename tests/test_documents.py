@@ -156,7 +156,7 @@ def test_readme_names_every_exit_code_and_no_other() -> None:
 def limits(parameter: Field[object]) -> str:
     """How ``docs/file_formats.md`` writes the limits of a parameter."""
     low, high, above = (parameter.metadata[key] for key in ("low", "high", "above"))
-    parts = []
+    parts = [", ".join(map(str, parameter.metadata["choices"]))] if parameter.metadata["choices"] else []
     if above is not None:
         parts.append(f"more than {above}")
     if low is not None:
@@ -221,8 +221,9 @@ def damaged_results(folder: Path) -> None:
 
 def other_parameters(folder: Path) -> None:
     main(folder, mode="sequence")
-    path = folder / "parameters" / "track.par"
-    path.write_text(path.read_text(encoding="ascii").replace("1", "2", 1), encoding="ascii")
+    path = folder / "parameters" / "targ_rec.par"
+    lines = path.read_text(encoding="ascii").splitlines()
+    path.write_text("\n".join([*lines[:4], str(int(lines[4]) + 1), *lines[5:]]), encoding="ascii")
 
 
 MESSAGES = [

@@ -391,7 +391,7 @@ def test_a_full_disk_ends_the_run_and_leaves_only_whole_files(command, small_exp
     found = results(exp)
     assert all(data == whole[name] for name, data in found.items())
     if limit == 2000:
-        assert "journal.jsonl" in outcome.errors[0]
+        assert ".pyptv/journal/" in outcome.errors[0]
     else:
         assert re.search(r"frame 1000\d: .*(_targets|rt_is\.1000\d): File too large", outcome.errors[0])
         failed = int(outcome.errors[0].split("frame ")[1].split(":")[0])

@@ -9,15 +9,17 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
+from damaged_images import HEIGHT as DAMAGED_HEIGHT
+from damaged_images import WIDTH as DAMAGED_WIDTH
+from damaged_images import damaged_file, whole_files
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
 from pyptv.core.base.errors import FrameError
-from pyptv.core.experiment.folder import ImageSettings
-from pyptv.core.experiment.image_files import image_kind
+from pyptv.core.experiment.folder import GreyDepths, ImageSettings
+from pyptv.core.experiment.image_files import Stored, image_kind
 from pyptv.core.experiment.images import (
-    highest_value,
     read_image,
     read_mask,
     read_views,
@@ -78,14 +80,16 @@ class TestDepths:
 
     def test_sixteen_bit_files_with_eight_bit_values(self, grey, save):
         path = save(grey.astype(np.uint16))
-        np.testing.assert_array_equal(only_view(path, ImageSettings(WIDTH, HEIGHT, eight_bit_values=(True,))), grey)
+        np.testing.assert_array_equal(only_view(path, ImageSettings(WIDTH, HEIGHT, grey=GreyDepths((8,)))), grey)
         assert only_view(path).max() == 0
 
     def test_a_bright_image_among_those_with_eight_bit_values(self, grey, save):
         deep = grey.astype(np.uint16)
         deep[3, 4] = 300
-        with pytest.raises(FrameError, match=r"cam1\.10000: found a value of 300 in a 16-bit sequence whose other images stay"):
-            only_view(save(deep), ImageSettings(WIDTH, HEIGHT, eight_bit_values=(True,)))
+        with pytest.raises(
+            FrameError, match=r"cam1\.10000: found a value of 300, expected at most 255, for the images are taken as 8-bit"
+        ):
+            only_view(save(deep), ImageSettings(WIDTH, HEIGHT, grey=GreyDepths((8,))))
 
     def test_one_bit(self, grey, save):
         bits = grey > 128
@@ -102,10 +106,97 @@ class TestDepths:
         with pytest.raises(FrameError, match=r"found floating point values .* expected 0 to 1"):
             only_view(save(image))
 
-    def test_thirty_two_bit_out_of_range(self, grey, save):
-        image = grey.astype(np.int32) + 70_000
-        with pytest.raises(FrameError, match=r"found values 7\d{4} to 7\d{4}, expected 8 or 16 bit"):
-            only_view(save(Image.fromarray(image)))
+
+PIXELS_AT = 40_000
+
+
+def tiff(pixels: np.ndarray, **tags: int | tuple[int, ...]) -> bytes:
+    """A TIFF file of one strip with tags that Pillow does not write: ``t262=0``."""
+    of_kind = {"u": 1, "i": 2, "f": 3}[pixels.dtype.kind]
+    values = {256: pixels.shape[1], 257: pixels.shape[0], 258: 8 * pixels.dtype.itemsize, 259: 1, 262: 1, 277: 1, 339: of_kind}
+    values |= {278: pixels.shape[0], 279: pixels.nbytes, 273: PIXELS_AT} | {int(name[1:]): value for name, value in tags.items()}
+    head, long = b"II*\0" + struct.pack("<IH", 8, len(values)), b""
+    for number, value in sorted(values.items()):
+        numbers = struct.pack(f"<{len(value)}I", *value) if isinstance(value, tuple) else struct.pack("<I", value)
+        head += struct.pack("<HHI", number, 4, len(numbers) // 4)
+        head += numbers if len(numbers) == 4 else struct.pack("<I", 14 + 12 * len(values) + len(long))
+        long += numbers if len(numbers) > 4 else b""
+    head += bytes(4) + long
+    assert len(head) <= PIXELS_AT
+    return head.ljust(PIXELS_AT, b"\0") + pixels.tobytes()
+
+
+_DOWN = tuple(range(65_535, -1, -257)) * 3
+"""A palette that makes white of 0."""
+
+
+class TestDialects:
+    """Grey values as PyPTV 0.4.3 reads them, measured with imageio 2.38, tifffile 2026.3 and Pillow 13.
+
+    It reads names that end in .tif with tifffile, all others with Pillow.
+    """
+
+    @pytest.mark.parametrize(
+        "case",
+        [
+            ("a.tif", "u1", {"t262": 0}, lambda a: a, "0 is white: the stored values are taken"),
+            ("a.TIFF", "u1", {"t262": 0}, lambda a: a, "0 is white: the stored values are taken"),
+            ("a.10001", "u1", {"t262": 0}, lambda a: 255 - a, "0 is white: inverted"),
+            ("a.tif", "u2", {"t262": 0}, lambda a: a, "0 is white: the stored values are taken"),
+            ("a.10001", "u2", {"t262": 0}, lambda a: a, "0 is white: the stored values are taken"),
+            ("a.tif", "u1", {"t262": 3, "t320": _DOWN}, lambda a: a, "a palette: its colours are left out"),
+            ("a.10001", "u1", {"t262": 3, "t320": _DOWN}, lambda a: 255 - a, None),
+            ("a.tif", "u1", {"t262": 3, "t320": tuple(range(0, 65_536, 257)) * 3}, lambda a: a, None),
+            ("a.tif", "u1", {"t274": 3}, lambda a: a, "the orientation 3: not turned"),
+            ("a.10001", "u1", {"t274": 3}, lambda a: a[::-1, ::-1], None),
+            ("a.tif", "i2", {}, lambda a: a, "signed values: what is below 0 becomes 0"),
+            ("a.tif", "u4", {}, lambda a: a, None),
+            ("a.tif", "f4", {}, lambda a: a, None),
+        ],
+        ids=lambda case: f"{case[0]} {case[1]} {list(case[2])}",
+    )
+    def test_of_tiff(self, grey, tmp_path, case):
+        name, kind, tags, made, note = case
+        stored = {"u1": grey, "u2": grey.astype("<u2") * 257, "i2": grey.astype("<i2") * 128}
+        stored |= {"u4": grey.astype("<u4") << 24, "f4": (grey / 255).astype("<f4")}
+        path = tmp_path / name
+        path.write_bytes(tiff(stored[kind], **tags))
+        np.testing.assert_array_equal(only_view(path), made(grey))
+        notes = image_kind(path, (WIDTH, HEIGHT)).notes
+        assert len(notes) == (note is not None)
+        assert note is None or note in notes[0]
+
+    def test_negative_values_are_black(self, grey, tmp_path):
+        path = tmp_path / "a.tif"
+        path.write_bytes(tiff(grey.astype("<i2") * 128 - 5000))
+        np.testing.assert_array_equal(only_view(path), np.maximum(grey.astype(int) * 128 - 5000, 0) >> 7)
+
+    @pytest.mark.parametrize(
+        ("kind", "said"), [("i1", "found signed values of 8 bits"), ("<f8", "1 x 64 bits of a kind that is")]
+    )
+    def test_what_is_not_read_is_named(self, grey, tmp_path, kind, said):
+        (tmp_path / "a.tif").write_bytes(tiff((grey // 2).astype(kind)))
+        with pytest.raises(FrameError, match=said):
+            only_view(tmp_path / "a.tif")
+
+    @pytest.mark.parametrize("largest", [4095, 65_535])
+    def test_pgm_says_itself_what_is_white(self, grey, tmp_path, largest):
+        path = tmp_path / "a.pgm"
+        values = np.rint(grey * (largest / 255)).astype(">u2")
+        path.write_bytes(b"P5 %d %d %d\n" % (WIDTH, HEIGHT, largest) + values.tobytes())
+        assert np.abs(only_view(path).astype(int) - grey).max() <= 1
+        if largest == 4095:  # the statement is about files that do not say it
+            assert np.abs(only_view(path, ImageSettings(WIDTH, HEIGHT, grey=GreyDepths((12,)))).astype(int) - grey).max() <= 1
+
+    def test_16_bit_colours_cannot_be_taken_as_less(self, tmp_path):
+        Image.new("RGB", (WIDTH, HEIGHT)).save(tmp_path / "a.png")
+        data = tiff(np.zeros((HEIGHT, WIDTH * 3), "<u2"), t256=WIDTH, t277=3, t262=2, t258=(16, 16, 16), t339=(1, 1, 1))
+        (tmp_path / "a.tif").write_bytes(data)
+        assert image_kind(tmp_path / "a.tif", (WIDTH, HEIGHT)) == Stored(16, colours=True)
+        settings = ImageSettings(WIDTH, HEIGHT, grey=GreyDepths((12,)))
+        with pytest.raises(FrameError, match="found 16-bit colours, expected grey or 8-bit colours"):
+            only_view(tmp_path / "a.tif", settings)
+        only_view(tmp_path / "a.png", settings)
 
 
 class TestColours:
@@ -177,24 +268,19 @@ class TestSteps:
         assert set(difference[0]) == {0}
         assert set(difference[1:].flat) == {1}
 
-    def test_a_sixteen_bit_mask(self, grey, save):
-        np.testing.assert_array_equal(read_mask(save(grey.astype(np.uint16)), SETTINGS), grey)
-        np.testing.assert_array_equal(read_mask(save(grey.astype(np.uint16) << 8, "b"), SETTINGS), grey)
+    def test_a_sixteen_bit_mask_means_what_its_images_mean(self, grey, save):
+        of_8, of_12 = (ImageSettings(WIDTH, HEIGHT, grey=GreyDepths((d,) * 4, (d,) * 4)) for d in (8, 12))
+        np.testing.assert_array_equal(read_mask(save(grey.astype(np.uint16)), of_8, 3), grey)
+        np.testing.assert_array_equal(read_mask(save(grey.astype(np.uint16) << 4, "b"), of_12), grey)
+        np.testing.assert_array_equal(read_mask(save(grey.astype(np.uint16) << 8, "c"), SETTINGS), grey)
 
     def test_the_stamp_is_that_of_the_file(self, grey, save):
         path = save(grey)
         _, stamp = read_views(path, SETTINGS)
-        assert stamp == (path.stat().st_size, path.stat().st_mtime_ns)
+        assert stamp == (path.stat().st_size, path.stat().st_mtime_ns, zlib.crc32(path.read_bytes()))
 
     def test_split_needs_no_copy_of_a_single_view(self, grey):
         assert [view.shape for view in split(grey)] == [(HEIGHT // 2, WIDTH // 2)] * 4
-
-
-class TestSixteenBitDecision:
-    def test_the_highest_value_decides_how_a_sequence_is_read(self, tmp_path):
-        path = tmp_path / "image"
-        Image.fromarray(np.array([[0, 300], [7, 12]], np.uint16)).save(path, "TIFF")
-        assert highest_value(path) == 300
 
 
 class TestBadFiles:
@@ -260,6 +346,113 @@ class TestBadFiles:
         path.write_bytes(b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b""))
         assert "image" in self.refusal(path)
 
+    def test_images_may_be_larger_than_pillows_own_limit(self, grey, save, monkeypatch):
+        """179 megapixels, above which it speaks of bombs; the parameters say how large images are."""
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+        for number, options in enumerate([{}, {"compression": "tiff_lzw"}, {"format": "PNG"}, {"format": "BMP"}]):
+            path = save(grey, f"{number}", **options)
+            np.testing.assert_array_equal(only_view(path), grey)
+        assert Image.MAX_IMAGE_PIXELS == 1000
+
+    @pytest.mark.parametrize(
+        ("tags", "said"),
+        [
+            ({"t278": 1, "t273": (PIXELS_AT,) * 9000}, "found 9000 values of type 4 in tag 273"),
+            ({"t278": 1, "t273": (PIXELS_AT,) * 10}, "found 10 strips or tiles, expected 52"),
+            ({"t259": 5, "t279": 2_000_000_000}, "the compressed image is larger than it would be without compression"),
+            ({"t278": 26, "t273": (PIXELS_AT, 2_000_000)}, "the strips of the image are scattered"),
+            ({"t273": 2_000_000_000}, "what it points at lies behind its end"),
+            ({"t322": 1, "t323": 1, "t324": (PIXELS_AT,) * 20, "t325": (1,) * 20}, "found tiles of 1 x 1 px"),
+            ({"t322": 2**30, "t323": 2**30, "t324": PIXELS_AT, "t325": 9}, "found tiles of 1073741824 x 1073741824 px"),
+            ({"t259": 6}, "found the TIFF compression 6, which is not read"),
+            ({"t277": 65_000}, "found 65000 channels of 8 bits"),
+        ],
+    )
+    def test_hostile_tags(self, grey, tmp_path, tags, said):
+        path = tmp_path / "a.tif"
+        path.write_bytes(tiff(grey, **tags) + bytes(1_500_000 * ("scattered" in said)))
+        assert said in self.refusal(path)
+
+    def test_a_directory_of_ten_thousand_tags(self, grey, tmp_path):
+        """Each claims the whole file: older versions of Pillow took 14 GB and two minutes for 84 kB."""
+        data = bytearray(tiff(grey))
+        (offset,) = struct.unpack_from("<I", data, 4)
+        (count,) = struct.unpack_from("<H", data, offset)
+        known = bytes(data[offset + 2 : offset + 2 + 12 * count])
+        struct.pack_into("<I", data, 4, len(data))
+        many = b"".join(struct.pack("<HHII", 1000 + i, 3, 40_000, 0) for i in range(6500))
+        path = tmp_path / "a.tif"
+        path.write_bytes(data + struct.pack("<H", count + 6500) + known + many)
+        assert f"found {count + 6500} tags in a directory, expected at most 1000" in self.refusal(path)
+
+    @pytest.mark.parametrize("following", [8, 50_000_000, 39_990])
+    def test_what_follows_the_last_page_may_be_anything(self, grey, tmp_path, following):
+        """A directory that follows itself, one behind the end of the file, one of zeros."""
+        data = bytearray(tiff(grey))
+        (count,) = struct.unpack_from("<H", data, 8)
+        struct.pack_into("<I", data, 10 + 12 * count, following)
+        path = tmp_path / "a.tif"
+        path.write_bytes(data)
+        first, second = (ImageSettings(WIDTH, HEIGHT, grey=GreyDepths(page=page)) for page in (1, 2))
+        np.testing.assert_array_equal(only_view(path, first), grey)
+        said = {8: "its directories lead in a circle", 50_000_000: "lies behind its end"}
+        assert said.get(following, "found an image of 0 x 0 px") in self.refusal(path, second)
+        if following == 8:
+            assert "found several pages" in self.refusal(path)
+        else:
+            np.testing.assert_array_equal(only_view(path), grey)
+
+    def test_metadata_of_jpeg_files_is_not_read(self, save):
+        """Exif holds directories as hostile as those of TIFF; Adobe's segment, which tells the colours, stays."""
+        plain = save(Image.new("CMYK", (WIDTH, HEIGHT), (9, 99, 60, 30)), format="JPEG")
+        wanted = only_view(plain)
+        data = plain.read_bytes()
+        exif = b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<H", 5000) + struct.pack("<HHII", 1000, 3, 30_000, 0) * 5000
+        assert b"\xff\xee" in data
+        plain.write_bytes(data[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + b"\xff\xff" + data[2:])
+        np.testing.assert_array_equal(only_view(plain), wanted)
+
+    def test_a_jpeg_file_of_many_scans(self, save):
+        path = save(Image.new("RGB", (WIDTH, HEIGHT)), format="JPEG", progressive=True)
+        data = path.read_bytes()
+        path.write_bytes(data[:-2] + data[data.index(b"\xff\xda") : -2] * 100 + data[-2:])
+        assert "scans, expected at most 100" in self.refusal(path)
+
+    def test_far_more_bytes_than_the_image_needs(self, grey, save):
+        path = save(grey, format="PNG")
+        with path.open("ab") as file:
+            file.truncate(2**28)
+        assert "found 268435456 bytes, expected at most" in self.refusal(path)
+
+    @pytest.mark.parametrize("part", range(4))
+    def test_damaged_files_of_every_format(self, tmp_path, part):
+        """Some of those that tests/benchmarks/fuzz_images.py opens: an image, or one line that names the file."""
+        outcomes = set()
+        for number in range(part, 400, 4):
+            name, data = damaged_file(number)
+            path = tmp_path / ("a.tif" if number % 8 < 4 and name.startswith("tiff") else "a")
+            path.write_bytes(data)
+            settings = ImageSettings(DAMAGED_WIDTH, DAMAGED_HEIGHT, grey=GreyDepths(page=(None, 1, 2)[number % 3]))
+            try:
+                (view,), _ = read_views(path, settings)
+            except FrameError as error:
+                outcomes.add("error")
+                message = str(error)
+                assert message == f"{path}: {message.removeprefix(f'{path}: ')}".splitlines()[0], name
+            else:
+                outcomes.add("image")
+                assert (view.shape, view.dtype) == ((DAMAGED_HEIGHT, DAMAGED_WIDTH), np.uint8), name
+        assert outcomes == {"image", "error"}
+
+    @pytest.mark.parametrize("name", sorted(whole_files()))
+    def test_whole_files_of_every_format(self, tmp_path, name):
+        """What the damaged ones are made of can be read."""
+        (tmp_path / "a").write_bytes(whole_files()[name])
+        settings = ImageSettings(
+            DAMAGED_WIDTH, DAMAGED_HEIGHT, grey=GreyDepths(page=1 if "p" in name.split("-")[-1][0] else None)
+        )
+        assert only_view(tmp_path / "a", settings).max() > 200
+
     def test_postscript_is_not_run(self, tmp_path):
         proof = tmp_path / "proof"
         path = tmp_path / "a.eps"
@@ -281,13 +474,13 @@ class TestBadFiles:
 
 
 def test_the_kind_of_an_image_is_told_without_decoding(grey, save):
-    assert image_kind(save(grey), (WIDTH, HEIGHT)) == "L"
+    assert image_kind(save(grey), (WIDTH, HEIGHT)) == Stored(8)
     path = save(grey.astype(np.uint16), compression="tiff_lzw")
-    assert image_kind(path, (WIDTH, HEIGHT)).startswith("I")
+    assert image_kind(path, (WIDTH, HEIGHT)) == Stored(16)
 
 
 def test_real_images_are_read_as_they_are(shared):
     path = shared / "data" / "test_cavity" / "img" / "cam1.10000"
-    pixels, _ = read_image(path, (1280, 1024))
+    pixels, _, _ = read_image(path, (1280, 1024))
     assert pixels.shape == (1024, 1280)
     assert pixels.dtype == np.uint8

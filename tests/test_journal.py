@@ -1,4 +1,4 @@
-"""The journal: what is read of it is true, whatever happened to the file."""
+"""The journal: what is read of it is true, whatever happened to the files."""
 
 from __future__ import annotations
 
@@ -11,179 +11,182 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pyptv.core.base.events import FrameDone, FrameFailed, StepDone, TaskDone
-from pyptv.core.history.journal import Journal, Past, differences, read_journal
+from pyptv.core.base.events import FrameDone, StepDone
+from pyptv.core.history import journal as module
+from pyptv.core.history.journal import Journal, Writer, differences, read_entry, start
 
 INPUTS = {"parameters": {"imx": 1280}, "versions": {"optv": "0.3.2"}}
+IDS = {"frames": "f1", "track": "a1"}
+RANGE = (1, 9)
 
 
 def frame(number: int, digest: str = "abc") -> FrameDone:
-    return FrameDone(number, (3, 4), (5, 6), 7, digest, 100, ((10, 20), (30, 40)), {"read": 0.1})
+    images = ((10, 20, 1), (30, 40, 2))
+    return FrameDone(number, (3, 4), (5, 6), 7, digest, "part", size=100, images=images, seconds={"read": 0.1})
 
 
 def step(number: int, digest: str = "def") -> StepDone:
     return StepDone(1, number, digest, current=5, next=6, links=4, lost=1, added=2, stretch=0, last=9)
 
 
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "journal.jsonl"
+def write(folder: Path, *events, ids=IDS, inputs=INPUTS) -> int:
+    """One run of one worker."""
+    serial = start(folder, {stage: (fingerprint, inputs) for stage, fingerprint in ids.items()})
+    writer = Writer(folder, serial, ids)
+    for event in events:
+        writer.note(event)
+    writer.close()
+    return serial
+
+
+def read(folder: Path, ids=IDS, frames=RANGE) -> tuple[dict[int, str], dict[int, str]]:
+    """The fingerprints of frames and of their links, as they are noted."""
+    journal = Journal(folder, frames, ids)
+    found: tuple[dict[int, str], dict[int, str]] = {}, {}
+    for number in range(frames[0], frames[1] + 1):
+        for kept, entry in zip(found, journal.past(number) or (), strict=False):
+            line = read_entry(folder, entry) if entry else None
+            if line is not None:
+                assert line["frame"] == number
+                kept[number] = line["digest"]
+    return found
 
 
 @pytest.fixture
-def written(path):
-    """A journal of three frames, two of them tracked."""
-    journal = Journal(path, INPUTS, Past())
-    for event in (frame(1), frame(2), step(1), frame(3), step(2)):
-        journal.record(event)
-    journal.close()
+def folder(tmp_path):
+    return tmp_path / "journal"
+
+
+@pytest.fixture
+def written(folder):
+    """Three frames, two of them tracked, in one file; and its path."""
+    write(folder, frame(1), frame(2), step(1), frame(3), step(2))
+    (path,) = [path for path in folder.iterdir() if "inputs" not in path.name]
     return path
 
 
-numbers = st.integers(0, 2**40)
-texts = st.text(max_size=5)
-frames = st.builds(
-    FrameDone,
-    numbers,
-    st.lists(numbers).map(tuple),
-    st.lists(numbers).map(tuple),
-    numbers,
-    texts,
-    numbers,
-    st.lists(st.tuples(numbers, numbers)).map(tuple),
-)
-steps = st.builds(StepDone, numbers, numbers, texts, numbers, numbers, numbers, numbers, numbers, numbers, st.none() | numbers)
-
-
 class TestRoundTrip:
-    def test_frames_and_steps(self, written):
-        past = read_journal(written)
-        assert past.inputs == INPUTS
-        assert past.frames[1] == FrameDone(1, (3, 4), (5, 6), 7, "abc", 100, ((10, 20), (30, 40)))
-        assert sorted(past.frames) == [1, 2, 3]
-        assert past.steps == {1: step(1), 2: step(2)}
+    def test_frames_and_steps(self, folder, written):
+        assert read(folder) == ({1: "abc", 2: "abc", 3: "abc"}, {1: "def", 2: "def"})
+        assert Journal(folder, RANGE, IDS).inputs == {"frames": INPUTS, "track": INPUTS}
 
-    @settings(max_examples=40)
-    @given(st.lists(frames | steps, max_size=12))
-    def test_any_events(self, events):
-        with TemporaryDirectory() as folder:
-            journal = Journal(Path(folder) / "j", INPUTS, Past())
-            for event in events:
-                journal.record(event)
-            journal.close()
-            past = read_journal(Path(folder) / "j")
-            expected_frames, expected_steps = {}, {}
-            for event in events:
-                if isinstance(event, FrameDone):
-                    expected_frames[event.frame] = event
-                    expected_steps.pop(event.frame, None)
-                else:
-                    expected_steps[event.frame] = event
-            assert (past.frames, past.steps) == (expected_frames, expected_steps)
-            again = Journal(Path(folder) / "k", INPUTS, past)
-            again.close()
-            assert read_journal(Path(folder) / "k") == past
+    def test_all_that_a_later_run_needs(self, folder, written):
+        past = Journal(folder, RANGE, IDS).past(1)
+        line = read_entry(folder, past.frame)
+        assert line["targets"], line["images"] == ([3, 4], [[10, 20, 1], [30, 40, 2]])
+        assert (line["counts"], line["particles"], line["particles_digest"], line["size"]) == ([5, 6], 7, "part", 100)
+        line = read_entry(folder, past.step)
+        assert {name: line[name] for name in ("current", "next", "links", "lost", "added", "stretch", "last")} == {
+            "current": 5,
+            "next": 6,
+            "links": 4,
+            "lost": 1,
+            "added": 2,
+            "stretch": 0,
+            "last": 9,
+        }
 
-    def test_what_is_kept_of_an_earlier_run_comes_first(self, written):
-        past = read_journal(written)
-        journal = Journal(written, {"new": 1}, Past(None, {1: past.frames[1]}, {}))
-        journal.record(frame(8))
-        journal.close()
-        again = read_journal(written)
-        assert again.inputs == {"new": 1}
-        assert sorted(again.frames) == [1, 8]
-        assert again.steps == {}
+    def test_a_later_run_adds_and_forgets_nothing(self, folder, written):
+        assert write(folder, frame(1, "new"), frame(5)) == 2
+        assert read(folder)[0] == {1: "new", 2: "abc", 3: "abc", 5: "abc"}
 
-    def test_a_frame_done_again_loses_its_links(self, written):
-        journal = Journal(written, INPUTS, read_journal(written))
-        journal.record(frame(1, "other"))
-        journal.close()
-        past = read_journal(written)
-        assert past.frames[1].digest == "other"
-        assert sorted(past.steps) == [2]
+    def test_other_inputs_do_not_count_and_do_not_replace(self, folder, written):
+        write(folder, frame(1, "other"), ids={"frames": "f2", "track": "a1"}, inputs={"parameters": {"imx": 99}})
+        assert read(folder)[0] == {1: "abc", 2: "abc", 3: "abc"}
+        assert read(folder, ids={"frames": "f2", "track": "a1"})[0] == {1: "other"}
+        assert read(folder, ids={"frames": None, "track": "a1"})[0] == {1: "other", 2: "abc", 3: "abc"}
+        journal = Journal(folder, RANGE, {"frames": "f2", "track": "a1"})
+        assert journal.inputs["frames"] == {"parameters": {"imx": 99}}
+        assert journal.other_frames == 3
 
-    def test_only_what_is_done_is_noted(self, path):
-        journal = Journal(path, INPUTS, Past())
-        before = path.read_bytes()
-        journal.record(FrameFailed(1, "too bad"))
-        journal.record(TaskDone(1))
-        journal.close()
-        assert path.read_bytes() == before
+    def test_frames_outside_the_range_are_passed_over(self, folder, written):
+        assert read(folder, frames=(2, 2)) == ({2: "abc"}, {2: "def"})
 
-    def test_a_line_is_on_disk_as_soon_as_it_is_recorded(self, path):
-        journal = Journal(path, INPUTS, Past())
-        journal.record(frame(1))
-        assert sorted(read_journal(path).frames) == [1]
-        journal.close()
+    def test_a_line_is_on_disk_as_soon_as_it_is_noted(self, folder):
+        writer = Writer(folder, start(folder, {}), IDS)
+        writer.note(frame(1))
+        assert read(folder)[0] == {1: "abc"}
+        writer.close()
+
+    @settings(max_examples=30)
+    @given(st.lists(st.lists(st.tuples(st.booleans(), st.integers(1, 9), st.integers(0, 3)), max_size=5), max_size=7))
+    def test_many_files_become_one(self, runs):
+        """What counts stays the same when the files of earlier runs are put together."""
+        with TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
+            folder = Path(name) / "journal"
+            for number, run in enumerate(runs):
+                events = [frame(f, f"{number}.{d}") if is_frame else step(f, f"{number}.{d}") for is_frame, f, d in run]
+                write(folder, *events)
+            before = read(folder)
+            patch.setattr(module, "_MOST_FILES", 1)
+            write(folder)
+            assert read(folder) == before
+            assert len(list(folder.iterdir())) <= 2
 
 
 class TestDamage:
-    def test_no_journal(self, path):
-        assert read_journal(path) == Past()
+    def test_no_journal(self, folder):
+        assert read(folder) == ({}, {})
 
-    def test_an_empty_one(self, path):
-        path.write_bytes(b"")
-        assert read_journal(path) == Past()
-
-    def test_a_cut_anywhere_loses_only_what_follows(self, written):
+    def test_a_cut_anywhere_loses_only_what_follows(self, folder, written):
         data = written.read_bytes()
-        whole = read_journal(written)
-        for length in range(len(data)):
+        whole = read(folder)
+        for length in range(0, len(data), 7):
             written.write_bytes(data[:length])
-            past = read_journal(written)
-            lines = data[:length].count(b"\n")
-            assert (past.inputs is not None) == (lines > 0)
-            assert len(past.frames) + len(past.steps) == max(0, lines - 1)
-            assert past.frames.items() <= whole.frames.items()
-            assert past.steps.items() <= whole.steps.items()
+            frames, steps = read(folder)
+            assert len(frames) + len(steps) == data[:length].count(b"\n")
+            assert frames.items() <= whole[0].items()
+            assert steps.items() <= whole[1].items()
 
-    def test_a_changed_byte_loses_only_its_line(self, written):
+    def test_a_changed_byte_loses_only_its_line(self, folder, written):
         data = written.read_bytes()
-        whole = read_journal(written)
-        for place in range(len(data)):
+        whole = read(folder)
+        for place in range(0, len(data), 5):
             written.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
-            past = read_journal(written)
-            if past.inputs is not None:
-                assert past.inputs == INPUTS
-            assert all(whole.frames[number] == event for number, event in past.frames.items())
-            assert all(whole.steps[number] == event for number, event in past.steps.items())
-            assert len(past.frames) + len(past.steps) >= 3  # two lines at most: the byte may be the end of one
-
-    @pytest.mark.parametrize("garbage", [b"garbage\n", b"\0" * 4096, b"\xff\xfe\n\n\n", b"00000000 {}\n", b"zzzzzzzz {}\n"])
-    def test_garbage_between_lines(self, written, garbage):
-        whole = read_journal(written)
-        lines = written.read_bytes().splitlines(keepends=True)
-        written.write_bytes(
-            garbage.join(lines[:3]) + b"".join(lines[3:]) if garbage.endswith(b"\n") else b"".join(lines) + garbage
-        )
-        assert read_journal(written) == whole
+            frames, steps = read(folder)
+            assert frames.items() <= whole[0].items()
+            assert steps.items() <= whole[1].items()
+            assert len(frames) + len(steps) >= 3  # two lines at most: the byte may be the end of one
 
     @pytest.mark.parametrize(
-        "entry",
-        [
-            [],
-            5,
-            {"kind": "frame"},
-            {"kind": "frame", "frame": 9, "images": [[1]], "targets": [], "counts": []},
-            {"kind": "step", "frame": 9, "colour": "red"},
-            {"kind": "inputs", "format": 99, "inputs": {}},
-            {"kind": "inputs"},
-            {"kind": "song"},
-        ],
+        "garbage", [b"garbage\n", b"\xff\xfe\n\n\n", b"00000000 {}\n", b"zzzzzzzz {}\n", b"[" * 5000 + b"\n"]
     )
-    def test_lines_of_another_version_do_not_count(self, written, entry):
-        whole = read_journal(written)
+    def test_garbage_between_lines(self, folder, written, garbage):
+        whole = read(folder)
+        written.write_bytes(garbage.join(written.read_bytes().splitlines(keepends=True)))
+        assert read(folder) == whole
+
+    @pytest.mark.parametrize("size", [4096, 3 * 2**20])
+    def test_a_line_without_an_end(self, folder, written, size):
+        whole = read(folder)
+        with written.open("ab") as file:
+            file.write(b"0" * size)
+        assert read(folder) == whole
+
+    @pytest.mark.parametrize(
+        "entry", [[], 5, {"kind": "frame"}, {"kind": "inputs", "format": 99, "inputs": {}}, {"kind": "song"}]
+    )
+    def test_lines_of_another_version_do_not_count(self, folder, written, entry):
+        whole = read(folder)
         text = json.dumps(entry).encode()
         with written.open("ab") as file:
             file.write(b"%08x %s\n" % (zlib.crc32(text), text))
-        assert read_journal(written) == whole
+        assert read(folder) == whole
+        assert Journal(folder, RANGE, IDS).inputs == {"frames": INPUTS, "track": INPUTS}
+
+    def test_a_line_that_is_gone_by_the_time_it_is_read(self, folder, written):
+        past = Journal(folder, RANGE, IDS).past(1)
+        written.write_bytes(b"")
+        assert read_entry(folder, past.frame) is None
+        written.unlink()
+        assert read_entry(folder, past.frame) is None
 
     @given(st.binary(max_size=200))
     def test_random_bytes(self, data):
-        with TemporaryDirectory() as folder:
-            path = Path(folder) / "j"
-            path.write_bytes(data)
-            assert read_journal(path) == Past()
+        with TemporaryDirectory() as name:
+            folder = Path(name)
+            (folder / "000001-x.jsonl").write_bytes(data)
+            assert read(folder) == ({}, {})
 
 
 class TestDifferences:

@@ -90,7 +90,12 @@ def any_image(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
 def real_images(shared: Path) -> list[tuple[int, np.ndarray]]:
     """The images of test_cavity: (camera, pixels)."""
     experiment = load_experiment(shared / "data" / "test_cavity")
-    return [(camera, read_image(experiment.image_path(camera, frame))[0]) for camera in range(4) for frame in range(10000, 10005)]
+    size = (experiment.parameters.ptv.imx, experiment.parameters.ptv.imy)
+    return [
+        (camera, read_image(experiment.image_path(camera, frame), size)[0])
+        for camera in range(4)
+        for frame in range(10000, 10005)
+    ]
 
 
 @pytest.mark.parametrize("span", [1, 2, 3, 7, HIGH_PASS_SPAN])

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pyptv.core.app.preflight import image_settings
 from pyptv.core.base.errors import FrameError
 from pyptv.core.experiment.folder import load_experiment
+from pyptv.core.experiment.grey_values import decide
 from pyptv.core.files.formats import PARTICLES, TARGETS
 from pyptv.core.stages.frames import FramePipeline
 
@@ -23,7 +23,7 @@ def make(small_experiment):
         folder = small_experiment(**options)
         experiment = load_experiment(folder)
         arguments = () if announce is None else (announce,)
-        return folder, FramePipeline(experiment, image_settings(experiment, (FRAME, FRAME + 5)), *arguments)
+        return folder, FramePipeline(experiment, decide(experiment).settings, *arguments)
 
     return make
 
@@ -104,7 +104,7 @@ def test_a_mask_takes_the_static_reflections_away(make):
     path = folder / "parameters_synthetic.yaml"
     path.write_text(path.read_text().replace("mask_flag: true", "mask_flag: false"))
     experiment = load_experiment(folder)
-    without = FramePipeline(experiment, image_settings(experiment, (FRAME, FRAME)))
+    without = FramePipeline(experiment, decide(experiment).settings)
     assert len(without.process(FRAME).matches.targets[0]) > len(masked.process(FRAME).matches.targets[0])
     assert plain.process(FRAME).matches.counts[0] > 20
 

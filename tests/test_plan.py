@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import tempfile
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,20 +12,19 @@ from types import SimpleNamespace
 import pytest
 
 from pyptv.core.base.errors import ProcessingError
-from pyptv.core.base.events import FrameDone, FrameFailed, Note, StepDone, TaskDone, TaskFailed, WorkerDied
+from pyptv.core.base.events import NO_RUN, FrameDone, FrameFailed, Note, StepDone, TaskDone, TaskFailed, WorkerDied
 from pyptv.core.execute.runners import InProcessRunner
 from pyptv.core.schedule.plan import Plan
 from pyptv.core.schedule.sequence import SequencePlan
 from pyptv.core.schedule.tracking import TrackingPlan
-from pyptv.core.stages.tasks import Frontier, SequenceTask, TrackingTask
+from pyptv.core.stages.tasks import FramesTask, PublishTask, TrackTask
 
+STAGES = Path(tempfile.mkdtemp())
 KILLED = "killed by signal 11 (SIGSEGV)"
 
 
 class Store:
     """Notes what is asked of it."""
-
-    stages = Path("/nowhere")
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, int]] = []
@@ -34,12 +35,11 @@ class Store:
     def drop_links(self, frame: int) -> None:
         self.calls.append(("drop links", frame))
 
-    def publish_empty(self, frame: int) -> str:
-        self.calls.append(("empty", frame))
-        return "empty"
+    def stage_of(self, run: int) -> Path:
+        return STAGES / f"run-{run}"
 
-    def publish_tracking(self, _stage: Path, frame: int) -> None:
-        self.calls.append(("tracked", frame))
+    def states(self) -> dict:
+        return {}
 
 
 def done(frame: int, particles: int = 5) -> FrameDone:
@@ -72,8 +72,8 @@ def tell(plan: Plan, *events) -> list:
 class TestSequence:
     def test_chunks_are_handed_out_in_order(self, make):
         plan = make((1, 3), (4, 5))
-        assert plan.next_task() == SequenceTask(1, 1, 3)
-        assert plan.next_task() == SequenceTask(2, 4, 5)
+        assert plan.next_task() == FramesTask(1, 1, 3)
+        assert plan.next_task() == FramesTask(2, 4, 5)
         assert plan.next_task() is None
         assert not plan.finished
 
@@ -98,7 +98,7 @@ class TestSequence:
         plan = make((1, 6))
         plan.next_task()
         tell(plan, done(1), done(2), TaskDone(1, interrupted=True, taint=True))
-        assert plan.next_task() == SequenceTask(2, 3, 6)
+        assert plan.next_task() == FramesTask(2, 3, 6)
 
 
 class TestDeath:
@@ -106,7 +106,7 @@ class TestDeath:
         plan = make((1, 4))
         plan.next_task()
         assert tell(plan, WorkerDied(1, KILLED, None)) == []
-        assert plan.next_task() == SequenceTask(2, 1, 4)
+        assert plan.next_task() == FramesTask(2, 1, 4)
 
     def test_the_guilty_frame_is_tried_alone_and_the_rest_goes_on(self, make, caplog):
         plan = make((1, 6))
@@ -116,8 +116,8 @@ class TestDeath:
         assert caplog.messages == [
             f"frame 3: worker {KILLED} while detecting targets in camera 2: the frame is tried once more, alone"
         ]
-        assert plan.next_task() == SequenceTask(2, 3, 3)
-        assert plan.next_task() == SequenceTask(3, 4, 6)
+        assert plan.next_task() == FramesTask(2, 3, 3)
+        assert plan.next_task() == FramesTask(3, 4, 6)
         assert plan.next_task() is None
 
     def test_a_frame_that_kills_twice_fails(self, make, store):
@@ -128,7 +128,7 @@ class TestDeath:
         (failure,) = tell(plan, WorkerDied(2, KILLED, 1, "detecting targets"))
         assert failure == FrameFailed(1, "frame 1: worker killed by signal 11 (SIGSEGV) while detecting targets")
         assert store.calls == [("forget", 1)]
-        assert plan.next_task() == SequenceTask(3, 2, 6)
+        assert plan.next_task() == FramesTask(3, 2, 6)
         tell(plan, *map(done, range(2, 7)), TaskDone(3))
         assert plan.finished
 
@@ -143,7 +143,7 @@ class TestDeath:
         plan = make((1, 3))
         plan.next_task()
         tell(plan, done(1), WorkerDied(1, KILLED, 1, "writing results"))
-        assert plan.next_task() == SequenceTask(2, 2, 3)
+        assert plan.next_task() == FramesTask(2, 2, 3)
 
     def test_workers_that_never_begin_end_the_run(self, make):
         plan = make((1, 3))
@@ -182,44 +182,63 @@ class TestFailure:
         tell(plan, done(1))
         (failure,) = tell(plan, TaskFailed(1, "res/rt_is.2: No space left on device"))
         assert failure == FrameFailed(2, "frame 2: res/rt_is.2: No space left on device")
-        assert plan.next_task() == SequenceTask(2, 3, 3)
+        assert plan.next_task() == FramesTask(2, 3, 3)
 
 
 class TestTracking:
-    def start(self, plan: Plan, *events) -> TrackingTask | None:
+    def start(self, plan: Plan, *events) -> TrackTask | None:
         """The tracking task after the sequence step."""
         plan.next_task()
         tell(plan, *events, TaskDone(1))
         return plan.next_task()
 
+    def piece(self, task: TrackTask, **facts) -> list:
+        """What a worker reports of a whole task."""
+        frames = range(task.first, task.last + 1)
+        published = task.stage is None
+        steps = [StepDone(task.run, f, f"{f}", stretch=task.stretch, last=task.end, published=published) for f in frames]
+        return [*steps, TaskDone(task.id, **facts)]
+
     def test_it_begins_when_the_frames_are_done(self, make):
         plan = make((1, 9), tracking=True)
         task = self.start(plan, *map(done, range(1, 10)))
-        assert (task.first, task.stretch, task.frontier, task.end, task.limit) == (1, 1, 9, 9, 9)
+        assert (task.first, task.last, task.stretch, task.end, task.begins, task.stage) == (1, 9, 1, 9, True, None)
         assert not plan.finished
+        tell(plan, *self.piece(task))
+        assert plan.finished
+
+    def test_it_is_done_in_pieces_that_hand_the_state_on(self, make):
+        plan = make((1, 40), tracking=True)
+        task = self.start(plan, *map(done, range(1, 41)))
+        pieces = []
+        while task is not None:
+            pieces.append((task.first, task.last, task.begins, task.saved and str(task.saved)))
+            tell(plan, *self.piece(task, saved=f"state-{task.last}"))
+            task = plan.next_task(1, worker=len(pieces) + 1)
+        assert pieces == [(1, 16, True, None), (17, 32, False, "state-16"), (33, 40, False, "state-32")]
+        assert plan.finished
 
     def test_with_several_workers_it_begins_during_the_sequence_step(self, make):
-        plan = make((0, 19), (20, 39), (40, 59), tracking=True, early=True)
-        assert plan.next_task() == SequenceTask(1, 0, 19)
+        plan = make((0, 19), (20, 39), (40, 59), tracking=True, early=True, speculate=True)
+        assert plan.next_task() == FramesTask(1, 0, 19)
         tell(plan, *map(done, range(20)), TaskDone(1))
         task = plan.next_task()
-        assert isinstance(task, TrackingTask)
-        assert (task.first, task.frontier, task.end) == (0, 19, None)
-        assert isinstance(plan.next_task(), SequenceTask)  # one run at a time
+        assert isinstance(task, TrackTask)
+        assert (task.first, task.last, task.end) == (0, 15, None), "three frames beyond it are there"
+        assert isinstance(plan.next_task(), FramesTask)  # one run at a time
 
-    def test_where_tracking_is_faster_it_waits_for_the_sequence_step(self, make):
-        plan = make((0, 19), (20, 39), (40, 59), tracking=True, early=True)
+    def test_where_tracking_is_faster_it_waits_and_goes_on(self, make):
+        plan = make((0, 19), (20, 39), tracking=True, early=True, speculate=True)
         plan.next_task()
         tell(plan, *map(done, range(20)), TaskDone(1))
         run = plan.next_task()
-        tell(plan, *(StepDone(run.id, frame, f"{frame}") for frame in range(17)), TaskDone(run.id, interrupted=True))
-        second, third = plan.next_task(), plan.next_task()
-        assert (second.first, third.first) == (20, 40)
+        tell(plan, *self.piece(run, saved="state-15"))
+        second = plan.next_task()
+        assert second.first == 20
+        assert plan.next_task() is None
         tell(plan, *map(done, range(20, 40)), TaskDone(second.id))
-        tell(plan, *map(done, range(40, 60)), TaskDone(third.id))
         again = plan.next_task()
-        assert isinstance(again, TrackingTask)
-        assert (again.first, again.end) == (5, 59)  # twelve frames before the last true one
+        assert (again.run, again.first, again.end, again.begins) == (run.run, 16, 39, False)
 
     def test_frames_out_of_order(self, make):
         plan = make((1, 4), (5, 9), tracking=True)
@@ -231,7 +250,6 @@ class TestTracking:
         assert plan.next_task().end == 9
 
     def test_the_only_run_waits_until_all_frames_are_there(self, make):
-        """Else it ends where it catches up with the sequence step, and a second one goes on."""
         plan = make((1, 30), (31, 60), tracking=True)
         plan.next_task(), plan.next_task()
         tell(plan, *map(done, range(31, 61)), TaskDone(2), *map(done, range(1, 29)))
@@ -243,38 +261,53 @@ class TestTracking:
     def test_gaps_cut_it_into_stretches(self, make, gap):
         plan = make((1, 9), tracking=True, stop=False)
         task = self.start(plan, *map(done, (1, 2, 3)), gap, *map(done, range(5, 10)))
-        other = plan.next_task()
+        other = plan.next_task(1, worker=2)
         assert (task.first, task.end) == (1, 3)
         assert (other.first, other.end, other.stretch) == (5, 9, 5)
-        assert plan.next_task() is None
+        assert plan.next_task(1, worker=3) is None
 
-    def test_empty_frames_have_files_of_their_own(self, make, store):
+    def test_links_of_empty_frames_come_from_the_worker(self, make):
         plan = make((1, 2), tracking=True)
         plan.next_task()
-        reports = tell(plan, done(1, particles=0), done(2, particles=0), TaskDone(1))
+        empty = [StepDone(NO_RUN, frame, "empty", stretch=frame, published=True) for frame in (1, 2)]
+        reports = tell(plan, done(1, particles=0), empty[0], done(2, particles=0), empty[1], TaskDone(1))
         assert [type(report) for report in reports] == [FrameDone, StepDone, FrameDone, StepDone]
-        assert store.calls == [("empty", 1), ("empty", 2)]
         assert plan.finished
 
-    def test_steps_are_published_and_reported_with_their_stretch(self, make, store):
-        plan = make((1, 2), tracking=True)
-        task = self.start(plan, done(1), done(2))
-        reports = tell(plan, StepDone(task.id, 1, "a", last=2), StepDone(task.id, 2, "b", last=2), TaskDone(task.id))
-        assert [(report.frame, report.stretch) for report in reports] == [(1, 1), (2, 1)]
-        assert store.calls == [("tracked", 1), ("tracked", 2)]
-        assert plan.finished
-
-    def test_a_running_task_is_told_of_new_frames(self, make):
-        plan = make((1, 60), tracking=True, speculate=True)
+    def test_staged_frames_are_put_in_place_by_a_task_once_they_are_right(self, make):
+        plan = make((1, 80), tracking=True, speculate=True)
         plan.next_task()
-        tell(plan, *map(done, range(1, 41)))
-        task = plan.next_task()
-        assert (task.frontier, task.end) == (40, None)
-        plan.messages()
-        tell(plan, done(41))
-        assert plan.messages() == [Frontier(task.id, 41, None)]
-        tell(plan, *map(done, range(42, 61)))
-        assert plan.messages()[-1] == Frontier(task.id, 60, 60)
+        tell(plan, *map(done, range(1, 81)), TaskDone(1))
+        true, guess = plan.next_task(2, worker=1), plan.next_task(1, worker=2)
+        assert (true.stage, guess.stage) == (None, STAGES / f"run-{guess.run}")
+        assert tell(plan, *self.piece(guess)) == [], "nobody knows yet whether they are right"
+        while true.last < guess.first:
+            tell(plan, *self.piece(true, saved="state"))
+            true = plan.next_task(2, worker=1)
+        assert set(true.meets) >= {guess.first}
+        until = guess.first + 3  # four equal frames
+        tell(plan, *self.piece(true)[: until - true.first + 1], TaskDone(true.id, interrupted=True))
+        publish = plan.next_task(2, worker=1)
+        assert isinstance(publish, PublishTask)
+        assert [step.frame for step in publish.steps] == list(range(until + 1, guess.last + 1))
+        published = [replace(step, published=True) for step in publish.steps]
+        assert tell(plan, *published, TaskDone(publish.id)) == published
+        assert str(plan.tracking.seams) == "1 proven, 0 retried, 0 given up"
+
+    def test_a_worker_that_dies_while_it_puts_them_in_place(self, make):
+        plan = make((1, 80), tracking=True, speculate=True)
+        plan.next_task()
+        tell(plan, *map(done, range(1, 81)), TaskDone(1))
+        true, guess = plan.next_task(2, worker=1), plan.next_task(1, worker=2)
+        tell(plan, *self.piece(guess))
+        while true.last < guess.first + 3:
+            tell(plan, *self.piece(true, saved="state"))
+            true = plan.next_task(2, worker=1)
+        tell(plan, *self.piece(true))
+        publish = plan.next_task(2, worker=1)
+        tell(plan, replace(publish.steps[0], published=True), WorkerDied(publish.id, KILLED, publish.steps[1].frame, "moving"))
+        again = plan.next_task(2, worker=1)
+        assert again.steps == publish.steps[1:]
 
     def test_a_failed_frame_loses_its_links_and_ends_the_run(self, make, store):
         plan = make((1, 9), tracking=True)
@@ -288,7 +321,19 @@ class TestTracking:
         plan = make((1, 9), tracking=True, stop=False)
         task = self.start(plan, *map(done, range(1, 10)))
         tell(plan, TaskFailed(task.id, "frame 4: the tracker printed nonsense", 4))
-        assert {(again.first, again.end) for again in (plan.next_task(), plan.next_task())} == {(1, 3), (5, 9)}
+        again = plan.next_task(2, worker=1), plan.next_task(1, worker=2)
+        assert {(task.first, task.end) for task in again} == {(1, 3), (5, 9)}
+
+    def test_a_state_that_is_lost(self, make, caplog):
+        """A worker of optv's tracker was replaced: a new run starts before the last true frame."""
+        plan = make((1, 60), tracking=True)
+        task = self.start(plan, *map(done, range(1, 61)))
+        tell(plan, *self.piece(task))
+        task = plan.next_task()
+        assert (task.first, task.begins, task.saved) == (17, False, None)
+        tell(plan, TaskDone(task.id, lost="the process that had it is gone"))
+        again = plan.next_task()
+        assert (again.first, again.begins, again.stage) == (5, True, STAGES / f"run-{again.run}")
 
 
 def test_what_workers_log_is_passed_on(make):
@@ -314,7 +359,7 @@ def test_in_one_process_the_same_plan_gives_the_same_files(small_experiment):
     main(one)
     with pytest.MonkeyPatch.context() as patch:
         used = []
-        patch.setattr(run, "make_runner", lambda job, *_: used.append(job) or InProcessRunner(job))
+        patch.setattr(run, "make_runner", lambda job, *_, **__: used.append(job) or InProcessRunner(job))
         main(two)
     assert len(used) == 1
     assert multiprocessing.active_children() == []

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
 import shutil
+import zlib
 
 import pytest
 from conftest import refusal, results
@@ -25,7 +27,7 @@ def done(small_experiment, batch):
 
 def kept(caplog) -> tuple[int, int]:
     """(frames kept, of them tracked) as the log says."""
-    (line,) = [message for message in caplog.messages if message.startswith("Resuming: ")]
+    (line,) = [message for message in caplog.messages if message.startswith("Resumed: ")]
     return tuple(int(number) for number in re.findall(r"\d+", line))
 
 
@@ -35,7 +37,7 @@ def resume(batch, caplog):
 
     def resume(folder, first=None, last=None, **options):
         caplog.clear()
-        with caplog.at_level(logging.INFO, "pyptv"):
+        with caplog.at_level(logging.DEBUG, "pyptv"):
             batch(folder, first, last, resume=True, **options)
         return kept(caplog)
 
@@ -59,13 +61,12 @@ class TestKept:
         assert frames == 5
         assert results(folder) == before
 
-    @pytest.mark.parametrize("name", ["res/ptv_is.10002", "res/added.10004"])
-    def test_damaged_links_are_made_again(self, done, resume, name):
+    @pytest.mark.parametrize(("name", "links"), [("res/ptv_is.10002", 2), ("res/added.10004", 4)])
+    def test_damaged_links_are_made_again(self, done, resume, name, links):
+        """And those after them, which follow from them."""
         folder, before = done
         (folder / name).write_bytes(b"0\n")
-        frames, tracked = resume(folder)
-        assert frames == 6
-        assert tracked == 5
+        assert resume(folder) == (6, links)
         assert results(folder) == before
 
     def test_a_longer_range(self, small_experiment, batch, resume):
@@ -102,7 +103,7 @@ class TestKept:
 
     def test_without_a_journal_everything_is_done(self, done, batch, caplog):
         folder, before = done
-        (folder / "res" / ".pyptv" / "journal.jsonl").unlink()
+        shutil.rmtree(folder / "res" / ".pyptv" / "journal")
         with caplog.at_level(logging.INFO, "pyptv"):
             batch(folder, resume=True)
         assert "Nothing to resume: no run was recorded here" in caplog.messages
@@ -110,9 +111,10 @@ class TestKept:
 
     def test_a_journal_that_was_cut(self, done, resume):
         folder, before = done
-        path = folder / "res" / ".pyptv" / "journal.jsonl"
-        lines = path.read_bytes().splitlines(keepends=True)
-        path.write_bytes(b"".join(lines[:4]) + lines[4][:20])
+        for path in (folder / "res" / ".pyptv" / "journal").iterdir():
+            lines = path.read_bytes().splitlines(keepends=True)
+            kept = [line for line in lines if b'"inputs"' in line or int(re.search(rb'"frame":(\d+)', line)[1]) < FIRST + 3]
+            path.write_bytes(b"".join(kept) + lines[-1][:20])
         frames, _ = resume(folder)
         assert frames == 3
         assert results(folder) == before
@@ -125,26 +127,116 @@ class TestKept:
         frame = {name: data for name, data in before.items() if ".10001" in name}
         assert {name: results(folder)[name] for name in frame} == frame
 
-    def test_tracking_goes_on_too(self, done, batch, caplog):
+    def test_tracking_goes_on_too(self, done, resume):
         folder, before = done
         for kind in ("ptv_is", "added"):
             (folder / "res" / f"{kind}.{LAST}").unlink()
-        with caplog.at_level(logging.INFO, "pyptv"):
-            batch(folder, mode="tracking", resume=True)
-        assert "Resuming: 5 frames are tracked already and kept" in caplog.messages
+        assert resume(folder, mode="tracking") == (6, 5)
         assert results(folder) == before
 
-    def test_results_that_were_only_checked_were_made_from_who_knows_what(self, done, batch, resume):
+    def test_results_that_were_only_tracked_were_made_from_who_knows_what(self, done, batch, resume):
         """A run that only tracks must not vouch for frames that other parameters made."""
         folder, _ = done
         path = folder / "parameters" / "targ_rec.par"
         lines = path.read_text().splitlines()
         path.write_text("\n".join([*lines[:5], str(int(lines[5]) + 4), *lines[6:]]) + "\n")
         batch(folder, mode="tracking")
-        assert resume(folder) == (0, 0)
-        again = results(folder)
+        assert "targ_rec.nnmin" in refusal(lambda: batch(folder, resume=True))
         batch(folder)
+        again = results(folder)
+        assert resume(folder) == (6, 6)
         assert results(folder) == again
+
+    def test_resume_that_was_forgotten_once(self, done, batch, resume):
+        """A run that was stopped at once has forgotten nothing."""
+        folder, before = done
+        image = folder / "img" / f"cam1.{FIRST}.tif"
+        good, times = image.read_bytes(), image.stat()
+        image.write_bytes(good[:1000])
+        refusal(batch, folder)
+        image.write_bytes(good)
+        os.utime(image, ns=(times.st_atime_ns, times.st_mtime_ns))
+        frames, _ = resume(folder)
+        assert frames >= 3, "all that the stopped run did not come to"
+        assert results(folder) == before
+
+    def test_other_tracking_parameters_leave_the_sequence_step(self, done, batch, resume, small_experiment):
+        folder, _ = done
+        path = folder / "parameters" / "track.par"
+        lines = path.read_text().splitlines()
+        path.write_text("\n".join([*lines[:7], "0.123", *lines[8:]]))
+        fresh = small_experiment("fresh")
+        shutil.copy(path, fresh / "parameters")
+        batch(fresh)
+        assert resume(folder) == (6, 0)
+        assert results(folder) == results(fresh)
+
+    def test_and_back_again(self, done, batch, resume):
+        """Links of other parameters replaced them; the frames count all the time."""
+        folder, before = done
+        path = folder / "parameters" / "track.par"
+        old = path.read_text()
+        lines = old.splitlines()
+        path.write_text("\n".join([*lines[:7], "0.123", *lines[8:]]))
+        batch(folder, mode="tracking")
+        path.write_text(old)
+        assert resume(folder)[0] == 6
+        assert results(folder) == before
+
+    def test_a_copied_experiment(self, done, resume):
+        """Only the images' time has changed."""
+        folder, before = done
+        for path in (folder / "img").glob("*.tif"):
+            os.utime(path, ns=(1, 1))
+        assert resume(folder) == (6, 6)
+        assert results(folder) == before
+
+    @pytest.mark.parametrize(
+        "forged", [{"particles": 0}, {"particles": "x"}, {"targets": [1, 2, 3, 4]}, {"counts": None}], ids=str
+    )
+    def test_a_forged_line_is_not_believed(self, done, resume, forged):
+        folder, before = done
+        for path in (folder / "res" / ".pyptv" / "journal").iterdir():
+            lines = path.read_bytes().splitlines()
+            for number, line in enumerate(lines):
+                entry = json.loads(line[9:])
+                if entry["kind"] == "frame" and entry["frame"] == FIRST + 1:
+                    text = json.dumps(entry | forged, separators=(",", ":")).encode()
+                    lines[number] = b"%08x %s" % (zlib.crc32(text), text)
+            path.write_bytes(b"\n".join(lines) + b"\n")
+        assert resume(folder)[0] == 5
+        assert results(folder) == before
+
+    def test_tracking_goes_on_from_a_saved_state(self, small_experiment, caplog):
+        """Not from the start, and not from a few frames before: the compiled engine keeps its state on disk."""
+        folder = small_experiment(n_frames=60)
+        main(folder, engine="compiled")
+        before = results(folder)
+        states = [path.name for path in (folder / "res" / ".pyptv" / "states").iterdir()]
+        frame = int(states[0].split("-")[1])
+        for number in range(frame + 2, FIRST + 60):
+            (folder / "res" / f"ptv_is.{number}").unlink()
+        with caplog.at_level(logging.DEBUG, "pyptv"):
+            main(folder, engine="compiled", resume=True)
+        assert kept(caplog) == (60, frame + 2 - FIRST)
+        assert "cannot be had" not in caplog.text
+        tracked = [int(m.split()[1].rstrip(":")) for m in caplog.messages if m.startswith("Step ")]
+        assert results(folder) == before
+        assert len(tracked) == 60
+
+    @pytest.mark.parametrize("damage", [b"", b"garbage\n", b'{"sizes": 3}\n'])
+    def test_a_damaged_state_costs_a_few_frames(self, small_experiment, caplog, damage):
+        folder = small_experiment(n_frames=60)
+        main(folder, engine="compiled")
+        before = results(folder)
+        (path,) = (folder / "res" / ".pyptv" / "states").iterdir()
+        path.write_bytes(damage)
+        (folder / "res" / f"ptv_is.{FIRST + 55}").unlink()
+        with caplog.at_level(logging.DEBUG, "pyptv"):
+            main(folder, engine="compiled", resume=True)
+        assert kept(caplog) == (60, 55)
+        assert "its state cannot be had" in caplog.text
+        assert results(folder) == before
 
     def test_by_the_other_entry_point(self, done):
         folder, before = done
@@ -169,13 +261,13 @@ class TestChangedInputs:
         return message
 
     def test_a_parameter(self, folder):
-        path = folder / "parameters" / "track.par"
+        path = folder / "parameters" / "targ_rec.par"
         lines = path.read_text().splitlines()
-        old, lines[7] = lines[7], "0.123"
+        old, lines[5] = lines[5], "4"
         path.write_text("\n".join(lines))
         message = self.refused(folder)
         assert message == (
-            f"Cannot resume, the inputs have changed since: parameters.track.dacc: {old} -> 0.123. "
+            f"Cannot resume, the inputs have changed since: parameters.targ_rec.nnmin: {old} -> 4. "
             "Run without --resume to process all frames again"
         )
 
@@ -184,17 +276,14 @@ class TestChangedInputs:
         path.write_text("0.001 " + path.read_text().split(" ", 1)[1])
         assert "calibrations.camera 2.radial_distortion: " in self.refused(folder)
 
-    @pytest.mark.parametrize("change", ["size", "time"])
-    def test_an_image(self, folder, change):
+    def test_an_image(self, folder, caplog):
+        """Its frame alone is processed again."""
         path = folder / "img" / "cam2.10003.tif"
-        if change == "size":
-            time = path.stat().st_mtime_ns
-            path.write_bytes(path.read_bytes() + b"\0")
-            os.utime(path, ns=(time, time))
-        else:
-            os.utime(path, ns=(1, 1))
-        message = self.refused(folder)
-        assert message.startswith(f"Cannot resume, 1 images have changed since they were processed: {path}")
+        path.write_bytes(path.read_bytes() + b"\0")
+        with caplog.at_level(logging.INFO, "pyptv"):
+            main(folder, resume=True)
+        assert kept(caplog)[0] == 5
+        assert f"frame 10003: processed again, {path} has changed since" in caplog.messages
 
     def test_a_version(self, folder, monkeypatch):
         from pyptv.core.history import resume
@@ -205,7 +294,10 @@ class TestChangedInputs:
     def test_a_mask(self, small_experiment):
         folder = small_experiment(mask=True)
         main(folder)
-        os.utime(folder / "img" / "mask3.tif", ns=(1, 1))
+        mask = folder / "img" / "mask3.tif"
+        os.utime(mask, ns=(1, 1))
+        main(folder, resume=True)
+        mask.write_bytes(mask.read_bytes() + b"\0")
         assert "masks.mask3.tif: " in self.refused(folder)
 
     def test_the_range_is_no_input(self, folder):
@@ -224,6 +316,15 @@ class TestChangedInputs:
         assert results(folder) == results(fresh)
 
     def test_the_exit_code(self, folder, capsys):
-        os.utime(folder / "img" / "cam2.10003.tif", ns=(1, 1))
+        path = folder / "cal" / "cam2.tif.addpar"
+        path.write_text("0.001 " + path.read_text().split(" ", 1)[1])
         assert cli([str(folder), "--resume", "-q"]) == 2
-        assert "Cannot resume, 1 images have changed" in capsys.readouterr().err
+        assert "Cannot resume, the inputs have changed since: calibrations.camera 2" in capsys.readouterr().err
+
+    def test_a_patch_of_numpy_or_pillow_is_no_input(self, folder, monkeypatch, caplog):
+        from pyptv.core.history import resume
+
+        monkeypatch.setattr(resume, "version", lambda name: "0.3.2" if name == "optv" else "99")
+        with caplog.at_level(logging.INFO, "pyptv"):
+            main(folder, resume=True)
+        assert kept(caplog) == (6, 6)

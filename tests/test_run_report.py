@@ -217,8 +217,9 @@ class TestWhenItIsWritten:
         folder = small_experiment()
         main(folder, FIRST, LAST)
         before = (folder / "res" / FILE_NAME).read_bytes()
-        track = folder / "parameters" / "track.par"
-        track.write_text(track.read_text().replace("1", "2", 1))
+        path = folder / "parameters" / "targ_rec.par"
+        lines = path.read_text().splitlines()
+        path.write_text("\n".join([*lines[:4], str(int(lines[4]) + 1), *lines[5:]]))
         assert "Cannot resume" in str(refusal(lambda: main(folder, FIRST, LAST, resume=True)))
         assert (folder / "res" / FILE_NAME).read_bytes() == before
 
@@ -229,8 +230,8 @@ class TestWhenItIsWritten:
         folder = small_experiment()
         main(folder, FIRST, FIRST)
         there = []
-        original = _Run._recall
-        monkeypatch.setattr(_Run, "_recall", lambda run: (there.append((folder / "res" / FILE_NAME).exists()), original(run)))
+        original = _Run._runner
+        monkeypatch.setattr(_Run, "_runner", lambda run: (there.append((folder / "res" / FILE_NAME).exists()), original(run))[1])
         main(folder, FIRST, FIRST)
         assert there == [False]
         assert (folder / "res" / FILE_NAME).exists()

@@ -247,7 +247,7 @@ def test_a_temporary_folder_that_goes_during_the_run(small_experiment, tmp_path)
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     with Run("serial", exp, last=LAST, env=os.environ | {"TMPDIR": str(temporary)}) as run:
-        run.wait_for((exp / "res" / f"rt_is.{FIRST + 3}").exists)
+        run.wait_for((exp / "res" / f"ptv_is.{FIRST + 3}").exists)
         shutil.rmtree(temporary)
         code, log = run.finish()
     assert code == 1, log
@@ -286,9 +286,9 @@ from pyptv.core.execute.runners import make_runner
 from pyptv.core.files.store import Store
 from pyptv.core.schedule.plan import Plan
 from pyptv.core.schedule.sequence import SequencePlan
-job = prepare_job({str(exp)!r}, {FIRST}, {LAST})
+job = prepare_job({str(exp)!r})
 store = Store(job.experiment)
-store.open()
+store.open(({FIRST}, {LAST}))
 plan = Plan(job, store, sequence=SequencePlan([({FIRST}, {LAST})], count(1), store, "process"))
 kept = make_runner(job, 2).events(plan)
 list(plan.record(next(kept)))

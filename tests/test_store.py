@@ -12,12 +12,14 @@ from conftest import refusal, sample_tree
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pyptv.core.base.errors import ProcessingError
 from pyptv.core.experiment.attrdict import AttrDict
 from pyptv.core.experiment.folder import Experiment
 from pyptv.core.experiment.parameter_checks import build_parameters
 from pyptv.core.files.atomic import frame_digest
 from pyptv.core.files.store import Store
 
+FRAMES = (1, 9)
 SEQUENCE = {"targets1": b"t1", "targets2": b"t2", "rt_is": b"particles"}
 TRACKED = {"targets1": b"t1", "targets2": b"t2 with tnr", "rt_is": b"particles and more", "added": b"a", "ptv_is": b"links"}
 
@@ -32,19 +34,19 @@ def make_store(folder: Path, *, existing_target: bool = False) -> Store:
 @pytest.fixture
 def store(tmp_path):
     store = make_store(tmp_path)
-    store.open()
+    store.open(FRAMES)
     yield store
     store.close()
 
 
 def tracking(store: Store, frame: int, made: dict[str, bytes]) -> str:
     """Track a frame: ``made`` is what the tracker makes of it."""
-    stage = store.stages / "run-1"
+    stage = store.stage_of(1)
     stage.mkdir(exist_ok=True)
-    fingerprint = store.stage_tracking(stage, frame, store.sequence_input(frame), made)
-    store.publish_tracking(stage, frame)
+    store.put_tracked(stage, frame, store.sequence_input(frame), made)
+    store.publish_tracked(stage, frame)
     assert os.listdir(stage) == []
-    return fingerprint
+    return frame_digest(made)
 
 
 def files(store: Store, frame: int = 7) -> dict[str, bytes]:
@@ -54,14 +56,14 @@ def files(store: Store, frame: int = 7) -> dict[str, bytes]:
 class TestOpen:
     def test_the_folders_are_made(self, tmp_path):
         store = make_store(tmp_path)
-        store.open()
-        assert sorted(os.listdir(tmp_path / "res" / ".pyptv")) == ["lock", "pristine", "stages"]
+        store.open(FRAMES)
+        assert sorted(os.listdir(tmp_path / "res" / ".pyptv")) == ["lock", "pristine", "runs", "stages"]
         store.close()
         assert not store.stages.exists()
 
     def test_a_second_run_is_refused(self, store):
-        message = refusal(Store(store.experiment).open)
-        assert message == f"{store.experiment.results}: another run is working on this experiment"
+        message = refusal(Store(store.experiment).open, FRAMES)
+        assert message == f"{store.experiment.results}: another run is working on frames 1 to 9"
 
     def test_a_run_that_is_just_ending_is_waited_for(self, store):
         """As the workers of a killed run: they hold the lock until they have seen that their parent is gone."""
@@ -69,18 +71,32 @@ class TestOpen:
         ending = threading.Timer(0.4, store.close)
         ending.start()
         try:
-            again.open()
+            again.open(FRAMES)
         finally:
             ending.join()
             again.close()
 
+    def test_separate_ranges_side_by_side(self, store):
+        """The second run leaves the first one's stage alone, and the other way round."""
+        again = Store(store.experiment)
+        again.open((10, 19))
+        staged = [one.stage_of(1) for one in (store, again)]
+        for stage in staged:
+            stage.mkdir()
+        assert refusal(Store(store.experiment).open, (10, 10)).endswith("another run is working on frames 10 to 19")
+        again.close()
+        assert [stage.exists() for stage in staged] == [True, False]
+        again.open((20, 29))
+        again.close()
+        assert staged[0].exists()
+
     def test_the_lock_ends_with_the_run(self, store):
         store.close()
         again = Store(store.experiment)
-        again.open()
+        again.open(FRAMES)
         again.close()
 
-    @pytest.mark.parametrize("name", [".pyptv", ".pyptv/pristine", ".pyptv/stages"])
+    @pytest.mark.parametrize("name", [".pyptv", ".pyptv/pristine", ".pyptv/stages", ".pyptv/states", ".pyptv/journal"])
     def test_links_are_refused(self, tmp_path, name):
         store = make_store(tmp_path)
         elsewhere = tmp_path / "elsewhere"
@@ -89,13 +105,13 @@ class TestOpen:
         link = tmp_path / "res" / name
         link.parent.mkdir(parents=True)
         link.symlink_to(elsewhere)
-        assert refusal(store.open) == f"{link}: found a link, expected a folder of this program: remove the link"
+        assert refusal(store.open, FRAMES) == f"{link}: found a link, expected a folder of this program: remove the link"
         assert os.listdir(elsewhere) == ["precious"]
 
     def test_res_is_a_file(self, tmp_path):
         store = make_store(tmp_path)
         (tmp_path / "res").write_text("")
-        assert refusal(store.open) == f"{tmp_path / 'res'}: cannot be written: File exists"
+        assert refusal(store.open, FRAMES) == f"{tmp_path / 'res'}: cannot be written: File exists"
 
     def test_what_a_killed_run_left_is_removed(self, tmp_path):
         store = make_store(tmp_path)
@@ -104,7 +120,7 @@ class TestOpen:
         for path in [*leftovers, staged]:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text("")
-        store.open()
+        store.open(FRAMES)
         assert not any(path.exists() for path in [*leftovers, staged])
         store.close()
 
@@ -114,7 +130,7 @@ class TestSequence:
         store.publish_sequence(7, SEQUENCE)
         assert files(store) == SEQUENCE
         assert (tmp_path / "img" / "cam2.0007_targets").read_bytes() == b"t2"
-        assert store.sequence_digest(7) == frame_digest(SEQUENCE)
+        assert store.sequence_input(7) == SEQUENCE
 
     def test_what_tracking_made_of_an_earlier_version_goes(self, store):
         store.publish_sequence(7, SEQUENCE)
@@ -133,7 +149,7 @@ class TestSequence:
 
     def test_forget_keeps_targets_that_are_input(self, tmp_path):
         store = make_store(tmp_path, existing_target=True)
-        store.open()
+        store.open(FRAMES)
         store.publish_sequence(7, SEQUENCE)
         store.forget(7)
         assert files(store) == {"targets1": b"t1", "targets2": b"t2"}
@@ -144,7 +160,8 @@ class TestSequence:
         (tmp_path / "img" / "cam1.0007_targets").unlink()
         path = tmp_path / "img" / "cam1.0007_targets"
         assert refusal(store.sequence_input, 7) == f"{path}: cannot be read: No such file or directory"
-        assert store.sequence_digest(7) is None
+        with pytest.raises(ProcessingError, match="cannot be read"):
+            store.sequence_input(7)
 
     def test_a_link_in_the_place_of_a_result_is_replaced(self, store, tmp_path):
         (tmp_path / "precious").write_bytes(b"precious")
@@ -152,6 +169,18 @@ class TestSequence:
         store.publish_sequence(7, SEQUENCE)
         assert (tmp_path / "precious").read_bytes() == b"precious"
         assert files(store) == SEQUENCE
+
+
+class TestStates:
+    """The tracker's states: the last one of each stretch is kept."""
+
+    def test_one_for_each_stretch(self, store):
+        assert store.states() == {}
+        store.save_state(1, 16, "abc", b"old")
+        path = store.save_state(1, 32, "def", b"new")
+        other = store.save_state(50, 60, "def", b"other")
+        assert store.states() == {(1, 32, "def"): path, (50, 60, "def"): other}
+        assert path.read_bytes() == b"new"
 
 
 class TestTracking:
@@ -164,7 +193,7 @@ class TestTracking:
     def test_files_are_put_in_place_and_the_input_is_kept(self, tracked):
         assert files(tracked) == TRACKED
         assert tracked.sequence_input(7) == SEQUENCE
-        assert tracked.tracked_digest(7) == frame_digest(TRACKED)
+        assert tracked.tracked(7) == TRACKED
 
     def test_again_with_the_same_result(self, tracked):
         tracking(tracked, 7, TRACKED)
@@ -195,11 +224,17 @@ class TestTracking:
         for _ in range(2):
             tracked.drop_links(7)
             assert files(tracked).keys() == SEQUENCE.keys()
-            assert tracked.tracked_digest(7) is None
+            assert tracked.tracked(7) is None
             assert tracked.sequence_input(7) == SEQUENCE
 
     def test_one_file_of_the_input(self, tracked):
         assert tracked.sequence_input(7, only="rt_is") == {"rt_is": b"particles"}
+
+    def test_in_one_step_where_it_is_known_to_be_right(self, store, tmp_path):
+        store.publish_sequence(7, SEQUENCE)
+        store.put_tracked(None, 7, store.sequence_input(7), TRACKED)
+        assert files(store) == TRACKED
+        assert store.sequence_input(7) == SEQUENCE
 
     def test_a_kill_between_the_moves_loses_nothing(self, store):
         """Whatever of a frame's files had been moved when the run died: its input is still known."""
@@ -207,18 +242,18 @@ class TestTracking:
             store.publish_sequence(7, SEQUENCE)
             stage = store.stages / f"run-{moved}"
             stage.mkdir()
-            store.stage_tracking(stage, 7, SEQUENCE, TRACKED)
+            store.put_tracked(stage, 7, SEQUENCE, TRACKED)
             kept = ["pristine", *store.experiment.tracking_files(7)][moved:]
             for name in kept:
                 (stage / f"7.{name}").unlink(missing_ok=True)
-            store.publish_tracking(stage, 7)
+            store.publish_tracked(stage, 7)
             assert store.sequence_input(7) == SEQUENCE, moved
 
     def test_a_frame_without_particles(self, store):
         store.publish_sequence(7, SEQUENCE | {"rt_is": b"0\n"})
         fingerprint = store.publish_empty(7)
         assert files(store) == SEQUENCE | {"rt_is": b"0\n", "added": b"0\n", "ptv_is": b"0\n"}
-        assert fingerprint == store.tracked_digest(7)
+        assert fingerprint == frame_digest(store.tracked(7))
 
     @pytest.mark.parametrize(
         "damage", [lambda data: b"", lambda data: data[:-3], lambda data: data[:-8] + b"damaged!", lambda _: b"[]\n"]
@@ -254,7 +289,7 @@ class TestTracking:
         """The input of tracking is always what the sequence step, or another program, wrote last."""
         with TemporaryDirectory() as folder:
             store = make_store(Path(folder))
-            store.open()
+            store.open(FRAMES)
             truth = {"targets1": b"a", "targets2": b"b", "rt_is": b"c"}
             store.publish_sequence(7, truth)
             for number, (action, one, two) in enumerate(history):

@@ -409,7 +409,7 @@ class TestRefusals:
             ({"n_cameras": 5}, "n_cameras: found 5"),
             ({"n_particles": 2.5}, "n_particles: found 2.5, expected a whole number"),
             ({"noise": float("nan")}, "noise: found nan"),
-            ({"depth": 12}, "depth: found 12, expected 8 or 16"),
+            ({"depth": 11}, "depth: found 11, expected 8, 10, 12, 14, 16 bits"),
             ({"image_size": (320,)}, "image_size"),
             ({"splitter": True, "n_cameras": 3}, "splitter: found 3 cameras"),
             ({"images": False, "mask": True}, "images=False"),

@@ -38,7 +38,7 @@ def render(experiment: Experiment, frame: int | None = None) -> str:
     """
     record = read_record(experiment)
     shown = _frame_to_show(record, frame)
-    views, problem = _views(experiment, shown)
+    views, problem = _views(record, shown)
     motion = _motion(record)
     findings = judge(Evidence(record, motion, tuple(view.marks.error for view in views)))
     return _fill(_context(record, motion, findings) | _frame_context(shown, views, problem))
@@ -56,12 +56,13 @@ def _frame_to_show(record: Record, frame: int | None) -> int | None:
     return known[len(known) // 2] if known else None
 
 
-def _views(experiment: Experiment, frame: int | None) -> tuple[list[View], str]:
+def _views(record: Record, frame: int | None) -> tuple[list[View], str]:
     """The views of a frame, or why there are none."""
     if frame is None:
         return [], "No frame has results."
     try:
-        return read_views_of(experiment, frame), ""
+        command = record.run["command"] if record.run is not None else {}
+        return read_views_of(record.experiment, frame, command.get("bit_depth"), command.get("page")), ""
     except FormatError as error:
         return [], str(error)
 

@@ -13,8 +13,8 @@ from PIL import Image as Pillow
 
 from pyptv.core.base.errors import FormatError, FrameError
 from pyptv.core.engines.optv.backend import project
-from pyptv.core.experiment.folder import Experiment
-from pyptv.core.experiment.grey_values import image_settings
+from pyptv.core.experiment.folder import Experiment, ImageSettings
+from pyptv.core.experiment.grey_values import decide
 from pyptv.core.experiment.images import read_mask, read_views, subtract_mask
 from pyptv.core.files.formats import PARTICLES, TARGET_COLUMNS, TARGETS
 from pyptv.report.motion import within
@@ -84,8 +84,14 @@ class View:
     detail: Detail | None = None
 
 
-def read_views_of(experiment: Experiment, frame: int) -> list[View]:
+def read_views_of(experiment: Experiment, frame: int, bit_depth: int | str | None = None, page: int | None = None) -> list[View]:
     """What each camera shows of a frame; what is missing is said in the views.
+
+    Args:
+        experiment: the experiment.
+        frame: one of its frames.
+        bit_depth: how the run was told to read the images; None: as the parameters say.
+        page: likewise.
 
     Raises:
         FormatError: the frame's ``rt_is`` cannot be read.
@@ -93,7 +99,7 @@ def read_views_of(experiment: Experiment, frame: int) -> list[View]:
     particles = PARTICLES.read(experiment.result_path("rt_is", frame))
     positions = within(np.column_stack([particles[axis] for axis in "xyz"]))
     pixels = _projected(experiment, positions) if experiment.num_cams > 1 else None
-    images = _images(experiment, frame)
+    images = _images(experiment, frame, decide(experiment, bit_depth, page).settings)
     middle = _middle(positions)
     views = []
     for camera in range(experiment.num_cams):
@@ -144,9 +150,8 @@ def _view(experiment: Experiment, camera: int, image: Image | str, centre: Float
     return View(camera + 1, ptv.imx, ptv.imy, marks, source=_encoded(_stretch(image)), detail=_detail(image, centre))
 
 
-def _images(experiment: Experiment, frame: int) -> list[Image | str]:
+def _images(experiment: Experiment, frame: int, settings: ImageSettings) -> list[Image | str]:
     """The images as the high-pass gets them, one a camera, or why there is none."""
-    settings = image_settings(experiment, (frame, frame))
     images: list[Image | str] = []
     for which in range(experiment.images_per_frame):
         try:
@@ -158,7 +163,7 @@ def _images(experiment: Experiment, frame: int) -> list[Image | str]:
     for camera, image in enumerate(images):
         try:
             if not isinstance(image, str):
-                images[camera] = subtract_mask(image, read_mask(experiment.mask_path(camera), settings))
+                images[camera] = subtract_mask(image, read_mask(experiment.mask_path(camera), settings, camera))
         except FrameError as error:
             images[camera] = str(error)
     return images

@@ -11,7 +11,8 @@ from typing import Any
 from pyptv.core.base.errors import ProcessingError
 from pyptv.synthetic import Settings, make_experiment
 
-_NO_PREFIX = {"n_frames": "frames", "n_particles": "particles", "n_cameras": "cameras"}
+_CALLED = {"n_frames": "frames", "n_particles": "particles", "n_cameras": "cameras", "depth": "bit-depth"}
+"""Options that the command line calls otherwise."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -45,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _add(parser: argparse.ArgumentParser, option: Field[Any]) -> None:
-    name = _NO_PREFIX.get(option.name, option.name).replace("_", "-")
+    name = _CALLED.get(option.name, option.name).replace("_", "-")
     default = option.default
     unit = f" [{option.metadata['unit']}]" if option.metadata["unit"] else ""
     shown = " x ".join(map(str, default)) if isinstance(default, tuple) else default

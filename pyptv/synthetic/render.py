@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pyptv.synthetic.settings import DEEP, Settings
+from pyptv.synthetic.settings import SHALLOW, Settings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -80,7 +80,7 @@ def expose(
         rng: draws the noise.
 
     Returns:
-        (height, width) uint8, or uint16 with 256 steps to a grey value.
+        (height, width) uint8, or uint16 with finer steps: 256 to a grey value at 16 bits.
     """
     image = scene.background.copy()
     draw_spots(image, centres, peaks, settings.sigma)
@@ -95,8 +95,8 @@ def expose(
 
 
 def quantise(image: Image, depth: int, *, negative: bool = False) -> NDArray[np.uint8] | NDArray[np.uint16]:
-    """Grey values 0..255 as integers of 8 or 16 bits; the upper byte of 16 bits is the 8-bit grey value."""
-    steps, largest, kind = (256, 65_535, np.uint16) if depth == DEEP else (1, 255, np.uint8)
+    """Grey values 0..255 as integers of 8 to 16 bits; the upper 8 bits are the 8-bit grey value."""
+    steps, largest, kind = 1 << (depth - SHALLOW), (1 << depth) - 1, np.uint8 if depth == SHALLOW else np.uint16
     whole = np.clip(np.rint(image * np.float32(steps)), 0, largest)
     result: NDArray[np.uint8] | NDArray[np.uint16] = (largest - whole if negative else whole).astype(kind)
     return result

@@ -11,8 +11,9 @@ from pyptv.core.base.errors import ProcessingError
 from pyptv.core.experiment.parameters import MAX_CAMERAS
 
 MIN_IMAGE_SIDE = 64
-SHALLOW, DEEP = 8, 16
-"""Bits of a grey value."""
+SHALLOW = 8
+DEPTHS = (SHALLOW, 10, 12, 14, 16)
+"""Bits of a grey value; those above 8 are stored in 16."""
 
 
 def _option(default: Any, meaning: str, unit: str = "", low: float | None = None, high: float | None = None) -> Any:
@@ -30,7 +31,7 @@ class Settings:
     first_frame: int = _option(10_000, "number of the first frame", low=1, high=100_000_000)
     image_size: tuple[int, int] = _option((1280, 1024), "width and height of an image", "px", low=MIN_IMAGE_SIDE, high=8192)
     images: bool = _option(default=True, meaning="write images; else only _targets files (Existing_Target)")
-    depth: int = _option(8, "bits of a grey value, 8 or 16")
+    depth: int = _option(SHALLOW, "bits of a grey value: 8, or 10, 12, 14, 16 in 16-bit images")
     splitter: bool = _option(default=False, meaning="one image a frame with 2 x 2 views (YAML dialect only)")
     negative: bool = _option(default=False, meaning="dark particles on a bright background (YAML dialect only)")
     mask: bool = _option(default=False, meaning="static reflections, and background images to subtract (YAML dialect only)")
@@ -52,8 +53,8 @@ class Settings:
                 _check(option, number)
         if len(self.image_size) != 2:
             raise ProcessingError(f"image_size: found {self.image_size}, expected (width, height)")
-        if self.depth not in (SHALLOW, DEEP):
-            raise ProcessingError(f"depth: found {self.depth}, expected 8 or 16 bits")
+        if self.depth not in DEPTHS:
+            raise ProcessingError(f"depth: found {self.depth}, expected {', '.join(map(str, DEPTHS))} bits")
         if self.splitter and self.n_cameras != MAX_CAMERAS:
             raise ProcessingError(f"splitter: found {self.n_cameras} cameras, a split image holds {MAX_CAMERAS} views")
         if not self.images and (self.depth != SHALLOW or self.splitter or self.negative or self.mask):

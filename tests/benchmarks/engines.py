@@ -40,7 +40,8 @@ def measure(folder: Path, engine: Any, n_frames: int) -> dict[str, float]:
     cameras = range(experiment.num_cams)
     start = time.process_time()
     backend = make_frame_backend(engine, experiment)
-    tracker = make_tracker(engine, experiment, n_frames, Path(tempfile.mkdtemp()) / "scratch")
+    tracker = make_tracker(engine, experiment, 1, Path(tempfile.mkdtemp()) / "scratch")
+    tracker.end_at(n_frames)
     figures = {"load": time.process_time() - start}
     match, files = [], []
     try:

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from pyptv.core.app.preflight import image_settings
 from pyptv.core.engines.optv import backend as optv_backend
 from pyptv.core.engines.optv.c_library import captured_output, keep_freed_memory
 from pyptv.core.experiment.folder import load_experiment
+from pyptv.core.experiment.grey_values import decide
 from pyptv.core.files.atomic import frame_digest
 from pyptv.core.files.formats import TARGETS
 from pyptv.core.stages.frames import FramePipeline
@@ -41,7 +41,7 @@ def main() -> None:
     experiment = load_experiment(Path(sys.argv[1]))
     frame = int(sys.argv[2]) if len(sys.argv) > 2 else experiment.parameters.sequence.first
     keep_freed_memory()
-    pipeline = FramePipeline(experiment, image_settings(experiment, (frame, frame)))
+    pipeline = FramePipeline(experiment, decide(experiment).settings)
     result = pipeline.process(frame)
     files = result.files()
     backend = pipeline._backend

@@ -1,16 +1,19 @@
 """How a run would scale on more cores than this machine has: the real plan of tasks, run by simulated workers.
 
-    python tests/benchmarks/scaling_model.py [--frames 1000] [--sequence 0.055] [--tracking 0.080]
+    python tests/benchmarks/scaling_model.py [--frames 10000] [--latency 0.001] [--sequence 0.03] [--tracking 0.01]
 
-Assumptions: a frame takes the same time on every worker (measured on this machine, one process alone), memory bandwidth and disk
-are no limit, a worker is ready after its start-up time, and a tracker run that starts inside the sequence becomes the true one
-four frames later (as measured on smooth data). The scheduler, chunks, seams and messages are the program's own.
+Assumptions: a frame takes the same time on every worker: CPU time, and for each file operation the latency of the disk (the
+numbers of operations are those that strace counts, docs/performance.md). The disk serves any number of workers. The parent
+takes its CPU time for each event, one after the other; that is what limits the number of workers. A worker is ready after its
+start-up time. A tracker run that starts inside a stretch comes to the true state four frames later (as measured on smooth
+data). The scheduler, chunks, pieces and seams are the program's own.
 """
 
 from __future__ import annotations
 
 import argparse
 import heapq
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -21,19 +24,29 @@ from pyptv.core.base.frames import chunk_ranges
 from pyptv.core.schedule.plan import Plan
 from pyptv.core.schedule.sequence import SequencePlan
 from pyptv.core.schedule.tracking import TrackingPlan
-from pyptv.core.stages.tasks import Frontier, SequenceTask, Stop, Task
+from pyptv.core.stages.tasks import FramesTask, PublishTask, Task, TrackTask
 
 SHORT_CHUNK, MOST_ROUNDS = 32, 50
 CONVERGENCE = 4
+SEQUENCE_OPERATIONS, TRACKING_OPERATIONS, PUBLISH_OPERATIONS = 45, 40, 9
+"""File operations per frame with four cameras."""
 
 
 class NoStore:
     """Results that are nowhere."""
 
-    stages = Path("/nonexistent")
+    def stage_of(self, run: int) -> Any:
+        return Nowhere(f"/nonexistent/run-{run}")
 
-    def __getattr__(self, name: str) -> Any:
-        return lambda *_args, **_kwargs: ""
+    def states(self) -> dict[Any, Any]:
+        return {}
+
+
+class Nowhere(type(Path())):  # type: ignore[misc]
+    """A folder that is not made."""
+
+    def mkdir(self, *_args: Any, **_options: Any) -> None:
+        """Nothing to do."""
 
 
 @dataclass
@@ -44,118 +57,133 @@ class NoJob:
 
 
 @dataclass
+class Costs:
+    """Seconds."""
+
+    sequence: float
+    tracking: float
+    latency: float
+    parent: float
+    start: float
+
+    def of(self, event: Event) -> float:
+        """What a worker needs until it reports an event."""
+        if isinstance(event, FrameDone):
+            return self.sequence + SEQUENCE_OPERATIONS * self.latency
+        if isinstance(event, StepDone):
+            return self.tracking + TRACKING_OPERATIONS * self.latency if event.seconds else PUBLISH_OPERATIONS * self.latency
+        return 0.0
+
+
+@dataclass
 class Worker:
-    """A worker in the middle of a task, or idle."""
+    """A worker, and what it will report next."""
 
-    task: Task | None = None
-    frame: int = 0
-    frontier: int = 0
-    end: int | None = None
-    stopped: bool = False
-
-
-@dataclass(order=True)
-class Tick:
-    """A worker is done with a frame at a time."""
-
-    time: float
-    order: int
-    worker: Worker = field(compare=False)
+    number: int
+    events: Iterator[Event] | None = None
+    starts: dict[int, int] = field(default_factory=dict)
 
 
 class Simulation:
     """``n`` workers on the frames ``0..n_frames - 1``."""
 
-    def __init__(self, n: int, n_frames: int, seconds: dict[str, float]) -> None:
+    def __init__(self, n: int, n_frames: int, costs: Costs) -> None:
         ids = count(1)
         longest = max(SHORT_CHUNK, n_frames // (n * MOST_ROUNDS))
         chunks = chunk_ranges(0, n_frames - 1, min(n_frames, n * -(-n_frames // (n * longest))))
         store: Any = NoStore()
         job: Any = NoJob()
         self.tracking = TrackingPlan((0, n_frames - 1), ids, store, speculate=n > 1, early=n > 1)
-        self.plan = Plan(job, store, sequence=SequencePlan(chunks, ids, store, "process"), tracking=self.tracking)
-        self.workers = [Worker() for _ in range(n)]
-        self.seconds = seconds
-        self.ticks: list[Tick] = []
+        self.plan = Plan(job, store, sequence=SequencePlan(chunks, ids, store, "process", shown=False), tracking=self.tracking)
+        self.workers = [Worker(number) for number in range(1, n + 1)]
+        self.costs = costs
+        self.starts: dict[int, int] = {}
+        """Tracker run -> its first frame."""
+        self.queue: list[tuple[float, int, Worker, Event]] = []
         self.order = count()
 
     def run(self) -> float:
         """Wall time [s] of the whole run."""
-        now = self.seconds["start"]
+        parent = now = self.costs.start
         self.hand_out(now)
-        while not self.plan.finished and self.ticks:
-            tick = heapq.heappop(self.ticks)
-            now = tick.time
-            for event in self.advance(tick.worker):
-                for _ in self.plan.record(event):
-                    pass
-            self.deliver()
-            if tick.worker.task is not None:
-                self.schedule(tick.worker, now)
-            self.hand_out(now)
-        return now
+        while not self.plan.finished and self.queue:
+            now, _, worker, event = heapq.heappop(self.queue)
+            parent = max(parent, now) + self.costs.parent
+            for _ in self.plan.record(event):
+                pass
+            if isinstance(event, TaskDone):
+                worker.events = None
+            else:
+                self.next_event(worker, now)
+            self.hand_out(parent)
+        return max(now, parent)
 
     def hand_out(self, now: float) -> None:
-        idle = [worker for worker in self.workers if worker.task is None]
-        while idle and (task := self.plan.next_task(len(idle))) is not None:
-            worker = idle.pop()
-            worker.task, worker.frame, worker.stopped = task, task.first, False
-            if not isinstance(task, SequenceTask):
-                worker.frontier, worker.end = task.frontier, task.end
-            self.schedule(worker, now)
-        self.deliver()
+        idle = [worker for worker in self.workers if worker.events is None]
+        for position, worker in enumerate(idle):
+            task = self.plan.next_task(len(idle) - position, worker.number)
+            if task is None:
+                if position > 1:
+                    break  # the others would get none, either
+                continue
+            worker.events = self.events(task)
+            self.next_event(worker, now)
 
-    def schedule(self, worker: Worker, now: float) -> None:
-        step = "sequence" if isinstance(worker.task, SequenceTask) else "tracking"
-        heapq.heappush(self.ticks, Tick(now + self.seconds[step], next(self.order), worker))
+    def next_event(self, worker: Worker, now: float) -> None:
+        assert worker.events is not None
+        event = next(worker.events)
+        heapq.heappush(self.queue, (now + self.costs.of(event), next(self.order), worker, event))
 
-    def advance(self, worker: Worker) -> list[Event]:
-        task, frame = worker.task, worker.frame
-        assert task is not None
-        worker.frame += 1
-        if isinstance(task, SequenceTask):
-            done: list[Event] = [FrameDone(frame, (1,), (1,), 1, "")]
-            finished = frame == task.last
+    def events(self, task: Task) -> Iterator[Event]:
+        """What a worker reports of a task."""
+        if isinstance(task, FramesTask):
+            yield from (FrameDone(frame, (1,), (1,), 1, "") for frame in range(task.first, task.last + 1))
+        elif isinstance(task, PublishTask):
+            yield from (StepDone(s.run, s.frame, s.digest, stretch=s.stretch, published=True) for s in task.steps)
         else:
-            if worker.stopped or (worker.end is None and frame + 3 > worker.frontier):
-                worker.task = None
-                return [TaskDone(task.id, interrupted=True)]
-            true = task.first == 0 or frame >= task.first + CONVERGENCE
-            done = [StepDone(task.id, frame, "" if true else f"run {task.id}")]
-            finished = frame == worker.end
-        if finished:
-            worker.task = None
-            done.append(TaskDone(task.id))
-        return done
+            for frame in range(task.first, task.last + 1):
+                step = self.step(task, frame)
+                yield step
+                if frame in task.meets and task.meets[frame].state == step.state:
+                    break
+        yield TaskDone(task.id, saved="somewhere")
 
-    def deliver(self) -> None:
-        for message in self.plan.messages():
-            for worker in self.workers:
-                if worker.task is not None and worker.task.id == message.task:
-                    if isinstance(message, Stop):
-                        worker.stopped = True
-                    elif isinstance(message, Frontier):
-                        worker.frontier, worker.end = message.frontier, message.end
+    def step(self, task: TrackTask, frame: int) -> StepDone:
+        start = self.starts.setdefault(task.run, task.first)
+        state = "" if start == 0 or frame >= start + CONVERGENCE else f" of run {task.run}"
+        return StepDone(
+            run=task.run,
+            frame=frame,
+            digest=f"{frame}{state}",
+            stretch=task.stretch,
+            last=task.end,
+            seconds=self.costs.tracking,
+            state=f"{frame}{state}",
+            published=task.stage is None,
+        )
 
 
 def main() -> None:
     """Print a table of wall times and speed-ups."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--frames", type=int, nargs="+", default=[100, 1000, 10000])
-    parser.add_argument("--sequence", type=float, default=0.055, help="seconds a frame")
-    parser.add_argument("--tracking", type=float, default=0.080, help="seconds a frame")
-    parser.add_argument("--start", type=float, default=0.3, help="seconds until a worker is ready")
+    parser.add_argument("--frames", type=int, nargs="+", default=[10000])
+    parser.add_argument("--processes", type=int, nargs="+", default=[1, 2, 4, 16, 64, 256])
+    parser.add_argument("--sequence", type=float, default=0.030, help="CPU seconds per frame")
+    parser.add_argument("--tracking", type=float, default=0.015, help="CPU seconds per frame")
+    parser.add_argument("--latency", type=float, nargs="+", default=[0.0, 0.001], help="seconds for each file operation")
+    parser.add_argument("--parent", type=float, default=0.00003, help="CPU seconds of the parent for each event")
+    parser.add_argument("--start", type=float, default=0.8, help="seconds until a worker is ready")
     options = parser.parse_args()
-    seconds = {"sequence": options.sequence, "tracking": options.tracking, "start": options.start}
-    print(f"{'frames':>8}{'processes':>11}{'wall':>10}{'speed-up':>10}{'efficiency':>12}   seams")
-    for n_frames in options.frames:
-        alone = Simulation(1, n_frames, seconds).run()
-        for n in (1, 2, 4, 16, 64):
-            simulation = Simulation(n, n_frames, seconds)
-            wall = simulation.run()
-            print(
-                f"{n_frames:>8}{n:>11}{wall:>9.1f}s{alone / wall:>10.2f}{alone / wall / n:>11.0%}   {simulation.tracking.seams}"
-            )
+    print(f"{'latency':>9}{'frames':>8}{'processes':>11}{'wall':>10}{'speed-up':>10}{'efficiency':>12}   seams")
+    for latency in options.latency:
+        costs = Costs(options.sequence, options.tracking, latency, options.parent, options.start)
+        for n_frames in options.frames:
+            alone = Simulation(1, n_frames, costs).run()
+            for n in options.processes:
+                simulation = Simulation(n, n_frames, costs)
+                wall, seams = simulation.run(), simulation.tracking.seams
+                ratio = alone / wall
+                print(f"{latency:>9}{n_frames:>8}{n:>11}{wall:>9.1f}s{ratio:>10.2f}{ratio / n:>11.0%}   {seams}", flush=True)
 
 
 if __name__ == "__main__":

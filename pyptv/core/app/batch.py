@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from operator import index
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -133,8 +133,17 @@ def process_count(asked: Any) -> int:
     return n
 
 
-def run_sequence_chunk(exp_path: str | Path, first: int, last: int) -> tuple[int, int]:
+def run_sequence_chunk(
+    exp_path: str | Path, first: int, last: int, *, bit_depth: int | str | None = None, page: int | None = None
+) -> tuple[int, int]:
     """Run the sequence step of the frames ``first..last`` in this process.
+
+    Args:
+        exp_path: folder or YAML file.
+        first: first frame.
+        last: last frame, included.
+        bit_depth: of :class:`pyptv.core.base.options.Options`.
+        page: likewise.
 
     Returns:
         ``(first, last)``.
@@ -144,15 +153,24 @@ def run_sequence_chunk(exp_path: str | Path, first: int, last: int) -> tuple[int
         ProcessingError: the experiment is not valid, or a frame failed.
     """
     check_range(first, last)
-    from pyptv.core.app.preflight import prepare_job
+    from pyptv.core.app.preflight import prepare_job, shared_images
+    from pyptv.core.base.options import Options
     from pyptv.core.execute.worker import Worker  # imports optv
-    from pyptv.core.stages.tasks import Mailbox, SequenceTask, silent
+    from pyptv.core.experiment.folder import load_experiment
+    from pyptv.core.experiment.grey_values import decide
+    from pyptv.core.stages.tasks import FramesTask, silent
 
-    job = prepare_job(exp_path, first, last)
+    Options(bit_depth=bit_depth, page=page)  # checks them
+    experiment = load_experiment(exp_path)
+    decision = decide(experiment, bit_depth, page)
+    if problems := [*decision.problems, *shared_images(experiment, (first, last))]:
+        raise InvalidExperimentError(*problems)
+    job = prepare_job(experiment, decision.settings)
     job.experiment.results.mkdir(exist_ok=True)
-    for event in Worker(job, silent).events(SequenceTask(0, first, last), Mailbox()):
-        if isinstance(event, FrameFailed | TaskFailed):
-            raise ProcessingError(event.reason)
+    with closing(Worker(job, silent)) as worker:
+        for event in worker.events(FramesTask(0, first, last)):
+            if isinstance(event, FrameFailed | TaskFailed):
+                raise ProcessingError(event.reason)
     return first, last
 
 

@@ -13,7 +13,7 @@ from pyptv.core.base.frames import FrameRange
 from pyptv.core.base.options import MODES, Engine, Mode, Options
 from pyptv.core.engines.choice import choose
 from pyptv.core.execute.runners import make_runner
-from pyptv.core.experiment.folder import Experiment
+from pyptv.core.experiment.folder import Experiment, ImageSettings
 from pyptv.core.files.scratch import remove_scratch
 from pyptv.core.files.store import Store
 from pyptv.core.record.tally import DONE, INVALID
@@ -39,7 +39,7 @@ def check_only(exp_path: str, first: int | None, last: int | None, options: Opti
         _print_rows([("Experiment", exp_path)])
         _print_list("Problems", list(error.problems))
         return INVALID
-    findings = check_experiment(experiment, frames, mode=options.mode)
+    findings = check_experiment(experiment, frames, mode=options.mode, bit_depth=options.bit_depth, page=options.page)
     try:
         engine = choose(options, frames, may_compile=False)
     except InvalidExperimentError as error:
@@ -70,7 +70,7 @@ def _trial(
 ) -> list[tuple[str, str]]:
     """Process the first frame, write nothing, and tell what the whole range will take."""
     try:
-        frame = _first_frame(experiment, frames, engine, tracking=options.mode != "sequence")
+        frame = _first_frame(experiment, frames, engine, findings.images, tracking=options.mode != "sequence")
     except ProcessingError as error:
         findings.problems.append(str(error))
         return []
@@ -89,8 +89,10 @@ def _trial(
     ]
 
 
-def _first_frame(experiment: Experiment, frames: FrameRange, engine: Engine, *, tracking: bool) -> FrameDone:
-    job = prepare_job(experiment, *frames, engine=engine, tracking=tracking)
+def _first_frame(
+    experiment: Experiment, frames: FrameRange, engine: Engine, images: ImageSettings | None, *, tracking: bool
+) -> FrameDone:
+    job = prepare_job(experiment, images, engine=engine, tracking=tracking)
     plan = Plan(job, Store(experiment), sequence=SequencePlan([(frames[0], frames[0])], count(1), Store(experiment), "probe"))
     try:
         for event in make_runner(job, 1).events(plan):

@@ -17,7 +17,7 @@ from pyptv.core.base.frames import FrameRange, describe
 from pyptv.core.base.options import Engine
 from pyptv.core.experiment.calibration import Calibration
 from pyptv.core.experiment.folder import RESULT_KINDS, Experiment, ImageSettings, load_experiment
-from pyptv.core.experiment.grey_values import image_settings
+from pyptv.core.experiment.grey_values import decide
 from pyptv.core.experiment.image_files import image_kind
 from pyptv.core.files.scratch import scratch_folder
 from pyptv.core.stages.tasks import Job
@@ -42,6 +42,8 @@ class Findings:
     """What a user should know before a long run."""
     missing: dict[int, str] = field(default_factory=dict)
     """Frame -> the first of its files that is not there."""
+    images: ImageSettings | None = None
+    """How images are read; None: not decided, for none are."""
     estimated_bytes: int = 0
     """What the results will need on disk, at the typical number of targets."""
 
@@ -67,7 +69,14 @@ class FolderListing:
 
 
 def check_experiment(
-    experiment: Experiment, frames: FrameRange, *, mode: str, skip_missing: bool = False, clean: bool = False
+    experiment: Experiment,
+    frames: FrameRange,
+    *,
+    mode: str,
+    skip_missing: bool = False,
+    clean: bool = False,
+    bit_depth: int | str | None = None,
+    page: int | None = None,
 ) -> Findings:
     """Check the files of a frame range, the disk and the plausibility of the calibrations.
 
@@ -77,6 +86,8 @@ def check_experiment(
         mode: ``both``, ``sequence`` or ``tracking``: which files must be there.
         skip_missing: a missing image fails its frame only.
         clean: results outside the range will be removed, so nothing need be said of them.
+        bit_depth: see :func:`pyptv.core.experiment.grey_values.decide`.
+        page: likewise.
     """
     findings = Findings()
     listing = FolderListing()
@@ -87,7 +98,12 @@ def check_experiment(
         text = f"{number} frames ({frames_text}) lack a file: {_named(list(findings.missing.values()))}"
         (findings.hints if skip_missing else findings.problems).append(text)
     if mode != "tracking" and not experiment.parameters.pft_version.existing_target:
-        _check_first_images(experiment, frames, findings)
+        decision = decide(experiment, bit_depth, page, listing.names)
+        findings.images = decision.settings
+        findings.hints += decision.notes
+        _check_first_images(experiment, frames, decision.settings, findings)
+        findings.problems += decision.problems
+        findings.problems += shared_images(experiment, frames)
     _check_calibrations(experiment, findings)
     _check_disk(experiment, frames, mode, findings)
     if not clean:
@@ -97,17 +113,55 @@ def check_experiment(
 
 def prepare_job(
     exp_path: str | Path | Experiment,
-    first: int,
-    last: int,
+    images: ImageSettings | None = None,
     *,
     stop_at_failure: bool = True,
     engine: Engine = "optv",
     tracking: bool = False,
 ) -> Job:
-    """What the workers of a run need. ``scratch``, where optv is to track, is a new folder that the caller removes."""
+    """What the workers of a run need. ``scratch``, where optv is to track, is a new folder that the caller removes.
+
+    Args:
+        exp_path: the experiment.
+        images: as the checks have decided; None: decided here.
+        stop_at_failure: end at the first frame that fails.
+        engine: what does correspondence and tracking.
+        tracking: whether there is any tracking to be done.
+    """
     experiment = exp_path if isinstance(exp_path, Experiment) else load_experiment(exp_path)
     scratch = scratch_folder() if tracking and engine == "optv" else None
-    return Job(experiment, image_settings(experiment, (first, last)), scratch, stop_at_failure, engine)
+    return Job(experiment, images or decide(experiment).settings, scratch, stop_at_failure, engine)
+
+
+def shared_images(experiment: Experiment, frames: FrameRange) -> list[str]:
+    """Cameras that have one image between them, under one name or by way of links: each a problem.
+
+    The first frame, the last, and one between them are looked at.
+    """
+    problems: dict[tuple[int, int], str] = {}
+    for frame in sorted({frames[0], sum(frames) // 2, frames[1]}):
+        seen: dict[tuple[int, int] | str, int] = {}
+        for which in range(experiment.images_per_frame):
+            path = experiment.image_path(which, frame)
+            other = seen.setdefault(_identity(path), which)
+            if other != which:
+                first = experiment.image_path(other, frame)
+                same = "" if first == path else f" and {path}, which lead to one file,"
+                problems.setdefault(
+                    (other, which),
+                    f"cameras {other + 1} and {which + 1}: found the same image for both ({first}{same} at frame {frame}), "
+                    "expected one of its own for each (base_name of section sequence)",
+                )
+    return list(problems.values())
+
+
+def _identity(path: Path) -> tuple[int, int] | str:
+    """Equal for paths that lead to one file; of a file that is not there, where it should be."""
+    try:
+        status = path.stat()
+    except OSError:
+        return str(path)
+    return (status.st_dev, status.st_ino) if status.st_ino else str(path.resolve())
 
 
 def frames_outside(experiment: Experiment, frames: FrameRange) -> list[int]:
@@ -134,23 +188,25 @@ def _check_inputs(
                 return
 
 
-def _check_first_images(experiment: Experiment, frames: FrameRange, findings: Findings) -> None:
-    settings = ImageSettings(
-        experiment.parameters.ptv.imx, experiment.parameters.ptv.imy, split=experiment.parameters.ptv.splitter
+def _check_first_images(experiment: Experiment, frames: FrameRange, settings: ImageSettings, findings: Findings) -> None:
+    """The images of the first frame, and the background images, can be opened; one problem for one cause."""
+    paths = [experiment.image_path(which, frames[0]) for which in range(experiment.images_per_frame)]
+    masks = (
+        [experiment.mask_path(camera) for camera in range(experiment.num_cams)] if experiment.parameters.masking.enabled else []
     )
-    paths = [(experiment.image_path(which, frames[0]), settings.file_size) for which in range(experiment.images_per_frame)]
-    if experiment.parameters.masking.enabled:
-        paths += [(experiment.mask_path(camera), (settings.width, settings.height)) for camera in range(experiment.num_cams)]
-    for path, size in paths:
+    causes: dict[str, list[str]] = {}
+    for path in (*paths, *masks):
         if str(path) in findings.missing.values():
             continue
+        size, only_page = ((settings.width, settings.height), True) if path in masks else (settings.file_size, False)
         try:
-            image_kind(path, size)
+            image_kind(path, size, settings.grey.page, only_page=only_page)
         except FrameError as error:
-            findings.problems.append(str(error))
-    for which in range(experiment.images_per_frame):
-        if experiment.image_path(which, frames[0]).name == experiment.targets_path(which, frames[0]).name:
-            findings.problems.append(f"{experiment.image_path(which, frames[0])}: the image has the name of a _targets file")
+            causes.setdefault(str(error).removeprefix(f"{path}: "), []).append(str(path))
+    findings.problems += [f"{_named(sorted(of))}: {cause}" for cause, of in causes.items()]
+    for which, path in enumerate(paths):
+        if path.name == experiment.targets_path(which, frames[0]).name:
+            findings.problems.append(f"{path}: the image has the name of a _targets file")
 
 
 def _check_calibrations(experiment: Experiment, findings: Findings) -> None:

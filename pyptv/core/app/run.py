@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 from pyptv.core.app.preflight import Findings, check_experiment, frames_outside, prepare_job
 from pyptv.core.base.errors import InvalidExperimentError, ProcessingError
 from pyptv.core.base.events import Event, FrameDone, FrameFailed
-from pyptv.core.base.frames import FrameRange, check_range, chunk_ranges, contiguous, describe
+from pyptv.core.base.frames import FrameRange, check_range, chunk_ranges, describe
 from pyptv.core.base.options import Options
 from pyptv.core.engines.choice import choose
 from pyptv.core.execute.runners import make_runner
@@ -21,17 +22,17 @@ from pyptv.core.experiment.folder import Experiment, load_experiment
 from pyptv.core.files.scratch import remove_scratch
 from pyptv.core.files.store import Store
 from pyptv.core.history.journal import Journal
-from pyptv.core.history.resume import JOURNAL, kept_past, run_inputs
+from pyptv.core.history.resume import begin
 from pyptv.core.record.log import log_event, log_summary, log_time
 from pyptv.core.record.measures import Columns
 from pyptv.core.record.run_report import Request, RunReport
 from pyptv.core.record.tally import Report
-from pyptv.core.record.watcher import Nobody, Watcher
+from pyptv.core.record.watcher import Watcher
 from pyptv.core.schedule.plan import Plan
 from pyptv.core.schedule.seams import SeamCounts
-from pyptv.core.schedule.sequence import SequencePlan
+from pyptv.core.schedule.sequence import SequencePlan, nothing
 from pyptv.core.schedule.tracking import TrackingPlan
-from pyptv.core.stages.tasks import Job, SequenceKind
+from pyptv.core.stages.tasks import FramesKind, Job
 
 logger = logging.getLogger(__name__)
 
@@ -55,17 +56,28 @@ def run(
     """
     skipping = options.on_error == "skip"
     record = RunReport(request or Request(str(experiment.folder)), experiment, frames, options)
-    report_findings(check_experiment(experiment, frames, mode=options.mode, skip_missing=skipping, clean=options.clean))
+    findings = check_experiment(
+        experiment,
+        frames,
+        mode=options.mode,
+        skip_missing=skipping,
+        clean=options.clean,
+        bit_depth=options.bit_depth,
+        page=options.page,
+    )
+    report_findings(findings)
     engine = choose(options, frames)
     store = Store(experiment)
     with ExitStack() as stack:
-        store.open()
+        store.open(frames)
         stack.callback(store.close)
         tracking = options.mode != "sequence"
-        job = prepare_job(experiment, *frames, stop_at_failure=not skipping, engine=engine, tracking=tracking)
+        job = prepare_job(experiment, findings.images, stop_at_failure=not skipping, engine=engine, tracking=tracking)
         stack.callback(remove_scratch, job.scratch)
+        job = replace(job, processes=options.mode != "tracking", tracks=tracking)
         with _clear_errors(experiment):
-            this = _Run(job, store, frames, options, watcher=watcher or Nobody(), record=record)
+            job, journal = begin(job, store, frames, options)
+            this = _Run(job, store, frames, options, watcher=watcher, record=record, journal=journal)
             if options.clean and (outside := frames_outside(experiment, frames)):
                 for frame in outside:
                     store.forget(frame)
@@ -95,7 +107,15 @@ class _Run:
     """The parts of one run, and the loop over its events."""
 
     def __init__(
-        self, job: Job, store: Store, frames: FrameRange, options: Options, *, watcher: Watcher, record: RunReport
+        self,
+        job: Job,
+        store: Store,
+        frames: FrameRange,
+        options: Options,
+        *,
+        watcher: Watcher | None,
+        record: RunReport,
+        journal: Journal | None,
     ) -> None:
         self._job = job
         self._store = store
@@ -104,32 +124,24 @@ class _Run:
         self._watcher = watcher
         self._record = record
         self._report = Report(Columns(frames, job.experiment.num_cams), skipping=not job.stop_at_failure, engine=job.engine)
-        self._finished: set[int] = set()
+        self._finished = bytearray(frames[1] - frames[0] + 1)
+        """1 for each frame that has come to an end, good or bad."""
         self._runner = make_runner(job, options.n_processes, options.start_method, options.frame_timeout)
-        self._inputs = run_inputs(job)
-        self._past, self._done = kept_past(job, store, frames, self._inputs, options)
-        self._plan = self._make_plan()
+        self._plan = self._make_plan(journal)
 
     def go(self) -> Report:
         """Run the plan to its end."""
-        self._record.path.unlink(missing_ok=True)  # from here on it would not tell of what is there
-        journal = Journal(self._store.home / JOURNAL, self._inputs, self._past)
-        try:
-            self._recall()
-            n_frames = self._frames[1] - self._frames[0] + 1
-            self._watcher.expect(n_frames, self._options.steps, self._report.frames + self._report.steps)
-            # closing: whatever ends this loop ends the workers at once, not when somebody drops the traceback
-            with closing(self._runner.events(self._plan)) as events:
-                for event in events:
-                    self._record.times.record(event)
-                    for reported in self._plan.record(event):
-                        if not (isinstance(reported, FrameDone) and self._options.mode == "tracking"):
-                            journal.record(reported)  # one that was only checked was made by another run, from who knows what
-                        self._take(reported)
-                        self._watcher.watch(reported)
-                    self._recall_steps()
-        finally:
-            journal.close()
+        self._record.path.unlink(missing_ok=True)  # from here on it would not describe what is there
+        if self._watcher is not None:
+            self._watcher.expect(len(self._finished), self._options.steps)
+        # closing: whatever ends this loop ends the workers at once, not when somebody drops the traceback
+        with closing(self._runner.events(self._plan)) as events:
+            for event in events:
+                self._record.times.record(event)
+                for reported in self._plan.record(event):
+                    self._take(reported)
+        if self._options.resume:
+            logger.info("Resumed: %d frames and the links of %d were kept", self._report.kept, self._report.kept_steps)
         return self._report
 
     @contextmanager
@@ -145,64 +157,47 @@ class _Run:
             self._report.chunks = len(self._plan.sequence.chunks)
             self._report.failed_chunks = self._plan.sequence.failed_chunks
             tree = self._record.as_tree(self._report, self._seams, self._job.engine, error)
-            self._watcher.finish(tree)
+            if self._watcher is not None:
+                self._watcher.finish(tree)
             log_summary(self._report, self._seams)
             if self._report.failed and not self._report.skipping:
                 self._tell_of_old_results()
             self._write_report(tree)
 
-    def _recall(self) -> None:
-        """Take over what earlier runs have done."""
-        for kept in self._in_range(self._done.frames):
-            self._report.kept += 1
-            for event in self._plan.recall(kept):
-                self._take(event)
-        self._recall_steps()
-
-    def _recall_steps(self) -> None:
-        """The links that are kept: known once the unbroken stretch that they are in is."""
-        for step in self._plan.tracking.newly_recalled() if self._plan.tracking is not None else ():
-            self._report.record(step)
-            self._watcher.watch(step)
-
     def _take(self, event: Event) -> None:
         if isinstance(event, FrameDone | FrameFailed):
-            self._finished.add(event.frame)
+            self._finished[event.frame - self._frames[0]] = 1
         self._report.record(event)
         log_event(event, skipping=self._report.skipping)
+        if self._watcher is not None:
+            self._watcher.watch(event)
 
-    def _make_plan(self) -> Plan:
+    def _make_plan(self, journal: Journal | None) -> Plan:
         options = self._options
-        kind: SequenceKind = "check" if options.mode == "tracking" else "process"
-        todo = set(range(self._frames[0], self._frames[1] + 1)) - self._done.frames.keys()
+        kind: FramesKind = "check" if options.mode == "tracking" else "process"
         ids = count(1)
-        pieces = contiguous(todo)
-        chunks = [chunk for piece in pieces for chunk in self._chunks(piece)] if options.n_processes > 1 else pieces
+        chunks = self._chunks()
         if options.n_processes > 1:
             more = f" and {len(chunks) - _MOST_SHOWN} more" if len(chunks) > _MOST_SHOWN else ""
             logger.info("Frame chunks: %s%s", chunks[:_MOST_SHOWN], more)
-        sequence = SequencePlan(chunks, ids, self._store, kind)
+        past = journal.past if journal is not None else nothing
+        sequence = SequencePlan(chunks, ids, self._store, kind, past=past, shown=options.n_processes > 1)
         tracking = None
         if options.mode != "sequence":
             speculate = options.n_processes > 1 and not options.serial_tracking
             tracking = TrackingPlan(self._frames, ids, self._store, speculate=speculate, early=speculate)
-            tracking.recall(self._in_range(self._done.steps))
         return Plan(self._job, self._store, sequence=sequence, tracking=tracking)
 
-    def _chunks(self, piece: FrameRange) -> list[FrameRange]:
-        n_frames, n = piece[1] - piece[0] + 1, self._options.n_processes
+    def _chunks(self) -> list[FrameRange]:
+        n_frames, n = len(self._finished), self._options.n_processes
         longest = max(_SHORT_CHUNK, n_frames // (n * _MOST_ROUNDS))
-        return chunk_ranges(*piece, min(n_frames, n * -(-n_frames // (n * longest))))
-
-    def _in_range(self, events: dict[int, Any]) -> list[Any]:
-        first, last = self._frames
-        return [events[number] for number in sorted(events) if first <= number <= last]
+        return chunk_ranges(*self._frames, min(n_frames, n * -(-n_frames // (n * longest))))
 
     # -- the end -------------------------------------------------------------------------------------------------------
 
     def _tell_of_old_results(self) -> None:
         """After a run that ended early: frames that it has not come to may hold results of another one."""
-        missed = set(range(self._frames[0], self._frames[1] + 1)) - self._finished
+        missed = [self._frames[0] + index for index, finished in enumerate(self._finished) if not finished]
         old = [frame for frame in missed if self._job.experiment.result_path("rt_is", frame).exists()]
         if old:
             logger.warning("Frames %s were not reached: they still hold the results of an earlier run", describe(old))
@@ -214,7 +209,8 @@ class _Run:
             logger.warning("%s: the run report cannot be written: %s", self._record.path, problem.strerror or problem)
         else:
             logger.info("Run report: %s", self._record.path)
-            self._watcher.wrote(self._record.path)
+            if self._watcher is not None:
+                self._watcher.wrote(self._record.path)
 
     @property
     def _seams(self) -> SeamCounts | None:

@@ -45,6 +45,10 @@ class WorkersDieError(ProcessingError):
         )
 
 
+class ImageError(FrameError):
+    """An image file is not read; the message says why, and whoever opened the file puts its path in front."""
+
+
 class Terminated(KeyboardInterrupt):
     """SIGTERM came: the command line raises this where Ctrl-C raises a ``KeyboardInterrupt``."""
 

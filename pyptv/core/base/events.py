@@ -7,8 +7,11 @@ from typing import Literal, NamedTuple
 
 Step = Literal["sequence", "tracking"]
 
-ImageStamp = tuple[int, int]
-"""(size in bytes, time of last change in ns) of an image file: that it is still the same one."""
+NO_RUN = -1
+"""The run of links that no tracker has made: those of a frame without particles, or of an earlier run."""
+
+ImageStamp = tuple[int, int, int]
+"""(size in bytes, time of last change in ns, CRC-32 of the bytes) of an image file: that it is still the same one."""
 
 
 class StepNumbers(NamedTuple):
@@ -36,6 +39,8 @@ class FrameDone:
     particles: int
     digest: str
     """Fingerprint of the frame's files."""
+    particles_digest: str = ""
+    """Fingerprint of ``rt_is`` alone."""
     size: int = 0
     """Bytes of the frame's files."""
     images: tuple[ImageStamp, ...] = ()
@@ -43,6 +48,8 @@ class FrameDone:
     """Wall time of each stage."""
     worker: int = 1
     """Which worker process did it, counted from 1; one that takes a dead one's place takes its number, too."""
+    kept: bool = False
+    """An earlier run did it, and its files and inputs are still the same."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +63,7 @@ class FrameFailed:
 
 @dataclass(frozen=True)
 class StepDone:
-    """The tracker has linked a frame to the next one; the frame's files lie in the run's stage folder."""
+    """The tracker has linked a frame to the next one."""
 
     run: int
     """Which run of the tracker."""
@@ -71,22 +78,34 @@ class StepDone:
     lost: int = 0
     added: int = 0
     stretch: int = -1
-    """The first frame of the unbroken stretch that the frame belongs to, once the step is known to be right."""
+    """The first frame of the unbroken stretch that the frame belongs to."""
     last: int | None = None
     """The end of the unbroken stretch, where the run knew it; None: it was not near."""
     seconds: float = 0.0
     worker: int = 1
     """Which worker process did it."""
+    state: str = ""
+    """Fingerprint of the tracker's state after the step; empty where the tracker cannot tell it, or nobody needs it."""
+    published: bool = False
+    """Its files are in place. Otherwise they lie in the stage folder of their run."""
+    kept: bool = False
+    """An earlier run did it, and its files are still the same."""
+    sequence: str = ""
+    """Fingerprint of the frame's sequence results, where nobody else has noted it."""
 
 
 @dataclass(frozen=True)
 class TaskDone:
-    """A task came to its end: ``interrupted`` where it was told to, or had to stop before its range was through."""
+    """A task came to its end: ``interrupted`` where it had to stop before its range was through."""
 
     task: int
     interrupted: bool = False
     taint: bool = False
     """The process may have a damaged heap and must not be used again."""
+    saved: str | None = None
+    """Tracking: the file that the tracker's state was saved to, None where it was not."""
+    lost: str = ""
+    """Tracking: why the state that the task was to go on from could not be had; nothing was done then."""
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,8 @@ Engine = Literal["optv", "compiled"]
 """What does correspondence and tracking: the C code of optv, or the compiled kernels."""
 
 ENGINES = ("auto", "optv", "compiled")
+BIT_DEPTHS: tuple[int | str, ...] = ("auto", 8, 10, 12, 14, 16)
+"""Bits that grey values may have in images that store more than 8; ``auto``: judged from the images."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,10 @@ class Options:
     """``auto``: the compiled kernels where they are installed and the run is long enough to pay for loading them."""
     report: bool = False
     """Make ``res/report.html`` after the run."""
+    bit_depth: int | str | None = None
+    """Bits of a grey value in images that store more than 8; ``auto``: judged from the images; None: ``ptv.bit_depth``."""
+    page: int | None = None
+    """Of image files with several, counted from 1; None: ``ptv.page``."""
     start_method: str | None = None
     """Of multiprocessing; None: the platform's."""
     frame_timeout: float | None = None
@@ -42,6 +48,10 @@ class Options:
             raise ValueError(f"on_error must be one of {', '.join(ON_ERROR)}, got {self.on_error!r}")
         if self.engine not in ENGINES:
             raise ValueError(f"engine must be one of {', '.join(ENGINES)}, got {self.engine!r}")
+        if self.bit_depth is not None and self.bit_depth not in BIT_DEPTHS:
+            raise ValueError(f"bit_depth must be one of {', '.join(map(str, BIT_DEPTHS))}, got {self.bit_depth!r}")
+        if self.page is not None and (isinstance(self.page, bool) or not isinstance(self.page, int) or self.page < 1):
+            raise ValueError(f"page must be a whole number >= 1, got {self.page!r}")
         if self.n_processes < 1:
             raise ValueError(f"Number of processes must be >= 1, got {self.n_processes}")
         methods = get_all_start_methods()

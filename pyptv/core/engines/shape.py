@@ -15,16 +15,16 @@ from pyptv.kernels.cache import load
 
 
 class Tracker(Protocol):
-    """One run of a tracker. Frames are numbered from 1 and are fed in order."""
+    """A tracker. Frames are fed in order; which numbers they have does not matter."""
 
     LOOK_AHEAD: int
     """Before the step of frame f the frames up to f + LOOK_AHEAD (or the last one) must have been fed."""
 
-    def feed(self, index: int, files: Mapping[str, bytes]) -> None:
+    def feed(self, frame: int, files: Mapping[str, bytes]) -> None:
         """Give it the sequence results of the next frame: short name -> bytes."""
 
-    def end_at(self, n_frames: int) -> None:
-        """Let the run end at frame ``n_frames``; only before a step has come within LOOK_AHEAD frames of it."""
+    def end_at(self, frame: int) -> None:
+        """Let the run end at a frame; only before a step has come within LOOK_AHEAD frames of it."""
 
     def step(self) -> StepNumbers:
         """Link the next frame to the one after it."""
@@ -32,7 +32,16 @@ class Tracker(Protocol):
     def finish(self) -> None:
         """Make the last frame's files."""
 
-    def take(self, index: int) -> dict[str, bytes]:
+    def state(self) -> str:
+        """A fingerprint of the state after the last step, empty where it cannot be had."""
+
+    def save(self) -> bytes | None:
+        """The state after the last step, None where it cannot be had."""
+
+    def go_on(self, frame: int, saved: bytes) -> None:
+        """Take over a state from after the step of a frame; that frame, one before it and two after it have been fed."""
+
+    def take(self, frame: int) -> dict[str, bytes]:
         """A frame's files, sequence results included, after its step."""
 
     def close(self) -> None:
@@ -50,16 +59,16 @@ def make_frame_backend(engine: Engine, experiment: Experiment) -> FrameBackend:
     return FrameBackend(parameters, calibrations)
 
 
-def make_tracker(engine: Engine, experiment: Experiment, n_frames: int, folder: Path | None) -> Tracker:
-    """A tracker for ``n_frames`` frames of an experiment; ``folder`` is its scratch folder, which optv's needs."""
+def make_tracker(engine: Engine, experiment: Experiment, first: int, folder: Path | None) -> Tracker:
+    """A tracker that starts at frame ``first`` of an experiment; ``folder`` is its scratch folder, which optv's needs."""
     parameters, calibrations = experiment.parameters, experiment.calibrations
     if engine == "compiled":
         load()
         from pyptv.core.engines.compiled.tracker import CompiledTracker  # loads numba
 
-        return CompiledTracker(parameters, calibrations, n_frames)
+        return CompiledTracker(parameters, calibrations, first)
     if folder is None:
         raise ProcessingError("optv's tracker needs a scratch folder")
     from pyptv.core.engines.optv.tracker import OptvTracker  # as the other one
 
-    return OptvTracker(parameters, calibrations, n_frames, folder)
+    return OptvTracker(parameters, calibrations, first, folder)

@@ -13,7 +13,6 @@ import hmac
 import os
 import pickle
 import secrets
-import select
 import socket
 import struct
 import sys
@@ -182,10 +181,6 @@ class WorkerLine:
     def close(self) -> None:
         """Hang up."""
         self._socket.close()
-
-    def waiting(self) -> bool:  # DELETE with messages into running tasks
-        """Whether a message can be had without waiting, at least the beginning of it."""
-        return bool(self._messages) or bool(select.select([self._socket], [], [], 0)[0])
 
     def _read(self) -> None:
         data = self._socket.recv(_CHUNK)

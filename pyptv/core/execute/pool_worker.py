@@ -21,7 +21,7 @@ from pyptv.core.base.events import Event, FrameDone, Note, StepDone, TaskFailed
 from pyptv.core.execute.line import Address, WorkerLine
 from pyptv.core.execute.progress import Board, Row
 from pyptv.core.files.locks import leave_to_parent
-from pyptv.core.stages.tasks import Frontier, Job, Message, Stop, Task
+from pyptv.core.stages.tasks import Job, Task
 
 if TYPE_CHECKING:
     from pyptv.core.execute.worker import Worker
@@ -96,11 +96,11 @@ class _Loop:
             OSError: the parent is gone.
         """
         while (task := self._line.receive()) is not None:
-            if isinstance(task, Frontier | Stop):  # DELETE with messages into running tasks: it came too late
-                continue
             self._row.begin()
             self._do(task)
             self._outbox.flush()
+        if self._worker is not None:
+            self._worker.close()
 
     def _do(self, task: Task) -> None:
         """Do a task; everything that is known of it goes over the line."""
@@ -109,7 +109,7 @@ class _Loop:
                 from pyptv.core.execute.worker import Worker  # imports optv, after the number of threads is set
 
                 self._worker = Worker(self._job, self._announce)
-            for event in self._worker.events(task, _Control(self._line)):
+            for event in self._worker.events(task):
                 self._outbox.put(self._signed(event))
         except ConnectionError:
             raise
@@ -163,20 +163,6 @@ class _Outbox:
             self._flushed = time.monotonic()
             if batch:
                 self._send(batch)
-
-
-class _Control:  # DELETE with messages into running tasks
-    """The messages about a task that arrive on the line."""
-
-    def __init__(self, line: WorkerLine) -> None:
-        self._line = line
-
-    def messages(self) -> list[Message]:
-        """Those that have arrived since the last call."""
-        taken = []
-        while self._line.waiting():
-            taken.append(self._line.receive())
-        return taken
 
 
 class _OutboxHandler(logging.Handler):

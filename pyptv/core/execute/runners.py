@@ -13,6 +13,7 @@ import multiprocessing
 import selectors
 import time
 from collections.abc import Generator, Iterator
+from contextlib import closing
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ from pyptv.core.execute.pool import WorkerPool
 from pyptv.core.execute.progress import Board
 from pyptv.core.execute.slot import Slot
 from pyptv.core.schedule.plan import Plan
-from pyptv.core.stages.tasks import Frontier, Job, Mailbox, Stop, silent
+from pyptv.core.stages.tasks import Job, silent
 from pyptv.kernels import cache
 
 if TYPE_CHECKING:
@@ -92,13 +93,9 @@ class InProcessRunner:
         """The events of all tasks of a plan, which must take note of each before the next is asked for."""
         from pyptv.core.execute.worker import Worker  # imports optv
 
-        worker = Worker(self._job, silent)
-        while not plan.finished and (task := plan.next_task(1, 1)) is not None:
-            mailbox = Mailbox()  # DELETE with messages into running tasks
-            for event in worker.events(task, mailbox):
-                yield event
-                for message in plan.messages():  # DELETE with messages into running tasks
-                    mailbox.post(message)
+        with closing(Worker(self._job, silent)) as worker:
+            while not plan.finished and (task := plan.next_task(1, 1)) is not None:
+                yield from worker.events(task)
 
 
 class PoolRunner:
@@ -134,7 +131,6 @@ class PoolRunner:
                 while not plan.finished:
                     self._hand_out(plan)
                     yield from self._wait(pool)
-                    self._deliver(plan)  # DELETE with messages into running tasks
             finally:
                 self._close()
 
@@ -200,18 +196,13 @@ class PoolRunner:
 
     def _hand_out(self, plan: Plan) -> None:
         idle = [slot for slot in self._slots.values() if slot.task is None]
-        starting = self._n - len(self._slots)
-        while idle and (task := plan.next_task(len(idle) + starting, idle[-1].number)) is not None:
-            slot = idle.pop()
-            slot.submit(task)
-            self._unsent.append(slot)
-
-    def _deliver(self, plan: Plan) -> None:  # DELETE with messages into running tasks
-        newest = {(type(message), message.task): message for message in plan.messages()}
-        for slot in self._slots.values():
-            for kind in (Frontier, Stop):
-                if slot.task is not None and (kind, slot.task.id) in newest:
-                    slot.line.send(newest[kind, slot.task.id])
+        free = len(idle) + self._n - len(self._slots)  # those that are still starting will be idle, too
+        for slot in idle:
+            task = plan.next_task(free, slot.number)
+            if task is not None:
+                slot.submit(task)
+                self._unsent.append(slot)
+                free -= 1
 
     def _wait(self, pool: WorkerPool) -> Iterator[Event]:
         """Wait for something to happen, and say what."""

@@ -1,22 +1,25 @@
-"""A frame range: the one loop that every runner shares."""
+"""A task: the loop over its frames that every runner shares."""
 
 from __future__ import annotations
 
 import logging
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
 from pyptv.core.base.errors import FormatError, FrameError, ProcessingError, TaintedHeapError
-from pyptv.core.base.events import Event, FrameDone, FrameFailed, TaskDone, TaskFailed
+from pyptv.core.base.events import NO_RUN, Event, FrameDone, FrameFailed, StepDone, TaskDone, TaskFailed
 from pyptv.core.engines.optv.c_library import keep_freed_memory
-from pyptv.core.files.atomic import frame_digest
+from pyptv.core.execute.earlier import Earlier
+from pyptv.core.files.atomic import digest, frame_digest
 from pyptv.core.files.formats import MAX_ROWS, PARTICLES, TARGETS, check_frame
 from pyptv.core.files.store import Store
+from pyptv.core.history.journal import Writer
 from pyptv.core.stages.frames import FramePipeline
-from pyptv.core.stages.tasks import Announce, Control, Job, SequenceTask, Task, TrackingTask
-from pyptv.core.stages.track import TrackingRun
+from pyptv.core.stages.tasks import Announce, FramesTask, Job, PublishTask, Task, TrackTask
+from pyptv.core.stages.track import Tracking
 
 logger = logging.getLogger(__name__)
 
@@ -29,15 +32,21 @@ class Worker:
         self._announce = announce
         self._store = Store(job.experiment)
         self._pipeline: FramePipeline | None = None
+        self._tracking = Tracking(job, self._store, announce)
+        self._journal = Writer(job.journal, job.serial, job.fingerprints) if job.journal is not None else None
+        self._earlier = Earlier(job, self._store)
         keep_freed_memory()
 
-    def events(self, task: Task, control: Control) -> Iterator[Event]:
+    def events(self, task: Task) -> Iterator[Event]:
         """Do a task. The last event is :class:`TaskDone` or :class:`TaskFailed`; no exception of ours comes out."""
         try:
-            if isinstance(task, TrackingTask):
-                run = TrackingRun(self._job, task, control, self._announce)
-                yield from run.steps()
-                yield TaskDone(task.id, interrupted=not run.complete)
+            if isinstance(task, TrackTask):
+                for event in self._tracking.events(task):
+                    if isinstance(event, StepDone) and event.published:
+                        self._note(event)
+                    yield event
+            elif isinstance(task, PublishTask):
+                yield from self._publish(task)
             else:
                 yield from self._frames(task)
         except ProcessingError as error:
@@ -45,10 +54,29 @@ class Worker:
         except OSError as error:
             yield TaskFailed(task.id, f"{error.filename or 'a result file'}: {error.strerror or error}")
 
-    def _frames(self, task: SequenceTask) -> Iterator[Event]:
+    def close(self) -> None:
+        """Give back what is kept from one task to the next."""
+        self._tracking.close()
+        if self._journal is not None:
+            self._journal.close()
+
+    def _note(self, done: FrameDone | StepDone) -> None:
+        if self._journal is not None:
+            self._journal.note(done)
+
+    def _publish(self, task: PublishTask) -> Iterator[Event]:
+        for step in task.steps:
+            self._announce(step.frame, "putting the links in place")
+            self._store.publish_tracked(task.stage, step.frame)
+            done = replace(step, published=True)
+            self._note(done)
+            yield done
+        yield TaskDone(task.id)
+
+    def _frames(self, task: FramesTask) -> Iterator[Event]:
         for frame in range(task.first, task.last + 1):
             try:
-                yield self._check(frame) if task.kind == "check" else self._process(frame, write=task.kind == "process")
+                yield from self._frame(task, frame)
             except FrameError as error:
                 if task.kind == "process":
                     self._store.forget(frame)
@@ -63,6 +91,27 @@ class Worker:
                     yield TaskDone(task.id, interrupted=frame < task.last)
                     return
         yield TaskDone(task.id)
+
+    def _frame(self, task: FramesTask, frame: int) -> Iterator[Event]:
+        """A frame, and its links where an earlier run has made them, or where it has nothing to link."""
+        done: FrameDone | None = None
+        step: StepDone | None = None
+        if task.kind == "check":
+            done = self._check(frame)
+        if (past := task.past.get(frame)) is not None:
+            self._announce(frame, "looking at what an earlier run has done")
+            done, step = self._earlier.look(frame, past, done)
+        if done is None:
+            done = self._process(frame, write=task.kind == "process")
+            if task.kind == "process":
+                self._note(done)
+        if step is not None:
+            yield step  # first: once the frame is known to be there, tracking may begin
+        yield done
+        if step is None and self._job.tracks and done.particles == 0 and task.kind != "probe":
+            empty = StepDone(run=NO_RUN, frame=frame, digest=self._store.publish_empty(frame), stretch=frame, published=True)
+            self._note(empty)
+            yield empty
 
     def _process(self, frame: int, *, write: bool) -> FrameDone:
         """The sequence step of a frame, its files put in place."""
@@ -80,6 +129,7 @@ class Worker:
             counts=result.matches.counts,
             particles=len(result.matches.particles),
             digest=frame_digest(files),
+            particles_digest=digest(files["rt_is"]),
             size=sum(map(len, files.values())),
             images=result.images,
             seconds=result.seconds | {"write": time.perf_counter() - start},
@@ -106,6 +156,7 @@ class Worker:
             counts=counts,
             particles=len(particles),
             digest=frame_digest(files),
+            particles_digest=digest(files["rt_is"]),
             size=sum(map(len, files.values())),
             seconds={"read": time.perf_counter() - start},
         )

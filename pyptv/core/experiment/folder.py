@@ -76,6 +76,26 @@ class Experiment:
 
 
 @dataclass(frozen=True)
+class GreyDepths:
+    """How stored values become grey values. Decided once for an experiment, never for a range: results depend on it."""
+
+    images: tuple[int | None, ...] = ()
+    """Per image file of a frame: bits that the grey values have in files of more than 8 bits; None: all that are stored."""
+    masks: tuple[int | None, ...] = ()
+    """Likewise for the background image of each camera."""
+    page: int | None = None
+    """Of files with several pages, counted from 1; None: files have one page."""
+
+    def of_image(self, which: int) -> int | None:
+        """Of an image file of a frame."""
+        return self.images[which] if which < len(self.images) else None
+
+    def of_mask(self, camera: int) -> int | None:
+        """Of the background image of a camera (0-based)."""
+        return self.masks[camera] if camera < len(self.masks) else None
+
+
+@dataclass(frozen=True)
 class ImageSettings:
     """How the images of an experiment become what detection takes."""
 
@@ -85,8 +105,7 @@ class ImageSettings:
     negative: bool = False
     split: bool = False
     """A file holds 2 x 2 views."""
-    eight_bit_values: tuple[bool, ...] = ()
-    """Per image file of a frame: its 16-bit images hold values below 256, which are taken as they are."""
+    grey: GreyDepths = GreyDepths()
 
     @property
     def file_size(self) -> tuple[int, int]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from pyptv.core.base.errors import FrameError
 from pyptv.core.experiment.folder import ImageSettings
-from pyptv.core.experiment.image_files import open_image
+from pyptv.core.experiment.image_files import Stored, open_image
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -19,29 +19,47 @@ if TYPE_CHECKING:
     Image = NDArray[np.uint8]
 
 _LUMA = np.array([0.2125, 0.7154, 0.0721])  # Rec. 709, the weights of scikit-image's rgb2gray, which PyPTV calls
-_EIGHT_BIT = 256
+_EIGHT_BIT, _SIXTEEN_BIT = 8, 16
 
 
-def read_image(path: Path, size: tuple[int, int] | None = None) -> tuple[NDArray[Any], ImageStamp]:
+def read_image(
+    path: Path, size: tuple[int, int], page: int | None = None, *, only_page: bool = False
+) -> tuple[NDArray[Any], Stored, ImageStamp]:
     """The pixels of an image file as they are stored, (height, width) or (height, width, channels).
 
     Args:
         path: the file; its content tells the format, its name need not.
         size: expected (width, height) [px]; checked before anything is decoded.
+        page: of a file with several, counted from 1.
+        only_page: a file with a single page serves for every ``page``.
+
+    Returns:
+        The pixels, in a type that holds the stored values as they are meant (int16 for signed 16 bit, and so on); how they
+        are stored; and the file's stamp.
 
     Raises:
         FrameError: names the file and what is wrong with it.
     """
-    with open_image(path, size) as (image, stamp):
-        return np.asarray(image), stamp
+    with open_image(path, size, page, only_page=only_page) as opened:
+        pixels, stored = np.asarray(opened.image), opened.stored
+        if pixels.dtype == np.int32 and stored.bits == _SIXTEEN_BIT:  # what Pillow makes of some 16-bit files
+            pixels = pixels.astype(np.int16 if stored.signed else np.uint16)
+        elif pixels.dtype == np.int32 and not stored.signed:
+            pixels = pixels.view(np.uint32)
+        return pixels, stored, opened.stamp
 
 
-def to_eight_bit(pixels: NDArray[Any], *, eight_bit_values: bool = False) -> Image:
+def to_eight_bit(pixels: NDArray[Any], depth: int | None = None) -> Image:
     """Grey values as uint8, (height, width).
 
-    Colours become luma; 16 bit become ``value >> 8``, or stay as they are with ``eight_bit_values`` (then all must be
-    below 256). PyPTV decides that for each image by its maximum, which makes a dark frame of a 16-bit sequence 256
-    times too bright; here it is decided once for a sequence (:mod:`pyptv.core.app.preflight`).
+    Colours become luma. Deeper values become ``value >> (depth - 8)``, which is what PyPTV does where ``depth`` is what the
+    type holds: 16 bits, 15 with a sign; what is below 0 becomes 0. PyPTV goes by the maximum of each image in addition,
+    which makes a dark frame of a 16-bit sequence 256 times too bright; here one depth holds for a whole experiment
+    (:mod:`pyptv.core.experiment.grey_values`).
+
+    Args:
+        pixels: as they are stored.
+        depth: bits that grey values have, at least 8; None: those of the type.
 
     Raises:
         FrameError: values that have no grey value in 8 bit.
@@ -54,25 +72,22 @@ def to_eight_bit(pixels: NDArray[Any], *, eight_bit_values: bool = False) -> Ima
         return pixels.astype(np.uint8) * np.uint8(255)
     if pixels.dtype.kind == "f":
         return _from_float(pixels)
-    if pixels.size and (pixels.min() < 0 or pixels.max() > np.iinfo(np.uint16).max):
-        raise FrameError(f"found values {pixels.min()} to {pixels.max()}, expected 8 or 16 bit")
-    if not eight_bit_values:
-        return (pixels >> 8).astype(np.uint8)
-    if pixels.size and pixels.max() >= _EIGHT_BIT:
-        raise FrameError(
-            f"found a value of {pixels.max()} in a 16-bit sequence whose other images stay below 256: "
-            "convert the images to 8 bit, so that it is clear which values are meant"
-        )
-    return pixels.astype(np.uint8)
+    natural = natural_depth(pixels.dtype)
+    if depth is not None and depth < natural:
+        highest = int(pixels.max(initial=0))
+        if highest >> depth:
+            raise FrameError(
+                f"found a value of {highest}, expected at most {2**depth - 1}, for the images are taken as {depth}-bit ones: "
+                "say how many bits their grey values have (--bit-depth, bit_depth of section ptv)"
+            )
+    if pixels.dtype.kind == "i":
+        pixels = np.maximum(pixels, 0)
+    return (pixels >> (min(depth or natural, natural) - _EIGHT_BIT)).astype(np.uint8)
 
 
-def highest_value(path: Path) -> int:
-    """The highest value of an image of whole numbers.
-
-    Raises:
-        FrameError: the file cannot be read.
-    """
-    return int(read_image(path)[0].max())
+def natural_depth(dtype: np.dtype[Any]) -> int:
+    """Bits of a grey value that fills a type of whole numbers: 16 for uint16, 15 for int16."""
+    return 8 * dtype.itemsize - (dtype.kind == "i")
 
 
 def read_views(path: Path, settings: ImageSettings, which: int = 0) -> tuple[list[Image], ImageStamp]:
@@ -83,22 +98,28 @@ def read_views(path: Path, settings: ImageSettings, which: int = 0) -> tuple[lis
         settings: of the experiment.
         which: number of the file within its frame.
     """
-    pixels, stamp = read_image(path, settings.file_size)
-    take_as_is = bool(settings.eight_bit_values) and settings.eight_bit_values[which]
-    try:
-        image = to_eight_bit(pixels, eight_bit_values=take_as_is)
-    except FrameError as error:
-        raise FrameError(f"{path}: {error}") from error
+    pixels, stored, stamp = read_image(path, settings.file_size, settings.grey.page)
+    image = _grey(path, pixels, stored, settings.grey.of_image(which))
     if settings.negative:
         image = 255 - image
     return (split(image) if settings.split else [image]), stamp
 
 
-def read_mask(path: Path, settings: ImageSettings) -> NDArray[np.int16]:
-    """A background image, (height, width) int16, ready to be subtracted."""
-    pixels, _ = read_image(path, (settings.width, settings.height))
-    as_they_are = pixels.dtype.itemsize > 1 and pixels.dtype.kind in "ui" and int(pixels.max()) < _EIGHT_BIT
-    return to_eight_bit(pixels, eight_bit_values=as_they_are).astype(np.int16)
+def read_mask(path: Path, settings: ImageSettings, camera: int = 0) -> NDArray[np.int16]:
+    """The background image of a camera (0-based), (height, width) int16, ready to be subtracted."""
+    pixels, stored, _ = read_image(path, (settings.width, settings.height), settings.grey.page, only_page=True)
+    return _grey(path, pixels, stored, settings.grey.of_mask(camera)).astype(np.int16)
+
+
+def _grey(path: Path, pixels: NDArray[Any], stored: Stored, depth: int | None) -> Image:
+    if stored.colours and stored.deep and depth is not None and depth < _SIXTEEN_BIT:
+        raise FrameError(
+            f"{path}: found 16-bit colours, expected grey or 8-bit colours where images are taken as {depth}-bit ones"
+        )
+    try:
+        return to_eight_bit(pixels, None if stored.scaled else depth)
+    except FrameError as error:
+        raise FrameError(f"{path}: {error}") from error
 
 
 def subtract_mask(image: Image, mask: NDArray[np.int16]) -> Image:

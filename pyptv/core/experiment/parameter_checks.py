@@ -73,6 +73,8 @@ def _convert(value: Any, kind: Any, parameter: Field[Any]) -> Any:
     """``value`` as the field's type, or ``ValueError("found ..., expected ...")``."""
     if value is None:
         raise ValueError(f"is missing, expected {parameter.metadata['meaning']}{_unit(parameter)}")
+    if parameter.metadata["choices"]:
+        return _choice(value, parameter)
     arguments = getattr(kind, "__args__", None)
     if arguments is None:
         return _scalar(value, kind, parameter)
@@ -86,6 +88,16 @@ def _convert(value: Any, kind: Any, parameter: Field[Any]) -> Any:
     while arguments[-1] is Ellipsis and items and items[-1] is None:
         items.pop()  # PyYAML experiments written by PyPTV's windows pad lists of names with nulls
     return tuple(_scalar(item, arguments[0], parameter) for item in items)
+
+
+def _choice(value: Any, parameter: Field[Any]) -> Any:
+    """One of a few numbers and words; a number may be written as text."""
+    choices = parameter.metadata["choices"]
+    meant = _number(value)
+    for choice in choices:
+        if choice == value or (meant is not None and choice == meant):
+            return choice
+    raise ValueError(f"found {shown(value)}, expected {', '.join(map(str, choices))}: {parameter.metadata['meaning']}")
 
 
 def _scalar(value: Any, kind: type, parameter: Field[Any]) -> Any:

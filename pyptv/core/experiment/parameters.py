@@ -11,6 +11,8 @@ import reprlib
 from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import Any
 
+from pyptv.core.base.options import BIT_DEPTHS
+
 MAX_CAMERAS = 4
 """optv's buffers and the rt_is format hold four cameras."""
 
@@ -30,10 +32,11 @@ def _parameter(
     low: float | None = None,
     high: float | None = None,
     above: float | None = None,
+    choices: tuple[int | str, ...] = (),
     default: Any = MISSING,
 ) -> Any:
-    """A field of a parameter section: its meaning, name in the YAML dialect, unit, limits (``above`` excludes it)."""
-    metadata = {"meaning": meaning, "key": key, "unit": unit, "low": low, "high": high, "above": above}
+    """A field of a parameter section: its meaning, name in the YAML dialect, unit, limits (``above`` excludes it), choices."""
+    metadata = {"meaning": meaning, "key": key, "unit": unit, "low": low, "high": high, "above": above, "choices": choices}
     return field(default=default, metadata=metadata)
 
 
@@ -55,6 +58,10 @@ class ControlParameters:
     high_pass: bool = _parameter("kept for the record: the high-pass always runs, as in PyPTV", key="hp_flag", default=True)
     splitter: bool = _parameter("one image holds 2 x 2 views", default=False)
     negative: bool = _parameter("process 255 - image", default=False)
+    bit_depth: int | str = _parameter(
+        "bits of a grey value in images that store more than 8", choices=BIT_DEPTHS, default=BIT_DEPTHS[0]
+    )
+    page: int = _parameter("page of image files with several, counted from 1; 0: they have one", low=0, default=0)
 
 
 @dataclass(frozen=True)

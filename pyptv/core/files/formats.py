@@ -186,3 +186,15 @@ def _shown(text: bytes) -> str:
     """Foreign bytes, safe to print and short."""
     shown = ascii(text[:_SHOWN].decode("latin-1"))
     return shown if len(text) <= _SHOWN else f"{shown}..."
+
+
+def row_count(table: bytes) -> int:
+    """The count in the first line of a table that this program has written; -1 where there is none."""
+    first = table.partition(b"\n")[0].strip()
+    return int(first) if first.isdigit() else -1
+
+
+def count_links(table: bytes) -> tuple[int, int]:
+    """Particles in a ``ptv_is`` that a tracker has written, and how many of them are linked to the next frame."""
+    _, *rows = table.splitlines()
+    return row_count(table), sum(not row.split(maxsplit=2)[1].startswith(b"-") for row in rows)

@@ -18,17 +18,16 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from pyptv.core.base.errors import ProcessingError
+from pyptv.core.base.frames import FrameRange
 from pyptv.core.base.regular_files import read_regular
 from pyptv.core.experiment.folder import RESULT_KINDS, Experiment
 from pyptv.core.files.atomic import digest, frame_digest, move, remove_leftovers, write_atomic
-from pyptv.core.files.locks import HeldError, lock
+from pyptv.core.files.claims import Claim, ClaimedError, claim_frames
 
 _MOST_VERSIONS = 8
-_PATIENCE = 3.0
-"""Seconds to wait for the lock: the workers of a run whose parent was killed hold it until they have seen that."""
 
 
 @dataclass(frozen=True)
@@ -47,36 +46,43 @@ class Store:
         self.home = experiment.results / ".pyptv"
         self.stages = self.home / "stages"
         self._pristine = self.home / "pristine"
-        self._lock: IO[bytes] | None = None
+        self._states = self.home / "states"
+        self._claim: Claim | None = None
 
     # -- a run --------------------------------------------------------------------------------------------------------
 
-    def open(self) -> None:
-        """Make the folders, take the lock, and remove what a killed run left unfinished.
+    def open(self, frames: FrameRange) -> None:
+        """Make the folders, claim a range of frames, and remove what a killed run left unfinished.
 
         Raises:
-            ProcessingError: the folder cannot be written, or another run works on it.
+            ProcessingError: the folder cannot be written, or another run works on frames of the range.
         """
         try:
             self._refuse_links()
             self.experiment.results.mkdir(exist_ok=True)
             self._pristine.mkdir(parents=True, exist_ok=True)
-            self._lock, _ = lock(self.home / "lock", _PATIENCE)
-            shutil.rmtree(self.stages, ignore_errors=True)
-            self.stages.mkdir(exist_ok=True)
-            remove_leftovers(self.folders())
-        except HeldError as error:
-            raise ProcessingError(f"{self.experiment.results}: another run is working on this experiment") from error
+            self._claim = claim_frames(self.home, frames)
+            self.stages = self.home / "stages" / self._claim.name
+            if self._claim.alone:
+                shutil.rmtree(self.stages.parent, ignore_errors=True)
+                remove_leftovers(self.folders())
+            self.stages.mkdir(parents=True, exist_ok=True)
+        except ClaimedError as error:
+            raise ProcessingError(f"{self.experiment.results}: another run is working on {error}") from error
         except OSError as error:
             raise ProcessingError(f"{error.filename or self.home}: cannot be written: {error.strerror}") from error
 
     def close(self) -> None:
-        """Remove stages and unfinished files, give the lock back."""
+        """Remove stages and unfinished files, give the frames back."""
+        if self._claim is None:
+            return
         shutil.rmtree(self.stages, ignore_errors=True)
-        remove_leftovers(self.folders())
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
+        with suppress(OSError):
+            self.stages.parent.rmdir()  # if no other run has one
+        if self._claim.alone:
+            remove_leftovers(self.folders())
+        self._claim.release()
+        self._claim = None
 
     def folders(self) -> list[Path]:
         """Every folder that a run writes result files to."""
@@ -130,31 +136,55 @@ class Store:
 
     # -- the tracking step's files ------------------------------------------------------------------------------------
 
-    def stage_tracking(self, stage: Path, frame: int, pristine: Mapping[str, bytes], tracked: Mapping[str, bytes]) -> str:
-        """Put a tracked frame ready for :meth:`publish_tracking`; returns its fingerprint.
+    def put_tracked(self, stage: Path | None, frame: int, pristine: Mapping[str, bytes], tracked: Mapping[str, bytes]) -> None:
+        """Put a tracked frame into its place, or into a stage folder, ready for :meth:`publish_tracked`.
 
-        Only files whose bytes differ from the pristine ones are written, and those that tracking alone writes.
+        Only files whose bytes differ from the pristine ones are written, and those that tracking alone writes. The pristine copy
+        comes first: it is right at every moment.
         """
         old = self._read_pristine(frame)
         kept = old.contents.keys() if old else set()
         changed = {name: data for name, data in tracked.items() if pristine.get(name) != data}
         # what an earlier tracking run made of a file and this one does not goes back to what it was
-        staged = changed | {name: pristine[name] for name in kept - changed.keys()}
-        for name, data in staged.items():
-            write_atomic(stage / f"{frame}.{name}", data)
+        written = changed | {name: pristine[name] for name in kept - changed.keys()}
         replaced = (changed.keys() & pristine.keys()) | kept
         if replaced:
-            versions = {name: [*(old.tracked[name] if name in kept and old else []), digest(staged[name])] for name in replaced}
-            write_atomic(stage / f"{frame}.pristine", _pack({name: pristine[name] for name in replaced}, versions))
-        return frame_digest(tracked)
+            versions = {name: [*(old.tracked[name] if name in kept and old else []), digest(written[name])] for name in replaced}
+            packed = _pack({name: pristine[name] for name in replaced}, versions)
+            write_atomic(self._pristine / str(frame) if stage is None else stage / f"{frame}.pristine", packed)
+        places = self.experiment.tracking_files(frame)
+        for name, data in written.items():
+            write_atomic(places[name] if stage is None else stage / f"{frame}.{name}", data)
 
-    def publish_tracking(self, stage: Path, frame: int) -> None:
-        """Move a staged frame into its place."""
-        with suppress(FileNotFoundError):
-            move(stage / f"{frame}.pristine", self._pristine / str(frame))
-        for name, path in self.experiment.tracking_files(frame).items():
+    def publish_tracked(self, stage: Path, frame: int) -> None:
+        """Move a staged frame into its place; what has been moved already stays."""
+        places = {"pristine": self._pristine / str(frame)} | self.experiment.tracking_files(frame)
+        for name, place in places.items():
             with suppress(FileNotFoundError):
-                move(stage / f"{frame}.{name}", path)
+                move(stage / f"{frame}.{name}", place)
+
+    def stage_of(self, run: int) -> Path:
+        """The folder of a tracker run that may not be right."""
+        return self.stages / f"run-{run}"
+
+    def save_state(self, stretch: int, frame: int, tag: str, data: bytes) -> Path:
+        """Keep the tracker's state after a frame, in place of earlier ones of that stretch."""
+        path = self._states / f"{stretch}-{frame}-{tag}"
+        self._states.mkdir(exist_ok=True)
+        write_atomic(path, data)
+        for other in self._states.glob(f"{stretch}-*"):
+            if other != path:
+                other.unlink(missing_ok=True)
+        return path
+
+    def states(self) -> dict[tuple[int, int, str], Path]:
+        """The saved states: (stretch, frame, tag) -> file."""
+        found = {}
+        for path in self._states.glob("*-*-*"):
+            stretch, frame, tag = path.name.split("-", 2)
+            if stretch.isdecimal() and frame.isdecimal():
+                found[int(stretch), int(frame), tag] = path
+        return found
 
     def publish_empty(self, frame: int) -> str:
         """Write the tracking files of a frame without particles; its sequence files stay as they are."""
@@ -163,18 +193,11 @@ class Store:
             write_atomic(self.experiment.result_path(name, frame), data)
         return frame_digest(self.sequence_input(frame) | files)
 
-    def tracked_digest(self, frame: int) -> str | None:
-        """The fingerprint of a frame's files as they are now, tracking's included; None where one is missing."""
+    def tracked(self, frame: int) -> dict[str, bytes] | None:
+        """A frame's files as they are now, tracking's included; None where one is missing."""
         try:
-            return frame_digest({name: read_regular(path) for name, path in self.experiment.tracking_files(frame).items()})
+            return {name: read_regular(path) for name, path in self.experiment.tracking_files(frame).items()}
         except OSError:
-            return None
-
-    def sequence_digest(self, frame: int) -> str | None:
-        """The fingerprint of a frame's sequence results from before tracking; None where one is missing."""
-        try:
-            return frame_digest(self.sequence_input(frame))
-        except ProcessingError:
             return None
 
     def drop_links(self, frame: int) -> None:
@@ -197,7 +220,7 @@ class Store:
 
     def _refuse_links(self) -> None:
         """The project's own folders are its own: a link in their place would let a run write, or clean, elsewhere."""
-        for folder in (self.home, self._pristine, self.stages):
+        for folder in (self.home, self._pristine, self._states, self.home / "stages", self.home / "journal"):
             if folder.is_symlink():
                 raise ProcessingError(f"{folder}: found a link, expected a folder of this program: remove the link")
 

@@ -1,81 +1,168 @@
 """What is done, on disk: so that a stopped run can go on.
 
-``res/.pyptv/journal.jsonl``: a line a finished frame, each with a checksum, after a first one that says what the frames
-were made from. The journal is never trusted alone: a frame counts only where its files still have the fingerprint that the
-journal states. So nothing need be forced to disk: after a power cut a lost or broken line, or a lost file, costs that frame's
-work and nothing else.
+``res/.pyptv/journal`` holds files of lines, each with a checksum. A run has a number; its first file says what its results
+depend on, a stage a line, each with a fingerprint. Each worker adds a file of its own: one line per finished frame and stage,
+with the fingerprint that it was made under. Nothing is ever rewritten, so an aborted run forgets nothing that an earlier one
+has noted; for a frame the line of the latest run counts.
+
+The journal is never trusted alone: a frame counts only where its files still have the fingerprint that its line states. So
+nothing need be forced to disk: after a power cut a lost or broken line, or a lost file, costs that frame's work and nothing
+else.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
+import secrets
 import zlib
-from collections.abc import Iterator
+from array import array
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from pyptv.core.base.events import Event, FrameDone, StepDone
+from pyptv.core.base.events import FrameDone, StepDone
+from pyptv.core.base.frames import FrameRange
 from pyptv.core.base.regular_files import open_regular
 from pyptv.core.files.atomic import write_atomic
+from pyptv.core.stages.tasks import Entry, Past
 
-FORMAT = 1
+FORMAT = 2
+_FILE = re.compile(r"(\d{6,12})-[\w-]+\.jsonl")
+_ENTRY = re.compile(rb'([0-9a-f]{8}) (\{"kind":"(frame|step)","id":"([0-9a-f]{1,64})","frame":(\d{1,18}),.*\})\n', re.DOTALL)
+_LONGEST_LINE = 2**20
+_MOST_FILES = 64
+"""So many files are made one before the next run begins."""
+
+_NOT_OF_A_FRAME = {"seconds", "worker", "kept", "run", "state", "published"}
+"""How the work went does not matter to a later run."""
 
 
-@dataclass
-class Past:
-    """What a journal tells of earlier runs."""
+class Writer:
+    """Notes frames as they are done, in a file of this process's own."""
 
-    inputs: dict[str, Any] | None = None
-    """What the frames were made from: parameters, calibrations, versions. None: there is no journal."""
-    frames: dict[int, FrameDone] = field(default_factory=dict)
-    steps: dict[int, StepDone] = field(default_factory=dict)
+    def __init__(self, folder: Path, serial: int, fingerprints: Mapping[str, str]) -> None:
+        self._path = folder / f"{serial:06d}-{os.getpid()}x{secrets.token_hex(4)}.jsonl"
+        self._fingerprints = fingerprints
+        self._file: IO[bytes] | None = None
+
+    def note(self, done: FrameDone | StepDone) -> None:
+        """Note a frame whose files are in place."""
+        if self._file is None:
+            self._file = self._path.open("xb", buffering=0)
+        kind, stage = ("frame", "frames") if isinstance(done, FrameDone) else ("step", "track")
+        values = {name: value for name, value in asdict(done).items() if name not in _NOT_OF_A_FRAME}
+        self._file.write(_line({"kind": kind, "id": self._fingerprints[stage], "frame": values.pop("frame")} | values))
+
+    def close(self) -> None:
+        """Close the file, if there is one."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+def start(folder: Path, inputs: Mapping[str, tuple[str, Any]]) -> int:
+    """Begin the journal of a run.
+
+    Args:
+        folder: of the journal, made if need be.
+        inputs: stage -> (fingerprint, what it is the fingerprint of).
+
+    Returns:
+        The number of the run.
+    """
+    folder.mkdir(exist_ok=True)
+    files = _files(folder)
+    if len(files) > _MOST_FILES:
+        _make_one(folder, files)
+    serial = 1 + max((_serial(path) for path in files), default=0)
+    lines = [
+        _line({"kind": "inputs", "format": FORMAT, "stage": stage, "id": fingerprint, "inputs": tree})
+        for stage, (fingerprint, tree) in inputs.items()
+    ]
+    write_atomic(folder / f"{serial:06d}-inputs.jsonl", b"".join(lines))
+    return serial
 
 
 class Journal:
-    """Writes the journal of a run, a line as each frame is done."""
+    """What earlier runs have noted of the frames of a range: where each line is, 24 bytes per frame and stage."""
 
-    def __init__(self, path: Path, inputs: dict[str, Any], keep: Past) -> None:
-        """Start a journal anew, with the lines of ``keep`` in it."""
-        lines = [_line({"kind": "inputs", "format": FORMAT, "inputs": inputs})]
-        lines += [_line(_entry(frame)) for frame in keep.frames.values()]
-        lines += [_line(_entry(step)) for step in keep.steps.values()]
-        write_atomic(path, b"".join(lines))
-        self._file = path.open("ab", buffering=0)
+    def __init__(self, folder: Path, frames: FrameRange, fingerprints: Mapping[str, str | None]) -> None:
+        """Look through the journal.
 
-    def record(self, event: Event) -> None:
-        """Note a frame that is done."""
-        if isinstance(event, FrameDone | StepDone):
-            self._file.write(_line(_entry(event)))
+        Args:
+            folder: of the journal.
+            frames: first and last; others are passed over.
+            fingerprints: stage -> which lines count; None: those of any.
+        """
+        self._folder = folder
+        self._first, self._last = frames
+        self._ids = {"frame": fingerprints["frames"], "step": fingerprints["track"]}
+        self._files: list[str] = []
+        n_frames = frames[1] - frames[0] + 1
+        self._places = {kind: array("q", [-1]) * n_frames for kind in ("frame", "step")}
+        self._in_file = {kind: array("i", [0]) * n_frames for kind in ("frame", "step")}
+        self.other_frames = 0
+        """Lines of frames of the range that were made from other inputs."""
+        self.inputs: dict[str, Any] = {}
+        """Stage -> what it depended on in the last run that said so."""
+        for path in _files(folder):
+            self._look_through(path)
 
-    def close(self) -> None:
-        """Write out and close."""
-        with suppress(OSError):
-            os.fsync(self._file.fileno())
-        self._file.close()
+    def past(self, frame: int) -> Past | None:
+        """Where the lines of a frame are; None where there are none."""
+        past = Past(self._entry("frame", frame), self._entry("step", frame))
+        return past if past.frame or past.step else None
+
+    def any_frame(self) -> bool:
+        """Whether a line of a frame counts."""
+        return any(start >= 0 for start in self._places["frame"])
+
+    def _entry(self, kind: str, frame: int) -> Entry | None:
+        index = frame - self._first
+        start = self._places[kind][index]
+        return Entry(self._files[self._in_file[kind][index]], start) if start >= 0 else None
+
+    def _look_through(self, path: Path) -> None:
+        number = len(self._files)
+        self._files.append(path.name)
+        for start, line in _lines(path):
+            match = _ENTRY.fullmatch(line)
+            if match is None:
+                self._note_inputs(line)
+                continue
+            kind, frame = match[3].decode(), int(match[5])
+            if not self._first <= frame <= self._last or int(match[1], 16) != zlib.crc32(match[2]):
+                continue
+            wanted = self._ids[kind]
+            if wanted is not None and match[4].decode() != wanted:
+                self.other_frames += kind == "frame"
+                continue
+            self._places[kind][frame - self._first] = start
+            self._in_file[kind][frame - self._first] = number
+
+    def _note_inputs(self, line: bytes) -> None:
+        entry = _parsed(line)
+        if entry is not None and entry.get("kind") == "inputs" and entry.get("format") == FORMAT:
+            stage = entry.get("stage")
+            if isinstance(stage, str):
+                self.inputs[stage] = entry.get("inputs")
 
 
-def read_journal(path: Path) -> Past:
-    """What a journal tells; lines that are cut or damaged are as if they had not been written."""
-    past = Past()
-    for entry in _entries(path):
-        kind = entry.pop("kind", None)
-        with suppress(KeyError, TypeError, ValueError):
-            if kind == "inputs" and entry["format"] == FORMAT:
-                past = Past(inputs=entry["inputs"])
-            elif kind == "frame":
-                images = tuple((int(size), int(time)) for size, time in entry.pop("images"))
-                frame = FrameDone(targets=tuple(entry.pop("targets")), counts=tuple(entry.pop("counts")), images=images, **entry)
-                past.frames[frame.frame] = frame
-                past.steps.pop(frame.frame, None)  # its links, if any, were made from what it replaced
-            elif kind == "step":
-                past.steps[entry["frame"]] = StepDone(**entry)
-    return past
+def read_entry(folder: Path, entry: Entry) -> dict[str, Any] | None:
+    """A line of the journal; None where it is not there any more, or damaged."""
+    try:
+        with open_regular(folder / entry.file) as file:
+            file.seek(entry.start)
+            return _parsed(file.readline(_LONGEST_LINE))
+    except OSError:
+        return None
 
 
-def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+def differences(before: Any, now: Any) -> list[str]:
     """What differs between two trees of inputs: ``"parameters.ptv.imx: 1280 -> 1281"``."""
     old, new = dict(_leaves(before)), dict(_leaves(now))
     return [
@@ -93,26 +180,66 @@ def _leaves(tree: Any, name: str = "") -> Iterator[tuple[str, Any]]:
         yield name, list(tree) if isinstance(tree, tuple) else tree
 
 
-def _entry(event: FrameDone | StepDone) -> dict[str, Any]:
-    entry = asdict(event)
-    for name in ("seconds", "worker"):  # how the work went does not matter to a later run
-        del entry[name]
-    return {"kind": "frame" if isinstance(event, FrameDone) else "step"} | entry
-
-
 def _line(entry: dict[str, Any]) -> bytes:
     text = json.dumps(entry, separators=(",", ":")).encode()
     return b"%08x %s\n" % (zlib.crc32(text), text)
 
 
-def _entries(path: Path) -> Iterator[dict[str, Any]]:
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    sum_, _, text = line.rstrip(b"\n").partition(b" ")
+    with suppress(ValueError, RecursionError):
+        if int(sum_, 16) == zlib.crc32(text):
+            entry = json.loads(text)
+            return entry if isinstance(entry, dict) else None
+    return None
+
+
+def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """The lines of a file, each with where it starts; longer ones than any of ours come in pieces, which then do not count."""
     try:
         file = open_regular(path)
     except OSError:
         return
     with file:
-        for line in file:
-            checksum, _, text = line.rstrip(b"\n").partition(b" ")
-            with suppress(ValueError):
-                if line.endswith(b"\n") and int(checksum, 16) == zlib.crc32(text) and isinstance(entry := json.loads(text), dict):
-                    yield entry
+        start = 0
+        while line := file.readline(_LONGEST_LINE):
+            yield start, line
+            start += len(line)
+
+
+def _files(folder: Path) -> list[Path]:
+    """The files of a journal, those of earlier runs first."""
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return []
+    return sorted((folder / name for name in names if _FILE.fullmatch(name)), key=lambda path: (_serial(path), path.name))
+
+
+def _serial(path: Path) -> int:
+    return int(path.name.partition("-")[0])
+
+
+def _make_one(folder: Path, files: list[Path]) -> None:
+    """Put the lines of many files into one, in their order, and of each frame and fingerprint only the last."""
+    last: dict[tuple[bytes, bytes, bytes], int] = {}
+    number = 0
+    for path in files:
+        for _, line in _lines(path):
+            number += 1
+            if match := _ENTRY.fullmatch(line):
+                last[match[3], match[4], match[5]] = number
+    target = folder / f"{_serial(files[-1]):06d}-0.jsonl"
+    beside = folder / f".{target.name}.pyptv-tmp"
+    number = 0
+    with beside.open("wb") as file:
+        for path in files:
+            for _, line in _lines(path):
+                number += 1
+                match = _ENTRY.fullmatch(line)
+                if line.endswith(b"\n") and (match is None or last[match[3], match[4], match[5]] == number):
+                    file.write(line)
+    beside.replace(target)
+    for path in files:
+        if path != target:
+            path.unlink(missing_ok=True)

@@ -1,121 +1,105 @@
-"""Going on where another run stopped: what of its work still counts."""
+"""Going on where another run stopped: what results depend on, and what of an earlier run still counts."""
 
 from __future__ import annotations
 
+import json
 import logging
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from pyptv import __version__
 from pyptv.core.base.errors import InvalidExperimentError
-from pyptv.core.base.events import FrameDone
 from pyptv.core.base.frames import FrameRange
 from pyptv.core.base.options import Options
+from pyptv.core.base.regular_files import read_regular
+from pyptv.core.files.atomic import digest
 from pyptv.core.files.store import Store
-from pyptv.core.history.journal import Past, differences, read_journal
+from pyptv.core.history.journal import Journal, differences, start
 from pyptv.core.stages.tasks import Job
 
 logger = logging.getLogger(__name__)
 
-JOURNAL = "journal.jsonl"
-_MOST_NAMED = 3
+RESULTS = 1
+"""Raised whenever this program gives other results from the same inputs. Its own version, NumPy's and Pillow's do not count: what
+they do here (elementary arithmetic, decoding of image files) has exact results."""
+
+FOLDER = "journal"
 
 
-def kept_past(job: Job, store: Store, frames: FrameRange, inputs: dict[str, Any], options: Options) -> tuple[Past, Past]:
-    """What earlier runs have done that still counts.
+def begin(job: Job, store: Store, frames: FrameRange, options: Options) -> tuple[Job, Journal | None]:
+    """Begin the journal of a run, and look up what earlier ones have done.
 
     Returns:
-        What stays in the journal, for later runs; and what this run need not do again (nothing without ``resume``).
+        The job, which knows where to note what; and what was noted, None where nobody needs it.
 
     Raises:
         InvalidExperimentError: what the frames to be kept were made from has changed; says what.
     """
-    past = read_journal(store.home / JOURNAL)
-    if past.inputs is None:
+    trees = stage_inputs(job)
+    fingerprints = {stage: fingerprint(tree) for stage, tree in trees.items()}
+    folder = store.home / FOLDER
+    journal = None
+    if options.resume or options.mode == "tracking":
+        # frames that are only tracked may have been made by anybody, from anything
+        wanted = {"frames": None if options.mode == "tracking" else fingerprints["frames"], "track": fingerprints["track"]}
+        journal = Journal(folder, frames, wanted)
         if options.resume:
-            logger.info("Nothing to resume: no run was recorded here")
-        return Past(), Past()
-    changed = differences(past.inputs, inputs)
-    if changed and options.resume:
+            _say_what_changed(journal, trees, options)
+    does = {"frames": job.processes, "track": job.tracks}
+    serial = start(folder, {stage: (fingerprints[stage], tree) for stage, tree in trees.items() if does[stage]})
+    return replace(job, journal=folder, serial=serial, fingerprints=fingerprints), journal
+
+
+def _say_what_changed(journal: Journal, trees: Mapping[str, Any], options: Options) -> None:
+    if not journal.inputs:
+        logger.info("Nothing to resume: no run was recorded here")
+        return
+    changed = differences(journal.inputs.get("frames"), trees["frames"])
+    if changed and options.mode != "tracking" and not journal.any_frame():
         raise InvalidExperimentError(
             f"Cannot resume, the inputs have changed since: {'; '.join(changed)}. "
             "Run without --resume to process all frames again"
         )
-    others = _outside(past, frames, options)
-    if not options.resume:
-        return (Past() if changed else others), Past()
-    done = _still_whole(past, job, store, frames, options)
-    return Past(past.inputs, others.frames | done.frames, others.steps | done.steps), done
+    if options.mode != "sequence" and (changed := differences(journal.inputs.get("track"), trees["track"])):
+        logger.info("Tracking starts again, its inputs have changed since: %s", "; ".join(changed))
 
 
-def _outside(past: Past, frames: FrameRange, options: Options) -> Past:
-    """What a run does not do again: frames outside its range, and the sequence step where it only tracks."""
-    first, last = frames
-    tracking_only = options.mode == "tracking"
-    return Past(
-        past.inputs,
-        {n: frame for n, frame in past.frames.items() if tracking_only or not first <= n <= last},
-        {n: step for n, step in past.steps.items() if not first <= n <= last},
-    )
+def fingerprint(tree: Any) -> str:
+    """A fingerprint of a tree of inputs."""
+    return digest(json.dumps(tree, sort_keys=True).encode())
 
 
-def _still_whole(past: Past, job: Job, store: Store, frames: FrameRange, options: Options) -> Past:
-    """The frames of a range whose files are there as they were written, and whose images are the same.
-
-    With ``--mode tracking`` the sequence step's results are checked in any case, so that only links are kept.
-    """
-    first, last = frames
-    done = Past(past.inputs)
-    if options.mode != "tracking":
-        in_range = {n: frame for n, frame in past.frames.items() if first <= n <= last}
-        _refuse_changed_images(job, in_range)
-        done.frames = {n: frame for n, frame in in_range.items() if store.sequence_digest(n) == frame.digest}
-    if options.mode != "sequence":
-        may_stay = [step for n, step in past.steps.items() if first <= n <= last]
-        may_stay = [step for step in may_stay if options.mode == "tracking" or step.frame in done.frames]
-        done.steps = {step.frame: step for step in may_stay if store.tracked_digest(step.frame) == step.digest}
-    if options.mode == "tracking":
-        logger.info("Resuming: %d frames are tracked already and kept", len(done.steps))
-    else:
-        logger.info("Resuming: %d frames are done already and kept, %d of them are tracked", len(done.frames), len(done.steps))
-    return done
-
-
-def _refuse_changed_images(job: Job, frames: dict[int, FrameDone]) -> None:
-    changed = []
-    for number, frame in frames.items():
-        paths = [job.experiment.image_path(which, number) for which in range(len(frame.images))]
-        changed += [str(path) for path, was in zip(paths, frame.images, strict=True) if was != _stamp(path)]
-    if changed:
-        more = f" and {len(changed) - _MOST_NAMED} more" if len(changed) > _MOST_NAMED else ""
-        raise InvalidExperimentError(
-            f"Cannot resume, {len(changed)} images have changed since they were processed: "
-            f"{', '.join(changed[:_MOST_NAMED])}{more}. Run without --resume to process all frames again"
-        )
-
-
-def run_inputs(job: Job) -> dict[str, Any]:
-    """Everything but the images that results depend on: what ``--resume`` compares."""
-    parameters = job.experiment.parameters.as_tree()
-    for key in ("first", "last"):
-        del parameters["sequence"][key]
-    masks = (
-        [job.experiment.mask_path(c) for c in range(job.experiment.num_cams)]
-        if job.images and parameters["masking"]["mask_flag"]
-        else []
-    )
-    calibrations = {f"camera {n}": asdict(calibration) for n, calibration in enumerate(job.experiment.calibrations, start=1)}
-    inputs = {
-        "versions": {"pyptv-batch": __version__, **{name: version(name) for name in ("optv", "numpy", "Pillow")}},
+def stage_inputs(job: Job) -> dict[str, Any]:
+    """Stage -> everything but the images and the stages before it that its results depend on."""
+    experiment = job.experiment
+    parameters = experiment.parameters.as_tree()
+    for section, key in (("sequence", "first"), ("sequence", "last"), ("ptv", "bit_depth"), ("ptv", "page")):
+        parameters[section].pop(key, None)  # what they decide is in "grey values"
+    versions = {"results": RESULTS, "optv": version("optv")}
+    calibrations = {f"camera {n}": asdict(calibration) for n, calibration in enumerate(experiment.calibrations, start=1)}
+    track = parameters.pop("track")
+    masks = {}
+    if parameters["masking"]["mask_flag"] and not experiment.parameters.pft_version.existing_target:
+        masks = {path.name: _contents(path) for path in map(experiment.mask_path, range(experiment.num_cams))}
+    frames = {
+        "versions": versions,
         "parameters": parameters,
         "calibrations": calibrations,
-        "masks": {path.name: _stamp(path) for path in masks},
-        "16-bit images hold 8-bit values": job.images.eight_bit_values,
+        "masks": masks,
+        "grey values": asdict(job.images.grey),
     }
-    plain: dict[str, Any] = _as_json(inputs)
-    return plain
+    geometry = {section: parameters[section] for section in ("ptv", "criteria")}
+    tracking = {"versions": versions, "parameters": {"track": track} | geometry, "calibrations": calibrations}
+    return {"frames": _as_json(frames), "track": _as_json(tracking)}
+
+
+def _contents(path: Path) -> str | None:
+    try:
+        return digest(read_regular(path))
+    except OSError:
+        return None
 
 
 def _as_json(tree: Any) -> Any:
@@ -123,11 +107,3 @@ def _as_json(tree: Any) -> Any:
     if isinstance(tree, dict):
         return {key: _as_json(value) for key, value in tree.items()}
     return [_as_json(value) for value in tree] if isinstance(tree, list | tuple) else tree
-
-
-def _stamp(path: Path) -> tuple[int, int] | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_size, status.st_mtime_ns

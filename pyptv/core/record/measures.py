@@ -104,6 +104,8 @@ class Times:
 
     def record(self, event: Event) -> None:
         """Add the time of a frame or step."""
+        if isinstance(event, FrameDone | StepDone) and event.kept and not event.seconds:
+            return  # nothing was done but to look at it
         if isinstance(event, FrameDone):
             spent = event.seconds
         elif isinstance(event, StepDone):

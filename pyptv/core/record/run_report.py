@@ -37,7 +37,7 @@ from pyptv.core.schedule.seams import SeamCounts
 FILE_NAME = "run_report.json"
 SCHEMA_FILE = Path(__file__).with_name("run_report.schema.json")
 
-_OPTIONS = ("mode", "on_error", "resume", "clean", "n_processes", "serial_tracking")
+_OPTIONS = ("mode", "on_error", "resume", "clean", "bit_depth", "page", "n_processes", "serial_tracking")
 _MOST_BYTES = 500_000_000
 _LONGEST_NUMBER = 18
 """Digits of a whole number: what 64 bits hold."""

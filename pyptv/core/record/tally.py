@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from pyptv.core.base.errors import ProcessingError, Terminated
-from pyptv.core.base.events import Event, FrameFailed
+from pyptv.core.base.events import Event, FrameDone, FrameFailed, StepDone
 from pyptv.core.base.options import Engine
 from pyptv.core.record.measures import Columns
 
@@ -29,6 +29,8 @@ class Report:
     """The frames that are done, with their numbers."""
     kept: int = 0
     """How many of them were done by an earlier run (``--resume``)."""
+    kept_steps: int = 0
+    """Likewise, of their links."""
     failed: dict[int, FrameFailed] = field(default_factory=dict)
     """Frame -> why it failed."""
     chunks: int = 0
@@ -40,6 +42,10 @@ class Report:
     def record(self, event: Event) -> None:
         """Take note of an event."""
         self.columns.record(event)
+        if isinstance(event, FrameDone):
+            self.kept += event.kept
+        elif isinstance(event, StepDone):
+            self.kept_steps += event.kept
         if isinstance(event, FrameFailed):
             self.failed[event.frame] = event
 

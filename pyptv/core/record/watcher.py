@@ -22,19 +22,3 @@ class Watcher(Protocol):
 
     def wrote(self, path: Path) -> None:
         """A report lies there."""
-
-
-class Nobody:
-    """Follows nothing."""
-
-    def expect(self, frames: int, steps: int, done: int = 0) -> None:
-        """Nothing is made of it."""
-
-    def watch(self, event: Event) -> None:
-        """Nothing is made of it."""
-
-    def finish(self, report: dict[str, Any]) -> None:
-        """Nothing is made of it."""
-
-    def wrote(self, path: Path) -> None:
-        """Nothing is made of it."""

@@ -1,6 +1,6 @@
 """What is to be done next: from the events of a run to the tasks of its workers.
 
-A :class:`Plan` is asked for tasks and told of events; who runs the tasks, and where, it does not know. Tracking is a chain, and
+A :class:`Plan` is asked for tasks and given events; who runs the tasks, and where, it does not know. Tracking is a chain, and
 the longer half of most runs: with several workers one of them begins it as soon as there are frames to be tracked. The
 others do the sequence step; when that is all handed out, they join in the tracking.
 """
@@ -14,7 +14,7 @@ from pyptv.core.base.events import Event, FrameDone, FrameFailed, Note, StepDone
 from pyptv.core.files.store import Store
 from pyptv.core.schedule.sequence import SequencePlan
 from pyptv.core.schedule.tracking import TrackingPlan
-from pyptv.core.stages.tasks import Job, Message, Task
+from pyptv.core.stages.tasks import Job, Task
 
 _MOST_IDLE_DEATHS = 3
 """Workers that die before they have begun a frame, one after the other, before the run gives up."""
@@ -36,20 +36,16 @@ class Plan:
         """Nothing is left to be done, or the run stops at a failure."""
         return self._stopped or (self.sequence.finished and (self.tracking is None or self.tracking.finished))
 
-    def next_task(self, idle: int = 1, worker: int = 1) -> Task | None:  # noqa: ARG002 -- all workers are the same here
-        """A task for ``worker``, one of ``idle`` ones; None if there is none now."""
+    def next_task(self, idle: int = 1, worker: int = 1) -> Task | None:
+        """A task for a worker, one of ``idle`` that have nothing to do; None if there is none now."""
         if self._stopped:
             return None
-        task: Task | None = self.tracking.early_task() if self.tracking is not None else None
+        task: Task | None = self.tracking.early_task(worker) if self.tracking is not None else None
         if task is None:
             task = self.sequence.next_task()
         if task is None and self.tracking is not None:
-            task = self.tracking.next_task(idle)
+            task = self.tracking.next_task(worker, idle)
         return task
-
-    def messages(self) -> list[Message]:
-        """What is to be told to running tasks."""
-        return self.tracking.messages() if self.tracking is not None else []
 
     def record(self, event: Event) -> Iterator[Event]:
         """Take note of an event; yields what is to be reported: frames done, steps that are final, failures, log records."""
@@ -62,14 +58,11 @@ class Plan:
             for report in self.sequence.record(event):
                 yield from self._note(report)
                 yield from self._pass_on(report)
+        elif self.tracking is not None and isinstance(event, StepDone) and event.kept:
+            yield from self.tracking.recall(event)
         elif self.tracking is not None and (isinstance(event, StepDone) or (task is not None and self.tracking.owns(task))):
             for report in self.tracking.record(event, stop_at_failure=self._job.stop_at_failure):
                 yield from self._note(report)
-
-    def recall(self, frame: FrameDone) -> Iterator[Event]:
-        """Take over a frame that an earlier run has done."""
-        yield frame
-        yield from self._pass_on(frame)
 
     def _note(self, report: Event) -> Iterator[Event]:
         if isinstance(report, FrameFailed):
@@ -81,9 +74,9 @@ class Plan:
     def _pass_on(self, report: Event) -> Iterator[Event]:
         """What the sequence step has finished is ready for tracking."""
         if self.tracking is not None and isinstance(report, FrameDone):
-            yield from self.tracking.frame_ready(report.frame, particles=report.particles > 0)
+            yield from self.tracking.frame_ready(report.frame, particles=report.particles > 0, kept=report.kept)
         elif self.tracking is not None and isinstance(report, FrameFailed):
-            self.tracking.frame_failed(report.frame)
+            yield from self.tracking.frame_failed(report.frame)
 
     def _count_idle_deaths(self, event: WorkerDied) -> None:
         self._idle_deaths = self._idle_deaths + 1 if event.frame is None else 0

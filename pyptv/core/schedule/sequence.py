@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 from bisect import bisect_right
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from pyptv.core.base.events import Event, FrameDone, FrameFailed, TaskDone, TaskFailed, WorkerDied
 from pyptv.core.base.frames import FrameRange, contiguous
 from pyptv.core.files.store import Store
-from pyptv.core.stages.tasks import SequenceKind, SequenceTask
+from pyptv.core.stages.tasks import FramesKind, FramesTask, Past
 
 logger = logging.getLogger(__name__)
 
@@ -18,14 +18,30 @@ MOST_DEATHS = 2
 """A frame at which a worker died this often is to blame."""
 
 
+def nothing(_frame: int) -> None:
+    """Nothing was noted of any frame."""
+
+
 class SequencePlan:
     """The sequence step: frame ranges, handed out in order; what a dead worker left is handed out again."""
 
-    def __init__(self, chunks: Iterable[FrameRange], ids: Iterator[int], store: Store, kind: SequenceKind) -> None:
+    def __init__(
+        self,
+        chunks: Iterable[FrameRange],
+        ids: Iterator[int],
+        store: Store,
+        kind: FramesKind,
+        *,
+        past: Callable[[int], Past | None] = nothing,
+        shown: bool = True,
+    ) -> None:
+        """``past``: what an earlier run has noted of a frame; ``shown``: chunks are reported as they end."""
         self.chunks = sorted(chunks)
         self._ids = ids
         self._store = store
-        self._kind = kind
+        self._kind: FramesKind = kind
+        self._past = past
+        self._shown = shown
         self._waiting: deque[FrameRange] = deque(self.chunks)
         self._running: dict[int, set[int]] = {}
         """Task -> its frames that are not finished yet."""
@@ -44,12 +60,13 @@ class SequencePlan:
         """Chunks in which a frame failed."""
         return len(self._failed_chunks)
 
-    def next_task(self) -> SequenceTask | None:
+    def next_task(self) -> FramesTask | None:
         """The next range, if any is left."""
         if not self._waiting:
             return None
         first, last = self._waiting.popleft()
-        task = SequenceTask(next(self._ids), first, last, self._kind)
+        past = {frame: entry for frame in range(first, last + 1) if (entry := self._past(frame)) is not None}
+        task = FramesTask(next(self._ids), first, last, self._kind, past)
         self._running[task.id] = set(range(first, last + 1))
         return task
 
@@ -83,7 +100,7 @@ class SequencePlan:
             self._failed_chunks.add(chunk)
         if self._open[chunk] == 0:
             mark, word = ("✗", "Failed") if chunk in self._failed_chunks else ("✓", "Completed")
-            level = logging.INFO if len(self.chunks) > 1 else logging.DEBUG
+            level = logging.INFO if self._shown and len(self.chunks) > 1 else logging.DEBUG
             logger.log(level, "%s %s chunk: frames %d to %d", mark, word, *chunk)
 
     def _again(self, death: WorkerDied) -> Iterator[Event]:

@@ -1,22 +1,23 @@
-"""The tracking step's tasks: tracker runs on the unbroken stretches of frames, and their seams."""
+"""The tracking step's tasks: pieces of tracker runs on the unbroken stretches of frames, and their seams."""
 
 from __future__ import annotations
 
 import logging
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Iterator
 from pathlib import Path
 
-from pyptv.core.base.events import Event, FrameFailed, StepDone, TaskDone, TaskFailed, WorkerDied
+from pyptv.core.base.events import NO_RUN, Event, FrameFailed, StepDone, TaskDone, TaskFailed, WorkerDied
 from pyptv.core.base.frames import FrameRange
 from pyptv.core.files.store import Store
-from pyptv.core.schedule.seams import SeamCounts, Stretch
+from pyptv.core.schedule.seams import Piece, SeamCounts, Stretch
 from pyptv.core.schedule.sequence import MOST_DEATHS
-from pyptv.core.stages.tasks import Frontier, Message, Stop, TrackingTask
+from pyptv.core.stages.tasks import PublishTask, TrackTask
 
 logger = logging.getLogger(__name__)
+
+_PUBLISHED_AT_ONCE = 64
 
 
 class TrackingPlan:
@@ -30,117 +31,172 @@ class TrackingPlan:
         self._store = store
         self._speculate = speculate
         self._early = early
-        self._status: dict[int, bool] = {}
+        self._status: dict[int, tuple[bool, bool]] = {}
+        """Frame -> (has particles, is what it was in an earlier run), of frames that came before their turn."""
         self._scanned = self._first
         self._known: dict[int, StepDone] = {}
-        self._recalled: dict[int, StepDone] = {}
-        """Not told of yet."""
+        """Steps of an earlier run that are not taken over yet."""
         self._stretches: list[Stretch] = []
         self._open: Stretch | None = None
-        self._runs: dict[int, Stretch] = {}
+        self._tasks: dict[int, tuple[TrackTask | PublishTask, Stretch]] = {}
+        self._in_publication: set[int] = set()
+        """Staged frames that are being put in place."""
+        self._stages: set[int] = set()
+        """Runs that have a stage folder."""
         self._deaths: Counter[int] = Counter()
-        self._messages: list[Message] = []
 
     @property
     def finished(self) -> bool:
         """Every frame is linked, or cannot be."""
         return self._scanned > self._last and not self._stretches
 
-    def recall(self, steps: Iterable[StepDone]) -> None:
-        """Frames that an earlier, stopped run has tracked."""
-        self._known = {step.frame: step for step in steps}
-
-    def newly_recalled(self) -> list[StepDone]:
-        """Of the frames that an earlier run has tracked, those that have turned out to count in this one since the last call."""
-        recalled, self._recalled = self._recalled, {}
-        return list(recalled.values())
-
-    def early_task(self) -> TrackingTask | None:
-        """The true run, while the sequence step is still going on: one at a time."""
-        if not self._early or self._runs or self._scanned > self._last:
+    def early_task(self, worker: int) -> TrackTask | PublishTask | None:
+        """What comes before the sequence step's frames: putting in place, and the true run, one piece at a time."""
+        if publish := self._publish_task():
+            return publish
+        if not self._early or self._tasks or self._scanned > self._last:
             return None
-        return self._first_start(self._stretches, 1, speculate=False)
+        return self._piece(worker, 1, speculate=False)
 
-    def next_task(self, idle: int) -> TrackingTask | None:
-        """A tracker run worth starting on a worker that has nothing else to do.
-
-        The only run of a stretch waits until all its frames are there: else it might catch up with the sequence step, and end.
-        """
-        stretches = self._stretches if self._speculate else [stretch for stretch in self._stretches if stretch.end is not None]
-        return self._first_start(stretches, idle, speculate=self._speculate)
-
-    def _first_start(self, stretches: list[Stretch], idle: int, *, speculate: bool) -> TrackingTask | None:
-        for stretch in stretches:
-            start = stretch.wanted(idle, self._last, speculate=speculate)
-            if start is not None:
-                run = next(self._ids)
-                stretch.started(run, start.first)
-                self._runs[run] = stretch
-                stage = self._stage(run)
-                return TrackingTask(run, start.first, stretch.first, stretch.frontier, stretch.end, self._last, stage)
-        return None
-
-    def messages(self) -> list[Message]:
-        """What running tasks must be told."""
-        messages, self._messages = self._messages, []
-        return messages
+    def next_task(self, worker: int, idle: int) -> TrackTask | PublishTask | None:
+        """Something to be done by a worker that has nothing else to do."""
+        return self._publish_task() or self._piece(worker, idle, speculate=self._speculate)
 
     def owns(self, task: int) -> bool:
         """Whether a task is one of this step."""
-        return task in self._runs
+        return task in self._tasks
 
-    def frame_ready(self, frame: int, *, particles: bool) -> Iterator[StepDone]:
-        """The sequence step of a frame is done; a frame without particles ends a stretch, and is done with."""
-        if not particles:
-            yield StepDone(run=-1, frame=frame, digest=self._store.publish_empty(frame))
-        self._mark(frame, usable=particles)
+    def frame_ready(self, frame: int, *, particles: bool, kept: bool = False) -> Iterator[StepDone]:
+        """The sequence step of a frame is done; ``kept``: its files are what they were in an earlier run."""
+        yield from self._mark(frame, usable=particles, kept=kept)
 
-    def frame_failed(self, frame: int) -> None:
+    def frame_failed(self, frame: int) -> Iterator[StepDone]:
         """A frame has no results: a stretch ends before it."""
-        self._mark(frame, usable=False)
+        yield from self._mark(frame, usable=False, kept=False)
+
+    def recall(self, step: StepDone) -> Iterator[StepDone]:
+        """Links that an earlier run has made, and that are in place; yields those that are found to count."""
+        stretch = next((stretch for stretch in self._stretches if stretch.first == step.stretch), None)
+        if step.frame >= self._scanned or (stretch is not None and stretch.may_recall(step.frame)):
+            self._known[step.frame] = step
+            if stretch is not None:
+                yield from self._recall(stretch)
+                self._tidy(stretch)
 
     def record(self, event: Event, *, stop_at_failure: bool) -> Iterator[Event]:
         """Take note of an event of this step; yields the frames that are done by it, and failures."""
         if isinstance(event, StepDone):
-            if event.run not in self._runs:
-                return
-            yield from self._publish(self._runs[event.run], event)
-        elif isinstance(event, WorkerDied):
-            yield from self._died(event, stop_at_failure=stop_at_failure)
+            yield from self._add(event)
+            return
+        task_id = getattr(event, "task", None)
+        task, stretch = self._tasks.pop(task_id if isinstance(task_id, int) else -1)
+        if isinstance(event, WorkerDied):
+            yield from self._died(task, stretch, event, stop_at_failure=stop_at_failure)
         elif isinstance(event, TaskFailed):
-            frame = event.frame if event.frame is not None else self._runs[event.task].true_until + 1
-            yield from self._fail(event.task, frame, event.reason, stop_at_failure=stop_at_failure)
-        elif isinstance(event, TaskDone):
-            if event.interrupted and self._runs[event.task].leads(event.task):
-                self._early = False  # tracking is faster than the sequence step: it waits until that is done
-            self._end_run(event.task)
-        self._tell()
+            frame = event.frame if event.frame is not None else stretch.true_until + 1
+            yield from self._fail(task, stretch, frame, event.reason, stop_at_failure=stop_at_failure)
+        elif isinstance(event, TaskDone) and isinstance(task, TrackTask):
+            if event.lost:
+                logger.debug("Tracker run %d: its state cannot be had: %s", task.run, event.lost)
+                stretch.died(task.run, lost=True)
+            else:
+                stretch.ended(task.run, saved=event.saved)
+        self._tidy(stretch)
 
-    def _publish(self, stretch: Stretch, event: StepDone) -> Iterator[StepDone]:
-        for step in stretch.add(event):
-            self._store.publish_tracking(self._stage(step.run), step.frame)
-            yield replace(step, stretch=stretch.first)
-        if stretch.done and stretch in self._stretches:
-            self._stretches.remove(stretch)
+    # -- tasks ---------------------------------------------------------------------------------------------------------
 
-    def _died(self, death: WorkerDied, *, stop_at_failure: bool) -> Iterator[Event]:
+    def _publish_task(self) -> PublishTask | None:
+        for stretch in self._stretches:
+            if steps := stretch.take_right(_PUBLISHED_AT_ONCE):
+                task = PublishTask(next(self._ids), self._store.stage_of(steps[0].run), tuple(steps))
+                self._in_publication.update(step.frame for step in steps)
+                self._tasks[task.id] = task, stretch
+                return task
+        return None
+
+    def _piece(self, worker: int, idle: int, *, speculate: bool) -> TrackTask | None:
+        held = [stretch for stretch in self._stretches if stretch.holds(worker)]
+        for stretch in held or self._stretches:
+            if not self._speculate and stretch.end is None:
+                continue  # the only run waits for all frames, so that it is one run
+            self._take_up(stretch)
+            piece = stretch.wanted(worker, idle, self._ids, speculate=speculate)
+            if piece is not None:
+                return self._task_for(piece, stretch, worker)
+        return None
+
+    def _take_up(self, stretch: Stretch) -> None:
+        """Go on from a state that an earlier run has saved."""
+        if not stretch.broken and not stretch.is_recalling and stretch.true_until >= stretch.first:
+            stretch.go_on_from(next(self._ids), {state: str(path) for state, path in self._store.states().items()})
+
+    def _task_for(self, piece: Piece, stretch: Stretch, worker: int) -> TrackTask:
+        stage = None if piece.true else self._store.stage_of(piece.run)
+        if stage is not None:
+            stage.mkdir(parents=True, exist_ok=True)
+            self._stages.add(piece.run)
+        task = TrackTask(
+            id=next(self._ids),
+            run=piece.run,
+            first=piece.first,
+            last=piece.last,
+            stretch=stretch.first,
+            end=stretch.end,
+            begins=piece.begins,
+            saved=Path(piece.saved) if piece.saved is not None else None,
+            stage=stage,
+            meets=piece.meets,
+            compares=stage is not None,
+        )
+        for other in self._stretches:
+            if other is not stretch:
+                other.forget_worker(worker)
+        stretch.started(piece.run, task.id, worker)
+        self._tasks[task.id] = task, stretch
+        return task
+
+    # -- events --------------------------------------------------------------------------------------------------------
+
+    def _add(self, step: StepDone) -> Iterator[StepDone]:
+        if step.run == NO_RUN:
+            yield step
+            return
+        if step.published and step.frame in self._in_publication:
+            self._in_publication.discard(step.frame)
+            yield step
+            return
+        for stretch in self._stretches:
+            if stretch.first == step.stretch:
+                yield from stretch.add(step)
+                self._tidy(stretch)
+                return
+
+    def _died(
+        self, task: TrackTask | PublishTask, stretch: Stretch, death: WorkerDied, *, stop_at_failure: bool
+    ) -> Iterator[Event]:
+        if isinstance(task, PublishTask):
+            left = [step for step in task.steps if step.frame in self._in_publication]
+            self._in_publication.difference_update(step.frame for step in left)
+            stretch.give_back(left)
+            return
+        stretch.died(task.run)
         if death.frame is None:
             logger.warning("Worker %s before it began to track: replaced", death.cause)
-            self._end_run(death.task)
             return
         self._deaths[death.frame] += 1
         reason = f"frame {death.frame}: worker {death.cause} while {death.doing}"
         if self._deaths[death.frame] < MOST_DEATHS:
             logger.warning("%s: tracked again", reason)
-            self._end_run(death.task)
         else:
-            yield from self._fail(death.task, death.frame, reason, stop_at_failure=stop_at_failure)
+            yield from self._fail(task, stretch, death.frame, reason, stop_at_failure=stop_at_failure)
 
-    def _fail(self, run: int, frame: int, reason: str, *, stop_at_failure: bool) -> Iterator[Event]:
+    def _fail(
+        self, task: TrackTask | PublishTask, stretch: Stretch, frame: int, reason: str, *, stop_at_failure: bool
+    ) -> Iterator[Event]:
         """A run cannot go on at a frame. A run that only hoped to be true is dropped, a true one fails the frame."""
-        stretch = self._runs[run]
-        leading = stretch.leads(run)
-        self._end_run(run)
+        leading = isinstance(task, PublishTask) or stretch.leads(task.run)
+        if isinstance(task, TrackTask):
+            stretch.died(task.run, lost=True)
         if not leading:
             return
         yield FrameFailed(frame, reason, step="tracking")
@@ -156,55 +212,55 @@ class TrackingPlan:
         elif stretch.end is not None:
             rest.close(stretch.end)
         stretch.cut(frame - 1)
-        self._stretches = [s for s in [*self._stretches, rest] if not s.done and (s.end is None or s.end >= s.first)]
+        self._stretches = [s for s in [*self._stretches, rest] if not s.settled and (s.end is None or s.end >= s.first)]
 
-    def _mark(self, frame: int, *, usable: bool) -> None:
+    def _mark(self, frame: int, *, usable: bool, kept: bool) -> Iterator[StepDone]:
         """Frames come in any order; stretches grow in theirs."""
-        self._status[frame] = usable
+        self._status[frame] = usable, kept
         while self._scanned in self._status:
-            if self._status.pop(self._scanned):
-                self._extend(self._scanned)
+            has_particles, is_kept = self._status.pop(self._scanned)
+            if has_particles:
+                yield from self._extend(self._scanned, kept=is_kept)
             elif self._open is not None:
-                self._close(self._scanned - 1)
+                yield from self._close(self._scanned - 1)
             self._scanned += 1
         if self._scanned > self._last and self._open is not None:
-            self._close(self._last)
-        self._tell()
+            yield from self._close(self._last)
 
-    def _extend(self, frame: int) -> None:
+    def _extend(self, frame: int, *, kept: bool) -> Iterator[StepDone]:
         if self._open is None:
             self._open = Stretch(frame, self.seams)
             self._stretches.append(self._open)
-        self._open.extend(frame)
-        self._recall(self._open, frame)
+        self._open.extend(frame, kept=kept)
+        if not self._open.may_recall(frame):
+            self._known.pop(frame, None)
+        yield from self._recall(self._open)
 
-    def _recall(self, stretch: Stretch, frame: int) -> None:
-        if frame in self._known and stretch.recall(self._known[frame]):
-            self._recalled[frame] = self._known[frame]
-
-    def _close(self, end: int) -> None:
+    def _close(self, end: int) -> Iterator[StepDone]:
         stretch, self._open = self._open, None
         if stretch is None:
             return
         stretch.close(end)
-        for frame in range(stretch.true_until + 1, end + 1):
-            self._recall(stretch, frame)
-        self._messages += [Frontier(run, stretch.frontier, stretch.end) for run in stretch.live_runs]
-        if stretch.done or end < stretch.first:
+        yield from self._recall(stretch)
+        if end < stretch.first:
+            self._stretches.remove(stretch)
+        else:
+            self._tidy(stretch)
+
+    def _recall(self, stretch: Stretch) -> Iterator[StepDone]:
+        while (step := self._known.get(stretch.true_until + 1)) is not None and stretch.recall(step):
+            yield self._known.pop(step.frame)
+
+    def _tidy(self, stretch: Stretch) -> None:
+        """Remove what is not needed any more."""
+        for run in [run for run in self._stages if not any(s.knows(run) for s in self._stretches) and not self._is_used(run)]:
+            self._stages.discard(run)
+            shutil.rmtree(self._store.stage_of(run), ignore_errors=True)
+        if stretch.settled and not any(owner is stretch for _, owner in self._tasks.values()) and stretch in self._stretches:
             self._stretches.remove(stretch)
 
-    def _tell(self) -> None:
-        """Tell running tasks how far they may go, and which are not needed."""
-        for stretch in {id(stretch): stretch for stretch in self._runs.values()}.values():
-            self._messages += [Stop(run) for run in stretch.stops()]
-        if self._open is not None:
-            self._messages += [Frontier(run, self._open.frontier, None) for run in self._open.live_runs]
-
-    def _end_run(self, run: int) -> None:
-        stretch = self._runs.pop(run)
-        stretch.ended(run)
-        if not stretch.knows(run):
-            shutil.rmtree(self._stage(run), ignore_errors=True)
-
-    def _stage(self, run: int) -> Path:
-        return self._store.stages / f"run-{run}"
+    def _is_used(self, run: int) -> bool:
+        return any(
+            task.run == run if isinstance(task, TrackTask) else task.stage == self._store.stage_of(run)
+            for task, _ in self._tasks.values()
+        )

@@ -69,7 +69,7 @@ class FramePipeline:
         self._backend = make_frame_backend(engine, experiment)
         self._masks: list[NDArray[np.int16]] = []
         if experiment.parameters.masking.enabled:
-            self._masks = [read_mask(experiment.mask_path(camera), settings) for camera in range(experiment.num_cams)]
+            self._masks = [read_mask(experiment.mask_path(camera), settings, camera) for camera in range(experiment.num_cams)]
 
     def process(self, frame: int) -> FrameResult:
         """Run the frame step.

@@ -1,13 +1,13 @@
-"""What a worker is asked to do, and how it is told more while it does it."""
+"""What a worker is asked to do. A task is a value: bounded, and nothing is sent to it once it runs."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple
 
+from pyptv.core.base.events import StepDone
 from pyptv.core.base.options import Engine
 from pyptv.core.experiment.folder import Experiment, ImageSettings
 
@@ -22,89 +22,94 @@ class Job:
     """A short ASCII path: the tracker's C code works in there. None: no C code tracks."""
     stop_at_failure: bool = True
     engine: Engine = "optv"
+    processes: bool = True
+    """The run makes the sequence results; otherwise it takes those that are there."""
+    tracks: bool = False
+    """The run links frames."""
+    journal: Path | None = None
+    """Folder of the journal; None: nothing is noted."""
+    serial: int = 0
+    """Number of the run in the journal."""
+    fingerprints: Mapping[str, str] = field(default_factory=dict)
+    """Stage -> fingerprint of everything but the images that its results depend on."""
 
 
-SequenceKind = Literal["process", "check", "probe"]
+FramesKind = Literal["process", "check", "probe"]
 """``process`` frames; ``check`` results that are there, as tracking needs them; ``probe``: process, but write nothing."""
 
 
+class Entry(NamedTuple):
+    """Where a line of the journal is: file and first byte."""
+
+    file: str
+    start: int
+
+
+class Past(NamedTuple):
+    """What the journal says of a frame: where the line of its sequence step is, and that of its tracking step."""
+
+    frame: Entry | None = None
+    step: Entry | None = None
+
+
 @dataclass(frozen=True)
-class SequenceTask:
-    """The sequence step of the frames ``first..last``, or less of it."""
+class FramesTask:
+    """The sequence step of the frames ``first..last``."""
 
     id: int
     first: int
     last: int
-    kind: SequenceKind = "process"
+    kind: FramesKind = "process"
+    past: Mapping[int, Past] = field(default_factory=dict)
+    """Frames that an earlier run may have done: the worker looks, and keeps what is still right."""
+
+
+class Known(NamedTuple):
+    """What must be equal where two tracker runs have come to the same state."""
+
+    state: str
+    digest: str
+    added: int
 
 
 @dataclass(frozen=True)
-class TrackingTask:
-    """A run of the tracker that starts at ``first`` and goes on until it is told to stop, or the stretch ends."""
+class TrackTask:
+    """The frames ``first..last`` of a tracker run."""
 
     id: int
+    run: int
     first: int
+    last: int
     stretch: int
     """The first frame of the unbroken stretch that the run is in."""
-    frontier: int
-    """Frames up to here are ready to be tracked."""
     end: int | None
-    """The last frame of the unbroken stretch, None as long as it is not known."""
-    limit: int
-    """The last frame of the whole run: the stretch cannot reach further."""
+    """The last frame of the stretch; None: beyond all frames that the task looks at."""
+    begins: bool
+    """The run starts here with empty hands; otherwise it goes on from its state after ``first - 1``."""
+    saved: Path | None = None
+    """Where that state is, for a worker that does not have it in memory."""
+    stage: Path | None = None
+    """Where frames are put that may not be right; None: they are, and go to their places."""
+    meets: Mapping[int, Known] = field(default_factory=dict)
+    """What the next run had after some frames: where both are the same, the task ends."""
+    compares: bool = False
+    """Others will be compared with this run: its states are wanted."""
+
+
+@dataclass(frozen=True)
+class PublishTask:
+    """Staged frames that have turned out to be right: to be moved into their places."""
+
+    id: int
     stage: Path
-    """Where the run puts its frames until they are known to be right."""
+    steps: tuple[StepDone, ...]
 
 
-Task = SequenceTask | TrackingTask
-
-
-@dataclass(frozen=True)
-class Frontier:
-    """To a tracking run: more frames are ready, and where the stretch ends, once that is known."""
-
-    task: int
-    frontier: int
-    end: int | None
-
-
-@dataclass(frozen=True)
-class Stop:
-    """To a tracking run: what follows is not needed."""
-
-    task: int
-
-
-Message = Frontier | Stop
-
-
-class Control(Protocol):
-    """The worker's end of the line on which messages about its task arrive."""
-
-    def messages(self) -> list[Message]:
-        """Those that have arrived since the last call."""
-
-
-class Mailbox:
-    """A :class:`Control` within one process."""
-
-    def __init__(self) -> None:
-        self._waiting: deque[Message] = deque()
-
-    def post(self, message: Message) -> None:
-        """Leave a message."""
-        self._waiting.append(message)
-
-    def messages(self) -> list[Message]:
-        """Take what is there."""
-        taken = list(self._waiting)
-        self._waiting.clear()
-        return taken
-
+Task = FramesTask | TrackTask | PublishTask
 
 Announce = Callable[[int, str], None]
-"""Told (frame, what is being done to it) before each stage, so that a crash can be named."""
+"""Called with (frame, what is being done to it) before each part of the work, so that a crash can be named."""
 
 
 def silent(_frame: int, _what: str) -> None:
-    """An :data:`Announce` that tells nobody."""
+    """An :data:`Announce` that nobody hears."""

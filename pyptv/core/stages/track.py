@@ -1,103 +1,189 @@
-"""One run of the tracker over a range of frames, a frame at a time: from the pristine sequence results into a stage folder."""
+"""The stage that links frames: a tracker run, piece by piece, from the sequence results into their places or a stage folder.
+
+A worker keeps the last run that it was at in memory, so that the next piece of it goes on without reading anything again. Where
+another worker takes the next piece it goes on from the state that was saved at the end of the last one.
+"""
 
 from __future__ import annotations
 
+import shutil
 import time
+from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
+from itertools import count
+from pathlib import Path
 
 from pyptv.core.base.errors import ProcessingError
-from pyptv.core.base.events import StepDone, StepNumbers
+from pyptv.core.base.events import Event, StepDone, StepNumbers, TaskDone
+from pyptv.core.base.regular_files import read_regular
 from pyptv.core.engines.shape import Tracker, make_tracker
-from pyptv.core.experiment.parameters import MAX_CAMERAS
+from pyptv.core.files.atomic import frame_digest, write_atomic
+from pyptv.core.files.formats import count_links
 from pyptv.core.files.store import Store
-from pyptv.core.stages.tasks import Announce, Control, Frontier, Job, Stop, TrackingTask
-from pyptv.core.stages.unused_columns import UnusedColumns
+from pyptv.core.stages.proof import EQUAL_FRAMES, known, same_state, state_tag
+from pyptv.core.stages.tasks import Announce, Job, TrackTask
+
+
+class LostStateError(Exception):
+    """The state that a task goes on from is neither in memory nor on disk, or does not belong to the frames that are there."""
 
 
 class TrackingRun:
-    """Tracks from ``task.first`` on; :meth:`steps` yields each frame as it becomes final."""
+    """A tracker run in this process, after the step of frame :attr:`at`."""
 
-    def __init__(self, job: Job, task: TrackingTask, control: Control, announce: Announce) -> None:
-        self._task = task
-        self._control = control
+    def __init__(self, job: Job, run: int, first: int, store: Store, announce: Announce) -> None:
+        self.run = run
+        self.at = first - 1
+        self._store = store
         self._announce = announce
-        self._store = Store(job.experiment)
-        self._frontier, self._end = task.frontier, task.end
-        self._stopped = False
-        task.stage.mkdir(parents=True, exist_ok=True)
-        last = task.limit if task.end is None else task.end
-        scratch = None if job.scratch is None else job.scratch / f"r{task.id}"
-        self._tracker: Tracker = make_tracker(job.engine, job.experiment, last - task.first + 1, scratch)
+        self._knows_frames = job.processes
+        self._fed = first - 1
         self._inputs: dict[int, dict[str, bytes]] = {}
-        self._unused = UnusedColumns(self._store, task.stretch) if job.experiment.num_cams < MAX_CAMERAS else None
-        self._fed = task.first - 1
-        self.complete = False
-        """Whether the run came to the end of its stretch."""
+        self._recent: deque[StepDone] = deque(maxlen=EQUAL_FRAMES)
+        self._scratch = None if job.scratch is None else job.scratch / f"run-{run}-{next(_serial)}"
+        self.tracker: Tracker = make_tracker(job.engine, job.experiment, first, self._scratch)
 
-    def steps(self) -> Iterator[StepDone]:
-        """Track; ends at the end of the stretch, when told to stop, or where no more frames are ready."""
+    def go_on(self, task: TrackTask, saved: Path) -> None:
+        """Take over the state from after the frame before a task.
+
+        Raises:
+            LostStateError: it cannot be taken over.
+        """
+        frame = task.first - 1
+        self._fed = max(frame - 1, task.stretch) - 1
         try:
-            frame = self._task.first
-            while self._may_go_on(frame):
-                start = time.perf_counter()
-                self._feed(min(frame + self._tracker.LOOK_AHEAD, self._frontier))
+            self._feed(frame + 2)
+            self.tracker.go_on(frame, read_regular(saved))
+        except (OSError, ValueError, ProcessingError) as error:
+            raise LostStateError(f"{saved}: {error}") from error
+        self._inputs = {number: files for number, files in self._inputs.items() if number > frame}
+        self.at = frame
+
+    def steps(self, task: TrackTask) -> Iterator[StepDone]:
+        """The frames of a task; it ends early where its state equals that of the run that it meets."""
+        if task.end is not None:
+            self.tracker.end_at(task.end)
+        for frame in range(task.first, task.last + 1):
+            start = time.perf_counter()
+            try:
+                self._feed(
+                    frame + self.tracker.LOOK_AHEAD if task.end is None else min(frame + self.tracker.LOOK_AHEAD, task.end)
+                )
                 self._announce(frame, "tracking")
-                try:
-                    yield self._take(frame, self._step(frame), start)
-                except ProcessingError as error:
-                    raise ProcessingError(f"frame {frame}: {error}") from error
-                if frame == self._end:
-                    self.complete = True
-                    return
-                frame += 1
-        finally:
-            self._tracker.close()
+                numbers = self._step(frame, task.end)
+                step = self._store_frame(frame, numbers, task, start)
+            except ProcessingError as error:
+                raise ProcessingError(f"frame {frame}: {error}") from error
+            self.at = frame
+            self._recent.append(step)
+            yield step
+            if same_state({done.frame: known(done) for done in self._recent}, task.meets, frame):
+                return
 
-    def _step(self, frame: int) -> StepNumbers | None:
-        if frame != self._end:
-            return self._tracker.step()
-        self._tracker.finish()
+    def save(self, task: TrackTask) -> str | None:
+        """Save the state, for another worker or a later run; the file that it is in, None where it cannot be had."""
+        data = self.tracker.save()
+        if data is None:
+            return None
+        if task.stage is not None:
+            path = task.stage / f"state-{self.at}"
+            write_atomic(path, data)
+            if task.saved is not None and task.saved.parent == task.stage:
+                task.saved.unlink(missing_ok=True)
+            return str(path)
+        tag = state_tag({step.frame: known(step) for step in self._recent}, task.stretch, self.at)
+        return str(self._store.save_state(task.stretch, self.at, tag or "unproven", data))
+
+    def close(self) -> None:
+        """Give back what the tracker holds."""
+        self.tracker.close()
+        if self._scratch is not None:
+            shutil.rmtree(self._scratch, ignore_errors=True)
+
+    def _step(self, frame: int, end: int | None) -> StepNumbers | None:
+        if frame != end:
+            return self.tracker.step()
+        self.tracker.finish()
         return None
-
-    def _may_go_on(self, frame: int) -> bool:
-        for message in self._control.messages():
-            if isinstance(message, Stop) and message.task == self._task.id:
-                self._stopped = True
-            elif isinstance(message, Frontier) and message.task == self._task.id:
-                self._frontier = message.frontier
-                if message.end is not None and message.end != self._end:
-                    self._end = message.end
-                    self._tracker.end_at(message.end - self._task.first + 1)
-        ready = self._end is not None or frame + self._tracker.LOOK_AHEAD <= self._frontier
-        return ready and not self._stopped
 
     def _feed(self, until: int) -> None:
         while self._fed < until:
             frame = self._fed + 1
             self._announce(frame, "reading the sequence step's results")
             self._inputs[frame] = self._store.sequence_input(frame)
-            try:
-                self._tracker.feed(frame - self._task.first + 1, self._inputs[frame])
-            except ProcessingError as error:
-                raise ProcessingError(f"frame {frame}: {error}") from error
+            self.tracker.feed(frame, self._inputs[frame])
             self._fed = frame
 
-    def _take(self, frame: int, numbers: StepNumbers | None, start: float) -> StepDone:
-        """Put what the tracker made of a frame into the stage."""
+    def _store_frame(self, frame: int, numbers: StepNumbers | None, task: TrackTask, start: float) -> StepDone:
+        """Put what the tracker made of a frame into its place, or into the stage folder."""
         self._announce(frame, "storing the links")
-        written = self._tracker.take(frame - self._task.first + 1)
+        written = self.tracker.take(frame)
         pristine = self._inputs.pop(frame)
-        if self._unused is not None:
-            written["rt_is"] = self._unused.settle(frame, pristine["rt_is"], written["rt_is"])
-        fingerprint = self._store.stage_tracking(self._task.stage, frame, pristine, written)
+        self._store.put_tracked(task.stage, frame, pristine, written)
         return StepDone(
-            run=self._task.id,
+            run=task.run,
             frame=frame,
-            digest=fingerprint,
+            digest=frame_digest(written),
             **_settled(numbers, written["ptv_is"])._asdict(),
-            last=self._end,
+            stretch=task.stretch,
+            last=task.end,
             seconds=time.perf_counter() - start,
+            state=self.tracker.state() if task.compares or frame in task.meets else "",
+            published=task.stage is None,
+            sequence="" if self._knows_frames else frame_digest(pristine),
         )
+
+
+class Tracking:
+    """The tracker runs of a worker: one at a time is kept in memory."""
+
+    def __init__(self, job: Job, store: Store, announce: Announce) -> None:
+        self._job = job
+        self._store = store
+        self._announce = announce
+        self._live: TrackingRun | None = None
+
+    def events(self, task: TrackTask) -> Iterator[Event]:
+        """Do a task. A state that is lost ends it before its first frame."""
+        try:
+            run = self._run_for(task)
+        except LostStateError as lost:
+            self.close()
+            yield TaskDone(task.id, lost=str(lost))
+            return
+        try:
+            yield from run.steps(task)
+            saved = run.save(task)
+        except BaseException:
+            self.close()
+            raise
+        if run.at == task.end:
+            self.close()
+        yield TaskDone(task.id, interrupted=run.at < task.last, saved=saved)
+
+    def _run_for(self, task: TrackTask) -> TrackingRun:
+        live = self._live
+        if live is not None and (live.run, live.at) == (task.run, task.first - 1) and not task.begins:
+            return live
+        self.close()
+        run = TrackingRun(self._job, task.run, task.first, self._store, self._announce)
+        self._live = run
+        if not task.begins:
+            if task.saved is None:
+                raise LostStateError("the process that had it is gone")
+            run.go_on(task, task.saved)
+        return run
+
+    def close(self) -> None:
+        """Give back the run that is in memory."""
+        live, self._live = self._live, None
+        if live is not None:
+            with suppress(OSError):
+                live.close()
+
+
+_serial = count()
 
 
 def _settled(said: StepNumbers | None, table: bytes) -> StepNumbers:
@@ -105,10 +191,5 @@ def _settled(said: StepNumbers | None, table: bytes) -> StepNumbers:
 
     The tracker itself counts every claim of a particle, those that a cheaper one replaced included.
     """
-    n_particles, *rows = table.splitlines()
-    particles, links = int(n_particles), sum(map(_is_linked, rows))
+    particles, links = count_links(table)
     return StepNumbers(particles, 0, 0, 0, 0) if said is None else said._replace(links=links, lost=particles - links)
-
-
-def _is_linked(row: bytes) -> bool:
-    return not row.split(maxsplit=2)[1].startswith(b"-")

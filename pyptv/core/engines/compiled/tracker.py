@@ -1,7 +1,8 @@
 """The compiled tracker as a value: frames' files in, links out; what optv's tracker makes of them, to the byte.
 
 It keeps four frames in turn, as optv does: the one before, the current one, and the two after it. Their values are read from
-the files, so they are rounded as the files round them; what a step adds is kept as it was computed.
+the files, so they are rounded as the files round them; what a step adds is kept as it was computed. These four frames are the
+tracker's whole state: it can be saved, and another tracker goes on from it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pyptv.core.base.events import StepNumbers
+from pyptv.core.engines.compiled.state import fingerprint, pack, unpack
 from pyptv.core.engines.compiled.text import as_columns, parse, render_columns
 from pyptv.core.engines.optv.backend import image_corners
 from pyptv.core.experiment.calibration import Calibration
@@ -42,21 +44,24 @@ class _Fed:
 
 
 class CompiledTracker:
-    """One run of the tracker. Frames are numbered from 1."""
+    """A tracker. Frames have the experiment's numbers."""
 
     LOOK_AHEAD = 3
     """Before the step of frame f the frames up to f + 3 (or the last one) must have been fed."""
 
-    def __init__(self, parameters: Parameters, calibrations: Sequence[Calibration], n_frames: int) -> None:
+    def __init__(self, parameters: Parameters, calibrations: Sequence[Calibration], first: int) -> None:
         self._n_cams = parameters.num_cams
         self._scene = make_scene(parameters, calibrations, image_corners(parameters, calibrations[: parameters.num_cams]))
-        self._n_frames = n_frames
+        self._first = first
+        self._end: int | None = None
         self._fed: dict[int, _Fed] = {}
         self._ring = deque([empty_frame(self._n_cams)] * 4, maxlen=4)
         """The frames before, now, next, and after that; at the end the last place holds the frame of four steps ago."""
-        self._current = 0
+        self._n_read: deque[int] = deque([0] * 4, maxlen=4)
+        """How many particles of each came from a file."""
+        self._current = first - 1
 
-    def feed(self, index: int, files: Mapping[str, bytes]) -> None:
+    def feed(self, frame: int, files: Mapping[str, bytes]) -> None:
         """Give it the sequence results of the next frame: short name -> bytes.
 
         Raises:
@@ -68,11 +73,11 @@ class CompiledTracker:
         check_frame(particle_rows, target_rows, ["rt_is", *names], most=None)
         particles, targets = as_columns(particle_rows), [as_columns(rows) for rows in target_rows]
         width, height = self._scene.size
-        self._fed[index] = _Fed(make_frame(particles, targets, width, height), particles, targets)
+        self._fed[frame] = _Fed(make_frame(particles, targets, width, height), particles, targets)
 
-    def end_at(self, n_frames: int) -> None:
-        """Let the run end at frame ``n_frames``; only before a step has come within three frames of it."""
-        self._n_frames = n_frames
+    def end_at(self, frame: int) -> None:
+        """Let the run end at a frame; only before a step has come within three frames of it."""
+        self._end = frame
 
     def step(self) -> StepNumbers:
         """Link the next frame to the one after it."""
@@ -86,17 +91,44 @@ class CompiledTracker:
         """Come to the last frame, which is linked to none."""
         self._advance()
 
-    def take(self, index: int) -> dict[str, bytes]:
+    def state(self) -> str:
+        """A fingerprint of the state after the last step: equal where all that follows is equal."""
+        return fingerprint(self._ring, self._n_read)
+
+    def save(self) -> bytes | None:
+        """The state after the last step; None so near to the end that it depends on where that is."""
+        if self._end is not None and self._current + self.LOOK_AHEAD > self._end:
+            return None
+        return pack(self._ring, self._n_read)
+
+    def go_on(self, frame: int, saved: bytes) -> None:
+        """Take over a state from after the step of a frame.
+
+        That frame, the one before it and the two after it must have been fed.
+
+        Raises:
+            ValueError: the state does not belong to these frames.
+        """
+        fed = [self._fed.get(number) for number in range(frame - 1, frame + 3)]
+        frames = [empty_frame(self._n_cams) if one is None else one.frame for one in fed]
+        unpack(saved, frames)
+        self._ring.extend(frames)
+        self._n_read.extend(0 if one is None else len(one.particles) for one in fed)
+        for number in (frame - 1, frame):
+            self._fed.pop(number, None)
+        self._first = self._current = frame
+
+    def take(self, frame: int) -> dict[str, bytes]:
         """A frame's files, sequence results included, after its step."""
-        fed = self._fed.pop(index)
-        frame = fed.frame
-        n = int(frame.size[0])
-        position, links = frame.position[:n], frame.link[:n]
+        fed = self._fed.pop(frame)
+        made = fed.frame
+        n = int(made.size[0])
+        position, links = made.position[:n], made.link[:n]
         written = {
-            f"targets{camera + 1}": render_columns(TARGETS, _with_particles(rows, frame.particle[first:last]))
-            for camera, (rows, first, last) in enumerate(zip(fed.targets, frame.first[:-1], frame.first[1:], strict=True))
+            f"targets{camera + 1}": render_columns(TARGETS, _with_particles(rows, made.particle[first:last]))
+            for camera, (rows, first, last) in enumerate(zip(fed.targets, made.first[:-1], made.first[1:], strict=True))
         }
-        written["rt_is"] = render_columns(PARTICLES, self._with_added(fed.particles, frame))
+        written["rt_is"] = render_columns(PARTICLES, self._with_added(fed.particles, made))
         written["ptv_is"] = render_columns(LINKS, np.column_stack([links[:, :2], position]))
         written["added"] = render_columns(ADDED, np.column_stack([links[:, :2], position, links[:, 2]]))
         return written
@@ -108,16 +140,18 @@ class CompiledTracker:
 
     def _advance(self) -> None:
         """Turn the ring by a frame; a new one takes the last place, if there is one."""
-        if self._current == 0:
-            for index in (1, 2):
-                self._enter(index)
+        if self._current < self._first:
+            for frame in (self._first, self._first + 1):
+                self._enter(frame)
         self._current += 1
         self._enter(self._current + 2)
 
-    def _enter(self, index: int) -> None:
+    def _enter(self, frame: int) -> None:
         self._ring.rotate(-1)
-        if index <= self._n_frames:
-            self._ring[-1] = self._fed[index].frame
+        self._n_read.rotate(-1)
+        if self._end is None or frame <= self._end:
+            fed = self._fed[frame]
+            self._ring[-1], self._n_read[-1] = fed.frame, len(fed.particles)
 
     def _with_added(self, particles: Columns, frame: Frame) -> Columns:
         """The rows of ``rt_is`` with those of added particles; a camera that the experiment does not have sees nothing."""

@@ -14,40 +14,50 @@ from pathlib import Path
 
 from pyptv.core.base.errors import ProcessingError
 from pyptv.core.base.events import StepNumbers
+from pyptv.core.engines.matches import NO_PARTICLE
 from pyptv.core.engines.optv.backend import TrackerBackend
 from pyptv.core.experiment.calibration import Calibration
-from pyptv.core.experiment.parameters import Parameters
+from pyptv.core.experiment.parameters import MAX_CAMERAS, Parameters
+from pyptv.core.files.formats import PARTICLES
+
+_NO_END = 2**30
+"""Frames of a run whose end is not known yet."""
 
 _STEP_LINE = re.compile(rb"step: *-?\d+, curr: *(\d+), next: *(\d+), links: *(\d+), lost: *(-?\d+), add: *(\d+)")
 
 
 class OptvTracker:
-    """One run of the tracker. Frames are numbered from 1."""
+    """A tracker. Frames have the experiment's numbers. Its state cannot be taken out: the run goes on in its process, or not."""
 
     LOOK_AHEAD = TrackerBackend.LOOK_AHEAD
     """Before the step of frame f the frames up to f + 3 (or the last one) must have been fed."""
 
-    def __init__(self, parameters: Parameters, calibrations: Sequence[Calibration], n_frames: int, folder: Path) -> None:
+    def __init__(self, parameters: Parameters, calibrations: Sequence[Calibration], first: int, folder: Path) -> None:
         self._num_cams = parameters.num_cams
         self._folder = folder
-        folder.mkdir()
-        self._tracker = TrackerBackend(parameters, calibrations, folder, n_frames)
+        self._before = first - 1
+        """In the scratch folder frames are numbered from 1."""
+        self._n_read: dict[int, int] = {}
+        folder.mkdir(parents=True)
+        self._tracker = TrackerBackend(parameters, calibrations, folder, _NO_END)
         self._started = False
 
-    def feed(self, index: int, files: Mapping[str, bytes]) -> None:
+    def feed(self, frame: int, files: Mapping[str, bytes]) -> None:
         """Give it the sequence results of the next frame: short name -> bytes.
 
         Raises:
             ProcessingError: a file is cut.
         """
-        for name, path in self._paths(index).items():
+        for name, path in self._paths(frame).items():
             if name in files:
-                _check_whole(files[name], name)
+                count = _check_whole(files[name], name)
                 path.write_bytes(files[name])
+                if name == "rt_is":
+                    self._n_read[frame] = count
 
-    def end_at(self, n_frames: int) -> None:
-        """Let the run end at frame ``n_frames``; only before a step has come within three frames of it."""
-        self._tracker.end_at(n_frames)
+    def end_at(self, frame: int) -> None:
+        """Let the run end at a frame; only before a step has come within three frames of it."""
+        self._tracker.end_at(frame - self._before)
 
     def step(self) -> StepNumbers:
         """Link the next frame to the one after it."""
@@ -63,18 +73,37 @@ class OptvTracker:
         self._start()
         self._tracker.finish()
 
-    def take(self, index: int) -> dict[str, bytes]:
+    def state(self) -> str:
+        """Not to be had."""
+        return ""
+
+    def save(self) -> bytes | None:
+        """Not to be had."""
+        return None
+
+    def go_on(self, frame: int, saved: bytes) -> None:  # noqa: ARG002 -- a tracker's shape
+        """Not to be had: none was saved.
+
+        Raises:
+            ValueError: always.
+        """
+        raise ValueError("optv's tracker cannot take over a state")
+
+    def take(self, frame: int) -> dict[str, bytes]:
         """A frame's files, sequence results included, after its step.
 
         Raises:
             ProcessingError: the tracker has not written a file, or not all of it.
         """
         written = {}
-        for name, path in self._paths(index).items():
+        for name, path in self._paths(frame).items():
             with suppress(FileNotFoundError):
                 written[name] = path.read_bytes()
                 path.unlink()
             _check_whole(written.get(name, b""), f"{name}, as the tracker wrote it,")
+        n_read = self._n_read.pop(frame)
+        if self._num_cams < MAX_CAMERAS:
+            written["rt_is"] = _without_unset_columns(written["rt_is"], n_read, self._num_cams)
         return written
 
     def close(self) -> None:
@@ -86,14 +115,28 @@ class OptvTracker:
             self._tracker.restart()
             self._started = True
 
-    def _paths(self, index: int) -> dict[str, Path]:
-        names = TrackerBackend.file_names(self._num_cams, index)
+    def _paths(self, frame: int) -> dict[str, Path]:
+        names = TrackerBackend.file_names(self._num_cams, frame - self._before)
         return {name: self._folder / file_name for name, file_name in names.items()}
 
 
-def _check_whole(data: bytes, what: str) -> None:
-    """Cheap check of a text table: as many lines as its count says, the last one ended."""
+def _check_whole(data: bytes, what: str) -> int:
+    """Cheap check of a text table: as many lines as its count says, the last one ended. Returns the count."""
     first, _, rest = data.partition(b"\n")
     count = int(first) if first.strip().isdigit() else -1
     if count < 0 or rest.count(b"\n") != count or (rest and not rest.endswith(b"\n")):
-        raise ProcessingError(f"{what} is not whole: found {rest.count(chr(10).encode())} rows and the count {first[:40]!r}")
+        raise ProcessingError(f"{what} is incomplete: found {rest.count(chr(10).encode())} rows and the count {first[:40]!r}")
+    return count
+
+
+def _without_unset_columns(data: bytes, n_read: int, num_cams: int) -> bytes:
+    """An ``rt_is`` whose added rows say -1 for the cameras that the experiment does not have.
+
+    With fewer than four cameras optv never sets these numbers in the rows that it adds: they are what the memory held.
+    """
+    lines = data.split(b"\n")
+    for row in range(n_read + 1, len(lines) - 1):
+        number, *position = lines[row].split()[:4]
+        targets = list(map(int, lines[row].split()[4 : 4 + num_cams])) + [NO_PARTICLE] * (MAX_CAMERAS - num_cams)
+        lines[row] = (PARTICLES.row_format.rstrip("\n") % (int(number), *map(float, position), *targets)).encode("ascii")
+    return b"\n".join(lines)

@@ -1,0 +1,156 @@
+"""What an earlier run has done of a frame, and whether it still counts: looked at on the workers, a frame at a time."""
+
+from __future__ import annotations
+
+import logging
+import zlib
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pyptv.core.base.errors import FormatError, ProcessingError
+from pyptv.core.base.events import NO_RUN, FrameDone, ImageStamp, StepDone
+from pyptv.core.base.regular_files import read_regular
+from pyptv.core.files.atomic import frame_digest
+from pyptv.core.files.formats import count_links, row_count
+from pyptv.core.files.store import Store
+from pyptv.core.history.journal import read_entry
+from pyptv.core.stages.tasks import Job, Past
+
+logger = logging.getLogger(__name__)
+
+
+class Earlier:
+    """Looks at the results of earlier runs."""
+
+    def __init__(self, job: Job, store: Store) -> None:
+        self._job = job
+        self._store = store
+
+    def look(self, frame: int, past: Past, checked: FrameDone | None) -> tuple[FrameDone | None, StepDone | None]:
+        """What of a frame is still right.
+
+        Args:
+            frame: its number.
+            past: where the journal has its lines.
+            checked: the frame as its files are, where the run takes them whoever made them.
+
+        Returns:
+            The frame, None where it must be processed again; and its links, None where they must be made again.
+
+        Raises:
+            FormatError: targets that belong to another experiment.
+        """
+        noted = read_entry(self._job.journal, past.frame) if past.frame and self._job.journal else None
+        linked = read_entry(self._job.journal, past.step) if past.step and self._job.journal else None
+        if checked is None:
+            done = self._kept(frame, noted)
+        else:
+            self._refuse_mixture(frame, noted, checked)
+            done = self._same(checked, noted, linked)
+        step = self._linked(frame, linked) if linked is not None and done is not None and done.kept and self._job.tracks else None
+        return done, step
+
+    def _kept(self, frame: int, noted: Mapping[str, Any] | None) -> FrameDone | None:
+        """A frame whose files are there as they were written, and whose images are the same."""
+        done = _frame_done(frame, noted) if noted is not None else None
+        if done is None:
+            return None
+        try:
+            files = self._store.sequence_input(frame)
+        except ProcessingError:
+            return None
+        counts = (*(row_count(data) for name, data in files.items() if name != "rt_is"), row_count(files["rt_is"]))
+        whole = frame_digest(files) == done.digest and counts == (*done.targets, done.particles)
+        return done if whole and self._same_images(frame, done) else None
+
+    def _same_images(self, frame: int, done: FrameDone) -> bool:
+        """Whether the images are the same; one whose time alone has changed (it was copied) is told by its bytes."""
+        paths = [self._job.experiment.image_path(which, frame) for which in range(len(done.images))]
+        changed = [path for path, stamp in zip(paths, done.images, strict=True) if not _is_same(path, stamp)]
+        if changed:
+            logger.info("frame %d: processed again, %s has changed since", frame, changed[0])
+        return not changed
+
+    def _same(self, checked: FrameDone, noted: Mapping[str, Any] | None, linked: Mapping[str, Any] | None) -> FrameDone:
+        """A frame that is taken as it is; kept where it was the same when it was tracked, or is what the sequence step wrote."""
+        same = {noted.get("digest") if noted else None, linked.get("sequence") if linked else None}
+        return replace(checked, kept=checked.digest in same)
+
+    def _refuse_mixture(self, frame: int, noted: Mapping[str, Any] | None, checked: FrameDone) -> None:
+        """``rt_is`` as the sequence step wrote it, with other targets: somebody else has written into the targets' folder."""
+        if noted is None or noted.get("digest") == checked.digest:
+            return
+        if noted.get("particles_digest") == checked.particles_digest:
+            folder = self._job.experiment.targets_folder(0)
+            raise FormatError(
+                f"{folder}: the _targets files are not those that the particles were made from: another experiment that shares "
+                "the folder has replaced them. Run the sequence step again, and give each experiment its own folder (--output)"
+            )
+        logger.info("frame %d: another program has changed its results since the sequence step: taken as they are", frame)
+
+    def _linked(self, frame: int, linked: Mapping[str, Any]) -> StepDone | None:
+        """Links that are there as they were written."""
+        step = _step_done(frame, linked)
+        files = self._store.tracked(frame) if step is not None else None
+        if step is None or files is None or frame_digest(files) != step.digest:
+            return None
+        current, links = count_links(files["ptv_is"])
+        return step if current == step.current and links == step.links else None
+
+
+def _is_same(path: Path, stamp: ImageStamp) -> bool:
+    try:
+        status = path.stat()
+        if (status.st_size, status.st_mtime_ns) == stamp[:2]:
+            return True
+        return status.st_size == stamp[0] and zlib.crc32(read_regular(path)) == stamp[2]
+    except OSError:
+        return False
+
+
+def _frame_done(frame: int, noted: Mapping[str, Any]) -> FrameDone | None:
+    """A line of the journal as an event; None where it does not hold one."""
+    with suppress(KeyError, TypeError, ValueError):
+        images = [(_whole(size), _whole(time), _whole(crc)) for size, time, crc in noted["images"]]
+        return FrameDone(
+            frame=frame,
+            targets=tuple(map(_whole, noted["targets"])),
+            counts=tuple(map(_whole, noted["counts"])),
+            particles=_whole(noted["particles"]),
+            digest=str(noted["digest"]),
+            particles_digest=str(noted["particles_digest"]),
+            size=_whole(noted["size"]),
+            images=tuple(images),
+            kept=True,
+        )
+    return None
+
+
+def _step_done(frame: int, linked: Mapping[str, Any]) -> StepDone | None:
+    with suppress(KeyError, TypeError, ValueError):
+        last = linked["last"]
+        return StepDone(
+            run=NO_RUN,
+            frame=frame,
+            digest=str(linked["digest"]),
+            last=None if last is None else _whole(last),
+            published=True,
+            kept=True,
+            current=_whole(linked["current"]),
+            next=_whole(linked["next"]),
+            links=_whole(linked["links"]),
+            lost=_whole(linked["lost"]),
+            added=_whole(linked["added"]),
+            stretch=_whole(linked["stretch"]),
+        )
+    return None
+
+
+def _whole(value: object) -> int:
+    """A whole number as our lines have them."""
+    if type(value) is not int or not 0 <= value < 2**63:
+        raise ValueError(f"found {value!r:.80}, expected a whole number")
+    return value

@@ -1,0 +1,92 @@
+"""Which run works on which frames of an experiment: runs of separate ranges may go on side by side.
+
+``res/.pyptv/runs`` holds a file for each run, ``FIRST-LAST-NAME``, locked by the run as long as it lives, however it ends. The
+folder's own lock is held only while a run looks at the others.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from pyptv.core.base.frames import FrameRange
+from pyptv.core.files.locks import HeldError, lock
+
+_NAME = re.compile(r"(\d{1,19})-(\d{1,19})-\w+")
+_PATIENCE = 3.0
+"""Seconds to wait for a run that overlaps: the workers of one whose parent was killed may live until they have seen that."""
+
+_PAUSE = 0.1
+
+
+class ClaimedError(Exception):
+    """Another run works on some of the frames; says which."""
+
+
+@dataclass
+class Claim:
+    """A range of frames that this process works on."""
+
+    path: Path
+    alone: bool
+    """No other run works on the experiment."""
+    _file: IO[bytes]
+
+    @property
+    def name(self) -> str:
+        """A name that no other run has."""
+        return self.path.name
+
+    def release(self) -> None:
+        """Give the frames back."""
+        self.path.unlink(missing_ok=True)
+        self._file.close()
+
+
+def claim_frames(home: Path, frames: FrameRange) -> Claim:
+    """Claim a range of frames.
+
+    Raises:
+        ClaimedError: another run works on some of them.
+        OSError: the folder cannot be written.
+    """
+    folder = home / "runs"
+    folder.mkdir(exist_ok=True)
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            mutex, _ = lock(home / "lock", _PATIENCE)
+        except HeldError:
+            raise ClaimedError("this experiment") from None
+        with mutex:
+            others = list(_living(folder))
+            overlapping = [other for other in others if other[0] <= frames[1] and frames[0] <= other[1]]
+            if not overlapping:
+                path = folder / f"{frames[0]}-{frames[1]}-{os.getpid()}x{secrets.token_hex(4)}"
+                file, _ = lock(path)
+                return Claim(path, not others, file)
+        if time.monotonic() >= deadline:
+            raise ClaimedError(f"frames {overlapping[0][0]} to {overlapping[0][1]}")
+        time.sleep(_PAUSE)
+
+
+def _living(folder: Path) -> Iterator[FrameRange]:
+    """The ranges of runs that are alive; the files of dead ones are removed."""
+    for path in sorted(folder.iterdir()):
+        match = _NAME.fullmatch(path.name)
+        if match is None:
+            continue
+        try:
+            file, locked = lock(path)
+        except HeldError:
+            yield int(match[1]), int(match[2])
+        else:
+            file.close()
+            if locked:
+                path.unlink(missing_ok=True)
