@@ -253,7 +253,7 @@ def test_a_temporary_folder_that_goes_during_the_run(small_experiment, tmp_path)
     assert code == 1, log
     (error,) = [line for line in log.splitlines() if " - ERROR - " in line]
     assert str(temporary) in error
-    assert "No such file or directory" in error
+    assert "No such file or directory" in error or "the tracker's scratch folder has been removed" in error
     assert "Traceback" not in log
 
 
