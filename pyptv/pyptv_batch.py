@@ -45,7 +45,8 @@ def main(
         repetitions: how often to do it all; each time gives the same files.
         **options: fields of :class:`pyptv.core.base.options.Options`: ``mode`` ("both", "sequence", "tracking"), ``on_error``
             ("abort", "skip"), ``resume``, ``clean``, ``engine`` ("auto", "optv",
-            "compiled"), ``frame_timeout``, ``report``, ``bit_depth``, ``page``, ``start_method``.
+            "compiled"), ``report``, ``bit_depth``, ``page``,
+            ``frame_timeout``, ``start_method``.
 
     Raises:
         ValueError: a bad argument.

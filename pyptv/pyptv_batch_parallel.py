@@ -44,7 +44,8 @@ def main(
         n_processes: number of workers; default: the CPUs that this process may use.
         **options: fields of :class:`pyptv.core.base.options.Options`: ``mode`` ("both", "sequence", "tracking"), ``on_error``
             ("abort", "skip"), ``resume``, ``clean``, ``engine`` ("auto", "optv",
-            "compiled"), ``frame_timeout``, ``report``, ``bit_depth``, ``page``, ``serial_tracking``, ``start_method``.
+            "compiled"), ``report``, ``bit_depth``, ``page``,
+            ``frame_timeout``, ``serial_tracking``, ``start_method``.
 
     Raises:
         ValueError: a bad argument.

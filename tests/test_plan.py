@@ -359,7 +359,7 @@ def test_in_one_process_the_same_plan_gives_the_same_files(small_experiment):
     main(one)
     with pytest.MonkeyPatch.context() as patch:
         used = []
-        patch.setattr(run, "make_runner", lambda job, *_, **__: used.append(job) or InProcessRunner(job))
+        patch.setattr(run, "make_runner", lambda job, *_: used.append(job) or InProcessRunner(job))
         main(two)
     assert len(used) == 1
     assert multiprocessing.active_children() == []

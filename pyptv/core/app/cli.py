@@ -93,18 +93,18 @@ def build_parser(kind: Command) -> argparse.ArgumentParser:
         help="what matches and tracks: the same results (default auto)",
     )
     parser.add_argument(
-        "--frame-timeout",
-        type=_seconds,
-        metavar="SECONDS",
-        help="replace a worker that makes no progress for so long; 0: never (default: 300, or 20 times the slowest so far)",
-    )
-    parser.add_argument(
         "--bit-depth",
         type=_bit_depth,
         metavar="BITS",
         help="bits of a grey value in images that store more than 8: 8, 10, 12, 14, 16, or auto (default: ptv.bit_depth, auto)",
     )
     parser.add_argument("--page", type=_page, metavar="N", help="which page of image files with several, from 1")
+    parser.add_argument(
+        "--frame-timeout",
+        type=_seconds,
+        metavar="SECONDS",
+        help="replace a worker that makes no progress for so long; 0: never (default: 300, or 20 times the slowest so far)",
+    )
     parser.add_argument("--resume", action="store_true", help="go on where an earlier run was stopped")
     parser.add_argument("--report", action="store_true", help="make res/report.html after the run, to look at")
     parser.add_argument("--clean", action="store_true", help="remove results of frames outside the range")
@@ -122,17 +122,6 @@ def build_parser(kind: Command) -> argparse.ArgumentParser:
     return parser
 
 
-def _seconds(text: str) -> float:
-    """A number of seconds, 0 or more."""
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1.0
-    if not seconds >= 0:
-        raise argparse.ArgumentTypeError(f"expected a number of seconds, 0 or more, got {text!r}")
-    return seconds
-
-
 def _bit_depth(text: str) -> int | str:
     from pyptv.core.base.options import BIT_DEPTHS  # --help need not load it
 
@@ -146,6 +135,17 @@ def _page(text: str) -> int:
     if not text.isascii() or not text.isdigit() or not 0 < len(text) < 9 or int(text) < 1:
         raise argparse.ArgumentTypeError(f"found {text!r}, expected a whole number, at least 1")
     return int(text)
+
+
+def _seconds(text: str) -> float:
+    """A number of seconds, 0 or more."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not seconds >= 0:
+        raise argparse.ArgumentTypeError(f"expected a number of seconds, 0 or more, got {text!r}")
+    return seconds
 
 
 def _check_usage(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
@@ -188,7 +188,7 @@ def _chosen(kind: Command, options: argparse.Namespace) -> dict[str, Any]:
     """The fields of :class:`pyptv.core.base.options.Options`."""
     chosen = {
         name: getattr(options, name)
-        for name in ("mode", "on_error", "resume", "clean", "engine", "report", "frame_timeout", "bit_depth", "page")
+        for name in ("mode", "on_error", "resume", "clean", "engine", "report", "bit_depth", "page", "frame_timeout")
     }
     if kind.parallel:
         chosen |= {"serial_tracking": options.serial_tracking, "start_method": options.start_method}

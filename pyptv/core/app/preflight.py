@@ -125,8 +125,8 @@ def prepare_job(
         exp_path: the experiment.
         images: as the checks have decided; None: decided here.
         stop_at_failure: end at the first frame that fails.
-        engine: what does correspondence and tracking.
-        tracking: whether there is any tracking to be done.
+        engine: of the run.
+        tracking: whether the run links frames.
     """
     experiment = exp_path if isinstance(exp_path, Experiment) else load_experiment(exp_path)
     scratch = scratch_folder() if tracking and engine == "optv" else None

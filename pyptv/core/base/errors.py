@@ -35,6 +35,10 @@ class FrameError(ProcessingError):
     """One frame cannot be processed; the others are not touched by it."""
 
 
+class ImageError(FrameError):
+    """An image file is not read; the message says why, and whoever opened the file puts its path in front."""
+
+
 class WorkersDieError(ProcessingError):
     """Workers die before they do anything: it is not a frame's fault."""
 
@@ -43,10 +47,6 @@ class WorkersDieError(ProcessingError):
             f"{n} workers in succession {cause} before they began a frame: "
             "is there enough memory, and is the calling script guarded by 'if __name__ == \"__main__\":'?"
         )
-
-
-class ImageError(FrameError):
-    """An image file is not read; the message says why, and whoever opened the file puts its path in front."""
 
 
 class Terminated(KeyboardInterrupt):

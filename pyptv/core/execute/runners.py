@@ -94,7 +94,7 @@ class InProcessRunner:
         from pyptv.core.execute.worker import Worker  # imports optv
 
         with closing(Worker(self._job, silent)) as worker:
-            while not plan.finished and (task := plan.next_task(1, 1)) is not None:
+            while not plan.finished and (task := plan.next_task()) is not None:
                 yield from worker.events(task)
 
 
@@ -196,13 +196,12 @@ class PoolRunner:
 
     def _hand_out(self, plan: Plan) -> None:
         idle = [slot for slot in self._slots.values() if slot.task is None]
-        free = len(idle) + self._n - len(self._slots)  # those that are still starting will be idle, too
-        for slot in idle:
-            task = plan.next_task(free, slot.number)
+        starting = self._n - len(self._slots)
+        for position, slot in enumerate(idle):
+            task = plan.next_task(len(idle) - position + starting, slot.number)
             if task is not None:
                 slot.submit(task)
                 self._unsent.append(slot)
-                free -= 1
 
     def _wait(self, pool: WorkerPool) -> Iterator[Event]:
         """Wait for something to happen, and say what."""

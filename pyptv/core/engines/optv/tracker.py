@@ -38,7 +38,7 @@ class OptvTracker:
         self._before = first - 1
         """In the scratch folder frames are numbered from 1."""
         self._n_read: dict[int, int] = {}
-        folder.mkdir(parents=True)
+        folder.mkdir()
         self._tracker = TrackerBackend(parameters, calibrations, folder, _NO_END)
         self._started = False
 
