@@ -163,14 +163,14 @@ class TestRuns:
         command = [sys.executable, "-m", "pyptv.pyptv_batch", str(folder), "--mode", "sequence"]
         with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as child:
             deadline = time.monotonic() + 60
-            while not (folder / "res" / "rt_is.10005").exists() and time.monotonic() < deadline:
+            while not (folder / "res" / "rt_is.10050").exists() and time.monotonic() < deadline:
                 time.sleep(0.005)
             child.send_signal(number)
             _, said = child.communicate(timeout=60)
         assert child.returncode == 128 + number
         tree = report_of(folder)
         assert (tree["run"]["outcome"], tree["run"]["exit_code"], tree["run"]["error"]) == (outcome, 128 + number, None)
-        assert 1 <= tree["frames"]["done"] < 120  # this process may not have heard of the last frames yet
+        assert 1 <= tree["frames"]["done"] < 120  # those of the last moment may not have been reported yet
         assert tree["frames"]["not_reached"] == 120 - tree["frames"]["done"]
         assert re.search(r"INFO - Frames: \d+ done\n(.*\n)*.* - INFO - Run report: .*/res/run_report\.json\n", said)
 
@@ -226,13 +226,18 @@ class TestWhenItIsWritten:
 
     def test_it_is_gone_as_long_as_the_next_run_works(self, small_experiment, monkeypatch):
         """So a run that is killed leaves none, not that of another one."""
-        from pyptv.core.app.run import _Run
+        from pyptv.core.execute.runners import PoolRunner
 
         folder = small_experiment()
         main(folder, FIRST, FIRST)
         there = []
-        original = _Run._runner
-        monkeypatch.setattr(_Run, "_runner", lambda run: (there.append((folder / "res" / FILE_NAME).exists()), original(run))[1])
+        original = PoolRunner.events
+
+        def events(runner, plan):
+            there.append((folder / "res" / FILE_NAME).exists())
+            return original(runner, plan)
+
+        monkeypatch.setattr(PoolRunner, "events", events)
         main(folder, FIRST, FIRST)
         assert there == [False]
         assert (folder / "res" / FILE_NAME).exists()

@@ -99,6 +99,8 @@ class _Loop:
             self._row.begin()
             self._do(task)
             self._outbox.flush()
+        if self._worker is not None:
+            self._worker.close()
 
     def _do(self, task: Task) -> None:
         """Do a task; everything that is known of it goes over the line."""

@@ -96,6 +96,8 @@ class OptvTracker:
         Raises:
             ProcessingError: the tracker has not written a file, or not all of it.
         """
+        if not self._folder.is_dir():
+            raise ProcessingError(f"{self._folder}: the tracker's scratch folder has been removed")
         written = {}
         for name, path in self._paths(frame).items():
             with suppress(FileNotFoundError):
