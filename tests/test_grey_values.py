@@ -19,7 +19,7 @@ from PIL import Image
 
 from pyptv import pyptv_batch, pyptv_batch_parallel
 from pyptv.core.experiment.folder import GreyDepths, load_experiment
-from pyptv.core.experiment.grey_values import SAMPLES, decide, sampled_images
+from pyptv.core.images.grey_values import SAMPLES, decide, sampled_images
 from pyptv.pyptv_batch import main
 from pyptv.pyptv_batch_parallel import run_sequence_chunk
 from pyptv.synthetic.writer import write_yaml

@@ -18,8 +18,8 @@ from PIL import Image
 
 from pyptv.core.base.errors import FrameError
 from pyptv.core.experiment.folder import GreyDepths, ImageSettings
-from pyptv.core.experiment.image_files import Stored, image_kind
-from pyptv.core.experiment.images import (
+from pyptv.core.images.image_files import Stored, image_kind
+from pyptv.core.images.pixels import (
     read_image,
     read_mask,
     read_views,

@@ -16,9 +16,9 @@ from pyptv.core.engines.compiled.backend import CompiledFrameBackend
 from pyptv.core.engines.optv.backend import FrameBackend
 from pyptv.core.experiment.attrdict import AttrDict
 from pyptv.core.experiment.folder import load_experiment
-from pyptv.core.experiment.images import read_image
 from pyptv.core.experiment.parameter_checks import build_parameters
 from pyptv.core.experiment.parameters import HIGH_PASS_SPAN
+from pyptv.core.images.pixels import read_image
 from pyptv.kernels.detection import detect
 from pyptv.kernels.high_pass import high_pass
 from pyptv.synthetic.optics import true_calibrations

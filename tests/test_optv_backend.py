@@ -20,9 +20,9 @@ from pyptv.core.engines.optv.backend import FrameBackend, TrackerBackend, projec
 from pyptv.core.engines.optv.c_library import captured_output, zero_small_blocks
 from pyptv.core.experiment.attrdict import AttrDict
 from pyptv.core.experiment.folder import ImageSettings, load_experiment
-from pyptv.core.experiment.images import read_views
 from pyptv.core.experiment.parameter_checks import build_parameters
 from pyptv.core.files.formats import TARGETS
+from pyptv.core.images.pixels import read_views
 from pyptv.synthetic.optics import true_calibrations
 
 FIRST = 10_000

@@ -8,8 +8,8 @@ from PIL import Image
 
 from pyptv.core.base.errors import FrameError
 from pyptv.core.experiment.folder import load_experiment
-from pyptv.core.experiment.grey_values import decide
 from pyptv.core.files.formats import PARTICLES, TARGETS
+from pyptv.core.images.grey_values import decide
 from pyptv.core.stages.frames import FramePipeline
 
 FRAME = 10_000

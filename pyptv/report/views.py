@@ -14,9 +14,9 @@ from PIL import Image as Pillow
 from pyptv.core.base.errors import FormatError, FrameError
 from pyptv.core.engines.optv.backend import project
 from pyptv.core.experiment.folder import Experiment, ImageSettings
-from pyptv.core.experiment.grey_values import decide
-from pyptv.core.experiment.images import read_mask, read_views, subtract_mask
 from pyptv.core.files.formats import PARTICLES, TARGET_COLUMNS, TARGETS
+from pyptv.core.images.grey_values import decide
+from pyptv.core.images.pixels import read_mask, read_views, subtract_mask
 from pyptv.report.motion import within
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from damaged_images import HEIGHT, WIDTH, damaged_file, whole_files
 
 from pyptv.core.base.errors import FrameError
 from pyptv.core.experiment.folder import GreyDepths, ImageSettings
-from pyptv.core.experiment.images import read_views
+from pyptv.core.images.pixels import read_views
 
 MOST_SECONDS, MOST_KILOBYTES = 2.0, 300_000
 MOST_ADDRESSES = 4 * 2**30

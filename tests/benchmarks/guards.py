@@ -18,9 +18,9 @@ import numpy as np
 from pyptv.core.engines.optv import backend as optv_backend
 from pyptv.core.engines.optv.c_library import captured_output, keep_freed_memory
 from pyptv.core.experiment.folder import load_experiment
-from pyptv.core.experiment.grey_values import decide
 from pyptv.core.files.atomic import frame_digest
 from pyptv.core.files.formats import TARGETS
+from pyptv.core.images.grey_values import decide
 from pyptv.core.stages.frames import FramePipeline
 
 REPEATS = 15

@@ -163,7 +163,7 @@ def run_sequence_chunk(
     from pyptv.core.app.preflight import prepare_job, shared_images
     from pyptv.core.execute.worker import Worker  # imports optv
     from pyptv.core.experiment.folder import load_experiment
-    from pyptv.core.experiment.grey_values import decide
+    from pyptv.core.images.grey_values import decide
     from pyptv.core.stages.tasks import FramesTask, silent
 
     Options(bit_depth=bit_depth, page=page)  # checks them

@@ -20,11 +20,11 @@ from pyptv.core.base.options import Engine, Options
 from pyptv.core.base.regular_files import is_folder
 from pyptv.core.experiment.calibration import Calibration
 from pyptv.core.experiment.folder import Experiment, ImageSettings, load_experiment
-from pyptv.core.experiment.grey_values import decide
-from pyptv.core.experiment.image_files import image_kind
 from pyptv.core.experiment.listing import FolderListing
 from pyptv.core.files.result_names import frames_in, frames_with
 from pyptv.core.files.scratch import scratch_folder
+from pyptv.core.images.grey_values import decide
+from pyptv.core.images.image_files import image_kind
 from pyptv.core.stages.tasks import Job
 
 logger = logging.getLogger(__name__)
@@ -69,7 +69,7 @@ def check_experiment(
         mode: ``both``, ``sequence`` or ``tracking``: which files must be there.
         skip_missing: a missing image fails its frame only.
         clean: results outside the range will be removed, so nothing need be said of them.
-        bit_depth: see :func:`pyptv.core.experiment.grey_values.decide`.
+        bit_depth: see :func:`pyptv.core.images.grey_values.decide`.
         page: likewise.
     """
     findings = Findings(list(experiment.problems), list(experiment.notes))

@@ -13,8 +13,8 @@ from pyptv.core.base.options import Engine
 from pyptv.core.engines.matches import Matches
 from pyptv.core.engines.shape import make_frame_backend
 from pyptv.core.experiment.folder import Experiment, ImageSettings
-from pyptv.core.experiment.images import read_mask, read_views, subtract_mask
 from pyptv.core.files.formats import TARGETS
+from pyptv.core.images.pixels import read_mask, read_views, subtract_mask
 from pyptv.core.stages.tasks import Announce, silent
 
 if TYPE_CHECKING:

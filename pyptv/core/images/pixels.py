@@ -10,8 +10,8 @@ import numpy as np
 
 from pyptv.core.base.errors import FrameError
 from pyptv.core.experiment.folder import ImageSettings
-from pyptv.core.experiment.image_files import Stored, open_image
 from pyptv.core.experiment.parameters import SPLITTER_ORDER
+from pyptv.core.images.image_files import Stored, open_image
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -57,7 +57,7 @@ def to_eight_bit(pixels: NDArray[Any], depth: int | None = None) -> Image:
     Colours become luma. Deeper values become ``value >> (depth - 8)``, which is what PyPTV does where ``depth`` is what the
     type holds: 16 bits, 15 with a sign; what is below 0 becomes 0. PyPTV goes by the maximum of each image in addition,
     which makes a dark frame of a 16-bit sequence 256 times too bright; here one depth holds for a whole experiment
-    (:mod:`pyptv.core.experiment.grey_values`).
+    (:mod:`pyptv.core.images.grey_values`).
 
     Args:
         pixels: as they are stored.

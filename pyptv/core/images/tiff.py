@@ -20,7 +20,7 @@ from typing import IO
 from PIL.TiffImagePlugin import COMPRESSION_INFO
 
 from pyptv.core.base.errors import ImageError
-from pyptv.core.experiment.tiff_directory import Directory, TiffReader
+from pyptv.core.images.tiff_directory import Directory, TiffReader
 
 PREFIXES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from pyptv.core.base.errors import FrameError
 from pyptv.core.base.options import BIT_DEPTHS
 from pyptv.core.experiment.folder import Experiment, GreyDepths, ImageSettings
-from pyptv.core.experiment.image_files import Stored, image_kind
+from pyptv.core.images.image_files import Stored, image_kind
 
 if TYPE_CHECKING:
     import numpy as np
@@ -213,7 +213,7 @@ def _levels(path: Path, size: tuple[int, int], page: int | None, *, only_page: b
     """The values that occur in an image, ascending; those below 0 count as 0."""
     import numpy as np  # only for 16-bit images
 
-    from pyptv.core.experiment.images import read_image  # as above
+    from pyptv.core.images.pixels import read_image  # as above
 
     pixels, _, _ = read_image(path, size, page, only_page=only_page)
     if pixels.dtype == np.uint16:

@@ -21,8 +21,8 @@ from PIL import (
 from pyptv.core.base.errors import FrameError, ImageError
 from pyptv.core.base.events import ImageStamp
 from pyptv.core.base.regular_files import NotRegularError, open_regular
-from pyptv.core.experiment import jpeg, tiff
-from pyptv.core.experiment.tiff import several_pages, wrong_size
+from pyptv.core.images import jpeg, tiff
+from pyptv.core.images.tiff import several_pages, wrong_size
 
 # Formats of measuring cameras. Left out on purpose: those that Pillow hands to another program (EPS) or a service.
 FORMATS = ("TIFF", "PNG", "BMP", "JPEG", "PPM", "GIF", "JPEG2000", "WEBP")

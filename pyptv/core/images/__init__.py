@@ -1,0 +1,1 @@
+"""Image files: opened within bounds, and what their grey values mean."""
