@@ -61,8 +61,8 @@ class Claim:
         """Give the frames back."""
         for folder in self._folders:
             folder.close()
-        self.path.unlink(missing_ok=True)
         self._file.close()
+        self.path.unlink(missing_ok=True)
 
 
 def claim_frames(home: Path, frames: FrameRange) -> Claim:
