@@ -10,7 +10,7 @@ from pyptv.core.base.regular_files import open_regular
 from pyptv.core.base.similar import similar_text
 from pyptv.core.experiment.listing import FolderListing
 
-_MAX_BYTES = 4_000_000
+_MAX_BYTES = 1_000_000
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark it begins with
