@@ -68,7 +68,7 @@ class Earlier:
 
     def _same_images(self, frame: int, done: FrameDone) -> bool:
         """Whether the images are the same; one whose time alone has changed (it was copied) is told by its bytes."""
-        paths = [self._job.experiment.image_path(which, frame) for which in range(len(done.images))]
+        paths = [self._job.experiment.input_path(which, frame) for which in range(len(done.images))]
         changed = [path for path, stamp in zip(paths, done.images, strict=True) if not _is_same(path, stamp)]
         if changed:
             logger.info("frame %d: processed again, %s has changed since", frame, changed[0])
