@@ -319,7 +319,7 @@ class TestHtml:
         folder = small_experiment()
         spoil(folder)
         assert cli([str(folder), "10000", "10005", "--report"]) == 1
-        assert pages == [str(folder)]
+        assert pages == [folder]
 
     def test_not_where_nothing_was_run(self, small_experiment, pages):
         folder = small_experiment()

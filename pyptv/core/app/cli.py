@@ -80,7 +80,7 @@ def build_parser(kind: Command) -> argparse.ArgumentParser:
         "experiment",
         metavar="EXP",
         nargs="?",
-        help="experiment folder, or a parameter set or YAML file in it; or the DIR of an earlier --output",
+        help="experiment folder, a parameter set or YAML file in it, or the DIR of an earlier --output",
     )
     parser.add_argument("first", metavar="FIRST", nargs="?", type=int, help="first frame (default: of the sequence parameters)")
     parser.add_argument("last", metavar="LAST", nargs="?", type=int, help="last frame, included")

@@ -92,11 +92,8 @@ def _what_is_there(
     """The frames that could be processed."""
     if tracking_only:
         frames = frames_with(experiment.results, "rt_is")
-        return (
-            f". {'res' if experiment.output is None else experiment.results} holds particles of frames {describe(frames)}"
-            if frames
-            else ". Run the sequence step first"
-        )
+        where = "res" if experiment.output is None else experiment.results
+        return f". {where} holds particles of frames {describe(frames)}" if frames else ". Run the sequence step first"
     what = "_targets files" if existing else "images"
     patterns = experiment.parameters.sequence.base_name
     of_cameras = {

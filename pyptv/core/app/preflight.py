@@ -276,8 +276,10 @@ def nearest(path: Path) -> Path:
 
 
 def _check_stale(frames: FrameRange, experiment: Experiment, listing: FolderListing, findings: Findings) -> None:
-    outside = [frame for frame in frames_in(listing.names(experiment.results)) if not frames[0] <= frame <= frames[1]]
+    names = listing.names(experiment.results)
+    outside = [frame for frame in frames_in(names) if not frames[0] <= frame <= frames[1]]
     if outside:
+        where = "res/" if experiment.output is None else experiment.results
         findings.hints.append(
-            f"{'res/' if experiment.output is None else experiment.results} holds frames {describe(outside)} from an earlier run: kept, not part of this run (--clean removes them)"
+            f"{where} holds frames {describe(outside)} from an earlier run: kept, not part of this run (--clean removes them)"
         )
