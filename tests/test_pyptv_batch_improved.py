@@ -15,12 +15,11 @@ from pathlib import Path
 
 import pytest
 from conftest import refusal, results, run_python
-from data.make_reference import VARIANTS, change_parameters
+from data.make_reference import VARIANTS, change_parameters, comparable
 
 import pyptv
 from pyptv import pyptv_batch
 from pyptv.core.base.errors import InvalidExperimentError
-from pyptv.core.files.atomic import digest
 from pyptv.core.record.run_report import read_run_report
 from pyptv.pyptv_batch import AttrDict, ProcessingError, cli, main, validate_experiment_directory
 
@@ -566,7 +565,7 @@ class TestIntegration:
         reference = json.loads((Path(__file__).parent / "data" / "reference.json").read_text())
         change_parameters(cavity / "parameters_Run1.yaml", **VARIANTS[variant])
         main(cavity / "parameters_Run1.yaml", *self.FRAMES, engine=engine)
-        assert {name: digest(data) for name, data in results(cavity).items()} == reference[variant]
+        assert comparable(results(cavity), VARIANTS[variant].get("num_cams", 4)) == reference[variant]
 
     @pytest.mark.parametrize("options", [{"splitter": True}, {"negative": True}, {"mask": True}, {"depth": 16}], ids=str)
     def test_images_of_other_kinds_give_particles(self, small_experiment, options):

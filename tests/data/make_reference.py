@@ -65,11 +65,6 @@ def change_parameters(path: Path, *, num_cams: int = 4, add: bool = True, all_ca
     path.write_text(yaml.safe_dump(tree, sort_keys=False), encoding="utf-8")
 
 
-def digests(folder: Path) -> dict[str, str]:
-    """Result file -> BLAKE2b of its bytes."""
-    return comparable(results(folder), n_cameras=4)
-
-
 def results(folder: Path) -> dict[str, bytes]:
     """Result file -> its bytes."""
     patterns = ("res/rt_is.*", "res/ptv_is.*", "res/added.*", "img/*_targets")
@@ -86,7 +81,7 @@ def reference(python: str, shared: Path, variant: dict[str, Any]) -> dict[str, s
         change_parameters(parameters, **variant)
         command = [python, "-m", "pyptv.pyptv_batch", str(parameters), *map(str, FRAMES)]
         subprocess.run(command, check=True, cwd=parent, stdout=subprocess.DEVNULL)
-        return digests(folder)
+        return comparable(results(folder), variant.get("num_cams", 4))
 
 
 def make_synthetic(folder: Path, name: str) -> Path:

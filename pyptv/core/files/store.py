@@ -18,11 +18,11 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from pyptv.core.base.bounded_json import BoundError, check_fields, inflate, is_count, is_list_of, is_text, parse_object
 from pyptv.core.base.errors import InvalidExperimentError, ProcessingError
 from pyptv.core.base.frames import FrameRange
-from pyptv.core.base.regular_files import read_regular
+from pyptv.core.base.regular_files import MOST_BYTES, read_regular
 from pyptv.core.experiment.folder import RESULT_KINDS, Experiment
 from pyptv.core.experiment.output import output_problems, read_record, record_path, record_text
 from pyptv.core.files.atomic import digest, frame_digest, move, remove_leftovers, write_atomic
@@ -30,6 +30,7 @@ from pyptv.core.files.claims import Claim, ClaimedError, claim_frames, locked
 from pyptv.core.files.formats import NO_ROWS
 
 _MOST_VERSIONS = 8
+_LONGEST_HEADER = 10_000
 
 
 @dataclass(frozen=True)
@@ -242,7 +243,7 @@ class Store:
             return _unpack(read_regular(path))
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, TypeError, zlib.error) as error:
+        except (OSError, BoundError) as error:
             raise ProcessingError(
                 f"{path}: the copy of frame {frame} from before tracking is damaged ({error}): run the sequence step again"
             ) from error
@@ -266,12 +267,24 @@ def _pack(contents: Mapping[str, bytes], tracked: Mapping[str, list[str]]) -> by
 
 def _unpack(data: bytes) -> Pristine:
     line, _, packed = data.partition(b"\n")
-    header: dict[str, Any] = json.loads(line)
-    body = zlib.decompress(packed)
+    header = parse_object(line, _LONGEST_HEADER)
+    check_fields(header, {"sizes": _is_sizes, "tracked": _is_versions, "digest": is_text})
+    if header["sizes"].keys() != header["tracked"].keys():
+        raise BoundError("its files and their fingerprints have different names")
+    body = inflate(packed, sum(header["sizes"].values()))
     if digest(body) != header["digest"]:
-        raise ValueError("its bytes do not match their fingerprint")
+        raise BoundError("its bytes do not match their fingerprint")
     contents, start = {}, 0
     for name, size in header["sizes"].items():
         contents[name] = body[start : start + size]
         start += size
     return Pristine(contents, header["tracked"])
+
+
+def _is_sizes(value: object) -> bool:
+    return isinstance(value, dict) and all(is_count(size) and size <= MOST_BYTES for size in value.values())
+
+
+def _is_versions(value: object) -> bool:
+    check = is_list_of(is_text, _MOST_VERSIONS)
+    return isinstance(value, dict) and all(map(check, value.values()))

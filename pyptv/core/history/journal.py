@@ -24,6 +24,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
+from pyptv.core.base.bounded_json import parse_object
 from pyptv.core.base.events import FrameDone, StepDone
 from pyptv.core.base.frames import FrameRange
 from pyptv.core.base.regular_files import open_regular
@@ -187,10 +188,9 @@ def _line(entry: dict[str, Any]) -> bytes:
 
 def _parsed(line: bytes) -> dict[str, Any] | None:
     sum_, _, text = line.rstrip(b"\n").partition(b" ")
-    with suppress(ValueError, RecursionError):
-        if int(sum_, 16) == zlib.crc32(text):
-            entry = json.loads(text)
-            return entry if isinstance(entry, dict) else None
+    with suppress(ValueError):
+        if int(sum_[:8], 16) == zlib.crc32(text):
+            return parse_object(text, _LONGEST_LINE)
     return None
 
 
