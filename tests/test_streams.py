@@ -123,7 +123,9 @@ class TestLogFile:
             pytest.skip("this file system takes names in UTF-8 only")
         done = run_python("-m", "pyptv.pyptv_batch", os.fsencode(odd).decode("latin-1"), 1, 2, "--log-file", tmp_path / "log")
         assert done.returncode == 2
-        assert pyptv_batch.cli([str(odd), str(FIRST), str(LAST), "--log-file", str(tmp_path / "log")]) == 0
+        # not in this process: what pytest captures must be text
+        command = [sys.executable, "-m", "pyptv.pyptv_batch", odd, str(FIRST), str(LAST), "--log-file", tmp_path / "log"]
+        assert subprocess.run(command, capture_output=True, check=False).returncode == 0
         assert "exp\\udce9" in (tmp_path / "log").read_text(encoding="utf-8")
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import IO, Any
 
 MOST_LEVELS = 20
-_LONGEST_NUMBER = 18
+_LONGEST_NUMBER = 20
 """Digits of a whole number: what 64 bits hold."""
 _PIECE = 2**20
 _STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*+(?:"|\Z|\\\Z)|[\[{]|[\]}]', re.DOTALL)
@@ -25,7 +25,7 @@ class BoundError(ValueError):
 
 
 def parse_json(data: bytes, most_bytes: int, most_levels: int = MOST_LEVELS) -> Any:
-    """The value of a JSON text in UTF-8; all numbers in it are finite, whole numbers have 18 digits at most.
+    """The value of a JSON text in UTF-8; all numbers in it are finite, whole numbers have 20 digits at most.
 
     Raises:
         BoundError: it is not JSON, too long, too deep, or holds a number that is none.
