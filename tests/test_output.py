@@ -218,9 +218,9 @@ class TestInPlaceOfItsExperiment:
         page = (output / "res" / "report.html").read_text()
         assert str(tmp_path / "experiment") in page
         assert str(output) in page
-        assert export.main([str(output), "--to", "csv"]) == 0
+        assert export.cli([str(output), "--to", "csv"]) == 0
         (metadata,) = (output / "res" / "export").glob("*.json")
-        assert json.loads(metadata.read_text())["output"] == str(output)
+        assert json.loads(metadata.read_text())["metadata"]["output"] == str(output)
         assert evaluate.main([str(output)]) == 0
         assert json.loads((output / "score.json").read_text())
         assert contents(tmp_path / "experiment") == before
@@ -314,7 +314,7 @@ class TestRefusals:
 
     @pytest.mark.parametrize("value", ["", "a\0b", 3, b"study"])
     def test_what_is_no_path(self, small_experiment, batch, value):
-        with pytest.raises(ValueError, match="^output must be a path"):
+        with pytest.raises(ValueError, match="output must be a path"):
             batch(small_experiment(), output=value)
 
     def test_a_second_experiment_finds_what_the_first_has_noted_meanwhile(self, small_experiment, tmp_path):
@@ -334,7 +334,6 @@ def test_targets_that_another_experiment_has_replaced(small_experiment, batch, t
     shutil.rmtree(theirs / "img")
     (theirs / "img").symlink_to(ours / "img")
     yaml_file = yaml_of(theirs)
-    yaml_file.write_text(yaml_file.read_text().replace("cal/", "cal/"))
     thresholds = re.search(r"(?m)^\s*gvthres:(?:\s*\[[^]]*\]|(?:\s*\n\s*- \d+)+)", yaml_file.read_text())
     yaml_file.write_text(yaml_file.read_text().replace(thresholds[0], re.sub(r"\d+", "90", thresholds[0])))
     batch(ours, mode="sequence")
