@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import random
 import re
 import shutil
 import subprocess
@@ -220,7 +221,7 @@ class TestInPlaceOfItsExperiment:
         assert str(output) in page
         assert export.cli([str(output), "--to", "csv"]) == 0
         (metadata,) = (output / "res" / "export").glob("*.json")
-        assert json.loads(metadata.read_text())["metadata"]["output"] == str(output)
+        assert json.loads(metadata.read_text())["notes"][0]["output"] == str(output)
         assert evaluate.main([str(output)]) == 0
         assert json.loads((output / "score.json").read_text())
         assert contents(tmp_path / "experiment") == before
@@ -238,10 +239,24 @@ class TestInPlaceOfItsExperiment:
         assert str(record_path(output)) in message_of(capsys, output)
         assert str(record_path(output)) in message_of(capsys, output.parent / "experiment", "--output", output)
 
+    def test_damage_of_any_kind_to_the_record(self, output):
+        """Bytes changed, cut out and put in: an experiment, or one error."""
+        dice, good = random.Random(13), record_path(output).read_bytes()
+        assert refusal(load_experiment, output) is None
+        for _ in range(300):
+            data = bytearray(good)
+            for _ in range(dice.randint(1, 4)):
+                start = dice.randrange(len(data) + 1)
+                data[start : start + dice.randint(0, 3)] = dice.choice([b"", dice.randbytes(2), b'"', b"{", b"\\u0000", b"/.."])
+            record_path(output).write_bytes(data)
+            refusal(load_experiment, output)  # whatever else is raised fails the test
+
     def test_an_experiment_that_is_gone(self, output, capsys):
         (output.parent / "experiment").rename(output.parent / "moved")
         message = message_of(capsys, output)
         assert f"found the experiment {output.parent / 'experiment' / 'parameters'}, which is not there any more" in message
+        record_path(output).write_text(json.dumps({"experiment": str(output.parent / "moved" / "parameters")}))  # as it advises
+        assert cli([str(output), "--resume", "-q"]) == 0
 
     def test_a_record_that_leads_to_itself(self, output, capsys):
         record_path(output).write_text(json.dumps({"experiment": str(output)}))
@@ -294,7 +309,7 @@ class TestRefusals:
         foreign.parent.mkdir(parents=True)
         foreign.write_text("0\n")
         message = message_of(capsys, small_experiment(), "--output", tmp_path / "study")
-        assert f"found {foreign}, which no run with this folder as --output has made" in message
+        assert f"found {foreign}, and no record of whose it is" in message
         assert [path for path in (tmp_path / "study").rglob("*") if path.is_file()] == [foreign]
 
     def test_another_experiment(self, small_experiment, capsys):

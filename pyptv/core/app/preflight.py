@@ -267,7 +267,9 @@ def _check_writable(experiment: Experiment, findings: Findings) -> None:
         if not is_folder(there):
             findings.problems.append(f"{there}: found a file, expected a folder: {what} go there")
         elif not os.access(there, os.W_OK | os.X_OK):
-            findings.problems.append(f"{there}: cannot be written: {what} go there. Check its permissions")
+            findings.problems.append(
+                f"{there}: cannot be written: {what} go there. Check its permissions, or name another folder (--output)"
+            )
 
 
 def nearest(path: Path) -> Path:

@@ -47,7 +47,7 @@ def recorded_experiment(folder: Path) -> Path | None:
     if named is not None and not is_there(named):
         raise InvalidExperimentError(
             f"{record_path(folder)}: found the experiment {named}, which is not there any more: "
-            "put it back, or process the experiment into a new folder"
+            "put it back, or correct the path in this file if it was moved"
         )
     return named
 
@@ -102,7 +102,7 @@ def output_problems(output: Path, source: Path, targets: Iterable[Path]) -> list
     foreign = [output / "res" / name for name in listing.names(output / "res") if name.startswith("rt_is.")]
     foreign += [folder / name for folder in targets for name in listing.names(folder) if name.endswith("_targets")]
     if foreign:
-        return [f"{output}: found {min(foreign)}, which no run with this folder as --output has made: name another folder"]
+        return [f"{output}: found {min(foreign)}, and no record of whose it is: remove it, or name another folder"]
     return []
 
 
