@@ -299,7 +299,7 @@ REFUSED = [
         "existing targets that another program has called otherwise",
         put("pft_version", "Existing_Target", 1),
         lambda folder: (folder / "img" / "cam1.#10000_targets").write_text("0\n"),
-        says=(". {exp}/img holds cam1.#10000_targets",),
+        says=(". {exp}/img holds cam1.#*_targets of frames 10000",),
         problems=1,
     ),
     Case(
