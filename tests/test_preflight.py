@@ -214,7 +214,11 @@ class TestStaleResults:
 
     def test_they_are_a_hint(self, done):
         assert check(done, (10001, 10002)).hints == [
-            "res/ holds frames 10000, 10003-10005 from an earlier run: kept, not part of this run (--clean removes them)"
+            "res/ holds frames 10000, 10003-10005 from an earlier run: kept, not part of this run (--clean removes them)",
+            (
+                "the links between this range and frames 10000, 10003-10005 will be cut: "
+                "--mode tracking over 10000 to 10005 links them again"
+            ),
         ]
 
     def test_not_where_they_will_be_removed(self, done):

@@ -238,6 +238,15 @@ class TestKept:
         assert "its state cannot be had" in caplog.text
         assert results(folder) == before
 
+    def test_a_run_inside_a_tracked_sequence_says_what_it_cuts(self, done, batch, caplog):
+        folder, before = done
+        batch(folder, FIRST + 2, FIRST + 2)
+        cut = f"frames {FIRST}-{FIRST + 1}, {FIRST + 3}-{LAST} will be cut: --mode tracking over {FIRST} to {LAST}"
+        assert cut in caplog.text
+        assert results(folder) != before
+        batch(folder, mode="tracking")
+        assert results(folder) == before
+
     def test_by_the_other_entry_point(self, done):
         folder, before = done
         (folder / "res" / "rt_is.10003").unlink()

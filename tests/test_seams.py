@@ -21,9 +21,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pyptv.core.base.events import NO_RUN, FrameFailed, StepDone, TaskDone, WorkerDied
-from pyptv.core.schedule import seams
+from pyptv.core.schedule import seams, tracker_runs
 from pyptv.core.schedule import tracking as tracking_plan
-from pyptv.core.schedule.seams import END_EFFECT, LOOK_AHEAD, SeamCounts, Stretch
+from pyptv.core.schedule.seams import Stretch
+from pyptv.core.schedule.tracker_runs import END_EFFECT, LOOK_AHEAD, SeamCounts
 from pyptv.core.schedule.tracking import TrackingPlan
 from pyptv.core.stages.proof import EQUAL_FRAMES, known, same_state, state_tag
 from pyptv.core.stages.tasks import PublishTask, TrackTask
@@ -473,7 +474,7 @@ class TestEconomy:
         world = self.world(200, 10**6, 1, speculate=False, deaths=3)
         assert world.store.published == world.truth()
         assert len({step.run for step in world.reported}) <= 2, "the first piece has no state before it"
-        assert len(world.store.order) < 200 + 3 * seams.SHORTEST_PIECE
+        assert len(world.store.order) < 200 + 3 * tracker_runs.SHORTEST_PIECE
 
     def test_a_death_costs_a_warm_up_not_the_stretch(self):
         world = self.world(200, 4, 1, speculate=False, deaths=1, hands_on=False)
@@ -481,8 +482,8 @@ class TestEconomy:
         assert len({step.run for step in world.reported}) <= 2
 
     def test_what_waits_for_proof_is_bounded(self, monkeypatch):
-        monkeypatch.setattr(seams, "_UNPROVEN_FRAMES", 32)
-        monkeypatch.setattr(seams, "_LONGEST_PIECE", 16)
+        monkeypatch.setattr(seams, "UNPROVEN_FRAMES", 32)
+        monkeypatch.setattr(seams, "LONGEST_PIECE", 16)
         waiting = []
         real = Stretch.wanted
 
@@ -504,17 +505,17 @@ class TestStretch:
 
     def test_the_first_run_starts_at_the_start(self):
         stretch = Stretch(1, SeamCounts())
-        stretch.close(60)
+        stretch.truth.close(60)
         piece = self.wanted(stretch)
         assert (piece.first, piece.true, piece.begins) == (1, True, True)
 
     def test_nothing_is_started_before_it_is_worth_it(self):
         stretch = Stretch(1, SeamCounts())
-        stretch.extend(seams.SHORTEST_PIECE + LOOK_AHEAD - 1)
+        stretch.truth.extend(tracker_runs.SHORTEST_PIECE + LOOK_AHEAD - 1, kept=False)
         assert self.wanted(stretch) is None
-        stretch.extend(seams.SHORTEST_PIECE + LOOK_AHEAD)
+        stretch.truth.extend(tracker_runs.SHORTEST_PIECE + LOOK_AHEAD, kept=False)
         piece = self.wanted(stretch)
-        assert (piece.first, piece.last) == (1, seams.SHORTEST_PIECE)
+        assert (piece.first, piece.last) == (1, tracker_runs.SHORTEST_PIECE)
 
     def test_added_particles_are_part_of_what_is_compared(self):
         """Equal files with another count of added particles are no match."""
@@ -530,9 +531,9 @@ class TestStretch:
     def test_a_wrong_start_is_retried_from_further_back(self):
         counts = SeamCounts()
         stretch = Stretch(1, counts)
-        stretch.extend(400, kept=False)
-        stretch.close(400)
-        stretch._kept_until = 400
+        stretch.truth.extend(400, kept=False)
+        stretch.truth.close(400)
+        stretch.truth._kept_until = 400
         for frame in range(1, 301):
             assert stretch.recall(StepDone(1, frame, f"{frame}", stretch=1, kept=True, published=True))
         starts = []
@@ -544,12 +545,12 @@ class TestStretch:
             stretch.started(run, run, 1)
             for frame in range(piece.first, 302):
                 assert list(stretch.add(StepDone(run, frame, f"{frame} wrong by {run}"))) == []
-        expected, warm_up = [], seams.WARM_UP
-        while warm_up <= seams.MAX_WARM_UP:
+        expected, warm_up = [], tracker_runs.WARM_UP
+        while warm_up <= tracker_runs.MAX_WARM_UP:
             expected.append(301 - warm_up)
             warm_up *= 2
         assert starts == [*expected, 1]
         assert counts.retried == len(expected)
         steps = [StepDone(run, frame, f"{frame}", published=True) for frame in range(1, 401)]
         assert [step.frame for one in steps for step in stretch.add(one)] == list(range(301, 401))
-        assert stretch.done
+        assert stretch.truth.done

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pyptv.core.app.input_files import MOST_MISSING, missing_inputs
 from pyptv.core.base.errors import FrameError
-from pyptv.core.base.frames import FrameRange, describe
+from pyptv.core.base.frames import FrameRange, contiguous, describe
 from pyptv.core.base.options import Engine, Options
 from pyptv.core.base.regular_files import is_folder, is_there
 from pyptv.core.experiment.calibration import Calibration
@@ -279,9 +279,18 @@ def nearest(path: Path) -> Path:
 
 def _check_stale(frames: FrameRange, experiment: Experiment, listing: FolderListing, findings: Findings) -> None:
     names = listing.names(experiment.results)
-    outside = [frame for frame in frames_in(names) if not frames[0] <= frame <= frames[1]]
-    if outside:
-        where = "res/" if experiment.output is None else experiment.results
+    first, last = frames
+    outside = [frame for frame in frames_in(names) if not first <= frame <= last]
+    if not outside:
+        return
+    where = "res/" if experiment.output is None else experiment.results
+    findings.hints.append(
+        f"{where} holds frames {describe(outside)} from an earlier run: kept, not part of this run (--clean removes them)"
+    )
+    tracked = contiguous(frames_in(names, "ptv_is"))
+    cut = [(low, high) for low, high in tracked if low < first <= high or low <= last < high]
+    for low, high in cut:
+        others = describe(frame for frame in range(low, high + 1) if not first <= frame <= last)
         findings.hints.append(
-            f"{where} holds frames {describe(outside)} from an earlier run: kept, not part of this run (--clean removes them)"
+            f"the links between this range and frames {others} will be cut: --mode tracking over {low} to {high} links them again"
         )

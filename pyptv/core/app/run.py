@@ -29,8 +29,8 @@ from pyptv.core.record.run_report import Request, RunReport
 from pyptv.core.record.tally import Report
 from pyptv.core.record.watcher import Watcher
 from pyptv.core.schedule.plan import Plan
-from pyptv.core.schedule.seams import SeamCounts
 from pyptv.core.schedule.sequence import SequencePlan, nothing
+from pyptv.core.schedule.tracker_runs import SeamCounts
 from pyptv.core.schedule.tracking import TrackingPlan
 from pyptv.core.stages.tasks import FramesKind, Job
 

@@ -7,7 +7,7 @@ import logging
 from pyptv.core.base.events import Event, FrameDone, FrameFailed, Note, StepDone
 from pyptv.core.base.frames import describe
 from pyptv.core.record.tally import Report
-from pyptv.core.schedule.seams import SeamCounts
+from pyptv.core.schedule.tracker_runs import SeamCounts
 
 logger = logging.getLogger(__name__)
 

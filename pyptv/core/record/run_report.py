@@ -33,7 +33,7 @@ from pyptv.core.files.atomic import write_atomic
 from pyptv.core.record.json_schema import first_problem
 from pyptv.core.record.measures import Times
 from pyptv.core.record.tally import Report
-from pyptv.core.schedule.seams import SeamCounts
+from pyptv.core.schedule.tracker_runs import SeamCounts
 
 FILE_NAME = "run_report.json"
 SCHEMA_FILE = Path(__file__).with_name("run_report.schema.json")

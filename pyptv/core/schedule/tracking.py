@@ -11,8 +11,9 @@ from pathlib import Path
 from pyptv.core.base.events import NO_RUN, Event, FrameFailed, StepDone, TaskDone, TaskFailed, WorkerDied
 from pyptv.core.base.frames import FrameRange
 from pyptv.core.files.store import Store
-from pyptv.core.schedule.seams import Piece, SeamCounts, Stretch
+from pyptv.core.schedule.seams import Stretch
 from pyptv.core.schedule.sequence import MOST_DEATHS
+from pyptv.core.schedule.tracker_runs import Piece, SeamCounts
 from pyptv.core.stages.tasks import PublishTask, TrackTask
 
 logger = logging.getLogger(__name__)
@@ -93,7 +94,7 @@ class TrackingPlan:
         if isinstance(event, WorkerDied):
             yield from self._died(task, stretch, event, stop_at_failure=stop_at_failure)
         elif isinstance(event, TaskFailed):
-            frame = event.frame if event.frame is not None else stretch.true_until + 1
+            frame = event.frame if event.frame is not None else stretch.truth.until + 1
             yield from self._fail(task, stretch, frame, event.reason, stop_at_failure=stop_at_failure)
         elif isinstance(event, TaskDone) and isinstance(task, TrackTask):
             if event.lost:
@@ -127,7 +128,7 @@ class TrackingPlan:
 
     def _take_up(self, stretch: Stretch) -> None:
         """Go on from a state that an earlier run has saved."""
-        if not stretch.broken and not stretch.is_recalling and stretch.true_until >= stretch.first:
+        if not stretch.broken and not stretch.truth.is_recalling and stretch.truth.until >= stretch.first:
             stretch.go_on_from(next(self._ids), {state: str(path) for state, path in self._store.states().items()})
 
     def _task_for(self, piece: Piece, stretch: Stretch, worker: int) -> TrackTask:
@@ -168,7 +169,8 @@ class TrackingPlan:
         for stretch in self._stretches:
             if stretch.first == step.stretch:
                 yield from stretch.add(step)
-                self._tidy(stretch)
+                if stretch.settled:
+                    self._tidy(stretch)
                 return
 
     def _died(
@@ -206,11 +208,11 @@ class TrackingPlan:
     def _split(self, stretch: Stretch, frame: int) -> None:
         """Go on without a frame: the stretch ends before it, another one begins after it."""
         rest = Stretch(frame + 1, self.seams)
-        rest.frontier = max(stretch.frontier, frame)
+        rest.truth.frontier = max(stretch.truth.frontier, frame)
         if stretch is self._open:
             self._open = rest
         elif stretch.end is not None:
-            rest.close(stretch.end)
+            rest.truth.close(stretch.end)
         stretch.cut(frame - 1)
         self._stretches = [s for s in [*self._stretches, rest] if not s.settled and (s.end is None or s.end >= s.first)]
 
@@ -231,7 +233,7 @@ class TrackingPlan:
         if self._open is None:
             self._open = Stretch(frame, self.seams)
             self._stretches.append(self._open)
-        self._open.extend(frame, kept=kept)
+        self._open.truth.extend(frame, kept=kept)
         if not self._open.may_recall(frame):
             self._known.pop(frame, None)
         yield from self._recall(self._open)
@@ -240,7 +242,7 @@ class TrackingPlan:
         stretch, self._open = self._open, None
         if stretch is None:
             return
-        stretch.close(end)
+        stretch.truth.close(end)
         yield from self._recall(stretch)
         if end < stretch.first:
             self._stretches.remove(stretch)
@@ -248,7 +250,7 @@ class TrackingPlan:
             self._tidy(stretch)
 
     def _recall(self, stretch: Stretch) -> Iterator[StepDone]:
-        while (step := self._known.get(stretch.true_until + 1)) is not None and stretch.recall(step):
+        while (step := self._known.get(stretch.truth.until + 1)) is not None and stretch.recall(step):
             yield self._known.pop(step.frame)
 
     def _tidy(self, stretch: Stretch) -> None:

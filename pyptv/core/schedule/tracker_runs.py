@@ -1,0 +1,91 @@
+"""Tracker runs as values: how far each has come, and the piece of it that is to be tracked next."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pyptv.core.base.events import StepDone
+from pyptv.core.stages.tasks import Known
+
+WARM_UP = 12
+"""Frames before the last true one at which a new run starts; doubled at each retry."""
+
+MAX_WARM_UP = 96
+SHORTEST_PIECE = 16
+"""Frames for which starting a task, or a run that must meet another one, is worth it."""
+
+LOOK_AHEAD = 3
+"""Frames that must be there beyond the one that is tracked, where the stretch does not end before."""
+
+END_EFFECT = 3
+"""So many frames before the end of a stretch depend on where it ends."""
+
+SECONDS_A_PIECE = 1.0
+LONGEST_PIECE = 512
+UNPROVEN_FRAMES = 1024
+"""Frames for each worker that may be tracked beyond the truth: what waits in stage folders, and in memory, is bounded."""
+
+LOOK_BACK = 2 * MAX_WARM_UP
+
+
+@dataclass
+class SeamCounts:
+    """How the seams of a run turned out."""
+
+    proven: int = 0
+    retried: int = 0
+    given_up: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.proven} proven, {self.retried} retried, {self.given_up} given up"
+
+
+@dataclass
+class TrackerRun:
+    """One run of the tracker, as far as it has reported."""
+
+    id: int
+    first: int
+    true: bool
+    last: int
+    """The last frame reported."""
+    task: int | None = None
+    """The task that is at it."""
+    begun: bool = False
+    holder: int | None = None
+    """The worker that has its state in memory."""
+    saved: tuple[int, str] | None = None
+    """Its last state on disk: after which frame, and the file."""
+    steps: OrderedDict[int, StepDone] = field(default_factory=OrderedDict)
+    """Frames that are not known to be true yet."""
+    knows: dict[int, Known] = field(default_factory=dict)
+    met: bool = False
+    """It has come to the state of the next run, and ended."""
+
+    def roll_back(self) -> None:
+        """Go back to its last state on disk, where there is one."""
+        if self.saved is not None:
+            self.last = self.saved[0]
+            for frame in [frame for frame in self.knows if frame > self.last]:
+                del self.knows[frame]
+                self.steps.pop(frame, None)
+
+    def trim(self) -> None:
+        """Keep only what may still be compared; of a true run."""
+        while len(self.knows) > LOOK_BACK:
+            del self.knows[next(iter(self.knows))]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Frames of a run to be tracked next."""
+
+    run: int
+    first: int
+    last: int
+    true: bool
+    begins: bool
+    saved: str | None
+    meets: Mapping[int, Known]
