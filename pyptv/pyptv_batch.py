@@ -53,13 +53,14 @@ def main(
     The work is done in one worker process, so that a crash of the C library costs a frame and not the run.
 
     Args:
-        exp_path: the experiment folder, a parameter set in it (``parametersRun1/``), or a YAML parameter file in it.
+        exp_path: the experiment folder, a parameter set in it (``parametersRun1/``), or a YAML parameter file in it; or the
+            folder that was the ``output`` of an earlier run.
         first: first frame; default: that of the sequence parameters.
         last: last frame, included.
         repetitions: how often to do it all; each time gives the same files.
         **options: fields of :class:`pyptv.core.base.options.Options`: ``mode`` ("both", "sequence", "tracking"), ``on_error``
             ("abort", "skip"), ``resume``, ``clean``, ``engine`` ("auto", "optv",
-            "compiled"), ``report``, ``bit_depth``, ``page``,
+            "compiled"), ``report``, ``output`` (a folder for ``res/`` and ``_targets``), ``bit_depth``, ``page``,
             ``frame_timeout``, ``start_method``.
 
     Raises:

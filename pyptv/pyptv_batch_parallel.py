@@ -55,13 +55,14 @@ def main(
     """Process the frames ``first..last`` of an experiment on several worker processes, tracking included.
 
     Args:
-        exp_path: the experiment folder, a parameter set in it (``parametersRun1/``), or a YAML parameter file in it.
+        exp_path: the experiment folder, a parameter set in it (``parametersRun1/``), or a YAML parameter file in it; or the
+            folder that was the ``output`` of an earlier run.
         first: first frame; default: that of the sequence parameters.
         last: last frame, included.
         n_processes: number of workers; default: the CPUs that this process may use.
         **options: fields of :class:`pyptv.core.base.options.Options`: ``mode`` ("both", "sequence", "tracking"), ``on_error``
             ("abort", "skip"), ``resume``, ``clean``, ``engine`` ("auto", "optv",
-            "compiled"), ``report``, ``bit_depth``, ``page``,
+            "compiled"), ``report``, ``output`` (a folder for ``res/`` and ``_targets``), ``bit_depth``, ``page``,
             ``frame_timeout``, ``serial_tracking``, ``start_method``.
 
     Raises:

@@ -21,7 +21,9 @@ def build_parser() -> argparse.ArgumentParser:
         description="Score a processed synthetic experiment against its truth.csv; needs scipy.",
         epilog='Install the extra: pip install "pyptv-batch[evaluate]"',
     )
-    parser.add_argument("experiment", metavar="EXP", type=Path, help="experiment folder, with truth.csv and res/")
+    parser.add_argument(
+        "experiment", metavar="EXP", type=Path, help="experiment folder, with truth.csv and res/, or the output folder of a run"
+    )
     parser.add_argument("--first", type=int, metavar="N", help="first frame to score (default: first of the truth)")
     parser.add_argument("--last", type=int, metavar="N", help="last frame to score (default: last of the truth)")
     parser.add_argument("--tolerance", type=float, metavar="MM", help="farthest a true detection is off (default: 3 px)")

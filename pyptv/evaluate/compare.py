@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pyptv.core.base.errors import FormatError, ProcessingError
+from pyptv.core.experiment.output import recorded_experiment
 from pyptv.core.files.formats import LINKS, PARTICLES
 from pyptv.evaluate.matching import NO_PARTICLE, follow, match
 from pyptv.evaluate.scores import FrameScore, Score
@@ -34,7 +35,7 @@ def evaluate(
     """Score the results in ``exp_path/res`` against ``exp_path/truth.csv``.
 
     Args:
-        exp_path: the experiment folder.
+        exp_path: the experiment folder, or the output folder of a run.
         first: first frame to score; default: the first of the truth.
         last: last frame to score; default: the last of the truth. Frames without results count as not found.
         tolerance_mm: farthest that a true detection may be off; default: what 3 px cover in the volume.
@@ -44,9 +45,10 @@ def evaluate(
         FormatError: a result file is damaged.
     """
     folder = Path(exp_path)
-    if not (folder / FILE_NAME).is_file():
-        raise ProcessingError(f"{folder / FILE_NAME}: not found; only a synthetic experiment can be scored")
-    truth = read_truth(folder / FILE_NAME)
+    file = truth_folder(folder) / FILE_NAME
+    if not file.is_file():
+        raise ProcessingError(f"{file}: not found; only a synthetic experiment can be scored")
+    truth = read_truth(file)
     numbers = _frame_numbers(truth, first, last)
     if tolerance_mm is None:
         tolerance_mm = DEFAULT_TOLERANCE_PX * pixel_in_space(truth)
@@ -54,6 +56,12 @@ def evaluate(
     if all(frame.missing for frame in frames):
         raise ProcessingError(f"{folder / 'res'}: no rt_is file of frames {numbers[0]} to {numbers[-1]}; run the batch first")
     return score(frames, tolerance_mm)
+
+
+def truth_folder(exp_path: Path) -> Path:
+    """Where the truth lies: in the experiment's folder, also where its results are in an output folder."""
+    recorded = recorded_experiment(exp_path.absolute())
+    return exp_path if recorded is None else recorded.parent
 
 
 def pixel_in_space(truth: Truth) -> float:

@@ -33,7 +33,9 @@ def build_parser() -> argparse.ArgumentParser:
         epilog=_EPILOG.format(formats=formats),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("experiment", metavar="EXP", help="experiment folder, or a YAML parameter file in it")
+    parser.add_argument(
+        "experiment", metavar="EXP", help="experiment folder, a YAML parameter file in it, or the output folder of a run"
+    )
     parser.add_argument("--to", action="append", required=True, choices=FORMATS, help="format; may be given several times")
     parser.add_argument(
         "--output",

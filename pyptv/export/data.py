@@ -71,6 +71,7 @@ class Dataset:
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "experiment": _text(self.experiment.folder),
             "parameters": _text(self.experiment.source),
+            **({} if self.experiment.output is None else {"output": _text(self.experiment.output)}),
             "first_frame": int(frames[0]),
             "last_frame": int(frames[-1]),
             "rows": self.ordered.rows,

@@ -32,7 +32,7 @@ def write_report(exp_path: str | Path, *, output: str | Path | None = None, fram
     """Write the report of an experiment that has been processed, by this program or by PyPTV.
 
     Args:
-        exp_path: the experiment folder, or a YAML parameter file in it.
+        exp_path: the experiment folder, a YAML parameter file in it, or the output folder of a run.
         output: the file to write; None: ``res/report.html`` of the experiment.
         frame: whose images to show; None: one in the middle.
 

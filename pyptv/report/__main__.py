@@ -21,7 +21,12 @@ def build_parser() -> argparse.ArgumentParser:
         description="Write the report of a processed experiment: one HTML file, readable offline.",
         epilog='Install the extra: pip install "pyptv-batch[report]". Exit codes: 0 written; 1 not; 2 bad usage or experiment.',
     )
-    parser.add_argument("experiment", metavar="EXP", type=Path, help="experiment folder, or a YAML parameter file in it")
+    parser.add_argument(
+        "experiment",
+        metavar="EXP",
+        type=Path,
+        help="experiment folder, a YAML parameter file in it, or the output folder of a run",
+    )
     parser.add_argument("--output", type=Path, metavar="FILE", help="the file to write (default: EXP/res/report.html)")
     parser.add_argument("--frame", type=int, metavar="N", help="the frame whose images are shown (default: one in the middle)")
     parser.add_argument("--version", action="version", version=f"pyptv-report {__version__}")

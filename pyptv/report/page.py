@@ -83,6 +83,7 @@ def _context(record: Record, motion: Motion | None, findings: list[Finding]) -> 
     return {
         "name": record.experiment.folder.name or str(record.experiment.folder),
         "folder": str(record.experiment.folder),
+        "output": None if record.experiment.output is None else str(record.experiment.output),
         "started": None if record.run is None else str(record.run["run"]["started"]),
         "level": level.name.lower(),
         "verdict": verdict,

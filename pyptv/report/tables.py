@@ -137,6 +137,7 @@ def origin(record: Record) -> Table:
     if run is None:
         rows = [
             ("Experiment", str(record.experiment.folder)),
+            ("Results", str(record.experiment.results)),
             ("Parameters", str(record.experiment.source)),
             *((name, NOT_RECORDED) for name in ("Program", "Command", "Host", "Started")),
         ]
@@ -149,6 +150,7 @@ def origin(record: Record) -> Table:
         ("Command", f"{command['kind']}, called from Python" if argv is None else " ".join(map(str, argv))),
         ("Options", ", ".join(f"{name} {_value(command[name])}" for name in _OPTIONS if name in command)),
         ("Experiment", str(command["folder"])),
+        ("Results", str(record.experiment.results)),
         ("Started", str(run["run"]["started"])),
         ("Finished", str(run["run"]["finished"])),
         ("Outcome", f"{run['run']['outcome']}, exit code {run['run']['exit_code']}"),

@@ -69,12 +69,14 @@ def run_batch(
     experiment, frames = prepare(exp_path, numbers[0], numbers[1], options)
     logger.info("Starting %s processing in directory: %s", kind, experiment.folder)
     logger.info("Parameters: %s", experiment.source)
+    if experiment.output is not None:
+        logger.info("Results go to: %s", experiment.results)
     logger.info("Frame range: %d to %d", *frames)
     if kind == "batch":
         logger.info("Repetitions: %d", times)
     else:
         logger.info("Number of processes: %d", options.n_processes)
-    with _html_report(exp_path, watch) if options.report else nullcontext():
+    with _html_report(experiment.output or exp_path, watch) if options.report else nullcontext():
         for repetition in range(1, times + 1):
             if times > 1:
                 logger.info("Starting repetition %d of %d", repetition, times)

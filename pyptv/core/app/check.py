@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from itertools import count
 
-from pyptv.core.app.preflight import Findings, check_run, prepare_job
+from pyptv.core.app.preflight import Findings, check_run, nearest, prepare_job
 from pyptv.core.app.run import prepare
 from pyptv.core.base.errors import InvalidExperimentError, ProcessingError
 from pyptv.core.base.events import FrameDone, FrameFailed
@@ -59,6 +59,7 @@ def _facts(experiment: Experiment, frames: FrameRange, mode: Mode) -> list[tuple
     ptv = experiment.parameters.ptv
     return [
         ("Experiment", str(experiment.folder)),
+        *([("Output", str(experiment.output))] if experiment.output is not None else []),
         ("Parameters", str(experiment.source.relative_to(experiment.folder))),
         ("Frames", f"{frames[0]} to {frames[1]} ({frames[1] - frames[0] + 1})"),
         ("Steps", "sequence, tracking" if mode == MODES[0] else mode),
@@ -84,7 +85,7 @@ def _trial(
     tracking = n * frame.particles * _TRACKING_SECONDS_PER_PARTICLE[engine] / n_processes if both else 0.0
     workers = f"{n_processes} process{'es' if n_processes > 1 else ''}"
     size = n * frame.size * (_TRACKING_SHARE_OF_BYTES if both else 1)
-    free = shutil.disk_usage(experiment.folder).free
+    free = shutil.disk_usage(nearest(experiment.results)).free
     if size > free:
         findings.problems.append(f"{experiment.results}: {_bytes(free)} free on the disk, the results need about {_bytes(size)}")
     return [

@@ -76,7 +76,12 @@ def build_parser(kind: Command) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=kind.name, description=kind.summary, epilog=_EXIT_CODES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("experiment", metavar="EXP", nargs="?", help="experiment folder, or a parameter set or YAML file in it")
+    parser.add_argument(
+        "experiment",
+        metavar="EXP",
+        nargs="?",
+        help="experiment folder, a parameter set or YAML file in it, or the DIR of an earlier --output",
+    )
     parser.add_argument("first", metavar="FIRST", nargs="?", type=int, help="first frame (default: of the sequence parameters)")
     parser.add_argument("last", metavar="LAST", nargs="?", type=int, help="last frame, included")
     if kind.parallel:
@@ -110,6 +115,7 @@ def build_parser(kind: Command) -> argparse.ArgumentParser:
     )
     parser.add_argument("--resume", action="store_true", help="go on where an earlier run was stopped")
     parser.add_argument("--report", action="store_true", help="make res/report.html after the run, to look at")
+    parser.add_argument("--output", metavar="DIR", help="folder for res/ and the _targets files (default: EXP)")
     parser.add_argument("--clean", action="store_true", help="remove results of frames outside the range")
     parser.add_argument("--check", action="store_true", help="check everything, process nothing, estimate time and disk")
     parser.add_argument(
@@ -193,7 +199,7 @@ def _chosen(kind: Command, options: argparse.Namespace) -> dict[str, Any]:
     """The fields of :class:`pyptv.core.base.options.Options`."""
     chosen = {
         name: getattr(options, name)
-        for name in ("mode", "on_error", "resume", "clean", "engine", "report", "bit_depth", "page", "frame_timeout")
+        for name in ("mode", "on_error", "resume", "clean", "engine", "report", "bit_depth", "page", "frame_timeout", "output")
     }
     if kind.parallel:
         chosen |= {"serial_tracking": options.serial_tracking, "start_method": options.start_method}
@@ -211,7 +217,7 @@ def _demo(kind: Command, options: argparse.Namespace, console: Console) -> int:
 
     experiment, first, last = prepare_demo(options.demo)
     code = _process(kind, options, console, experiment, (first, last))
-    show(score_text(experiment) + "\n")
+    show(score_text(experiment if options.output is None else Path(options.output)) + "\n")
     return code
 
 

@@ -38,12 +38,12 @@ def prepare_demo(directory: Path | None = None) -> tuple[Path, int, int]:
 
 def score_text(exp_path: Path) -> str:
     """What to print after the run: the score (or how to get it, where scipy is not installed) and where results are."""
-    from pyptv.evaluate import evaluate  # only a demo needs it
+    from pyptv.evaluate import evaluate, truth_folder  # only a demo needs it
     from pyptv.evaluate.table import table, write_json
 
     results = [
         f"results:    {exp_path / 'res'}  (rt_is: particles, ptv_is: links)",
-        f"truth:      {exp_path / 'truth.csv'}",
+        f"truth:      {truth_folder(exp_path) / 'truth.csv'}",
         f"plots with: python -m pyptv.evaluate {exp_path} --plot",
         f"look at it: pyptv-report {exp_path}",
     ]

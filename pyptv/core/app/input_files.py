@@ -45,7 +45,7 @@ def missing_inputs(experiment: Experiment, frames: FrameRange, listing: FolderLi
     existing = experiment.parameters.pft_version.existing_target and not tracking_only
     cameras: list[int] = []
     if existing:
-        cameras = [camera for camera in range(experiment.num_cams) if is_folder(experiment.targets_folder(camera))]
+        cameras = [camera for camera in range(experiment.num_cams) if is_folder(experiment.existing_targets_folder(camera))]
     elif not tracking_only:
         cameras = _cameras_with_images(experiment, listing, missing.problems)
     if not cameras and not tracking_only:
@@ -55,7 +55,7 @@ def missing_inputs(experiment: Experiment, frames: FrameRange, listing: FolderLi
         if tracking_only:
             absent = listing.lacks(experiment.folder, map(str, experiment.sequence_files(frame).values()))
         elif existing:
-            absent = listing.lacks(experiment.folder, (str(experiment.targets_path(camera, frame)) for camera in cameras))
+            absent = listing.lacks(experiment.folder, (str(experiment.input_path(camera, frame)) for camera in cameras))
         else:
             absent = listing.lacks(experiment.folder, (expand(name, frame) for name in names))
         if absent is not None:
@@ -92,7 +92,8 @@ def _what_is_there(
     """The frames that could be processed."""
     if tracking_only:
         frames = frames_with(experiment.results, "rt_is")
-        return f". res holds particles of frames {describe(frames)}" if frames else ". Run the sequence step first"
+        where = "res" if experiment.output is None else experiment.results
+        return f". {where} holds particles of frames {describe(frames)}" if frames else ". Run the sequence step first"
     what = "_targets files" if existing else "images"
     patterns = experiment.parameters.sequence.base_name
     of_cameras = {
@@ -104,7 +105,7 @@ def _what_is_there(
     if common := set.intersection(*of_cameras.values()):
         return f". All cameras have {what} of frames {describe(common)}"
     if not any(of_cameras.values()):
-        return _other_targets(experiment.targets_folder(cameras[0]), listing)
+        return _other_targets(experiment.existing_targets_folder(cameras[0]), listing)
     each = (f"camera {number}: {describe(frames) or 'none'}" for number, frames in of_cameras.items())
     return f". No frame has {what} of all cameras ({'; '.join(each)})"
 
@@ -117,5 +118,5 @@ def _other_targets(folder: Path, listing: FolderListing) -> str:
 
 
 def _targets_pattern(experiment: Experiment, camera: int) -> str:
-    folder: Path = experiment.targets_folder(camera)
+    folder: Path = experiment.existing_targets_folder(camera)
     return f"{str(folder).replace('%', '%%')}/cam{camera + 1}.%04d_targets"

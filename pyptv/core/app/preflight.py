@@ -9,7 +9,6 @@ import logging
 import math
 import os
 import shutil
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from pyptv.core.app.input_files import MOST_MISSING, missing_inputs
 from pyptv.core.base.errors import FrameError
 from pyptv.core.base.frames import FrameRange, contiguous, describe
 from pyptv.core.base.options import Engine, Options
-from pyptv.core.base.regular_files import is_folder
+from pyptv.core.base.regular_files import is_folder, is_there
 from pyptv.core.experiment.calibration import Calibration
 from pyptv.core.experiment.folder import Experiment, ImageSettings, load_experiment
 from pyptv.core.experiment.listing import FolderListing
@@ -90,7 +89,7 @@ def check_experiment(
     _check_disk(experiment, frames, mode, findings)
     _check_writable(experiment, findings)
     if not clean:
-        _check_stale(frames, listing.names(experiment.results), findings)
+        _check_stale(frames, experiment, listing, findings)
     return findings
 
 
@@ -247,7 +246,7 @@ def _off_axis(calibration: Calibration, point: tuple[float, float, float]) -> fl
 def _check_disk(experiment: Experiment, frames: FrameRange, mode: str, findings: Findings) -> None:
     per_frame = experiment.num_cams * _TYPICAL_TARGETS * _BYTES_PER_TARGET + _TYPICAL_TARGETS * _BYTES_PER_PARTICLE
     findings.estimated_bytes = (frames[1] - frames[0] + 1) * (per_frame if mode != "tracking" else per_frame // 3)
-    folder = experiment.results if experiment.results.exists() else experiment.folder
+    folder = nearest(experiment.results)
     free = shutil.disk_usage(folder).free
     if free < findings.estimated_bytes:
         findings.hints.append(
@@ -259,22 +258,34 @@ def _check_disk(experiment: Experiment, frames: FrameRange, mode: str, findings:
 
 
 def _check_writable(experiment: Experiment, findings: Findings) -> None:
-    """Results go to ``res/``, and ``_targets`` files beside the images."""
+    """Results go to ``res/``, and ``_targets`` files beside the images; with an output folder both go there."""
+    beside = ", which lie beside the images," if experiment.output is None else ""
     targets = [experiment.targets_folder(camera) for camera in range(experiment.num_cams)]
     for folder in dict.fromkeys([experiment.results, *targets]):
-        there = next((path for path in (folder, *folder.parents) if is_folder(path)), folder)
-        if not os.access(there, os.W_OK | os.X_OK):
-            what = "the results" if folder == experiment.results else "the _targets files, which lie beside the images,"
-            findings.problems.append(f"{there}: cannot be written: {what} go there. Check its permissions")
+        there = nearest(folder)
+        what = "the results" if folder == experiment.results else f"the _targets files{beside}"
+        if not is_folder(there):
+            findings.problems.append(f"{there}: found a file, expected a folder: {what} go there")
+        elif not os.access(there, os.W_OK | os.X_OK):
+            findings.problems.append(
+                f"{there}: cannot be written: {what} go there. Check its permissions, or name another folder (--output)"
+            )
 
 
-def _check_stale(frames: FrameRange, names: Iterable[str], findings: Findings) -> None:
+def nearest(path: Path) -> Path:
+    """A path, or the first one above it that leads to something."""
+    return next((above for above in (path, *path.parents) if is_there(above)), path)
+
+
+def _check_stale(frames: FrameRange, experiment: Experiment, listing: FolderListing, findings: Findings) -> None:
+    names = listing.names(experiment.results)
     first, last = frames
     outside = [frame for frame in frames_in(names) if not first <= frame <= last]
     if not outside:
         return
+    where = "res/" if experiment.output is None else experiment.results
     findings.hints.append(
-        f"res/ holds frames {describe(outside)} from an earlier run: kept, not part of this run (--clean removes them)"
+        f"{where} holds frames {describe(outside)} from an earlier run: kept, not part of this run (--clean removes them)"
     )
     tracked = contiguous(frames_in(names, "ptv_is"))
     cut = [(low, high) for low, high in tracked if low < first <= high or low <= last < high]

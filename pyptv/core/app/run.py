@@ -220,7 +220,7 @@ def prepare(
         InvalidExperimentError: the experiment, with all problems that can be known: where a calibration is missing, images are
             looked for all the same.
     """
-    experiment = load_experiment(exp_path, complete=False)
+    experiment = load_experiment(exp_path, complete=False, output=options.output if options is not None else None)
     sequence = experiment.parameters.sequence
     frames = (sequence.first if first is None else first, sequence.last if last is None else last)
     check_range(*frames)

@@ -11,7 +11,8 @@ NO_RUN = -1
 """The run of links that no tracker has made: those of a frame without particles, or of an earlier run."""
 
 ImageStamp = tuple[int, int, int]
-"""(size in bytes, time of last change in ns, CRC-32 of the bytes) of an image file: that it is still the same one."""
+"""(size in bytes, time of last change in ns, CRC-32 of the bytes) of an image file, or of a ``_targets`` file read in place of
+it: that it is still the same one."""
 
 
 class StepNumbers(NamedTuple):

@@ -42,6 +42,8 @@ class Options:
     """Bits of a grey value in images that store more than 8; ``auto``: judged from the images; None: ``ptv.bit_depth``."""
     page: int | None = None
     """Of image files with several, counted from 1; None: ``ptv.page``."""
+    output: Path | None = None
+    """Folder for ``res/`` and the ``_targets`` files; None: they go into the experiment's folder. Any path will do."""
     start_method: str | None = None
     """Of multiprocessing; None: the platform's."""
     frame_timeout: float | None = None
@@ -56,6 +58,8 @@ class Options:
             raise ValueError(f"bit_depth must be one of {', '.join(map(str, BIT_DEPTHS))}, got {short(self.bit_depth)}")
         if self.page is not None and (isinstance(self.page, bool) or not isinstance(self.page, int) or self.page < 1):
             raise ValueError(f"page must be a whole number >= 1, got {short(self.page)}")
+        if self.output is not None:
+            object.__setattr__(self, "output", path_argument(self.output, "output"))
         if self.start_method is not None:
             import multiprocessing  # --help must not wait for it
 

@@ -13,7 +13,7 @@ from typing import Any
 from pyptv.core.base.errors import FormatError, ProcessingError
 from pyptv.core.base.events import NO_RUN, FrameDone, ImageStamp, StepDone
 from pyptv.core.base.regular_files import read_regular
-from pyptv.core.files.atomic import frame_digest
+from pyptv.core.files.atomic import digest, frame_digest
 from pyptv.core.files.formats import count_links, row_count
 from pyptv.core.files.store import Store
 from pyptv.core.history.journal import read_entry
@@ -39,17 +39,10 @@ class Earlier:
 
         Returns:
             The frame, None where it must be processed again; and its links, None where they must be made again.
-
-        Raises:
-            FormatError: targets that belong to another experiment.
         """
         noted = read_entry(self._job.journal, past.frame) if past.frame and self._job.journal else None
         linked = read_entry(self._job.journal, past.step) if past.step and self._job.journal else None
-        if checked is None:
-            done = self._kept(frame, noted)
-        else:
-            self._refuse_mixture(frame, noted, checked)
-            done = self._same(checked, noted, linked)
+        done = self._kept(frame, noted) if checked is None else self._same(checked, noted, linked)
         step = self._linked(frame, linked) if linked is not None and done is not None and done.kept and self._job.tracks else None
         return done, step
 
@@ -68,7 +61,7 @@ class Earlier:
 
     def _same_images(self, frame: int, done: FrameDone) -> bool:
         """Whether the images are the same; one whose time alone has changed (it was copied) is told by its bytes."""
-        paths = [self._job.experiment.image_path(which, frame) for which in range(len(done.images))]
+        paths = [self._job.experiment.input_path(which, frame) for which in range(len(done.images))]
         changed = [path for path, stamp in zip(paths, done.images, strict=True) if not _is_same(path, stamp)]
         if changed:
             logger.info("frame %d: processed again, %s has changed since", frame, changed[0])
@@ -79,11 +72,18 @@ class Earlier:
         same = {noted.get("digest") if noted else None, linked.get("sequence") if linked else None}
         return replace(checked, kept=checked.digest in same)
 
-    def _refuse_mixture(self, frame: int, noted: Mapping[str, Any] | None, checked: FrameDone) -> None:
-        """``rt_is`` as the sequence step wrote it, with other targets: somebody else has written into the targets' folder."""
-        if noted is None or noted.get("digest") == checked.digest:
+    def refuse_mixture(self, frame: int, past: Past | None, files: Mapping[str, bytes]) -> None:
+        """Refuse ``rt_is`` as the sequence step wrote it with other targets: somebody else has written into their folder.
+
+        Called before the files are parsed: the rows of ``rt_is`` may point past the end of such targets, which is no fault of it.
+
+        Raises:
+            FormatError: targets that belong to another experiment.
+        """
+        noted = read_entry(self._job.journal, past.frame) if past and past.frame and self._job.journal else None
+        if noted is None or noted.get("digest") == frame_digest(files):
             return
-        if noted.get("particles_digest") == checked.particles_digest:
+        if noted.get("particles_digest") == digest(files["rt_is"]):
             folder = self._job.experiment.targets_folder(0)
             raise FormatError(
                 f"{folder}: the _targets files are not those that the particles were made from: another experiment that shares "

@@ -18,7 +18,7 @@ from pyptv.core.files.formats import MAX_ROWS, PARTICLES, TARGET_COLUMNS, TARGET
 from pyptv.core.files.store import Store
 from pyptv.core.history.journal import Writer
 from pyptv.core.stages.frames import FramePipeline
-from pyptv.core.stages.tasks import Announce, FramesTask, Job, PublishTask, Task, TrackTask
+from pyptv.core.stages.tasks import Announce, FramesTask, Job, Past, PublishTask, Task, TrackTask
 from pyptv.core.stages.track import Tracking
 
 logger = logging.getLogger(__name__)
@@ -97,7 +97,7 @@ class Worker:
         done: FrameDone | None = None
         step: StepDone | None = None
         if task.kind == "check":
-            done = self._check(frame)
+            done = self._check(frame, task.past.get(frame))
         if (past := task.past.get(frame)) is not None:
             self._announce(frame, "looking at what an earlier run has done")
             done, step = self._earlier.look(frame, past, done)
@@ -135,7 +135,7 @@ class Worker:
             seconds=result.seconds | {"write": time.perf_counter() - start},
         )
 
-    def _check(self, frame: int) -> FrameDone:
+    def _check(self, frame: int, past: Past | None) -> FrameDone:
         """Existing results of a frame, read and checked as the tracker's C code needs them."""
         self._announce(frame, "checking the sequence step's results")
         start = time.perf_counter()
@@ -144,6 +144,7 @@ class Worker:
             files = self._store.sequence_input(frame)
         except ProcessingError as error:
             raise FormatError(str(error)) from error
+        self._earlier.refuse_mixture(frame, past, files)
         cameras = [name for name in files if name != "rt_is"]
         particles = PARTICLES.parse(files["rt_is"], paths["rt_is"])
         n_targets = tuple(announced(files[name]) or 0 for name in cameras)

@@ -14,6 +14,7 @@ from pyptv.core.experiment.dialects import RawParameters, item_of, read_par
 from pyptv.core.experiment.foreign_keys import foreign_keys, foreign_plugins
 from pyptv.core.experiment.image_names import as_folders, expand, fixed_folder, resolve
 from pyptv.core.experiment.listing import FolderListing
+from pyptv.core.experiment.output import output_problems, own_output, recorded_experiment, targets_below
 from pyptv.core.experiment.parameter_checks import build_parameters, volume_hints
 from pyptv.core.experiment.parameter_sets import USUAL_DIRECTORIES, Chosen, choose_parameters
 from pyptv.core.experiment.parameters import SPLITTER_ORDER, Parameters
@@ -39,6 +40,8 @@ class Experiment:
     """Where the parameters name the images of each camera, for messages."""
     listing: FolderListing = field(default_factory=FolderListing, compare=False, repr=False)
     """What was listed when it was read."""
+    output: Path | None = None
+    """Where results go that are not to lie in the experiment's folder."""
 
     @property
     def num_cams(self) -> int:
@@ -47,8 +50,8 @@ class Experiment:
 
     @property
     def results(self) -> Path:
-        """The folder ``res/``."""
-        return self.folder / "res"
+        """The folder ``res/``: of the output folder where there is one, else of the experiment."""
+        return (self.output or self.folder) / "res"
 
     @cached_property
     def images_per_frame(self) -> int:
@@ -64,13 +67,36 @@ class Experiment:
         return self.folder / expand(self.parameters.masking.base_name, camera + 1)
 
     def targets_folder(self, camera: int) -> Path:
-        """Where the ``_targets`` files of a camera lie: beside its images."""
-        base_name = self.parameters.sequence.base_name
-        return (self.folder / base_name[0 if self.parameters.ptv.splitter else camera]).parent
+        """Where the ``_targets`` files of a camera (0-based) are written: beside its images, or under the output folder."""
+        if self.output is None:
+            return self.existing_targets_folder(camera)
+        return targets_below(self.output, self._images_name(camera))
 
     def targets_path(self, camera: int, frame: int) -> Path:
         """The ``_targets`` file of a camera (0-based) and frame."""
-        return self.targets_folder(camera) / f"cam{camera + 1}.{frame:04d}_targets"
+        return self.targets_folder(camera) / _targets_name(camera, frame)
+
+    def existing_targets_folder(self, camera: int) -> Path:
+        """Where the ``_targets`` files of a camera (0-based) lie that are read in place of images (``Existing_Target``)."""
+        return (self.folder / self._images_name(camera)).parent
+
+    def input_path(self, which: int, frame: int) -> Path:
+        """What a frame is made from: an image, or with ``Existing_Target`` a ``_targets`` file; number ``which`` of the frame."""
+        if self.parameters.pft_version.existing_target:
+            return self.existing_targets_folder(which) / _targets_name(which, frame)
+        return self.image_path(which, frame)
+
+    @cached_property
+    def overwrites_input(self) -> bool:
+        """Whether the ``_targets`` files that the run reads in place of images are those that it writes."""
+        return self.parameters.pft_version.existing_target and any(
+            own_output(self.targets_folder(camera), self.existing_targets_folder(camera)) is None
+            for camera in range(self.num_cams)
+        )
+
+    def _images_name(self, camera: int) -> str:
+        """The name of a camera's images in the parameters; the views of a split image share it."""
+        return self.parameters.sequence.base_name[0 if self.parameters.ptv.splitter else camera]
 
     def result_path(self, kind: str, frame: int) -> Path:
         """``res/rt_is.FRAME``, ``res/ptv_is.FRAME`` or ``res/added.FRAME``."""
@@ -84,6 +110,10 @@ class Experiment:
     def tracking_files(self, frame: int) -> dict[str, Path]:
         """Short name -> path of what the tracking step writes for a frame."""
         return self.sequence_files(frame) | {kind: self.result_path(kind, frame) for kind in ("added", "ptv_is")}
+
+
+def _targets_name(camera: int, frame: int) -> str:
+    return f"cam{camera + 1}.{frame:04d}_targets"
 
 
 @dataclass(frozen=True)
@@ -126,19 +156,24 @@ class ImageSettings:
         return (2 * self.width, 2 * self.height) if self.split else (self.width, self.height)
 
 
-def load_experiment(exp_path: str | Path, *, complete: bool = True) -> Experiment:
+def load_experiment(exp_path: str | Path, *, complete: bool = True, output: str | Path | None = None) -> Experiment:
     """Read parameters and calibrations of an experiment, and check them.
 
     Args:
-        exp_path: the experiment folder, a parameter set in it (``parametersRun1/``), or a YAML parameter file in it.
+        exp_path: the experiment folder, a parameter set in it (``parametersRun1/``), or a YAML parameter file in it; or the
+            output folder of an earlier run, which knows its experiment.
         complete: missing folders and calibrations are errors; else they are the experiment's ``problems``, so that the rest can
             be looked at, too.
+        output: where results and ``_targets`` files go; None: into the folder of the experiment.
 
     Raises:
         InvalidExperimentError: with all problems found.
     """
     listing = FolderListing()
-    chosen = choose_parameters(_absolute(exp_path), listing)
+    path = _absolute(exp_path)
+    if (recorded := recorded_experiment(path)) is not None:
+        path, output = recorded, path if output is None else output
+    chosen = choose_parameters(path, listing)
     raw, folder = chosen.raw, chosen.folder
     parameters = _resolved(build_parameters(raw.tree, raw.locate), folder, listing)
     calibrations, problems = _calibrations(parameters, folder)
@@ -150,12 +185,17 @@ def load_experiment(exp_path: str | Path, *, complete: bool = True) -> Experimen
 
         if (problem := total_reflection(parameters.ptv, parameters.criteria, calibrations)) is not None:
             problems = [f"{raw.locate('ptv', 'mmp_n1')}: {problem}"]
+    place = None if output is None else own_output(_absolute(output), folder)
+    places = tuple(raw.locate("sequence", item_of("base_name", n)) for n in range(1, len(parameters.sequence.base_name) + 1))
+    experiment = Experiment(folder, raw.source, parameters, calibrations, name_places=places, listing=listing, output=place)
+    if place is not None:
+        targets = {experiment.targets_folder(camera) for camera in range(experiment.num_cams)}
+        problems += output_problems(place, raw.source, targets)
     if problems and complete:
         raise InvalidExperimentError(*problems)
     notes = [*chosen.notes, *foreign_plugins(raw, splitter=parameters.ptv.splitter), *foreign_keys(raw)]
     notes += [*volume_hints(parameters, raw.locate), *_stale(chosen, parameters, listing)]
-    places = tuple(raw.locate("sequence", item_of("base_name", n)) for n in range(1, len(parameters.sequence.base_name) + 1))
-    return Experiment(folder, raw.source, parameters, calibrations, tuple(problems), tuple(notes), places, listing)
+    return replace(experiment, problems=tuple(problems), notes=tuple(notes))
 
 
 def _absolute(exp_path: str | Path) -> Path:

@@ -148,9 +148,9 @@ def _not_there(path: Path) -> str:
 def _no_parameters(folder: Path, listing: FolderListing) -> str:
     """What a folder without parameters probably is."""
     for parent in list(folder.parents)[:3]:
-        if _holds_parameters(parent, listing):
+        if holds_parameters(parent, listing):
             return f"{folder}: no parameters here: it is a folder of the experiment {parent}. Name that"
-    inside = [path for path in _folders(folder, listing) if _holds_parameters(path, listing)]
+    inside = [path for path in _folders(folder, listing) if holds_parameters(path, listing)]
     if inside:
         shown_names = ", ".join(path.name for path in inside[:5])
         return f"{folder}: no parameters here, but experiments in it: {shown_names}. Name one of them: {inside[0]}"
@@ -162,7 +162,8 @@ def _no_parameters(folder: Path, listing: FolderListing) -> str:
     return f"Required file not found: {folder / _PREFIX / 'ptv.par'} (nor a YAML parameter file)"
 
 
-def _holds_parameters(folder: Path, listing: FolderListing) -> bool:
+def holds_parameters(folder: Path, listing: FolderListing) -> bool:
+    """Whether a folder holds parameters of any kind that can be read."""
     try:
         return bool(parameter_sets(folder, listing) or _read_all(yaml_files(folder, listing)[:_MOST_LOOKED_AT])[0])
     except InvalidExperimentError:

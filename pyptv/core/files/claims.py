@@ -65,6 +65,18 @@ class Claim:
         self.path.unlink(missing_ok=True)
 
 
+def locked(home: Path) -> IO[bytes]:
+    """The lock under which a run looks at the others, as a context.
+
+    Raises:
+        ClaimedError: another run holds it for longer than it should.
+    """
+    try:
+        return lock(home / "lock", _PATIENCE)[0]
+    except HeldError:
+        raise ClaimedError("this experiment") from None
+
+
 def claim_frames(home: Path, frames: FrameRange) -> Claim:
     """Claim a range of frames.
 
@@ -76,11 +88,7 @@ def claim_frames(home: Path, frames: FrameRange) -> Claim:
     folder.mkdir(exist_ok=True)
     deadline = time.monotonic() + _PATIENCE
     while True:
-        try:
-            mutex, _ = lock(home / "lock", _PATIENCE)
-        except HeldError:
-            raise ClaimedError("this experiment") from None
-        with mutex:
+        with locked(home):
             others = list(_living(folder))
             overlapping = [other for other in others if other[0] <= frames[1] and frames[0] <= other[1]]
             if not overlapping:

@@ -20,12 +20,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pyptv.core.base.bounded_json import BoundError, check_fields, inflate, is_count, is_list_of, is_text, parse_object
-from pyptv.core.base.errors import ProcessingError
+from pyptv.core.base.errors import InvalidExperimentError, ProcessingError
 from pyptv.core.base.frames import FrameRange
 from pyptv.core.base.regular_files import MOST_BYTES, read_regular
 from pyptv.core.experiment.folder import RESULT_KINDS, Experiment
+from pyptv.core.experiment.output import output_problems, read_record, record_path, record_text
 from pyptv.core.files.atomic import digest, frame_digest, move, remove_leftovers, write_atomic
-from pyptv.core.files.claims import Claim, ClaimedError, claim_frames
+from pyptv.core.files.claims import Claim, ClaimedError, claim_frames, locked
 from pyptv.core.files.formats import NO_ROWS
 
 _MOST_VERSIONS = 8
@@ -61,8 +62,10 @@ class Store:
         """
         try:
             self._refuse_links()
-            self.experiment.results.mkdir(exist_ok=True)
+            self.experiment.results.mkdir(exist_ok=True, parents=self.experiment.output is not None)
             self._pristine.mkdir(parents=True, exist_ok=True)
+            if self.experiment.output is not None:
+                self._take_output(self.experiment.output)
             self._claim = claim_frames(self.home, frames)
             self._claim.add_folders(self.experiment.targets_folder(camera) for camera in range(self.experiment.num_cams))
             self.stages = self.home / "stages" / self._claim.name
@@ -77,6 +80,20 @@ class Store:
             raise ProcessingError(f"{self.experiment.results}: another run is working on {error}") from error
         except OSError as error:
             raise ProcessingError(f"{error.filename or self.home}: cannot be written: {error.strerror}") from error
+
+    def _take_output(self, output: Path) -> None:
+        """Note whose results an output folder holds, and make the folders of its targets.
+
+        Two runs of different experiments may start at once with one empty folder: the second finds what the first has noted.
+        """
+        source, targets = self.experiment.source, [self.experiment.targets_folder(n) for n in range(self.experiment.num_cams)]
+        with locked(self.home):
+            if problems := output_problems(output, source, targets):
+                raise InvalidExperimentError(*problems)
+            if read_record(output) is None:
+                write_atomic(record_path(output), record_text(source))
+        for folder in targets:
+            folder.mkdir(parents=True, exist_ok=True)
 
     def close(self) -> None:
         """Remove stages and unfinished files, give the frames back."""
@@ -111,7 +128,7 @@ class Store:
     def forget(self, frame: int) -> None:
         """Remove a frame's results, ``rt_is`` first; ``_targets`` files that are its input stay."""
         self._forget_particles(frame)
-        if not self.experiment.parameters.pft_version.existing_target:
+        if not self.experiment.overwrites_input:
             for camera in range(self.experiment.num_cams):
                 self.experiment.targets_path(camera, frame).unlink(missing_ok=True)
 

@@ -124,6 +124,7 @@ class RunReport:
             "argv": list(request.argv) if request.argv is not None else None,
             "experiment": request.experiment,
             "folder": str(self._experiment.folder),
+            "output": str(self._experiment.output) if self._experiment.output is not None else None,
             **{name: getattr(options, name) for name in _OPTIONS},
             "engine": engine,
         }

@@ -43,6 +43,8 @@ def _rows(report: dict[str, Any], files: Sequence[Path]) -> Iterator[tuple[str, 
         yield "" if number else "Failed", failed["reason"]
     if len(frames["failed"]) > _MOST_FAILURES:
         yield "", f"and {len(frames['failed']) - _MOST_FAILURES} more: see frames.failed in the run report"
+    if (output := report["command"].get("output")) is not None:
+        yield "Results", str(Path(output) / "res")
     for number, path in enumerate(files):
         yield "" if number else "Reports", str(path)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from pyptv.core.base.errors import FormatError, FrameError
 from pyptv.core.base.options import Engine
+from pyptv.core.base.regular_files import read_regular
 from pyptv.core.engines.matches import Matches
 from pyptv.core.engines.shape import make_frame_backend
 from pyptv.core.experiment.folder import Experiment, ImageSettings
@@ -18,6 +20,8 @@ from pyptv.core.images.pixels import read_mask, read_views, subtract_mask
 from pyptv.core.stages.tasks import Announce, silent
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
     from numpy.typing import NDArray
     from optv.tracking_framebuf import TargetArray
@@ -80,7 +84,7 @@ class FramePipeline:
         clock = _Clock()
         stamps: list[ImageStamp] = []
         if self._experiment.parameters.pft_version.existing_target:
-            targets = self._existing_targets(frame, clock)
+            targets, stamps = self._existing_targets(frame, clock)
         else:
             targets, stamps = self._detect(frame, clock)
         self._announce(frame, "finding correspondences and positions")
@@ -124,15 +128,28 @@ class FramePipeline:
         except FrameError as error:
             raise type(error)(f"frame {frame}, camera {camera + 1}: {error}") from error
 
-    def _existing_targets(self, frame: int, clock: _Clock) -> list[TargetArray]:
+    def _existing_targets(self, frame: int, clock: _Clock) -> tuple[list[TargetArray], list[ImageStamp]]:
         targets = []
+        stamps = []
         for camera in range(self._experiment.num_cams):
-            path = self._experiment.targets_path(camera, frame)
+            path = self._experiment.input_path(camera, frame)
             self._announce(frame, f"reading {path.name}")
             try:
                 with clock.stage("read"):
-                    rows = TARGETS.read(path)
-                    targets.append(self._backend.load_targets(rows, path))
+                    data, stamp = _read_stamped(path)
+                    targets.append(self._backend.load_targets(TARGETS.parse(data, path), path))
             except (FormatError, FrameError) as error:
                 raise FrameError(f"frame {frame}, camera {camera + 1}: {error}") from error
-        return targets
+            if not self._experiment.overwrites_input:  # else the files are results as well, and known by the frame's digest
+                stamps.append(stamp)
+        return targets, stamps
+
+
+def _read_stamped(path: Path) -> tuple[bytes, ImageStamp]:
+    """The bytes of a file, and its stamp."""
+    try:
+        status = path.stat()
+        data = read_regular(path)
+    except OSError as error:
+        raise FormatError(f"{path}: cannot be read: {error.strerror}") from error
+    return data, (status.st_size, status.st_mtime_ns, zlib.crc32(data))
