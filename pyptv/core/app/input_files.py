@@ -50,14 +50,15 @@ def missing_inputs(experiment: Experiment, frames: FrameRange, listing: FolderLi
         cameras = _cameras_with_images(experiment, listing, missing.problems)
     if not cameras and not tracking_only:
         return missing  # not a single folder to look into, which is said elsewhere
-    names = [experiment.parameters.sequence.base_name[camera] for camera in cameras] if not existing else []
+    if tracking_only:
+        patterns = [_targets_pattern(experiment.targets_folder(camera), camera) for camera in range(experiment.num_cams)]
+        patterns.append(f"{_escaped(experiment.results)}/rt_is.%d")
+    elif existing:
+        patterns = [_targets_pattern(experiment.existing_targets_folder(camera), camera) for camera in cameras]
+    else:
+        patterns = [experiment.parameters.sequence.base_name[camera] for camera in cameras]
     for frame in range(frames[0], frames[1] + 1):
-        if tracking_only:
-            absent = listing.lacks(experiment.folder, map(str, experiment.sequence_files(frame).values()))
-        elif existing:
-            absent = listing.lacks(experiment.folder, (str(experiment.input_path(camera, frame)) for camera in cameras))
-        else:
-            absent = listing.lacks(experiment.folder, (expand(name, frame) for name in names))
+        absent = listing.lacks(experiment.folder, [expand(pattern, frame) for pattern in patterns])
         if absent is not None:
             missing.frames[frame] = str(experiment.folder / absent)
             if len(missing.frames) == MOST_MISSING:
@@ -98,7 +99,9 @@ def _what_is_there(
     patterns = experiment.parameters.sequence.base_name
     of_cameras = {
         camera + 1: frames_there(
-            _targets_pattern(experiment, camera) if existing else patterns[camera], experiment.folder, listing
+            _targets_pattern(experiment.existing_targets_folder(camera), camera) if existing else patterns[camera],
+            experiment.folder,
+            listing,
         )
         for camera in cameras
     }
@@ -117,6 +120,9 @@ def _other_targets(folder: Path, listing: FolderListing) -> str:
     return ". Existing_Target says that they are there: set it to 0 to detect targets in the images"
 
 
-def _targets_pattern(experiment: Experiment, camera: int) -> str:
-    folder: Path = experiment.existing_targets_folder(camera)
-    return f"{str(folder).replace('%', '%%')}/cam{camera + 1}.%04d_targets"
+def _targets_pattern(folder: Path, camera: int) -> str:
+    return f"{_escaped(folder)}/cam{camera + 1}.%04d_targets"
+
+
+def _escaped(folder: Path) -> str:
+    return str(folder).replace("%", "%%")

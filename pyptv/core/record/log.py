@@ -21,6 +21,8 @@ def log_event(event: Event, *, skipping: bool) -> None:
         event: what happened.
         skipping: failed frames are left out: that is worth a warning. Otherwise the first one is raised, at the end.
     """
+    if isinstance(event, FrameDone | StepDone) and not logger.isEnabledFor(logging.DEBUG):
+        return  # asked first: this is called for every frame of the longest runs
     if isinstance(event, FrameDone):
         kinds = ", ".join(f"{name} {n}" for name, n in zip(_KINDS[-len(event.counts) :], event.counts, strict=False))
         logger.debug("Frame %d: targets %s, %s, particles %d", event.frame, list(event.targets), kinds, event.particles)
