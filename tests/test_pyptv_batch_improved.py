@@ -404,8 +404,8 @@ class TestErrorHandling:
 
     def test_results_cannot_be_written(self, folder):
         (folder / "res").write_text("a file")
-        message = self.refused(folder, 1)
-        assert message == f"Processing failed: {folder / 'res'}: cannot be written: File exists"
+        message = self.refused(folder, 2)
+        assert message == f"Invalid: {folder / 'res'}: found a file, expected a folder: the results go there"
 
     @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="permissions do not stop the superuser")
     def test_results_may_not_be_written(self, folder):
