@@ -28,7 +28,7 @@ from pyptv.core.stages.tasks import FramesTask, PublishTask, Task, TrackTask
 
 SHORT_CHUNK, MOST_ROUNDS = 32, 50
 CONVERGENCE = 4
-SEQUENCE_OPERATIONS, TRACKING_OPERATIONS, PUBLISH_OPERATIONS = 45, 40, 9
+SEQUENCE_OPERATIONS, TRACKING_OPERATIONS, PUBLISH_OPERATIONS = 69, 43, 9
 """File operations per frame with four cameras."""
 
 
