@@ -18,11 +18,12 @@ call is refused, or None) and :func:`sample_tree`, the parameters of an experime
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,19 @@ settings.load_profile("tests")
 SHARED = Path(os.environ.get("PYPTV_SHARED") or Path(__file__).parents[2] / "shared")
 SMALL = {"n_frames": 6, "n_particles": 40, "image_size": (320, 256)}
 RESULT_PATTERNS = ("res/rt_is.*", "res/ptv_is.*", "res/added.*", "img/*_targets")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _workers_are_forked_under_xdist() -> Iterator[None]:
+    """pytest-xdist has a thread that waits for messages. It is no reason to spawn workers, which takes seconds each."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        yield
+        return
+    from pyptv.core.execute import runners
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runners, "choose_start_method", lambda asked: asked or multiprocessing.get_start_method())
+        yield
 
 
 def results(folder: Path) -> dict[str, bytes]:
