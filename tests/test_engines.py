@@ -13,7 +13,7 @@ from yaml import safe_dump, safe_load
 
 from pyptv import pyptv_batch, pyptv_batch_parallel
 from pyptv.core.base.errors import FrameError
-from pyptv.core.engines.optv.backend import FrameBackend
+from pyptv.core.engines.optv.backend import OptvFrameBackend
 from pyptv.core.engines.optv.tracker import OptvTracker
 from pyptv.core.experiment.optics_checks import total_reflection
 from pyptv.core.files.formats import LINKS, PARTICLES, TARGET_COLUMNS, TARGETS
@@ -24,7 +24,7 @@ N_SWEEPS = 20
 SEEDS = 200
 
 
-def matched(backend: FrameBackend, experiment: RandomExperiment) -> list[dict[str, bytes]]:
+def matched(backend: OptvFrameBackend, experiment: RandomExperiment) -> list[dict[str, bytes]]:
     """The sequence step's files of each frame."""
     frames = []
     for cameras in experiment.frames:
@@ -94,7 +94,7 @@ def compare(experiment: RandomExperiment, seed: int, scratch: Path) -> bool:
 
     setting = experiment.parameters, experiment.calibrations
     try:
-        frames = matched(FrameBackend(*setting), experiment)
+        frames = matched(OptvFrameBackend(*setting), experiment)
     except FrameError:
         return False  # too many candidates for optv
     assert matched(CompiledFrameBackend(*setting), experiment) == frames, f"correspondence, seed {seed}"

@@ -12,7 +12,7 @@ from test_optv_backend import filtered_views, parameters_with
 
 from pyptv.core.base.errors import FrameError
 from pyptv.core.engines.compiled.text import render_columns
-from pyptv.core.engines.optv.backend import FrameBackend, project
+from pyptv.core.engines.optv.backend import OptvFrameBackend, project
 from pyptv.core.experiment.folder import load_experiment
 from pyptv.core.files.formats import PARTICLES, TARGETS
 
@@ -37,7 +37,7 @@ def rows_of(matches):
 
 def assert_same(parameters, calibrations, rows):
     """Both backends on the same targets; returns the counts, None where optv overflows."""
-    old, new = FrameBackend(parameters, calibrations), CompiledFrameBackend(parameters, calibrations)
+    old, new = OptvFrameBackend(parameters, calibrations), CompiledFrameBackend(parameters, calibrations)
     try:
         expected = rendered(old.match([old.load_targets(found) for found in rows]))
     except FrameError:
@@ -102,7 +102,7 @@ class TestRealImages:
     def test_where_optv_overflows_nothing_is_lost(self, experiment, frames):
         p = experiment.parameters
         wide = replace(p, criteria=replace(p.criteria, eps0=0.5))
-        optv, ours = FrameBackend(wide, experiment.calibrations), CompiledFrameBackend(wide, experiment.calibrations)
+        optv, ours = OptvFrameBackend(wide, experiment.calibrations), CompiledFrameBackend(wide, experiment.calibrations)
         with pytest.raises(FrameError, match="too many candidate correspondences"):
             optv.match([optv.load_targets(TARGETS.parse(render_columns(TARGETS, c), "targets")) for c in frames[10_000]])
         matches = ours.match(frames[10_000])
@@ -240,7 +240,7 @@ class TestOrdering:
             rng = np.random.default_rng(seed)
             rows = np.zeros(rng.integers(1, 50), TARGETS.dtype)
             rows["x"], rows["y"] = np.arange(len(rows)), rng.integers(0, 6, len(rows))
-            old, new = FrameBackend(p := parameters_with(), c := cameras({})), CompiledFrameBackend(p, c)
+            old, new = OptvFrameBackend(p := parameters_with(), c := cameras({})), CompiledFrameBackend(p, c)
             expected = [target.pos()[0] for target in old.load_targets(rows)]
             assert new.load_targets(rows)[:, 1].tolist() == expected
 

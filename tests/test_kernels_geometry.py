@@ -10,7 +10,7 @@ from optv.imgcoord import flat_image_coordinates
 from optv.orientation import point_positions
 from test_optv_backend import parameters_with
 
-from pyptv.core.engines.optv.backend import FrameBackend, project
+from pyptv.core.engines.optv.backend import OptvFrameBackend, project
 from pyptv.core.experiment.calibration import Calibration, rotation_matrix
 from pyptv.core.files.formats import TARGETS
 from pyptv.synthetic.optics import true_calibrations
@@ -73,7 +73,7 @@ def test_the_rotation_matrix_bit_for_bit():
 @cases
 def test_projection(layers, lens):
     parameters, calibrations = parameters_with(**layers), cameras(lens)
-    backend = FrameBackend(parameters, calibrations)
+    backend = OptvFrameBackend(parameters, calibrations)
     rows, optics = kernel_rows(parameters, calibrations)
     pixels = project(points(), parameters, calibrations)
     for camera in range(4):
@@ -88,7 +88,7 @@ def test_refraction_that_is_hardly_found():
     """Seen at a steep slant the refraction takes 15 steps to more than 40, beyond which it is left out: 14 mm on the sensor."""
     camera = Calibration((-123.9, 34.1, -570.2), (-3.1, -0.2, -3.1), (0.0, 0.0), 70.0, (114.9, 75.1, -82.8))
     parameters = parameters_with()
-    backend = FrameBackend(parameters, [camera] * 4)
+    backend = OptvFrameBackend(parameters, [camera] * 4)
     rows, optics = kernel_rows(parameters, [camera])
     places = np.random.default_rng(2).uniform(-1, 1, (3000, 3)) * [50, 50, 22]
     flat = flat_image_coordinates(places, backend._calibrations[0], backend._control.get_multimedia_params())
@@ -99,7 +99,7 @@ def test_refraction_that_is_hardly_found():
 @cases
 def test_flat_coordinates_and_positions(layers, lens):
     parameters, calibrations = parameters_with(**layers), cameras(lens)
-    backend = FrameBackend(parameters, calibrations)
+    backend = OptvFrameBackend(parameters, calibrations)
     rows, optics = kernel_rows(parameters, calibrations)
     pixels = project(points(), parameters, calibrations)
     flat = np.empty((50, 4, 2))

@@ -13,7 +13,7 @@ from optv.parameters import ControlParams, TargetParams
 from optv.segmentation import target_recognition
 
 from pyptv.core.engines.compiled.backend import CompiledFrameBackend
-from pyptv.core.engines.optv.backend import FrameBackend
+from pyptv.core.engines.optv.backend import OptvFrameBackend
 from pyptv.core.experiment.attrdict import AttrDict
 from pyptv.core.experiment.folder import load_experiment
 from pyptv.core.experiment.parameter_checks import build_parameters
@@ -271,6 +271,6 @@ def test_fields_of_interlaced_images(field: int) -> None:
         tree["ptv"] |= {"imx": shape[1], "imy": shape[0], "chfield": field}
         setting = build_parameters(AttrDict(tree), lambda *place: ".".join(place)), true_calibrations(4)
         image = any_image(rng, shape)
-        expected = FrameBackend(*setting).high_pass(image)
+        expected = OptvFrameBackend(*setting).high_pass(image)
         np.testing.assert_array_equal(CompiledFrameBackend(*setting).high_pass(image), expected)
         assert (expected[shape[0] // 2 + 1 :] == 2).all()

@@ -16,7 +16,7 @@ from optv.segmentation import target_recognition
 from optv.tracking_framebuf import TargetArray
 
 from pyptv.core.base.errors import FrameError, TaintedHeapError
-from pyptv.core.engines.optv.backend import FrameBackend, TrackerBackend, project
+from pyptv.core.engines.optv.backend import OptvFrameBackend, TrackerBackend, project
 from pyptv.core.engines.optv.c_library import captured_output, zero_small_blocks
 from pyptv.core.experiment.attrdict import AttrDict
 from pyptv.core.experiment.folder import ImageSettings, load_experiment
@@ -38,9 +38,9 @@ def parameters_with(**changes):
     return build_parameters(AttrDict(tree), lambda *place: ".".join(place))
 
 
-def backend_with(**changes) -> FrameBackend:
+def backend_with(**changes) -> OptvFrameBackend:
     parameters = parameters_with(**changes)
-    return FrameBackend(parameters, true_calibrations(parameters.num_cams))
+    return OptvFrameBackend(parameters, true_calibrations(parameters.num_cams))
 
 
 def filtered_views(folder, backend, frame=FIRST):
@@ -57,7 +57,7 @@ def detected(folder, backend, frame=FIRST):
 
 def backend_of(folder):
     experiment = load_experiment(folder)
-    return FrameBackend(experiment.parameters, experiment.calibrations)
+    return OptvFrameBackend(experiment.parameters, experiment.calibrations)
 
 
 def as_tuples(targets):
@@ -276,13 +276,13 @@ class TestMatching:
 from dataclasses import replace
 from pyptv.core.base.errors import FrameError
 from pyptv.core.experiment.folder import load_experiment
-from pyptv.core.engines.optv.backend import FrameBackend
+from pyptv.core.engines.optv.backend import OptvFrameBackend
 from test_optv_backend import filtered_views
 folder = {str(shared / "data" / "test_cavity")!r}
 experiment = load_experiment(folder)
 p = experiment.parameters
 p = replace(p, num_cams={num_cams}, criteria=replace(p.criteria, eps0=0.5))
-backend = FrameBackend(p, experiment.calibrations[:{num_cams}])
+backend = OptvFrameBackend(p, experiment.calibrations[:{num_cams}])
 targets = [backend.detect(view, camera) for camera, view in enumerate(filtered_views(folder, backend)[:{num_cams}])]
 try:
     backend.match(targets)

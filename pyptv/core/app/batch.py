@@ -15,7 +15,7 @@ from pyptv.core.base.machine import usable_cpus
 from pyptv.core.base.options import Options, check_processes, path_argument, whole_number
 
 if TYPE_CHECKING:
-    from pyptv.core.record.tally import Report
+    from pyptv.core.record.tally import Tally
     from pyptv.core.record.watcher import Watcher
 
 logger = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ def run_batch(
     watch: Watcher | None = None,
     argv: Sequence[str] | None = None,
     options: Options | None = None,
-) -> Report:
+) -> Tally:
     """Check the arguments, process the frames as often as asked, and return the last report.
 
     Args:

@@ -26,7 +26,7 @@ from pyptv.core.history.resume import begin
 from pyptv.core.record.log import log_event, log_summary, log_time
 from pyptv.core.record.measures import Columns
 from pyptv.core.record.run_report import Request, RunReport
-from pyptv.core.record.tally import Report
+from pyptv.core.record.tally import Tally
 from pyptv.core.record.watcher import Watcher
 from pyptv.core.schedule.plan import Plan
 from pyptv.core.schedule.sequence import SequencePlan, nothing
@@ -45,7 +45,7 @@ _MOST_SHOWN = 12
 
 def run(
     experiment: Experiment, frames: FrameRange, options: Options, watcher: Watcher | None = None, request: Request | None = None
-) -> Report:
+) -> Tally:
     """Process a frame range, and write ``res/run_report.json`` whatever the end is, once the first frame may be begun.
 
     Returns:
@@ -115,13 +115,13 @@ class _Run:
         self._options = options
         self._watcher = watcher
         self._record = record
-        self._report = Report(Columns(frames, job.experiment.num_cams), skipping=not job.stop_at_failure, engine=job.engine)
+        self._tally = Tally(Columns(frames, job.experiment.num_cams), skipping=not job.stop_at_failure, engine=job.engine)
         self._finished = bytearray(frames[1] - frames[0] + 1)
         """1 for each frame that has come to an end, good or bad."""
         self._runner = make_runner(job, options.n_processes, options.start_method, options.frame_timeout)
         self._plan = self._make_plan(journal)
 
-    def go(self) -> Report:
+    def go(self) -> Tally:
         """Run the plan to its end."""
         self._record.path.unlink(missing_ok=True)  # from here on it would not describe what is there
         if self._watcher is not None:
@@ -133,8 +133,8 @@ class _Run:
                 for reported in self._plan.record(event):
                     self._take(reported)
         if self._options.resume:
-            logger.info("Resumed: %d frames and the links of %d were kept", self._report.kept, self._report.kept_steps)
-        return self._report
+            logger.info("Resumed: %d frames and the links of %d were kept", self._tally.kept, self._tally.kept_steps)
+        return self._tally
 
     @contextmanager
     def reported(self) -> Iterator[None]:
@@ -146,21 +146,21 @@ class _Run:
             error = raised
             raise
         finally:
-            self._report.chunks = len(self._plan.sequence.chunks)
-            self._report.failed_chunks = self._plan.sequence.failed_chunks
-            tree = self._record.as_tree(self._report, self._seams, self._job.engine, error)
+            self._tally.chunks = len(self._plan.sequence.chunks)
+            self._tally.failed_chunks = self._plan.sequence.failed_chunks
+            tree = self._record.as_tree(self._tally, self._seams, self._job.engine, error)
             if self._watcher is not None:
                 self._watcher.finish(tree)
-            log_summary(self._report, self._seams)
-            if self._report.failed and not self._report.skipping:
+            log_summary(self._tally, self._seams)
+            if self._tally.failed and not self._tally.skipping:
                 self._tell_of_old_results()
             self._write_report(tree)
 
     def _take(self, event: Event) -> None:
         if isinstance(event, FrameDone | FrameFailed):
             self._finished[event.frame - self._frames[0]] = 1
-        self._report.record(event)
-        log_event(event, skipping=self._report.skipping)
+        self._tally.record(event)
+        log_event(event, skipping=self._tally.skipping)
         if self._watcher is not None:
             self._watcher.watch(event)
 
@@ -229,7 +229,7 @@ def prepare(
     return experiment, frames
 
 
-def process(experiment: Experiment, frames: FrameRange, options: Options, watcher: Watcher | None, request: Request) -> Report:
+def process(experiment: Experiment, frames: FrameRange, options: Options, watcher: Watcher | None, request: Request) -> Tally:
     """:func:`run`, with the time it took in the log, and an error for what ended it at a frame."""
     start = time.perf_counter()
     report = run(experiment, frames, options, watcher, request)

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pyptv.core.base.errors import FrameError
 from pyptv.core.files.formats import PARTICLES, TARGET_COLUMNS, TARGETS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pyptv.core.files.formats import Rows
+
+    Image = NDArray[np.uint8]
 
 NO_PARTICLE = -1
 """``tnr`` of a target that is part of no particle; a particle's target in a camera that does not see it."""
@@ -36,6 +39,17 @@ class Matches:
         """Short name -> bytes of the frame's result files; ``rt_is`` last."""
         targets = {f"targets{camera + 1}": TARGETS.render(rows) for camera, rows in enumerate(self.targets)}
         return targets | {"rt_is": PARTICLES.render(self.particles)}
+
+
+def checked_image(image: Image, shape: tuple[int, int]) -> Image:
+    """An image as engines take it: (height, width) uint8, contiguous.
+
+    Raises:
+        FrameError: it has another shape or type.
+    """
+    if image.shape != shape or image.dtype != np.uint8:
+        raise FrameError(f"found an image of {image.shape} {image.dtype}, expected {shape} uint8")
+    return np.ascontiguousarray(image)
 
 
 def particle_rows(positions: NDArray[np.float64], pointers: NDArray[np.intp]) -> Rows:

@@ -4,14 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pyptv.core.base.errors import ProcessingError
 from pyptv.core.base.events import StepNumbers
 from pyptv.core.base.options import Engine
-from pyptv.core.engines.optv.backend import FrameBackend
+from pyptv.core.engines.optv.backend import OptvFrameBackend
 from pyptv.core.experiment.folder import Experiment
 from pyptv.kernels.cache import load
+
+if TYPE_CHECKING:
+    from pyptv.core.engines.matches import Image, Matches
+    from pyptv.core.files.formats import Rows
+
+
+class FrameBackend(Protocol):
+    """The steps of a frame. What stands for the targets of a camera is the engine's own."""
+
+    def high_pass(self, image: Image) -> Image:
+        """The high-pass filtered image, (imy, imx) uint8 like ``image``."""
+
+    def overflow_risk(self, filtered: Image, camera: int) -> str | None:
+        """Why detection in this image may end the process, None where it cannot."""
+
+    def detect(self, filtered: Image, camera: int) -> Any:
+        """The targets in a high-pass filtered image, sorted by y."""
+
+    def load_targets(self, rows: Rows, source: str | Path = "targets") -> Any:
+        """Targets read from a file as detection would give them."""
+
+    def match(self, targets: list[Any]) -> Matches:
+        """Stereo-correspondence and 3-D positions of the targets of one frame, one item per camera."""
 
 
 class Tracker(Protocol):
@@ -56,7 +79,7 @@ def make_frame_backend(engine: Engine, experiment: Experiment) -> FrameBackend:
         from pyptv.core.engines.compiled.backend import CompiledFrameBackend  # loads numba
 
         return CompiledFrameBackend(parameters, calibrations)
-    return FrameBackend(parameters, calibrations)
+    return OptvFrameBackend(parameters, calibrations)
 
 
 def make_tracker(engine: Engine, experiment: Experiment, first: int, folder: Path | None) -> Tracker:

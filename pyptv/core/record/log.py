@@ -6,7 +6,7 @@ import logging
 
 from pyptv.core.base.events import Event, FrameDone, FrameFailed, Note, StepDone
 from pyptv.core.base.frames import describe
-from pyptv.core.record.tally import Report
+from pyptv.core.record.tally import Tally
 from pyptv.core.schedule.tracker_runs import SeamCounts
 
 logger = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ def log_event(event: Event, *, skipping: bool) -> None:
         logging.getLogger(event.logger).log(event.level, "%s", event.message)
 
 
-def log_summary(report: Report, seams: SeamCounts | None) -> None:
+def log_summary(report: Tally, seams: SeamCounts | None) -> None:
     """What was done, and the frames that were left out, each with its reason."""
     for line in report.lines():
         logger.info("%s", line)
@@ -49,7 +49,7 @@ def log_summary(report: Report, seams: SeamCounts | None) -> None:
             logger.warning("  %s", failed.reason)
 
 
-def log_time(report: Report, seconds: float, kind: str) -> None:
+def log_time(report: Tally, seconds: float, kind: str) -> None:
     """How long it took; of a ``"parallel batch"`` also how many chunks went well."""
     if kind == "batch":
         logger.info("Total processing time: %.2f seconds", seconds)

@@ -32,7 +32,7 @@ from pyptv.core.experiment.folder import Experiment
 from pyptv.core.files.atomic import write_atomic
 from pyptv.core.record.json_schema import first_problem
 from pyptv.core.record.measures import Times
-from pyptv.core.record.tally import Report
+from pyptv.core.record.tally import Tally
 from pyptv.core.schedule.tracker_runs import SeamCounts
 
 FILE_NAME = "run_report.json"
@@ -85,7 +85,7 @@ class RunReport:
         """Put the report in place, whole; ``OSError`` where that cannot be done."""
         write_atomic(self.path, (_render(tree) + "\n").encode("ascii"))
 
-    def as_tree(self, report: Report, seams: SeamCounts | None, engine: Engine, error: BaseException | None) -> dict[str, Any]:
+    def as_tree(self, report: Tally, seams: SeamCounts | None, engine: Engine, error: BaseException | None) -> dict[str, Any]:
         """The report as plain dictionaries, lists, texts and numbers.
 
         Args:
@@ -221,7 +221,7 @@ def _finite(text: str) -> float:
     return number
 
 
-def _frame_counts(frames: FrameRange, report: Report, done: Iterable[int], tracked: list[int]) -> dict[str, Any]:
+def _frame_counts(frames: FrameRange, report: Tally, done: Iterable[int], tracked: list[int]) -> dict[str, Any]:
     first, last = frames
     finished = set(done)
     return {

@@ -22,7 +22,7 @@ _OUTCOMES = {
 
 
 @dataclass
-class Report:
+class Tally:
     """What is known of the frames of a run; told of every event that is reported."""
 
     columns: Columns

@@ -14,8 +14,8 @@ import numpy as np
 
 from pyptv.core.base.errors import FrameError
 from pyptv.core.engines.compiled.text import as_columns, render_columns
-from pyptv.core.engines.matches import ADVICE_TOO_MANY, NO_PARTICLE, Matches
-from pyptv.core.engines.optv.backend import FrameBackend, sensor_limits
+from pyptv.core.engines.matches import ADVICE_TOO_MANY, NO_PARTICLE, Matches, checked_image
+from pyptv.core.engines.optv.backend import sensor_limits
 from pyptv.core.experiment.calibration import Calibration
 from pyptv.core.experiment.parameters import HIGH_PASS_SPAN, MAX_CAMERAS, CriteriaParameters, DetectionParameters, Parameters
 from pyptv.core.files.formats import PARTICLES, TARGETS
@@ -29,7 +29,7 @@ from pyptv.kernels.ordering import descending
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pyptv.core.engines.optv.backend import Image
+    from pyptv.core.engines.matches import Image
     from pyptv.core.files.formats import Rows
 
     Columns = NDArray[np.float64]
@@ -50,11 +50,12 @@ class CompiledMatches(Matches):
         return targets | {"rt_is": render_columns(PARTICLES, self.particles)}
 
 
-class CompiledFrameBackend(FrameBackend):
+class CompiledFrameBackend:
     """The steps of a frame. Targets are sorted by y and numbered from 0."""
 
     def __init__(self, parameters: Parameters, calibrations: Sequence[Calibration]) -> None:
-        super().__init__(parameters, calibrations)
+        self.num_cams = parameters.num_cams
+        self._shape = (parameters.ptv.imy, parameters.ptv.imx)
         self._cameras = camera_rows(parameters, calibrations)
         self._optics = optics_row(parameters)
         self._criteria = _criteria_row(parameters.criteria)
@@ -65,8 +66,9 @@ class CompiledFrameBackend(FrameBackend):
             self._kinds = int(parameters.num_cams >= 3)  # with two cameras optv then matches nothing
         self._limits = [_detection_limits(parameters.targ_rec, camera) for camera in range(parameters.num_cams)]
 
-    def _high_pass(self, image: Image) -> Image:
-        filtered: Image = high_pass(image, HIGH_PASS_SPAN)
+    def high_pass(self, image: Image) -> Image:
+        """The high-pass filtered image, (imy, imx) uint8 like ``image``; any memory layout may come in."""
+        filtered: Image = high_pass(checked_image(image, self._shape), HIGH_PASS_SPAN)
         return _one_field(filtered, self._field) if self._field else filtered
 
     def overflow_risk(self, filtered: Image, camera: int) -> None:

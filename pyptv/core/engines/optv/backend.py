@@ -24,7 +24,7 @@ from optv.tracking_framebuf import TargetArray
 from optv.transforms import convert_arr_metric_to_pixel, convert_arr_pixel_to_metric, correct_arr_brown_affine
 
 from pyptv.core.base.errors import FrameError, TaintedHeapError
-from pyptv.core.engines.matches import ADVICE_TOO_MANY, NO_PARTICLE, Matches, particle_rows
+from pyptv.core.engines.matches import ADVICE_TOO_MANY, NO_PARTICLE, Matches, checked_image, particle_rows
 from pyptv.core.engines.optv.c_library import captured_output, zero_small_blocks
 from pyptv.core.experiment.calibration import Calibration
 from pyptv.core.experiment.parameters import HIGH_PASS_SPAN, MAX_CAMERAS, Parameters
@@ -33,9 +33,8 @@ from pyptv.core.files.formats import MAX_ROWS
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from pyptv.core.engines.matches import Image
     from pyptv.core.files.formats import Rows
-
-    Image = NDArray[np.uint8]
 
 _DETECTION_BUFFER = 20_480
 """Targets that target_recognition has room for; it does not look whether there are more."""
@@ -49,7 +48,7 @@ _MAX_SCRATCH_PATH = 200
 NO_FILTER = 0
 
 
-class FrameBackend:
+class OptvFrameBackend:
     """optv's objects for one experiment, and the steps of a frame on them."""
 
     def __init__(self, parameters: Parameters, calibrations: Sequence[Calibration]) -> None:
@@ -70,12 +69,7 @@ class FrameBackend:
 
     def high_pass(self, image: Image) -> Image:
         """The high-pass filtered image, (imy, imx) uint8 like ``image``; any memory layout may come in."""
-        if image.shape != self._shape or image.dtype != np.uint8:
-            raise FrameError(f"found an image of {image.shape} {image.dtype}, expected {self._shape} uint8")
-        return self._high_pass(np.ascontiguousarray(image))
-
-    def _high_pass(self, image: Image) -> Image:
-        filtered: Image = preprocess_image(image, NO_FILTER, self._control, HIGH_PASS_SPAN)
+        filtered: Image = preprocess_image(checked_image(image, self._shape), NO_FILTER, self._control, HIGH_PASS_SPAN)
         return filtered
 
     def overflow_risk(self, filtered: Image, camera: int) -> str | None:

@@ -7,11 +7,11 @@ import pytest
 from pyptv.core.base.errors import ProcessingError, Terminated
 from pyptv.core.base.events import FrameDone, FrameFailed, Note, StepDone
 from pyptv.core.record.measures import Columns
-from pyptv.core.record.tally import DONE, FAILED, INCOMPLETE, Report
+from pyptv.core.record.tally import DONE, FAILED, INCOMPLETE, Tally
 
 
-def report_of(*events, **options) -> Report:
-    report = Report(Columns((1, 3), 2), **options)
+def report_of(*events, **options) -> Tally:
+    report = Tally(Columns((1, 3), 2), **options)
     for event in events:
         report.record(event)
     return report
