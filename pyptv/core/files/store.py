@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pyptv.core.base.bounded_json import BoundError, check_fields, inflate, is_count, is_list_of, is_text, parse_object
 from pyptv.core.base.errors import InvalidExperimentError, ProcessingError
@@ -262,12 +263,16 @@ def _pack(contents: Mapping[str, bytes], tracked: Mapping[str, list[str]]) -> by
         "tracked": {name: list(dict.fromkeys(tracked[name]))[-_MOST_VERSIONS:] for name in names},
         "digest": digest(b"".join(contents[name] for name in names)),
     }
+    header["sum"] = _header_sum(header)
     return json.dumps(header).encode() + b"\n" + zlib.compress(b"".join(contents[name] for name in names), 1)
 
 
 def _unpack(data: bytes) -> Pristine:
     line, _, packed = data.partition(b"\n")
     header = parse_object(line, _LONGEST_HEADER)
+    if "sum" in header and header["sum"] != _header_sum(header):  # copies of the first release have none
+        raise BoundError("its first line does not match its fingerprint")
+    header.pop("sum", None)
     check_fields(header, {"sizes": _is_sizes, "tracked": _is_versions, "digest": is_text})
     if header["sizes"].keys() != header["tracked"].keys():
         raise BoundError("its files and their fingerprints have different names")
@@ -279,6 +284,11 @@ def _unpack(data: bytes) -> Pristine:
         contents[name] = body[start : start + size]
         start += size
     return Pristine(contents, header["tracked"])
+
+
+def _header_sum(header: Mapping[str, Any]) -> str:
+    """A fingerprint of the first line: a name or digest in it that was damaged must not pass for another one."""
+    return digest(json.dumps({name: header[name] for name in sorted(header) if name != "sum"}, sort_keys=True).encode())
 
 
 def _is_sizes(value: object) -> bool:

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 _MOST_HEADER = 1000
 _N_FRAMES = 4
+_MOST_PRIORITIES = 10
+_ANY = 2**31
+"""Nobody goes back from the first of the four frames."""
 
 
 def fingerprint(frames: Iterable[Frame], n_read: Iterable[int]) -> str:
@@ -121,10 +124,9 @@ def _check_links(frames: Sequence[Frame]) -> None:
     """Links lead to rows that are there: compiled code follows them unchecked."""
     counts = [int(frame.size[0]) for frame in frames]
     for index, (frame, n) in enumerate(zip(frames, counts, strict=True)):
-        if index > 0:
-            _check_range(frame.link[:n, 0], NONE, counts[index - 1])
-        if index + 1 < len(frames):
-            _check_range(frame.link[:n, 1], NO_NEXT, counts[index + 1])
+        _check_range(frame.link[:n, 0], NONE, counts[index - 1] if index > 0 else _ANY)
+        _check_range(frame.link[:n, 1], NO_NEXT, counts[index + 1] if index + 1 < len(frames) else NO_NEXT + 1)
+        _check_range(frame.link[:n, 2], 0, _MOST_PRIORITIES)
 
 
 def _check_range(values: NDArray[np.int64], low: int, bound: int) -> None:
