@@ -51,9 +51,11 @@ class _Series:
         self._files = ET.SubElement(self._root, "Collection")
 
     def add(self, name: str, time: float, part: int) -> None:
+        """Add a file, with the time that it belongs to."""
         ET.SubElement(self._files, "DataSet", timestep=repr(time), group="", part=str(part), file=name)
 
     def save(self, path: Path) -> None:
+        """Write the list of files."""
         ET.indent(self._root)
         ET.ElementTree(self._root).write(path, encoding="utf-8", xml_declaration=True)
 

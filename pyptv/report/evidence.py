@@ -1,4 +1,4 @@
-"""What the verdict rests on, and what it is made of."""
+"""The numbers that the verdict relies on."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ class Trajectory:
 
 @dataclass(frozen=True, eq=False)
 class Trajectories:
-    """All trajectories of some frames, one row a particle and frame, sorted by id, then by frame.
+    """All trajectories of some frames, one row per particle and frame, sorted by id, then by frame.
 
     n is the number of rows, m of trajectories. Lengths are in mm; times are in frames, or in seconds where
     :attr:`frame_rate` is known. The frames of a trajectory are consecutive.

@@ -40,7 +40,7 @@ def run_batch(
         last: likewise.
         repetitions: at least 1.
         kind: ``"batch"`` or ``"parallel batch"``: how the log calls it.
-        watch: told of the number of frames, then of every event, at last of the reports.
+        watch: receives the number of frames, then every event, finally the reports.
         argv: the words of the command line; None: called from Python.
         options: how to run; None: as by default.
 

@@ -87,6 +87,7 @@ class _Numbers:
         self._at = 0
 
     def take(self, shape: tuple[int, ...], dtype: type) -> NDArray[Any]:
+        """The next numbers, as an array of a shape; ValueError where there are not so many."""
         count = int(np.prod(shape))
         if self._at + 8 * count > len(self._data):
             raise ValueError("it ends too early")
@@ -95,6 +96,7 @@ class _Numbers:
         return array
 
     def expect_end(self) -> None:
+        """Raise ``ValueError`` unless all numbers have been taken."""
         if self._at != len(self._data):
             raise ValueError("it goes on after its end")
 
