@@ -63,7 +63,7 @@ class _Series:
 def _points(rows: Rows, lines: Indices | None = None) -> Any:
     """``pyvista.PolyData`` of some rows: points with id, frame, velocity and acceleration; vertices where no lines are."""
     mesh = import_module("pyvista").PolyData(np.ascontiguousarray(rows["position"]), lines=lines)
-    for name in ("id", "frame", "velocity", "acceleration"):
+    for name in (name for name in rows.dtype.names or () if name != "position"):
         mesh.point_data[name] = np.ascontiguousarray(rows[name])
     return mesh
 
