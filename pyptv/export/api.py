@@ -12,6 +12,7 @@ from pyptv.export.formats import FORMATS, Format
 from pyptv.export.place import check_way, placed
 
 if TYPE_CHECKING:
+    from pyptv.core.experiment.folder import Experiment
     from pyptv.export.data import Dataset
     from pyptv.trajectories.postprocess import PostProcessing
 
@@ -60,11 +61,13 @@ def export(
         return write(dataset, to, output)
 
 
-def load(exp_path: str | Path, outputs: Mapping[str, str | Path | None], units: str = "mm", **options: Any) -> Dataset:
+def load(
+    exp_path: str | Path | Experiment, outputs: Mapping[str, str | Path | None], units: str = "mm", **options: Any
+) -> Dataset:
     """Follow what is to be exported, once all libraries are found to be there, and nothing in the way of the outputs.
 
     Args:
-        exp_path: the experiment folder, or a YAML parameter file in it.
+        exp_path: the experiment folder, a YAML parameter file in it, or what ``load_experiment`` returned.
         outputs: name of each format -> what is to be written; None: in ``res/export``. Temporary files lie near the first.
         units: of length, "mm" or "m".
         **options: of :func:`pyptv.export.data.read_dataset`.
@@ -74,10 +77,10 @@ def load(exp_path: str | Path, outputs: Mapping[str, str | Path | None], units: 
     """
     for name in outputs:
         _format(name).require()
-    from pyptv.core.experiment.folder import load_experiment  # numpy, which --help must not wait for
+    from pyptv.core.experiment.folder import Experiment, load_experiment  # numpy, which --help must not wait for
     from pyptv.export.data import read_dataset  # as above
 
-    experiment = load_experiment(exp_path)
+    experiment = exp_path if isinstance(exp_path, Experiment) else load_experiment(exp_path)
     targets = [_target(experiment.results, _format(name), output) for name, output in outputs.items()]
     try:
         for name, target in zip(outputs, targets, strict=True):
