@@ -100,10 +100,12 @@ def rows_of(table: TrackTable, some: Chains) -> Rows:
     length = pieces.length[order]
     step = np.arange(int(length.sum())) - np.repeat(np.cumsum(length) - length, length)
     places = np.repeat(begins[owner] + pieces.first[order] - some.first[owner], length) + step
+    rows = np.repeat(pieces.start[order], length) + step
+    found = table.found(rows)
     position = np.full((len(frame), 3), np.nan)
-    position[places] = table.position[np.repeat(pieces.start[order], length) + step]
+    position[places] = table.position[rows]
     source = np.full(len(frame), NO_SOURCE, dtype=np.int64)
-    source[places] = np.repeat(pieces.source[order], length)
+    source[places] = np.where(found, NO_SOURCE, np.repeat(pieces.source[order], length))
     origin = np.full(len(frame), ESTIMATED, dtype=np.int64)
-    origin[places] = MEASURED
+    origin[places] = np.where(found, FOUND, MEASURED)
     return Rows(identity, frame, position, source, origin)

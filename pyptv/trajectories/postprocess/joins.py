@@ -150,9 +150,7 @@ def _reached(
         steps = np.arange(size - 1, -1, -1) * -sign
         around = table.position[origins.row[some, None] + steps]
         bridge = (bridges if sign > 0 else bridges.backward)(size, gap, 1)
-        # the innovation of a position at the origin is minus the place that is expected
-        expected = bridge.offset[:, 0] - np.einsum("ak,nka->na", bridge.weights[:, 0, :size], around - around[:, :1])
-        places.append(expected + around[:, 0])
+        places.append(bridge.expected(around))
         radii.append(np.full(len(some), math.sqrt(float(bridges.limits[1]) * float(bridge.variance.max()))))
         chosen.append(some)
     if not chosen or not len(goals.row):

@@ -115,6 +115,11 @@ class Bridge:
         squared = (innovation**2 / self.variance).sum(axis=(1, 2))
         return squared, -(squared + self.log_volume) / 2
 
+    def expected(self, tail: Array) -> Array:
+        """Where the first position after the gap is expected (n, 3) [mm], after a tail (n, tail, 3)."""
+        first = self.weights[:, 0, : tail.shape[1]]
+        return np.asarray(tail[:, 0] + self.offset[:, 0] - np.einsum("ak,nka->na", first, tail - tail[:, :1]))
+
     @cached_property
     def log_volume(self) -> float:
         """Twice the logarithm of what makes the density of the innovations one in total."""

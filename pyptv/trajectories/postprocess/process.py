@@ -12,19 +12,23 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pyptv.core.experiment.folder import Experiment
+from pyptv.trajectories.links import tracked_frames
 from pyptv.trajectories.ordered import Block
 from pyptv.trajectories.postprocess.chains import ESTIMATED, FOUND, MEASURED, Chains, Rows, chains, rows_of
 from pyptv.trajectories.postprocess.cuts import cut
+from pyptv.trajectories.postprocess.extend import extend
 from pyptv.trajectories.postprocess.joins import join
 from pyptv.trajectories.postprocess.model import Bridges, MotionModel, learn
 from pyptv.trajectories.postprocess.settings import PostProcessing
 from pyptv.trajectories.postprocess.shelf import Shelf
 from pyptv.trajectories.postprocess.smoother import Estimate, smooth
 from pyptv.trajectories.postprocess.stationary import stationary
-from pyptv.trajectories.postprocess.tracks import Pieces, TrackTable, batches
+from pyptv.trajectories.postprocess.tracks import Pieces, TrackTable, as_tracked, batches
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from pyptv.trajectories.postprocess.extend import Claims
 
     Array = NDArray[np.float64]
     Indices = NDArray[np.int64]
@@ -103,10 +107,26 @@ class ProcessedTrajectories:
         with ExitStack() as files:
             self._shelf = Shelf(workplace, smoothed=self.settings.smooth)
             files.callback(self._shelf.close)
-            table = TrackTable(experiment, first, last, workplace)
             with ExitStack() as reading:
+                table = TrackTable(as_tracked(experiment, first, last), workplace)
                 reading.callback(table.close)
-                self._process(table, experiment, min_length)
+                self.model = learn(table.windows())
+                pieces = table.pieces
+                before = after = np.empty(0, np.int64)
+                if self.model is None:
+                    logger.warning("%s: too few trajectories to learn from: they stay as they are", experiment.results)
+                else:
+                    bridges = Bridges(self.model)
+                    pieces = cut(table, bridges) if self.settings.cut else pieces
+                    if self.settings.fill:
+                        claims: Claims = {frame: [] for frame in tracked_frames(experiment, first, last)}
+                        for forward in (True, False):
+                            table = TrackTable(extend(experiment, claims, table, pieces, bridges, forward=forward), workplace)
+                            reading.callback(table.close)
+                            pieces = table.pieces
+                    if self.settings.max_gap is not None:
+                        before, after = join(table, pieces, bridges, self.settings.max_gap)
+                self._finish(table, chains(pieces, before, after), min_length)
             files.pop_all()
 
     @property
@@ -153,23 +173,14 @@ class ProcessedTrajectories:
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
-    def _process(self, table: TrackTable, experiment: Experiment, min_length: int) -> None:
-        self.model = learn(table.windows())
-        pieces, before, after = table.pieces, np.empty(0, np.int64), np.empty(0, np.int64)
-        if self.model is None:
-            logger.warning("%s: too few trajectories to learn from: nothing is cut, joined or smoothed", experiment.results)
-        else:
-            bridges = Bridges(self.model)
-            if self.settings.cut:
-                pieces = cut(table, bridges)
-            if self.settings.max_gap is not None:
-                before, after = join(table, pieces, bridges, self.settings.max_gap)
-        self.counts.cuts, self.counts.joins = len(pieces.first) - len(table.pieces.first), len(before)
-        whole = chains(pieces, before, after)
+    def _finish(self, table: TrackTable, whole: Chains, min_length: int) -> None:
+        """Put the chains on the shelf that are long enough, and keep the record of each."""
+        uncut = len(np.unique(whole.pieces.source))
+        self.counts.cuts, self.counts.joins = len(whole.pieces.first) - uncut, len(whole.pieces.first) - len(whole.span)
         long = np.flatnonzero(whole.span >= min_length)
         self.counts.left_out_short = len(whole.span) - len(long)
-        flags = _cut_ends(pieces, len(table.pieces.first))
-        records = [_records(some, *flags) for some in self._finished(table, whole, long)]
+        flags = _cut_ends(whole.pieces, uncut)
+        records = [_records(done, *flags) for done in self._finished(table, whole, long)]
         self._shelf.flush()
         self.records = np.concatenate([self.records, *records])
 
@@ -211,7 +222,7 @@ def _cut_ends(pieces: Pieces, uncut: int) -> tuple[Flags, Flags]:
     """Whether each piece (n,) was cut off from the one before it, and from the one after it."""
     before, after = np.zeros(len(pieces.first), dtype=bool), np.zeros(len(pieces.first), dtype=bool)
     before[uncut:] = True
-    order = np.argsort(pieces.start, kind="stable")  # in the table the parts of a trajectory follow each other
+    order = np.lexsort((pieces.first, pieces.source))
     after[order[:-1]] = before[order[1:]]
     return before, after
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -17,8 +18,6 @@ from pyptv.trajectories.postprocess.model import most_windows, window_length
 from pyptv.trajectories.stream import stream_trajectories
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from numpy.typing import NDArray
 
     Array = NDArray[np.float64]
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 
 _AT_ONCE = 20_000
 _ROWS_AT_ONCE = 200_000
-_BY_ID = np.dtype([("id", "i8"), ("start", "i8"), ("first", "i8"), ("length", "i8")])
+_ENTRY = np.dtype([("number", "i8"), ("start", "i8"), ("first", "i8"), ("length", "i8"), ("source", "i8")])
 
 
 @dataclass(frozen=True)
@@ -49,28 +48,38 @@ class Pieces:
 
 
 class TrackTable:
-    """The trajectories of some frames, as the run has linked them.
+    """Trajectories, or pieces of them, and all their positions.
 
-    Takes 24 bytes of disk a row, in a file that has no name where the system allows it, and 32 bytes of memory a trajectory.
+    Takes 25 bytes of disk a row, in a file that has no name where the system allows it, and 32 bytes of memory a trajectory.
     """
 
-    def __init__(self, experiment: Experiment, first: int | None, last: int | None, workplace: Path | None = None) -> None:
-        """Follow the links of all frames; see :func:`pyptv.trajectories.stream_trajectories` for arguments and errors."""
+    def __init__(self, parts: Iterable[Part], workplace: Path | None = None) -> None:
+        """Put pieces into the table; see :func:`as_tracked` and :func:`extended`."""
         with ExitStack() as files:
             self._file = files.enter_context(tempfile.TemporaryFile(dir=workplace))
-            table = self._fill(experiment, first, last)
+            self.pieces, self._found = self._fill(parts)
             self._files = files.pop_all()
-        table = table[np.argsort(table["id"])]
-        ids = table["id"].copy()
-        self.pieces = Pieces(table["start"].copy(), table["first"].copy(), table["length"].copy(), ids)
         self.rows = int(self.pieces.length.sum())
         self.position: Array = np.memmap(self._file, dtype=np.float64, mode="r", shape=(self.rows, 3))
-        """(rows, 3) [mm]: of the longest run of frames first where it ended first."""
+        """(rows, 3) [mm]."""
 
     def close(self) -> None:
         """Give the disk space back."""
         del self.position
         self._files.close()
+
+    def found(self, rows: Indices) -> NDArray[np.bool_]:
+        """Which rows (n,) the run does not have: they were found among the targets."""
+        at = np.searchsorted(self._found, rows)
+        return (
+            np.asarray(self._found[np.minimum(at, len(self._found) - 1)] == rows)
+            if len(self._found)
+            else np.zeros(len(rows), bool)
+        )
+
+    def found_in(self, pieces: Pieces) -> Indices:
+        """(n,) how many of the positions of each piece were found."""
+        return np.searchsorted(self._found, pieces.start + pieces.length) - np.searchsorted(self._found, pieces.start)
 
     def windows(self) -> Array:
         """(n, length, 3) pieces of trajectories to learn from, evenly spread, without NaN."""
@@ -97,19 +106,59 @@ class TrackTable:
         low, high = np.nanquantile(sample, [0.02, 0.98], axis=0)
         return float(np.prod(np.maximum(high - low, 1e-3) / 0.96))
 
-    def _fill(self, experiment: Experiment, first: int | None, last: int | None) -> NDArray[Any]:
+    def _fill(self, parts: Iterable[Part]) -> tuple[Pieces, Indices]:
         tables: list[NDArray[Any]] = []
-        entries: list[tuple[int, int, int, int]] = []
+        entries: list[tuple[int, int, int, int, int]] = []
+        found: list[int] = []
         row = 0
-        for track in stream_trajectories(experiment, first, last):
-            entries.append((track.id, row, track.first, len(track.position)))
-            self._file.write(track.position.tobytes())
-            row += len(track.position)
+        for part in parts:
+            length = len(part.position)
+            entries.append((part.number, row, part.first, length, part.source))
+            if part.behind or part.ahead:
+                found += [*range(row, row + part.behind), *range(row + length - part.ahead, row + length)]
+            self._file.write(part.position.tobytes())
+            row += length
             if len(entries) >= _AT_ONCE:
-                tables.append(np.array(entries, _BY_ID))
+                tables.append(np.array(entries, _ENTRY))
                 entries = []
         self._file.flush()
-        return np.concatenate([*tables, np.array(entries, _BY_ID)])
+        table = np.concatenate([*tables, np.array(entries, _ENTRY)])
+        table = table[np.argsort(table["number"], kind="stable")]
+        columns = (table[name].copy() for name in ("start", "first", "length", "source"))
+        return Pieces(*columns), np.array(found, dtype=np.int64)
+
+
+class Part(NamedTuple):
+    """A piece on its way into a table."""
+
+    number: int
+    """Of the piece: they count from 0, in any order."""
+    first: int
+    position: Array
+    """(n, 3) [mm]."""
+    source: int
+    behind: int = 0
+    """Positions in front that were found among targets."""
+    ahead: int = 0
+    """Likewise at the end."""
+
+
+def as_tracked(experiment: Experiment, first: int | None, last: int | None) -> Iterator[Part]:
+    """The trajectories of a run; see :func:`pyptv.trajectories.stream_trajectories` for arguments and errors."""
+    for track in stream_trajectories(experiment, first, last):
+        yield Part(track.id, track.first, track.position, track.id)
+
+
+def extended(table: TrackTable, pieces: Pieces, behind: dict[int, list[Array]], ahead: dict[int, list[Array]]) -> Iterator[Part]:
+    """Pieces with what was found beyond their ends, nearest first; what they have of that already is at their last ends."""
+    columns = (pieces.start, pieces.first, pieces.length, pieces.source, table.found_in(pieces))
+    rows = zip(*(column.tolist() for column in columns), strict=True)
+    for number, (start, first, length, source, known) in enumerate(rows):
+        back, on = behind.get(number, []), ahead.get(number, [])
+        position = np.asarray(table.position[start : start + length])
+        if back or on:
+            position = np.concatenate([np.reshape(back[::-1], (-1, 3)), position, np.reshape(on, (-1, 3))])
+        yield Part(number, first - len(back), position, source, len(back), known + len(on))
 
 
 def batches(lengths: Indices, most: int = _ROWS_AT_ONCE) -> Iterator[slice]:
