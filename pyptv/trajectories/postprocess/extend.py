@@ -1,7 +1,8 @@
 """Trajectories go on where the run has lost their particle but the targets still show it: forward, then backward in time.
 
 From the end of each piece the next position is expected, with its error, and sought among the targets
-(:mod:`pyptv.trajectories.postprocess.targets`). What is found must fit as well as a join must. Where another piece begins at
+(:mod:`pyptv.trajectories.postprocess.targets`). What is found must fit better than a join must: the targets
+of others are near. Where another piece begins at
 that place there is nothing to seek: that is a join.
 """
 
@@ -121,7 +122,7 @@ def _go_on(targets: FrameTargets, going: _Open, begun: Array, bridges: Bridges, 
     mismatch = ((position - expected[seek]) ** 2 / variance[seek]).sum(axis=1)
     kept: list[int] = []
     for index in np.argsort(mismatch).tolist():
-        if mismatch[index] <= bridges.limits[1] and targets.claim(chosen[:, index]):
+        if mismatch[index] <= bridges.reach and targets.claim(chosen[:, index]):
             kept.append(index)
             found.setdefault(int(going.piece[seek[index]]), []).append(position[index])
     some = np.array(kept, dtype=np.int64)

@@ -153,6 +153,13 @@ class Bridges:
         return self(0, 0, head).mismatch(position - position[:, :1])[1] if head > 1 else np.zeros(len(position))
 
     @cached_property
+    def reach(self) -> float:
+        """Largest squared mismatch of a position that is sought: without the large errors that a join allows for."""
+        from scipy.stats import chi2  # an extra
+
+        return float(chi2.ppf(_LIKELY, 3)) * self.model.inflation
+
+    @cached_property
     def limits(self) -> Array:
         """(HEAD + 1,) largest squared mismatch of a join, for each number of positions after the gap."""
         from scipy.stats import chi2  # an extra
