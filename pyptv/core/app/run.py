@@ -16,6 +16,7 @@ from pyptv.core.base.errors import InvalidExperimentError, ProcessingError
 from pyptv.core.base.events import Event, FrameDone, FrameFailed
 from pyptv.core.base.frames import FrameRange, check_range, chunk_ranges, describe
 from pyptv.core.base.options import Options
+from pyptv.core.base.streams import IN_TABLE
 from pyptv.core.engines.choice import choose
 from pyptv.core.execute.runners import make_runner
 from pyptv.core.experiment.folder import Experiment, load_experiment
@@ -25,7 +26,9 @@ from pyptv.core.history.journal import Journal
 from pyptv.core.history.resume import begin
 from pyptv.core.record.log import log_event, log_summary, log_time
 from pyptv.core.record.measures import Columns
-from pyptv.core.record.run_report import Request, RunReport
+from pyptv.core.record.progress import Meter
+from pyptv.core.record.result import RunResult, result_of
+from pyptv.core.record.run_report import FILE_NAME, Request, RunReport
 from pyptv.core.record.tally import Tally
 from pyptv.core.record.watcher import Watcher
 from pyptv.core.schedule.plan import Plan
@@ -116,6 +119,7 @@ class _Run:
         self._watcher = watcher
         self._record = record
         self._tally = Tally(Columns(frames, job.experiment.num_cams), skipping=not job.stop_at_failure, engine=job.engine)
+        self._meter = Meter(frames, options, job.engine)
         self._finished = bytearray(frames[1] - frames[0] + 1)
         """1 for each frame that has come to an end, good or bad."""
         self._runner = make_runner(job, options.n_processes, options.start_method, options.frame_timeout)
@@ -125,7 +129,7 @@ class _Run:
         """Run the plan to its end."""
         self._record.path.unlink(missing_ok=True)  # from here on it would not describe what is there
         if self._watcher is not None:
-            self._watcher.expect(len(self._finished), self._options.steps)
+            self._watcher.begin(self._meter)
         # closing: whatever ends this loop ends the workers at once, not when somebody drops the traceback
         with closing(self._runner.events(self._plan)) as events:
             for event in events:
@@ -149,20 +153,22 @@ class _Run:
             self._tally.chunks = len(self._plan.sequence.chunks)
             self._tally.failed_chunks = self._plan.sequence.failed_chunks
             tree = self._record.as_tree(self._tally, self._seams, self._job.engine, error)
-            if self._watcher is not None:
-                self._watcher.finish(tree)
-            log_summary(self._tally, self._seams)
-            if self._tally.failed and not self._tally.skipping:
-                self._tell_of_old_results()
-            self._write_report(tree)
+            try:
+                if self._watcher is not None:
+                    self._watcher.finish(tree)  # may call a function of the user
+            finally:
+                log_summary(self._tally, self._seams)
+                if self._tally.failed and not self._tally.skipping:
+                    self._tell_of_old_results()
+                self._write_report(tree)
 
     def _take(self, event: Event) -> None:
         if isinstance(event, FrameDone | FrameFailed):
             self._finished[event.frame - self._frames[0]] = 1
         self._tally.record(event)
         log_event(event, skipping=self._tally.skipping)
-        if self._watcher is not None:
-            self._watcher.watch(event)
+        if self._meter.record(event) and self._watcher is not None:
+            self._watcher.advance()
 
     def _make_plan(self, journal: Journal | None) -> Plan:
         options = self._options
@@ -200,7 +206,7 @@ class _Run:
         except OSError as problem:
             logger.warning("%s: the run report cannot be written: %s", self._record.path, problem.strerror or problem)
         else:
-            logger.info("Run report: %s", self._record.path)
+            logger.info("Run report: %s", self._record.path, extra=IN_TABLE)
             if self._watcher is not None:
                 self._watcher.wrote(self._record.path)
 
@@ -229,11 +235,12 @@ def prepare(
     return experiment, frames
 
 
-def process(experiment: Experiment, frames: FrameRange, options: Options, watcher: Watcher | None, request: Request) -> Tally:
+def process(experiment: Experiment, frames: FrameRange, options: Options, watcher: Watcher | None, request: Request) -> RunResult:
     """:func:`run`, with the time it took in the log, and an error for what ended it at a frame."""
     start = time.perf_counter()
-    report = run(experiment, frames, options, watcher, request)
-    log_time(report, time.perf_counter() - start, request.kind)
-    if report.failed and not report.skipping:
-        raise ProcessingError(next(iter(report.failed.values())).reason)
-    return report
+    tally = run(experiment, frames, options, watcher, request)
+    seconds = time.perf_counter() - start
+    log_time(tally, seconds, request.kind)
+    if tally.failed and not tally.skipping:
+        raise ProcessingError(next(iter(tally.failed.values())).reason)
+    return result_of(tally, frames, seconds, experiment.results, experiment.results / FILE_NAME)

@@ -20,7 +20,7 @@ ENGINES = ("auto", "optv", "compiled")
 BIT_DEPTHS: tuple[int | str, ...] = ("auto", 8, 10, 12, 14, 16)
 """Bits that grey values may have in images that store more than 8; ``auto``: judged from the images."""
 
-_ARGUMENTS = ("exp_path", "first", "last", "repetitions")
+_ARGUMENTS = ("exp_path", "first", "last", "progress", "repetitions")
 """What ``main()`` takes besides."""
 
 _CALLED_ELSEWHERE = dict.fromkeys(("n_jobs", "jobs", "workers", "n_workers", "threads", "n_procs", "max_workers"), "n_processes")
