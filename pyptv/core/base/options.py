@@ -20,6 +20,9 @@ ENGINES = ("auto", "optv", "compiled")
 BIT_DEPTHS: tuple[int | str, ...] = ("auto", 8, 10, 12, 14, 16)
 """Bits that grey values may have in images that store more than 8; ``auto``: judged from the images."""
 
+POSTPROCESS = ("h5", "zarr", "vtk", "parquet", "csv", "ptv_is", "mat")
+"""Formats of trajectories; those of :mod:`pyptv.export.formats`."""
+
 _ARGUMENTS = ("exp_path", "first", "last", "progress", "repetitions")
 """What ``main()`` takes besides."""
 
@@ -44,6 +47,8 @@ class Options:
     """``auto``: the compiled kernels where they are installed and the run is long enough to pay for loading them."""
     report: bool = False
     """Make ``res/report.html`` after the run."""
+    postprocess: str | None = None
+    """Format in which post-processed trajectories are written to ``res/export`` after the run; None: they are not."""
     bit_depth: int | str | None = None
     """Bits of a grey value in images that store more than 8; ``auto``: judged from the images; None: ``ptv.bit_depth``."""
     page: int | None = None
@@ -60,6 +65,8 @@ class Options:
         _check_choice("Mode", self.mode, MODES)
         _check_choice("on_error", self.on_error, ON_ERROR)
         _check_choice("engine", self.engine, ENGINES)
+        if self.postprocess is not None:
+            _check_choice("postprocess", self.postprocess, POSTPROCESS)
         if self.bit_depth is not None and (isinstance(self.bit_depth, bool) or self.bit_depth not in BIT_DEPTHS):
             raise ValueError(f"bit_depth must be one of {', '.join(map(str, BIT_DEPTHS))}, got {short(self.bit_depth)}")
         if self.page is not None and (isinstance(self.page, bool) or not isinstance(self.page, int) or self.page < 1):
