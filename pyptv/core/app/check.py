@@ -10,7 +10,7 @@ from pyptv.core.app.run import prepare
 from pyptv.core.base.errors import InvalidExperimentError, ProcessingError
 from pyptv.core.base.events import FrameDone, FrameFailed
 from pyptv.core.base.frames import FrameRange
-from pyptv.core.base.options import MODES, Engine, Mode, Options
+from pyptv.core.base.options import Engine, Mode, Options
 from pyptv.core.engines.choice import choose
 from pyptv.core.execute.runners import make_runner
 from pyptv.core.experiment.folder import Experiment, ImageSettings
@@ -25,6 +25,8 @@ _TRACKING_SECONDS_PER_PARTICLE: dict[Engine, float] = {"optv": 2.0e-4, "compiled
 
 _TRACKING_SHARE_OF_BYTES = 1.5
 """What the results take on disk with tracking, over what the sequence step alone takes."""
+
+_STEPS: dict[Mode, str] = {"both": "sequence, tracking", "match": "sequence, from stored targets"}
 
 
 def check_only(exp_path: str, first: int | None, last: int | None, options: Options) -> int:
@@ -46,7 +48,7 @@ def check_only(exp_path: str, first: int | None, last: int | None, options: Opti
     except InvalidExperimentError as error:
         findings.problems += error.problems
     rows = _facts(experiment, frames, options.mode)
-    if not findings.problems and options.mode != "tracking":
+    if not findings.problems and options.processes:
         rows += _trial(experiment, frames, options, engine, findings)
     _print_rows(rows)
     _print_list("Hints", findings.hints)
@@ -62,7 +64,7 @@ def _facts(experiment: Experiment, frames: FrameRange, mode: Mode) -> list[tuple
         *([("Output", str(experiment.output))] if experiment.output is not None else []),
         ("Parameters", str(experiment.source.relative_to(experiment.folder))),
         ("Frames", f"{frames[0]} to {frames[1]} ({frames[1] - frames[0] + 1})"),
-        ("Steps", "sequence, tracking" if mode == MODES[0] else mode),
+        ("Steps", _STEPS.get(mode, mode)),
         ("Cameras", f"{experiment.num_cams}, {ptv.imx} x {ptv.imy} px" + (", in one split image" if ptv.splitter else "")),
     ]
 
@@ -75,7 +77,7 @@ def _trial(
     if first is None:
         return []
     try:
-        frame = _process_one(experiment, first, engine, findings.images, tracking=options.mode != "sequence")
+        frame = _process_one(experiment, first, engine, findings.images, tracking=options.tracks)
     except ProcessingError as error:
         # with --on-error skip the run leaves that frame out and goes on
         (findings.hints if options.on_error == "skip" else findings.problems).append(str(error))

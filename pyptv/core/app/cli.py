@@ -92,7 +92,12 @@ def build_parser(kind: Command) -> argparse.ArgumentParser:
         parser.add_argument("--start-method", choices=("fork", "spawn", "forkserver"), help=argparse.SUPPRESS)
     else:
         parser.add_argument("--repetitions", type=int, default=1, metavar="N", help="do it all N times (default 1)")
-    parser.add_argument("--mode", choices=("both", "sequence", "tracking"), default="both", help="which steps (default both)")
+    parser.add_argument(
+        "--mode",
+        choices=("both", "sequence", "tracking", "match"),
+        default="both",
+        help="which steps (default both); match: the sequence step from the _targets files of an earlier run, without images",
+    )
     parser.add_argument("--on-error", choices=("abort", "skip"), default="abort", help="at a failed frame: end the run, or go on")
     parser.add_argument(
         "--engine",

@@ -11,6 +11,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from pyptv.core.app.match_again import with_targets
 from pyptv.core.app.preflight import Findings, check_run, frames_outside, prepare_job
 from pyptv.core.base.errors import InvalidExperimentError, ProcessingError
 from pyptv.core.base.events import Event, FrameDone, FrameFailed
@@ -63,10 +64,10 @@ def run(
     with ExitStack() as stack:
         stack.callback(store.close)  # first: a signal's handler may raise once the frames are claimed
         store.open(frames)
-        tracking = options.mode != "sequence"
+        tracking = options.tracks
         job = prepare_job(experiment, findings.images, stop_at_failure=not skipping, engine=engine, tracking=tracking)
         stack.callback(remove_scratch, job.scratch)
-        job = replace(job, processes=options.mode != "tracking", tracks=tracking)
+        job = replace(job, processes=options.processes, tracks=tracking)
         with _clear_errors(experiment):
             job, journal = begin(job, store, frames, options)
             this = _Run(job, store, frames, options, watcher=watcher, record=record, journal=journal)
@@ -166,7 +167,7 @@ class _Run:
 
     def _make_plan(self, journal: Journal | None) -> Plan:
         options = self._options
-        kind: FramesKind = "check" if options.mode == "tracking" else "process"
+        kind: FramesKind = "process" if options.processes else "check"
         ids = count(1)
         chunks = self._chunks()
         if options.n_processes > 1:
@@ -175,7 +176,7 @@ class _Run:
         past = journal.past if journal is not None else nothing
         sequence = SequencePlan(chunks, ids, self._store, kind, past=past, shown=options.n_processes > 1)
         tracking = None
-        if options.mode != "sequence":
+        if options.tracks:
             speculate = options.n_processes > 1 and not options.serial_tracking
             tracking = TrackingPlan(self._frames, ids, self._store, speculate=speculate, early=speculate)
         return Plan(self._job, self._store, sequence=sequence, tracking=tracking)
@@ -220,12 +221,17 @@ def prepare(
         InvalidExperimentError: the experiment, with all problems that can be known: where a calibration is missing, images are
             looked for all the same.
     """
-    experiment = load_experiment(exp_path, complete=False, output=options.output if options is not None else None)
+    options = options or Options()
+    matches = options.mode == "match"
+    experiment = load_experiment(exp_path, complete=False, output=options.output, match_again=matches)
     sequence = experiment.parameters.sequence
     frames = (sequence.first if first is None else first, sequence.last if last is None else last)
     check_range(*frames)
+    if matches:
+        experiment = with_targets(experiment)
+        logger.info("Targets: those stored in %s", experiment.existing_targets_folder(0))
     if experiment.problems:
-        report_findings(check_run(experiment, frames, options or Options()))
+        report_findings(check_run(experiment, frames, options))
     return experiment, frames
 
 

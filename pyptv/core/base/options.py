@@ -10,8 +10,9 @@ from pathlib import Path
 from reprlib import repr as short
 from typing import Any, Literal
 
-Mode = Literal["both", "sequence", "tracking"]
-MODES: tuple[Mode, ...] = ("both", "sequence", "tracking")
+Mode = Literal["both", "sequence", "tracking", "match"]
+MODES: tuple[Mode, ...] = ("both", "sequence", "tracking", "match")
+"""``match``: the sequence step from stored ``_targets`` files, without its images."""
 ON_ERROR = ("abort", "skip")
 Engine = Literal["optv", "compiled"]
 """What does correspondence and tracking: the C code of optv, or the compiled kernels."""
@@ -75,7 +76,17 @@ class Options:
     @property
     def steps(self) -> int:
         """How often each frame is worked at."""
-        return 2 if self.mode == "both" else 1
+        return self.processes + self.tracks
+
+    @property
+    def processes(self) -> bool:
+        """The run makes the sequence results; otherwise it takes those that are there."""
+        return self.mode != "tracking"
+
+    @property
+    def tracks(self) -> bool:
+        """The run links frames."""
+        return self.mode in ("both", "tracking")
 
 
 def make_options(chosen: Mapping[str, Any]) -> Options:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 from pyptv.core.base.errors import FormatError, InvalidExperimentError
 from pyptv.core.base.regular_files import is_folder, is_there
 from pyptv.core.base.similar import similar_text
+from pyptv.core.experiment.attrdict import AttrDict
 from pyptv.core.experiment.calibration import Calibration, calibration_files, read_calibration
 from pyptv.core.experiment.dialects import RawParameters, item_of, read_par
 from pyptv.core.experiment.foreign_keys import foreign_keys, foreign_plugins
@@ -42,6 +44,8 @@ class Experiment:
     """What was listed when it was read."""
     output: Path | None = None
     """Where results go that are not to lie in the experiment's folder."""
+    stored_targets: Literal["beside the images", "in the output"] | None = None
+    """Matching again (``--mode match``): where ``_targets`` files are read; None: the parameters say what a frame is made of."""
 
     @property
     def num_cams(self) -> int:
@@ -78,6 +82,8 @@ class Experiment:
 
     def existing_targets_folder(self, camera: int) -> Path:
         """Where the ``_targets`` files of a camera (0-based) lie that are read in place of images (``Existing_Target``)."""
+        if self.output is not None and self.stored_targets == "in the output":
+            return targets_below(self.output, self._images_name(camera))
         return (self.folder / self._images_name(camera)).parent
 
     def input_path(self, which: int, frame: int) -> Path:
@@ -156,7 +162,9 @@ class ImageSettings:
         return (2 * self.width, 2 * self.height) if self.split else (self.width, self.height)
 
 
-def load_experiment(exp_path: str | Path, *, complete: bool = True, output: str | Path | None = None) -> Experiment:
+def load_experiment(
+    exp_path: str | Path, *, complete: bool = True, output: str | Path | None = None, match_again: bool = False
+) -> Experiment:
     """Read parameters and calibrations of an experiment, and check them.
 
     Args:
@@ -165,6 +173,7 @@ def load_experiment(exp_path: str | Path, *, complete: bool = True, output: str 
         complete: missing folders and calibrations are errors; else they are the experiment's ``problems``, so that the rest can
             be looked at, too.
         output: where results and ``_targets`` files go; None: into the folder of the experiment.
+        match_again: frames are made from stored ``_targets`` files, whatever the parameters say.
 
     Raises:
         InvalidExperimentError: with all problems found.
@@ -175,6 +184,8 @@ def load_experiment(exp_path: str | Path, *, complete: bool = True, output: str 
         path, output = recorded, path if output is None else output
     chosen = choose_parameters(path, listing)
     raw, folder = chosen.raw, chosen.folder
+    if match_again:
+        raw = replace(raw, tree=AttrDict(raw.tree | {"pft_version": {"Existing_Target": True}}))
     parameters = _resolved(build_parameters(raw.tree, raw.locate), folder, listing)
     calibrations, problems = _calibrations(parameters, folder)
     problems = [*_missing_directories(folder, _directories_of(parameters)), *problems]
@@ -188,13 +199,15 @@ def load_experiment(exp_path: str | Path, *, complete: bool = True, output: str 
     place = None if output is None else own_output(_absolute(output), folder)
     places = tuple(raw.locate("sequence", item_of("base_name", n)) for n in range(1, len(parameters.sequence.base_name) + 1))
     experiment = Experiment(folder, raw.source, parameters, calibrations, name_places=places, listing=listing, output=place)
+    if match_again:
+        experiment = replace(experiment, stored_targets="beside the images")
     if place is not None:
         targets = {experiment.targets_folder(camera) for camera in range(experiment.num_cams)}
         problems += output_problems(place, raw.source, targets)
     if problems and complete:
         raise InvalidExperimentError(*problems)
     notes = [*chosen.notes, *foreign_plugins(raw, splitter=parameters.ptv.splitter), *foreign_keys(raw)]
-    notes += [*volume_hints(parameters, raw.locate), *_stale(chosen, parameters, listing)]
+    notes += [*volume_hints(parameters, raw.locate), *_stale(chosen, parameters, listing, match_again=match_again)]
     return replace(experiment, problems=tuple(problems), notes=tuple(notes))
 
 
@@ -270,7 +283,7 @@ def _calibrations(parameters: Parameters, folder: Path) -> tuple[tuple[Calibrati
     return tuple(calibrations), problems
 
 
-def _stale(chosen: Chosen, parameters: Parameters, listing: FolderListing) -> list[str]:
+def _stale(chosen: Chosen, parameters: Parameters, listing: FolderListing, *, match_again: bool) -> list[str]:
     """What is to be said of a ``parameters/`` folder beside the YAML file that counts."""
     if chosen.beside is None:
         return []
@@ -278,6 +291,8 @@ def _stale(chosen: Chosen, parameters: Parameters, listing: FolderListing) -> li
     try:
         raw = read_par(chosen.beside)
         others = _resolved(build_parameters(raw.tree, raw.locate), chosen.folder, listing)
+        if match_again:  # then what was written for it is no matter
+            others = replace(others, pft_version=parameters.pft_version)
     except InvalidExperimentError:
         return [f"{used} is used; {chosen.beside.name}/ beside it is not used, and is not valid"]
     return stale_notes(used, raw, parameters, others)
