@@ -98,6 +98,12 @@ def build_parser(kind: Command) -> argparse.ArgumentParser:
         default="both",
         help="which steps (default both); match: the sequence step from the _targets files of an earlier run, without images",
     )
+    parser.add_argument(
+        "--tracking",
+        choices=("forward", "both"),
+        default="forward",
+        help="both: track from the end as well, and join the links of both passes (default forward)",
+    )
     parser.add_argument("--on-error", choices=("abort", "skip"), default="abort", help="at a failed frame: end the run, or go on")
     parser.add_argument(
         "--engine",
@@ -204,7 +210,19 @@ def _chosen(kind: Command, options: argparse.Namespace) -> dict[str, Any]:
     """The fields of :class:`pyptv.core.base.options.Options`."""
     chosen = {
         name: getattr(options, name)
-        for name in ("mode", "on_error", "resume", "clean", "engine", "report", "bit_depth", "page", "frame_timeout", "output")
+        for name in (
+            "mode",
+            "tracking",
+            "on_error",
+            "resume",
+            "clean",
+            "engine",
+            "report",
+            "bit_depth",
+            "page",
+            "frame_timeout",
+            "output",
+        )
     }
     if kind.parallel:
         chosen |= {"serial_tracking": options.serial_tracking, "start_method": options.start_method}

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
 
+from pyptv.core.app.backward import BackwardPass
 from pyptv.core.app.match_again import with_targets
 from pyptv.core.app.preflight import Findings, check_run, frames_outside, prepare_job
 from pyptv.core.base.errors import InvalidExperimentError, ProcessingError
 from pyptv.core.base.events import Event, FrameDone, FrameFailed
-from pyptv.core.base.frames import FrameRange, check_range, chunk_ranges, describe
+from pyptv.core.base.frames import FrameRange, check_range, describe
 from pyptv.core.base.options import Options
 from pyptv.core.engines.choice import choose
-from pyptv.core.execute.runners import make_runner
+from pyptv.core.execute.runners import Runner, make_runner
 from pyptv.core.experiment.folder import Experiment, load_experiment
+from pyptv.core.experiment.passes import forward_pass
 from pyptv.core.files.scratch import remove_scratch
 from pyptv.core.files.store import Store
 from pyptv.core.history.journal import Journal
@@ -29,17 +31,13 @@ from pyptv.core.record.measures import Columns
 from pyptv.core.record.run_report import Request, RunReport
 from pyptv.core.record.tally import Tally
 from pyptv.core.record.watcher import Watcher
-from pyptv.core.schedule.plan import Plan
-from pyptv.core.schedule.sequence import SequencePlan, nothing
+from pyptv.core.schedule.plan import AnyPlan, Plan
+from pyptv.core.schedule.sequence import SequencePlan, nothing, run_chunks
 from pyptv.core.schedule.tracker_runs import SeamCounts
 from pyptv.core.schedule.tracking import TrackingPlan
 from pyptv.core.stages.tasks import FramesKind, Job
 
 logger = logging.getLogger(__name__)
-
-_SHORT_CHUNK = 32
-_MOST_ROUNDS = 50
-"""Chunks of at most 32 frames, or 50 for each process: so that the last ones end at about the same time."""
 
 _MOST_SHOWN = 12
 
@@ -60,6 +58,8 @@ def run(
     findings = check_run(experiment, frames, options)
     report_findings(findings)
     engine = choose(options, frames)
+    if options.tracking == "both":
+        experiment = forward_pass(experiment)
     store = Store(experiment)
     with ExitStack() as stack:
         stack.callback(store.close)  # first: a signal's handler may raise once the frames are claimed
@@ -120,6 +120,7 @@ class _Run:
         self._finished = bytearray(frames[1] - frames[0] + 1)
         """1 for each frame that has come to an end, good or bad."""
         self._runner = make_runner(job, options.n_processes, options.start_method, options.frame_timeout)
+        self._ids = count(1)
         self._plan = self._make_plan(journal)
 
     def go(self) -> Tally:
@@ -127,15 +128,22 @@ class _Run:
         self._record.path.unlink(missing_ok=True)  # from here on it would not describe what is there
         if self._watcher is not None:
             self._watcher.expect(len(self._finished), self._options.steps)
-        # closing: whatever ends this loop ends the workers at once, not when somebody drops the traceback
-        with closing(self._runner.events(self._plan)) as events:
-            for event in events:
-                self._record.times.record(event)
-                for reported in self._plan.record(event):
-                    self._take(reported)
+        self._follow(self._runner, self._plan, self._take)
+        if self._options.tracking == "both" and (self._tally.skipping or not self._tally.failed):
+            second = BackwardPass(self._job, self._frames, self._options, self._ids, self._seams)
+            self._follow(second.runner, second.plan, lambda event: second.pass_on(event, self._tally, self._take, self._watcher))
         if self._options.resume:
             logger.info("Resumed: %d frames and the links of %d were kept", self._tally.kept, self._tally.kept_steps)
         return self._tally
+
+    def _follow(self, runner: Runner, plan: AnyPlan, take: Callable[[Event], None]) -> None:
+        """Have a plan done, and take what it reports."""
+        # closing: whatever ends this loop ends the workers at once, not when somebody drops the traceback
+        with closing(runner.events(plan)) as events:
+            for event in events:
+                self._record.times.record(event)
+                for reported in plan.record(event):
+                    take(reported)
 
     @contextmanager
     def reported(self) -> Iterator[None]:
@@ -168,8 +176,8 @@ class _Run:
     def _make_plan(self, journal: Journal | None) -> Plan:
         options = self._options
         kind: FramesKind = "process" if options.processes else "check"
-        ids = count(1)
-        chunks = self._chunks()
+        ids = self._ids
+        chunks = run_chunks(self._frames, options.n_processes)
         if options.n_processes > 1:
             more = f" and {len(chunks) - _MOST_SHOWN} more" if len(chunks) > _MOST_SHOWN else ""
             logger.info("Frame chunks: %s%s", chunks[:_MOST_SHOWN], more)
@@ -180,11 +188,6 @@ class _Run:
             speculate = options.n_processes > 1 and not options.serial_tracking
             tracking = TrackingPlan(self._frames, ids, self._store, speculate=speculate, early=speculate)
         return Plan(self._job, self._store, sequence=sequence, tracking=tracking)
-
-    def _chunks(self) -> list[FrameRange]:
-        n_frames, n = len(self._finished), self._options.n_processes
-        longest = max(_SHORT_CHUNK, n_frames // (n * _MOST_ROUNDS))
-        return chunk_ranges(*self._frames, min(n_frames, n * -(-n_frames // (n * longest))))
 
     # -- the end -------------------------------------------------------------------------------------------------------
 

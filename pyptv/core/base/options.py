@@ -14,6 +14,7 @@ Mode = Literal["both", "sequence", "tracking", "match"]
 MODES: tuple[Mode, ...] = ("both", "sequence", "tracking", "match")
 """``match``: the sequence step from stored ``_targets`` files, without its images."""
 ON_ERROR = ("abort", "skip")
+TRACKING = ("forward", "both")
 Engine = Literal["optv", "compiled"]
 """What does correspondence and tracking: the C code of optv, or the compiled kernels."""
 
@@ -34,6 +35,8 @@ class Options:
     resume: bool = False
     clean: bool = False
     n_processes: int = 1
+    tracking: str = "forward"
+    """``both``: the frames are tracked from the end as well, and the links of both passes joined."""
     serial_tracking: bool = True
     engine: str = "auto"
     """``auto``: the compiled kernels where they are installed and the run is long enough to pay for loading them."""
@@ -54,6 +57,9 @@ class Options:
     def __post_init__(self) -> None:
         _check_choice("Mode", self.mode, MODES)
         _check_choice("on_error", self.on_error, ON_ERROR)
+        _check_choice("tracking", self.tracking, TRACKING)
+        if self.tracking == "both" and not self.tracks:
+            raise ValueError(f"tracking 'both' is for modes that track, got mode {self.mode!r}")
         _check_choice("engine", self.engine, ENGINES)
         if self.bit_depth is not None and (isinstance(self.bit_depth, bool) or self.bit_depth not in BIT_DEPTHS):
             raise ValueError(f"bit_depth must be one of {', '.join(map(str, BIT_DEPTHS))}, got {short(self.bit_depth)}")
@@ -76,7 +82,7 @@ class Options:
     @property
     def steps(self) -> int:
         """How often each frame is worked at."""
-        return self.processes + self.tracks
+        return self.processes + self.tracks + (self.tracking == "both")
 
     @property
     def processes(self) -> bool:

@@ -20,6 +20,7 @@ from pyptv.core.experiment.output import output_problems, own_output, recorded_e
 from pyptv.core.experiment.parameter_checks import build_parameters, volume_hints
 from pyptv.core.experiment.parameter_sets import USUAL_DIRECTORIES, Chosen, choose_parameters
 from pyptv.core.experiment.parameters import SPLITTER_ORDER, Parameters
+from pyptv.core.experiment.passes import LinksPass
 from pyptv.core.experiment.stale_parameters import stale_notes
 
 RESULT_KINDS = ("rt_is", "ptv_is", "added")
@@ -44,6 +45,8 @@ class Experiment:
     """What was listed when it was read."""
     output: Path | None = None
     """Where results go that are not to lie in the experiment's folder."""
+    links: LinksPass | None = None
+    """A pass of ``--tracking both``, whose links lie apart; None: links are results."""
     stored_targets: Literal["beside the images", "in the output"] | None = None
     """Matching again (``--mode match``): where ``_targets`` files are read; None: the parameters say what a frame is made of."""
 
@@ -78,7 +81,7 @@ class Experiment:
 
     def targets_path(self, camera: int, frame: int) -> Path:
         """The ``_targets`` file of a camera (0-based) and frame."""
-        return self.targets_folder(camera) / _targets_name(camera, frame)
+        return self.targets_folder(camera) / _targets_name(camera, self.true_frame(frame))
 
     def existing_targets_folder(self, camera: int) -> Path:
         """Where the ``_targets`` files of a camera (0-based) lie that are read in place of images (``Existing_Target``)."""
@@ -105,8 +108,18 @@ class Experiment:
         return self.parameters.sequence.base_name[0 if self.parameters.ptv.splitter else camera]
 
     def result_path(self, kind: str, frame: int) -> Path:
-        """``res/rt_is.FRAME``, ``res/ptv_is.FRAME`` or ``res/added.FRAME``."""
-        return self.results / f"{kind}.{frame}"
+        """``res/rt_is.FRAME``, ``res/ptv_is.FRAME`` or ``res/added.FRAME``; a pass has its links elsewhere."""
+        folder = self.results if self.links is None or kind == "rt_is" else self.links.folder
+        return folder / f"{kind}.{self.true_frame(frame)}"
+
+    @property
+    def goes_backward(self) -> bool:
+        """Whether this is the backward pass of ``--tracking both``."""
+        return self.links is not None and self.links.backward
+
+    def true_frame(self, frame: int) -> int:
+        """The number of a frame in the names of files, and for people; in a backward pass it is another one."""
+        return frame if self.links is None else self.links.true_frame(frame)
 
     def sequence_files(self, frame: int) -> dict[str, Path]:
         """Short name -> path of what the sequence step writes for a frame; ``rt_is`` last: it marks the frame as done."""

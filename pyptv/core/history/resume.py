@@ -45,7 +45,7 @@ def begin(job: Job, store: Store, frames: FrameRange, options: Options) -> tuple
         # frames that are only tracked may have been made by anybody, from anything
         wanted = {"frames": None if options.mode == "tracking" else fingerprints["frames"], "track": fingerprints["track"]}
         journal = Journal(folder, frames, wanted)
-        if options.resume:
+        if options.resume and not job.experiment.goes_backward:  # the forward pass has said it
             _say_what_changed(journal, trees, options)
     does = {"frames": job.processes, "track": job.tracks}
     serial = start(folder, {stage: (fingerprints[stage], tree) for stage, tree in trees.items() if does[stage]})

@@ -38,7 +38,7 @@ from pyptv.core.schedule.tracker_runs import SeamCounts
 FILE_NAME = "run_report.json"
 SCHEMA_FILE = Path(__file__).with_name("run_report.schema.json")
 
-_OPTIONS = ("mode", "on_error", "resume", "clean", "bit_depth", "page", "n_processes", "serial_tracking")
+_OPTIONS = ("mode", "tracking", "on_error", "resume", "clean", "bit_depth", "page", "n_processes", "serial_tracking")
 _MOST_BYTES = 500_000_000
 """Six million frames."""
 _MOST_CONTAINERS = 1_000_000
@@ -115,6 +115,7 @@ class RunReport:
             "tracking": tracking,
             "seconds": self.times.as_tree(),
             "seams": asdict(seams) if seams is not None else None,
+            "passes": asdict(report.passes) if report.passes is not None else None,
         }
 
     def _command(self, engine: Engine) -> dict[str, Any]:

@@ -34,8 +34,9 @@ class Job:
     """Stage -> fingerprint of everything but the images that its results depend on."""
 
 
-FramesKind = Literal["process", "check", "probe"]
-"""``process`` frames; ``check`` results that are there, as tracking needs them; ``probe``: process, but write nothing."""
+FramesKind = Literal["process", "check", "probe", "join"]
+"""``process`` frames; ``check`` results that are there, as tracking needs them; ``probe``: process, but write nothing; ``join``
+the links of two passes."""
 
 
 class Entry(NamedTuple):
