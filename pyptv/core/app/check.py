@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from itertools import count
 
 from pyptv.core.app.preflight import Findings, check_run, nearest, prepare_job
@@ -13,7 +14,7 @@ from pyptv.core.base.frames import FrameRange
 from pyptv.core.base.options import Engine, Mode, Options
 from pyptv.core.engines.choice import choose
 from pyptv.core.execute.runners import make_runner
-from pyptv.core.experiment.folder import Experiment, ImageSettings
+from pyptv.core.experiment.folder import Experiment
 from pyptv.core.files.scratch import remove_scratch
 from pyptv.core.files.store import Store
 from pyptv.core.record.tally import DONE, INVALID
@@ -77,7 +78,7 @@ def _trial(
     if first is None:
         return []
     try:
-        frame = _process_one(experiment, first, engine, findings.images, tracking=options.tracks)
+        frame = _process_one(experiment, first, engine, findings, tracking=options.tracks)
     except ProcessingError as error:
         # with --on-error skip the run leaves that frame out and goes on
         (findings.hints if options.on_error == "skip" else findings.problems).append(str(error))
@@ -97,10 +98,9 @@ def _trial(
     ]
 
 
-def _process_one(
-    experiment: Experiment, number: int, engine: Engine, images: ImageSettings | None, *, tracking: bool
-) -> FrameDone:
-    job = prepare_job(experiment, images, engine=engine, tracking=tracking, write=False)
+def _process_one(experiment: Experiment, number: int, engine: Engine, findings: Findings, *, tracking: bool) -> FrameDone:
+    job = prepare_job(experiment, findings.images, engine=engine, tracking=tracking, write=False)
+    job = replace(job, hooks=findings.hooks)
     plan = Plan(job, Store(experiment), sequence=SequencePlan([(number, number)], count(1), Store(experiment), "probe"))
     try:
         for event in make_runner(job, 1).events(plan):

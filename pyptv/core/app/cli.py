@@ -124,6 +124,15 @@ def build_parser(kind: Command) -> argparse.ArgumentParser:
         metavar="SECONDS",
         help="replace a worker that makes no progress for so long; 0: never (default: 300, or 20 times the slowest so far)",
     )
+    parser.add_argument(
+        "--hook",
+        action="append",
+        default=[],
+        dest="hooks",
+        metavar="NAME[:KEY=VALUE,...]",
+        help="code in the sequence step: background_median, background_minimum, rolling_ball, or your own; may be repeated",
+    )
+    parser.add_argument("--allow-plugins", action="store_true", help="run code that EXP holds (plugins/) or its parameters name")
     parser.add_argument("--resume", action="store_true", help="go on where an earlier run was stopped")
     parser.add_argument("--report", action="store_true", help="make res/report.html after the run, to look at")
     parser.add_argument("--output", metavar="DIR", help="folder for res/ and the _targets files (default: EXP)")
@@ -213,6 +222,8 @@ def _chosen(kind: Command, options: argparse.Namespace) -> dict[str, Any]:
         for name in (
             "mode",
             "tracking",
+            "hooks",
+            "allow_plugins",
             "on_error",
             "resume",
             "clean",

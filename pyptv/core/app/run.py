@@ -57,6 +57,9 @@ def run(
     record = RunReport(request or Request(str(experiment.folder)), experiment, frames, options)
     findings = check_run(experiment, frames, options)
     report_findings(findings)
+    record.hooks = tuple(map(str, findings.hooks))
+    for spec in findings.hooks:
+        logger.info("Hook %s: %s", spec, spec.origin)
     engine = choose(options, frames)
     if options.tracking == "both":
         experiment = forward_pass(experiment)
@@ -66,6 +69,7 @@ def run(
         store.open(frames)
         tracking = options.tracks
         job = prepare_job(experiment, findings.images, stop_at_failure=not skipping, engine=engine, tracking=tracking)
+        job = replace(job, hooks=findings.hooks)
         stack.callback(remove_scratch, job.scratch)
         job = replace(job, processes=options.processes, tracks=tracking)
         with _clear_errors(experiment):

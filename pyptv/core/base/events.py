@@ -45,6 +45,8 @@ class FrameDone:
     size: int = 0
     """Bytes of the frame's files."""
     images: tuple[ImageStamp, ...] = ()
+    neighbours: str = ""
+    """What the images of other frames are that hooks may have looked at."""
     seconds: dict[str, float] = field(default_factory=dict)
     """Wall time of each stage."""
     worker: int = 1

@@ -40,6 +40,10 @@ class Options:
     serial_tracking: bool = True
     engine: str = "auto"
     """``auto``: the compiled kernels where they are installed and the run is long enough to pay for loading them."""
+    hooks: tuple[str, ...] = ()
+    """Code of others in the sequence step, ``NAME:key=value,...`` each; none: those that the parameters name."""
+    allow_plugins: bool = False
+    """Code that the experiment's folder holds, or its parameters name, may run."""
     report: bool = False
     """Make ``res/report.html`` after the run."""
     bit_depth: int | str | None = None
@@ -65,6 +69,9 @@ class Options:
             raise ValueError(f"bit_depth must be one of {', '.join(map(str, BIT_DEPTHS))}, got {short(self.bit_depth)}")
         if self.page is not None and (isinstance(self.page, bool) or not isinstance(self.page, int) or self.page < 1):
             raise ValueError(f"page must be a whole number >= 1, got {short(self.page)}")
+        object.__setattr__(self, "hooks", _texts(self.hooks, "hooks"))
+        if self.hooks and not self.processes:
+            raise ValueError(f"hooks work in the sequence step, got mode {self.mode!r}")
         if self.output is not None:
             object.__setattr__(self, "output", path_argument(self.output, "output"))
         if self.start_method is not None:
@@ -74,7 +81,7 @@ class Options:
         timeout = self.frame_timeout
         if timeout is not None and not (isinstance(timeout, int | float) and timeout >= 0):
             raise ValueError(f"frame_timeout must be a number of seconds >= 0, got {short(timeout)}")
-        for name in ("resume", "clean", "serial_tracking", "report"):
+        for name in ("resume", "clean", "serial_tracking", "report", "allow_plugins"):
             object.__setattr__(self, name, _flag(getattr(self, name), name))
         object.__setattr__(self, "n_processes", whole_number(self.n_processes, "Number of processes"))
         check_processes(self.n_processes)
@@ -142,6 +149,14 @@ def path_argument(value: Any, name: str) -> Path:
     if not path or "\0" in path:
         raise ValueError(f"{name} must be a path, got {short(path)}")
     return Path(path)
+
+
+def _texts(value: Any, name: str) -> tuple[str, ...]:
+    """Some texts; a single one is as good."""
+    texts = (value,) if isinstance(value, str) else value
+    if not isinstance(texts, list | tuple) or not all(isinstance(text, str) for text in texts):
+        raise ValueError(f"{name} must be texts NAME:key=value,..., got {short(value)}")
+    return tuple(texts)
 
 
 def _flag(value: Any, name: str) -> bool:

@@ -128,7 +128,9 @@ class Worker:
     def _process(self, frame: int, *, write: bool) -> FrameDone:
         """The sequence step of a frame, its files put in place."""
         if self._pipeline is None:
-            self._pipeline = FramePipeline(self._job.experiment, self._job.images, self._announce, self._job.engine)
+            self._pipeline = FramePipeline(
+                self._job.experiment, self._job.images, self._announce, self._job.engine, self._job.hooks
+            )
         result = self._pipeline.process(frame)
         start = time.perf_counter()
         files = result.files()
@@ -144,6 +146,7 @@ class Worker:
             particles_digest=digest(files["rt_is"]),
             size=sum(map(len, files.values())),
             images=result.images,
+            neighbours=result.neighbours,
             seconds=result.seconds | {"write": time.perf_counter() - start},
         )
 

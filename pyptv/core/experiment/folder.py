@@ -13,7 +13,7 @@ from pyptv.core.base.similar import similar_text
 from pyptv.core.experiment.attrdict import AttrDict
 from pyptv.core.experiment.calibration import Calibration, calibration_files, read_calibration
 from pyptv.core.experiment.dialects import RawParameters, item_of, read_par
-from pyptv.core.experiment.foreign_keys import foreign_keys, foreign_plugins
+from pyptv.core.experiment.foreign_keys import foreign_keys, foreign_plugins, named_hooks
 from pyptv.core.experiment.image_names import as_folders, expand, fixed_folder, resolve
 from pyptv.core.experiment.listing import FolderListing
 from pyptv.core.experiment.output import output_problems, own_output, recorded_experiment, targets_below
@@ -45,6 +45,8 @@ class Experiment:
     """What was listed when it was read."""
     output: Path | None = None
     """Where results go that are not to lie in the experiment's folder."""
+    hooks: tuple[str, ...] = ()
+    """Hooks that the parameters name, ``NAME:key=value,...`` each."""
     links: LinksPass | None = None
     """A pass of ``--tracking both``, whose links lie apart; None: links are results."""
     stored_targets: Literal["beside the images", "in the output"] | None = None
@@ -211,7 +213,9 @@ def load_experiment(
             problems = [f"{raw.locate('ptv', 'mmp_n1')}: {problem}"]
     place = None if output is None else own_output(_absolute(output), folder)
     places = tuple(raw.locate("sequence", item_of("base_name", n)) for n in range(1, len(parameters.sequence.base_name) + 1))
-    experiment = Experiment(folder, raw.source, parameters, calibrations, name_places=places, listing=listing, output=place)
+    experiment = Experiment(
+        folder, raw.source, parameters, calibrations, name_places=places, listing=listing, output=place, hooks=named_hooks(raw)
+    )
     if match_again:
         experiment = replace(experiment, stored_targets="beside the images")
     if place is not None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import fields
 from typing import Any
 
+from pyptv.core.base.errors import FormatError
 from pyptv.core.base.similar import similar
 from pyptv.core.experiment.attrdict import shown
 from pyptv.core.experiment.dialects import RawParameters
@@ -88,6 +89,18 @@ def foreign_plugins(raw: RawParameters, *, splitter: bool) -> list[str]:
             place = raw.locate("plugins", key)
             lines.append(f"{place}: found the plugin {shown(name)}; plugins are not supported, the default method is used")
     return lines
+
+
+def named_hooks(raw: RawParameters) -> tuple[str, ...]:
+    """The hooks that a YAML file lists under ``hooks``.
+
+    Raises:
+        FormatError: something else stands there.
+    """
+    listed = raw.tree.get("hooks") or []
+    if not isinstance(listed, list) or not all(isinstance(item, str) for item in listed):
+        raise FormatError(f"{raw.source}, hooks: found {shown(listed)}, expected a list of texts NAME or NAME:key=value,...")
+    return tuple(listed)
 
 
 def _other_keys(raw: RawParameters) -> Iterator[tuple[str, str, Any]]:

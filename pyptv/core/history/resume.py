@@ -97,6 +97,8 @@ def stage_inputs(job: Job) -> dict[str, Any]:
     }
     if experiment.stored_targets is not None:
         frames["targets"] = experiment.stored_targets
+    for number, spec in enumerate(job.hooks, start=1):  # where a file lies does not matter
+        frames[f"hook {number}"] = asdict(replace(spec, file=""))
     geometry = {section: parameters[section] for section in ("ptv", "criteria")}
     tracking = {"versions": versions, "parameters": {"track": track} | geometry, "calibrations": calibrations}
     return {"frames": _as_json(frames), "track": _as_json(tracking)}

@@ -72,6 +72,7 @@ class RunReport:
     def __init__(self, request: Request, experiment: Experiment, frames: FrameRange, options: Options) -> None:
         """Start the clock, and take the fingerprints of the files that have just been read."""
         self.times = Times()
+        self.hooks: tuple[str, ...] = ()
         self._started, self._clock = datetime.now(UTC), time.perf_counter()
         self._request, self._experiment, self._frames, self._options = request, experiment, frames, options
         self._inputs = _inputs(experiment)
@@ -128,6 +129,7 @@ class RunReport:
             "output": str(self._experiment.output) if self._experiment.output is not None else None,
             **{name: getattr(options, name) for name in _OPTIONS},
             "engine": engine,
+            "hooks": list(self.hooks),
         }
 
 

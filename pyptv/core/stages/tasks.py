@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 from pyptv.core.base.events import StepDone
 from pyptv.core.base.options import Engine
 from pyptv.core.experiment.folder import Experiment, ImageSettings
+from pyptv.core.plugins.hook_specs import HookSpec
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class Job:
     """Number of the run in the journal."""
     fingerprints: Mapping[str, str] = field(default_factory=dict)
     """Stage -> fingerprint of everything but the images that its results depend on."""
+    hooks: tuple[HookSpec, ...] = ()
+    """Code of others in the sequence step."""
 
 
 FramesKind = Literal["process", "check", "probe", "join"]

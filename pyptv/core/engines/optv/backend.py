@@ -28,7 +28,7 @@ from pyptv.core.engines.matches import ADVICE_TOO_MANY, NO_PARTICLE, Matches, ch
 from pyptv.core.engines.optv.c_library import captured_output, zero_small_blocks
 from pyptv.core.experiment.calibration import Calibration
 from pyptv.core.experiment.parameters import HIGH_PASS_SPAN, MAX_CAMERAS, Parameters
-from pyptv.core.files.formats import MAX_ROWS
+from pyptv.core.files.formats import MAX_ROWS, TARGETS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -126,6 +126,10 @@ class OptvFrameBackend:
         if len(targets) > 0:
             targets.sort_y()
         return targets
+
+    def target_rows(self, targets: TargetArray) -> Rows:
+        """Targets as rows of ``_targets`` (n,)."""
+        return np.array(_target_rows(targets), TARGETS.dtype)
 
     def match(self, targets: list[TargetArray]) -> Matches:
         """Stereo-correspondence and 3-D positions of the targets of one frame, one array a camera.
