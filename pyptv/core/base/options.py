@@ -22,6 +22,12 @@ ENGINES = ("auto", "optv", "compiled")
 BIT_DEPTHS: tuple[int | str, ...] = ("auto", 8, 10, 12, 14, 16)
 """Bits that grey values may have in images that store more than 8; ``auto``: judged from the images."""
 
+_ARGUMENTS = ("exp_path", "first", "last", "repetitions")
+"""What ``main()`` takes besides."""
+
+_CALLED_ELSEWHERE = dict.fromkeys(("n_jobs", "jobs", "workers", "n_workers", "threads", "n_procs", "max_workers"), "n_processes")
+"""Keywords of other programs, and what they are called here."""
+
 _MOST_PROCESSES = 1000
 """More than any machine serves; each is one more copy of the program in memory."""
 
@@ -42,6 +48,10 @@ class Options:
     """``auto``: the compiled kernels where they are installed and the run is long enough to pay for loading them."""
     hooks: tuple[str, ...] = ()
     """Code of others in the sequence step, ``NAME:key=value,...`` each; none: those that the parameters name."""
+    sequence_plugin: str | None = None
+    """PyPTV's plugin in place of the sequence step; None: the one that the parameters select, if it is allowed."""
+    tracking_plugin: str | None = None
+    """Likewise in place of tracking."""
     allow_plugins: bool = False
     """Code that the experiment's folder holds, or its parameters name, may run."""
     report: bool = False
@@ -72,6 +82,8 @@ class Options:
         object.__setattr__(self, "hooks", _texts(self.hooks, "hooks"))
         if self.hooks and not self.processes:
             raise ValueError(f"hooks work in the sequence step, got mode {self.mode!r}")
+        for name, does in (("sequence_plugin", self.processes), ("tracking_plugin", self.tracks)):
+            self._check_plugin(name, does=does)
         if self.output is not None:
             object.__setattr__(self, "output", path_argument(self.output, "output"))
         if self.start_method is not None:
@@ -85,6 +97,19 @@ class Options:
             object.__setattr__(self, name, _flag(getattr(self, name), name))
         object.__setattr__(self, "n_processes", whole_number(self.n_processes, "Number of processes"))
         check_processes(self.n_processes)
+
+    def _check_plugin(self, name: str, *, does: bool) -> None:
+        plugin = getattr(self, name)
+        if plugin is None:
+            return
+        if not isinstance(plugin, str) or not plugin:
+            raise ValueError(f"{name} must be the name of a plugin, got {short(plugin)}")
+        if not does or self.mode == "match":
+            raise ValueError(f"{name} {short(plugin)} has nothing to do with mode {self.mode!r}")
+        if self.tracking == "both" and name == "tracking_plugin":
+            raise ValueError("tracking 'both' is done by the tracker of this program, not by a plugin")
+        if self.hooks and name == "sequence_plugin":
+            raise ValueError("hooks work in the sequence step of this program, not in that of a plugin")
 
     @property
     def steps(self) -> int:
@@ -111,7 +136,8 @@ def make_options(chosen: Mapping[str, Any]) -> Options:
     known = [option.name for option in fields(Options)]
     for name in chosen:
         if name not in known:
-            raise ValueError(f"Unknown option {short(name)}{_meant(name, known) or '.'} Options: {', '.join(known)}")
+            meant = _meant(_CALLED_ELSEWHERE.get(name, name), [*_ARGUMENTS, *known])
+            raise ValueError(f"Unknown option {short(name)}{meant or '.'} Options: {', '.join(known)}")
     return Options(**chosen)
 
 
