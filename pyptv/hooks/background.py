@@ -19,9 +19,9 @@ _LONGEST_WINDOW, _LONGEST_STEP, _LARGEST_RADIUS = 201, 1000, 1000
 class _Background:
     """Subtracts what the images around a frame have in common.
 
-    These are the ``window`` images that are nearest in time among those of the frames whose numbers are multiples of ``step``: half
-    of them before the frame and half after it, but at the ends of a sequence. So a frame's background depends on its number and on
-    images alone, not on the range of a run, and ``step`` successive frames share one.
+    These are the ``window`` images that are nearest in time, of frames whose numbers are multiples of ``step``: half of them
+    before the frame and half after it, but at the ends of a sequence. So a frame's background depends on its number and on images
+    alone, not on the range of a run, and ``step`` successive frames share one.
     """
 
     def __init__(self, window: int = 11, step: int = 1) -> None:

@@ -49,7 +49,7 @@ def check_only(exp_path: str, first: int | None, last: int | None, options: Opti
     except InvalidExperimentError as error:
         findings.problems += error.problems
     rows = _facts(experiment, frames, options.mode)
-    if not findings.problems and options.processes:
+    if not findings.problems and options.processes and not any(spec.kind == "sequence" for spec in findings.plugins):
         rows += _trial(experiment, frames, options, engine, findings)
     _print_rows(rows)
     _print_list("Hints", findings.hints)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from pyptv.core.app.hooks import chosen_hooks
 from pyptv.core.app.input_files import MOST_MISSING, missing_inputs
+from pyptv.core.app.plugins import chosen_plugins
 from pyptv.core.base.errors import FrameError
 from pyptv.core.base.frames import FrameRange, contiguous, describe
 from pyptv.core.base.options import Engine, Options
@@ -26,6 +27,7 @@ from pyptv.core.files.scratch import scratch_folder
 from pyptv.core.images.grey_values import decide
 from pyptv.core.images.image_files import image_kind
 from pyptv.core.plugins.hook_specs import HookSpec
+from pyptv.core.plugins.plugin_specs import PluginSpec
 from pyptv.core.stages.tasks import Job
 
 logger = logging.getLogger(__name__)
@@ -48,6 +50,8 @@ class Findings:
     """Frame -> the first of its files that is not there."""
     hooks: tuple[HookSpec, ...] = ()
     """Those that the run will have."""
+    plugins: tuple[PluginSpec, ...] = ()
+    """Likewise."""
     images: ImageSettings | None = None
     """How images are read; None: not decided, for none are."""
     estimated_bytes: int = 0
@@ -111,6 +115,11 @@ def check_run(experiment: Experiment, frames: FrameRange, options: Options) -> F
     if options.processes:
         findings.hooks, problems = chosen_hooks(experiment, options)
         findings.problems += problems
+    findings.plugins, problems, hints = chosen_plugins(experiment, options)
+    findings.problems += problems
+    findings.hints += hints
+    if findings.hooks and any(spec.kind == "sequence" for spec in findings.plugins):
+        findings.problems.append("hooks work in the sequence step of this program, not in that of a plugin: --hook none")
     return findings
 
 

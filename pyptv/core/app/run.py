@@ -13,6 +13,7 @@ from typing import Any
 
 from pyptv.core.app.backward import BackwardPass
 from pyptv.core.app.match_again import with_targets
+from pyptv.core.app.plugins import PluginRun
 from pyptv.core.app.preflight import Findings, check_run, frames_outside, prepare_job
 from pyptv.core.base.errors import InvalidExperimentError, ProcessingError
 from pyptv.core.base.events import Event, FrameDone, FrameFailed
@@ -32,10 +33,10 @@ from pyptv.core.record.run_report import Request, RunReport
 from pyptv.core.record.tally import Tally
 from pyptv.core.record.watcher import Watcher
 from pyptv.core.schedule.plan import AnyPlan, Plan
-from pyptv.core.schedule.sequence import SequencePlan, nothing, run_chunks
+from pyptv.core.schedule.sequence import SequencePlan, run_chunks
 from pyptv.core.schedule.tracker_runs import SeamCounts
 from pyptv.core.schedule.tracking import TrackingPlan
-from pyptv.core.stages.tasks import FramesKind, Job
+from pyptv.core.stages.tasks import FramesKind, Job, Past
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +61,9 @@ def run(
     record.hooks = tuple(map(str, findings.hooks))
     for spec in findings.hooks:
         logger.info("Hook %s: %s", spec, spec.origin)
+    for plugin in findings.plugins:
+        logger.info("%s plugin %s: %s", plugin.kind.capitalize(), plugin.name, plugin.origin)
+    record.plugins = {plugin.kind: plugin.name for plugin in findings.plugins}
     engine = choose(options, frames)
     if options.tracking == "both":
         experiment = forward_pass(experiment)
@@ -69,9 +73,11 @@ def run(
         store.open(frames)
         tracking = options.tracks
         job = prepare_job(experiment, findings.images, stop_at_failure=not skipping, engine=engine, tracking=tracking)
-        job = replace(job, hooks=findings.hooks)
+        job = replace(job, hooks=findings.hooks, plugins=findings.plugins)
         stack.callback(remove_scratch, job.scratch)
-        job = replace(job, processes=options.processes, tracks=tracking)
+        by_plugin = {spec.kind for spec in findings.plugins}
+        processes = options.processes and "sequence" not in by_plugin
+        job = replace(job, processes=processes, tracks=tracking and "tracking" not in by_plugin)
         with _clear_errors(experiment):
             job, journal = begin(job, store, frames, options)
             this = _Run(job, store, frames, options, watcher=watcher, record=record, journal=journal)
@@ -125,14 +131,21 @@ class _Run:
         """1 for each frame that has come to an end, good or bad."""
         self._runner = make_runner(job, options.n_processes, options.start_method, options.frame_timeout)
         self._ids = count(1)
-        self._plan = self._make_plan(journal)
+        self._journal = journal
+        self._plugins = PluginRun(job, store, frames, options.frame_timeout)
+        self._plan = self._make_plan()
 
     def go(self) -> Tally:
         """Run the plan to its end."""
         self._record.path.unlink(missing_ok=True)  # from here on it would not describe what is there
         if self._watcher is not None:
             self._watcher.expect(len(self._finished), self._options.steps)
+        if self._plugins.sequence(self._journal):
+            self._journal = None  # what it has noted of these frames is not true any more
         self._follow(self._runner, self._plan, self._take)
+        if self._plugins.has("tracking") and not self._tally.failed:
+            for step in self._plugins.tracking():
+                self._take(step)
         if self._options.tracking == "both" and (self._tally.skipping or not self._tally.failed):
             second = BackwardPass(self._job, self._frames, self._options, self._ids, self._seams)
             self._follow(second.runner, second.plan, lambda event: second.pass_on(event, self._tally, self._take, self._watcher))
@@ -177,18 +190,21 @@ class _Run:
         if self._watcher is not None:
             self._watcher.watch(event)
 
-    def _make_plan(self, journal: Journal | None) -> Plan:
+    def _past(self, frame: int) -> Past | None:
+        """What an earlier run has noted of a frame."""
+        return self._journal.past(frame) if self._journal is not None else None
+
+    def _make_plan(self) -> Plan:
         options = self._options
-        kind: FramesKind = "process" if options.processes else "check"
+        kind: FramesKind = "process" if self._job.processes else "check"
         ids = self._ids
         chunks = run_chunks(self._frames, options.n_processes)
         if options.n_processes > 1:
             more = f" and {len(chunks) - _MOST_SHOWN} more" if len(chunks) > _MOST_SHOWN else ""
             logger.info("Frame chunks: %s%s", chunks[:_MOST_SHOWN], more)
-        past = journal.past if journal is not None else nothing
-        sequence = SequencePlan(chunks, ids, self._store, kind, past=past, shown=options.n_processes > 1)
+        sequence = SequencePlan(chunks, ids, self._store, kind, past=self._past, shown=options.n_processes > 1)
         tracking = None
-        if options.tracks:
+        if self._job.tracks:
             speculate = options.n_processes > 1 and not options.serial_tracking
             tracking = TrackingPlan(self._frames, ids, self._store, speculate=speculate, early=speculate)
         return Plan(self._job, self._store, sequence=sequence, tracking=tracking)

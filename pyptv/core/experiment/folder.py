@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +14,7 @@ from pyptv.core.base.similar import similar_text
 from pyptv.core.experiment.attrdict import AttrDict
 from pyptv.core.experiment.calibration import Calibration, calibration_files, read_calibration
 from pyptv.core.experiment.dialects import RawParameters, item_of, read_par
-from pyptv.core.experiment.foreign_keys import foreign_keys, foreign_plugins, named_hooks
+from pyptv.core.experiment.foreign_keys import foreign_keys, named_hooks, selected_plugins, splitting_plugins
 from pyptv.core.experiment.image_names import as_folders, expand, fixed_folder, resolve
 from pyptv.core.experiment.listing import FolderListing
 from pyptv.core.experiment.output import output_problems, own_output, recorded_experiment, targets_below
@@ -47,6 +48,8 @@ class Experiment:
     """Where results go that are not to lie in the experiment's folder."""
     hooks: tuple[str, ...] = ()
     """Hooks that the parameters name, ``NAME:key=value,...`` each."""
+    selected_plugins: Mapping[str, tuple[str, str | None]] = field(default_factory=dict, compare=False)
+    """Step -> where the parameters select a plugin of PyPTV for it, and its name; None: the step of this program."""
     links: LinksPass | None = None
     """A pass of ``--tracking both``, whose links lie apart; None: links are results."""
     stored_targets: Literal["beside the images", "in the output"] | None = None
@@ -216,6 +219,8 @@ def load_experiment(
     experiment = Experiment(
         folder, raw.source, parameters, calibrations, name_places=places, listing=listing, output=place, hooks=named_hooks(raw)
     )
+    selected = selected_plugins(raw, splitter=parameters.ptv.splitter)
+    experiment = replace(experiment, selected_plugins=selected)
     if match_again:
         experiment = replace(experiment, stored_targets="beside the images")
     if place is not None:
@@ -223,7 +228,7 @@ def load_experiment(
         problems += output_problems(place, raw.source, targets)
     if problems and complete:
         raise InvalidExperimentError(*problems)
-    notes = [*chosen.notes, *foreign_plugins(raw, splitter=parameters.ptv.splitter), *foreign_keys(raw)]
+    notes = [*chosen.notes, *splitting_plugins(raw), *foreign_keys(raw)]
     notes += [*volume_hints(parameters, raw.locate), *_stale(chosen, parameters, listing, match_again=match_again)]
     return replace(experiment, problems=tuple(problems), notes=tuple(notes))
 

@@ -47,7 +47,7 @@ def begin(job: Job, store: Store, frames: FrameRange, options: Options) -> tuple
         journal = Journal(folder, frames, wanted)
         if options.resume and not job.experiment.goes_backward:  # the forward pass has said it
             _say_what_changed(journal, trees, options)
-    does = {"frames": job.processes, "track": job.tracks}
+    does = {"frames": options.processes, "track": job.tracks}
     serial = start(folder, {stage: (fingerprints[stage], tree) for stage, tree in trees.items() if does[stage]})
     return replace(job, journal=folder, serial=serial, fingerprints=fingerprints), journal
 
@@ -99,8 +99,13 @@ def stage_inputs(job: Job) -> dict[str, Any]:
         frames["targets"] = experiment.stored_targets
     for number, spec in enumerate(job.hooks, start=1):  # where a file lies does not matter
         frames[f"hook {number}"] = asdict(replace(spec, file=""))
+    by_plugin = {spec.kind: asdict(replace(spec, file="")) for spec in job.plugins}
+    if "sequence" in by_plugin:
+        frames["plugin"] = by_plugin["sequence"]
     geometry = {section: parameters[section] for section in ("ptv", "criteria")}
-    tracking = {"versions": versions, "parameters": {"track": track} | geometry, "calibrations": calibrations}
+    tracking: dict[str, Any] = {"versions": versions, "parameters": {"track": track} | geometry, "calibrations": calibrations}
+    if "tracking" in by_plugin:
+        tracking["plugin"] = by_plugin["tracking"]
     return {"frames": _as_json(frames), "track": _as_json(tracking)}
 
 

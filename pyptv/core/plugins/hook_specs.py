@@ -104,11 +104,11 @@ def _resolved(text: str, folder: Path, *, by_user: bool, allow: bool) -> HookSpe
             f"nor {file}{similar_text(name, known)}"
         )
     if not allow and not (by_user and point is not None):
-        what = f"the installed package {_package(point)}" if point is not None else str(file)
+        what = f"the installed package {package_of(point)}" if point is not None else str(file)
         named = "" if by_user else ", which the parameters name"
         raise InvalidExperimentError(f"hook {name!r}: it is code of {what}{named}: --allow-plugins lets it run")
     if point is not None:
-        return HookSpec(name, parameters, point.value, digest=_digest_of(point), versions=(_package(point),))
+        return HookSpec(name, parameters, point.value, digest=digest_of_module(point), versions=(package_of(point),))
     return HookSpec(name, parameters, file=str(file), digest=digest(read_code(file)))
 
 
@@ -145,11 +145,12 @@ def _library_versions(name: str) -> tuple[str, ...]:
         raise InvalidExperimentError(f'hook {name!r} needs {error.name}: pip install "pyptv-batch[hooks]"') from error
 
 
-def _package(point: EntryPoint) -> str:
+def package_of(point: EntryPoint) -> str:
+    """The package of an entry point, with its version."""
     return f"{point.dist.name} {point.dist.version}" if point.dist is not None else "an unknown package"
 
 
-def _digest_of(point: EntryPoint) -> str:
+def digest_of_module(point: EntryPoint) -> str:
     """Of the file of an entry point's module; empty where it is no plain file."""
     if point.dist is None:
         return ""

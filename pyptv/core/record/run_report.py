@@ -73,6 +73,7 @@ class RunReport:
         """Start the clock, and take the fingerprints of the files that have just been read."""
         self.times = Times()
         self.hooks: tuple[str, ...] = ()
+        self.plugins: dict[str, str] = {}
         self._started, self._clock = datetime.now(UTC), time.perf_counter()
         self._request, self._experiment, self._frames, self._options = request, experiment, frames, options
         self._inputs = _inputs(experiment)
@@ -130,6 +131,7 @@ class RunReport:
             **{name: getattr(options, name) for name in _OPTIONS},
             "engine": engine,
             "hooks": list(self.hooks),
+            "plugins": self.plugins,
         }
 
 

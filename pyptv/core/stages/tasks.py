@@ -11,6 +11,7 @@ from pyptv.core.base.events import StepDone
 from pyptv.core.base.options import Engine
 from pyptv.core.experiment.folder import Experiment, ImageSettings
 from pyptv.core.plugins.hook_specs import HookSpec
+from pyptv.core.plugins.plugin_specs import PluginSpec
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class Job:
     """Stage -> fingerprint of everything but the images that its results depend on."""
     hooks: tuple[HookSpec, ...] = ()
     """Code of others in the sequence step."""
+    plugins: tuple[PluginSpec, ...] = ()
+    """Code of others in place of a step."""
 
 
 FramesKind = Literal["process", "check", "probe", "join"]

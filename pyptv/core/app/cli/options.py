@@ -89,7 +89,12 @@ def _seconds(text: str) -> float:
 
 
 WHAT = (
-    option("--mode", sets="mode", choices=MODES, meaning="which steps (default: both); match: the sequence step from stored _targets files"),
+    option(
+        "--mode",
+        sets="mode",
+        choices=MODES,
+        meaning="which steps (default: both); match: the sequence step from stored _targets files",
+    ),
     flag("--check", "--dry-run", meaning="check everything, process nothing, estimate time and disk"),
     flag("--resume", sets="resume", meaning="go on where an earlier run was stopped"),
     option(
