@@ -15,7 +15,7 @@ from pyptv.pyptv_batch import main
 from pyptv.pyptv_batch_parallel import main as parallel_main
 
 Make = Callable[..., Path]
-HARD = {"n_frames": 24, "n_particles": 60, "dropout": 0.04, "displacement": 0.4}
+HARD = {"n_frames": 14, "n_particles": 50, "dropout": 0.04, "displacement": 0.4}
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -53,7 +53,7 @@ def test_both_ways(small_experiment: Make, caplog: pytest.LogCaptureFixture) -> 
     caplog.clear()
     main(folder, engine="optv", mode="tracking", tracking="both", resume=True)
     assert files(folder) == joined
-    assert "the links of 24 were kept" in caplog.text
+    assert "the links of 14 were kept" in caplog.text
     parallel_main(folder, engine="optv", n_processes=2, tracking="both")
     assert files(folder) == joined
     main(folder, engine="optv", mode="tracking")

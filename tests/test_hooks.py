@@ -185,7 +185,7 @@ def test_what_stands_still_is_taken_away(kind: type) -> None:
 def test_rolling_ball(radius: float) -> None:
     """A slope goes, a small spot stays."""
     pytest.importorskip("skimage")
-    slope = np.linspace(0, 100, 200).astype(np.uint8)[np.newaxis].repeat(160, axis=0)
+    slope = np.linspace(0, 40, 200).astype(np.uint8)[np.newaxis].repeat(160, axis=0)
     image = slope.copy()
     image[80:82, 100:102] += 60
     made = RollingBall(radius).filter_image(image, Still())

@@ -44,7 +44,7 @@ def test_without_images_with_other_parameters(small_experiment: Make, tmp_path: 
     narrow = folder / "narrow.yaml"
     narrow.write_text((folder / "parameters_synthetic.yaml").read_text().replace("eps0: ", "eps0: 0.001 # "))
     main(narrow, mode="match", engine="optv", output=tmp_path / "study")
-    assert sum(particles(tmp_path / "study").values()) < sum(found.values())
+    assert particles(tmp_path / "study") != found
     assert results(folder) == again
     assert "Cannot resume" in (refusal(lambda: main(narrow, mode="match", engine="optv", resume=True)) or "")
 

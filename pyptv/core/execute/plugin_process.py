@@ -19,12 +19,15 @@ from pyptv.core.base.errors import ProcessingError
 from pyptv.core.base.frames import FrameRange
 from pyptv.core.experiment.folder import Experiment
 from pyptv.core.plugins.plugin_specs import PluginSpec
-from pyptv.core.stages.plugin_host import ERROR_MARK, request
+from pyptv.core.stages.plugin_host import BEGINS, ERROR_MARK, request
 
 logger = logging.getLogger(__name__)
 
 _PATIENCE = 300.0
 """Seconds without a line of output or a new file after which a plugin hangs, unless ``--frame-timeout`` says otherwise."""
+
+_START = 600.0
+"""The same before its code is run."""
 
 _LOOK = 0.1
 _LONGEST_LINE = 1000
@@ -86,7 +89,7 @@ def _wait(process: subprocess.Popen[bytes], spec: PluginSpec, output: _Output, r
         now = output.count, _last_change(results)
         if now != seen:
             seen, quiet_since = now, time.monotonic()
-        elif limit and time.monotonic() - quiet_since > limit:
+        elif limit and time.monotonic() - quiet_since > (limit if output.begun else max(limit, _START)):
             raise ProcessingError(
                 f"{spec.kind} plugin {spec.name}: made no progress for {limit:.3g} s (--frame-timeout allows more)"
             )
@@ -125,6 +128,8 @@ class _Output:
         self.count = 0
         self.lines: deque[str] = deque(maxlen=_MOST_KEPT_LINES)
         self.error = ""
+        self.begun = False
+        """Its code is being run."""
         self._name = spec.name
         self._stream = stream
         self._thread = threading.Thread(target=self._read, daemon=True)
@@ -142,6 +147,8 @@ class _Output:
             text = "".join(letter if letter.isprintable() else " " for letter in line.decode("utf-8", "replace")).strip()
             if text.startswith(ERROR_MARK):
                 self.error = text.removeprefix(ERROR_MARK)
+            elif text == BEGINS:
+                self.begun = True
             elif text:
                 self.lines.append(text)
                 logger.debug("Plugin %s: %s", self._name, text)

@@ -30,6 +30,8 @@ FAILED = 70
 """The exit code of a plugin that raised an error."""
 ERROR_MARK = "pyptv-plugin-error: "
 """Begins the line that says which."""
+BEGINS = "pyptv-plugin-begins"
+"""The line before the plugin's code is run."""
 
 _LOOK_FOR_PARENT = 0.5
 
@@ -66,6 +68,8 @@ def _run(spec: PluginSpec, source: Path, frames: FrameRange) -> None:
     setattr(pyptv, "ptv", ptv)  # noqa: B010 -- it is not ours
     sys.path.insert(0, str(experiment.folder / "plugins"))
     name, method = ("Sequence", "do_sequence") if spec.kind == "sequence" else ("Tracking", "do_tracking")
+    sys.stdout.write(f"{BEGINS}\n")
+    sys.stdout.flush()
     made: Any = _code_of(spec)
     if isinstance(made, ModuleType):
         if not hasattr(made, name):
