@@ -11,7 +11,7 @@ from pyptv.kernels import cache
 
 logger = logging.getLogger(__name__)
 
-WORTH_LOADING: dict[Mode, int] = {"both": 10, "sequence": 30, "tracking": 10}
+WORTH_LOADING: dict[Mode, int] = {"both": 10, "sequence": 30, "tracking": 10, "match": 30}
 """Frames for each worker from which on loading the kernels pays: docs/performance.md has the measurement."""
 
 WORTH_COMPILING = 300
