@@ -75,7 +75,8 @@ def _profile(axis: int, found: Statistics) -> Chart:
     filled = profile.samples[profile.samples > 0]
     caption = (
         f"Mean velocity in {len(profile.samples)} slices along {name}; the bands are one standard deviation to both sides. "
-        f"{_samples(int(profile.samples.sum()))}, {number(int(filled.min(initial=0)))} to {number(int(filled.max(initial=0)))} a slice."
+        f"{_samples(int(profile.samples.sum()))}, "
+        f"{number(int(filled.min(initial=0)))} to {number(int(filled.max(initial=0)))} per slice."
     )
     return Chart(f"profile-{name}", f"Velocity along {name}", drawn.svg, caption)
 

@@ -68,8 +68,10 @@ class Profile:
 
 @dataclass(frozen=True)
 class StructureFunction:
-    """Second-order Lagrangian structure function: mean of (v(t + lag) - v(t))^2 along trajectories (A. S. Monin, A. M. Yaglom,
-    Statistical Fluid Mechanics, vol. 2, MIT Press 1975, section 23)."""
+    """Second-order Lagrangian structure function: mean of (v(t + lag) - v(t))^2 along trajectories.
+
+    Source: A. S. Monin, A. M. Yaglom, Statistical Fluid Mechanics, vol. 2, MIT Press 1975, section 23.
+    """
 
     lag: Array
     """(n,) [frames, or s]."""
