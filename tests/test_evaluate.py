@@ -287,7 +287,7 @@ class TestCommandLine:
     def test_json_to_standard_output(self, case, capsys):
         folder = case.write()
         assert main([str(folder), "--json", "-"]) == 0
-        assert json.loads(capsys.readouterr().out)["frames"][0]["found"] == 10
+        assert json.loads(capsys.readouterr().out)["precision"] == 36 / 37
         assert not (folder / "score.json").exists()
 
     def test_an_error_is_a_message_and_exit_code_1(self, tmp_path, capsys):
