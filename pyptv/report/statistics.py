@@ -73,10 +73,10 @@ def _profile(axis: int, found: Statistics) -> Chart:
             axes.fill_between(middle, mean - rms, mean + rms, color=SERIES[component], alpha=0.15, linewidth=0)
         legend(axes)
     filled = profile.samples[profile.samples > 0]
+    low, high = (number(int(limit)) for limit in (filled.min(initial=int(filled.max(initial=0))), filled.max(initial=0)))
     caption = (
         f"Mean velocity in {len(profile.samples)} slices along {name}; the bands are one standard deviation to both sides. "
-        f"{_samples(int(profile.samples.sum()))}, "
-        f"{number(int(filled.min(initial=0)))} to {number(int(filled.max(initial=0)))} per slice."
+        f"{_samples(int(profile.samples.sum()))}, {low} to {high} per slice."
     )
     return Chart(f"profile-{name}", f"Velocity along {name}", drawn.svg, caption)
 

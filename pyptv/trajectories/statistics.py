@@ -68,9 +68,9 @@ class Profile:
 
 @dataclass(frozen=True)
 class StructureFunction:
-    """Second-order Lagrangian structure function: mean of (v(t + lag) - v(t))^2 along trajectories.
+    """Second-order Lagrangian structure function: the mean of (v(t + lag) - v(t))^2 along trajectories.
 
-    Source: A. S. Monin, A. M. Yaglom, Statistical Fluid Mechanics, vol. 2, MIT Press 1975, section 23.
+    A. S. Monin, A. M. Yaglom, Statistical Fluid Mechanics, vol. 2, MIT Press 1975.
     """
 
     lag: Array

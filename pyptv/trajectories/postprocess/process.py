@@ -17,8 +17,8 @@ from pyptv.trajectories.ordered import Block
 from pyptv.trajectories.postprocess.chains import ESTIMATED, FOUND, MEASURED, Chains, Rows, chains, rows_of
 from pyptv.trajectories.postprocess.cuts import cut
 from pyptv.trajectories.postprocess.extend import extend
-from pyptv.trajectories.postprocess.joins import join
 from pyptv.trajectories.postprocess.model import Bridges, MotionModel, learn
+from pyptv.trajectories.postprocess.rounds import ROWS_AT_ONCE, join_all, with_gaps_filled
 from pyptv.trajectories.postprocess.settings import PostProcessing
 from pyptv.trajectories.postprocess.shelf import Shelf
 from pyptv.trajectories.postprocess.smoother import Estimate, smooth
@@ -42,8 +42,6 @@ RECORD = np.dtype(
 )
 """What was done to a trajectory: its first and last frame; how many of its positions the run has measured, were found among
 the targets, are estimated; pieces that were joined; whether it was cut off from what was before and after it (0 or 1)."""
-
-_ROWS_AT_ONCE = 50_000
 
 
 @dataclass
@@ -112,7 +110,7 @@ class ProcessedTrajectories:
                 reading.callback(table.close)
                 self.model = learn(table.windows())
                 pieces = table.pieces
-                before = after = np.empty(0, np.int64)
+                whole: Chains | None = None
                 if self.model is None:
                     logger.warning("%s: too few trajectories to learn from: they stay as they are", experiment.results)
                 else:
@@ -125,8 +123,9 @@ class ProcessedTrajectories:
                             reading.callback(table.close)
                             pieces = table.pieces
                     if self.settings.max_gap is not None:
-                        before, after = join(table, pieces, bridges, self.settings.max_gap)
-                self._finish(table, chains(pieces, before, after), min_length)
+                        whole = join_all(table, pieces, bridges, self.settings.max_gap, workplace)
+                nothing = np.empty(0, np.int64)
+                self._finish(table, whole or chains(pieces, nothing, nothing), min_length)
             files.pop_all()
 
     @property
@@ -186,7 +185,7 @@ class ProcessedTrajectories:
 
     def _finished(self, table: TrackTable, whole: Chains, chosen: Indices) -> Iterator[tuple[Chains, Rows]]:
         """Put the rows of some chains on the shelf, and give them."""
-        for batch in batches(whole.span[chosen], _ROWS_AT_ONCE):
+        for batch in batches(whole.span[chosen], ROWS_AT_ONCE):
             some = whole.among(chosen[batch])
             rows = rows_of(table, some)
             if self.settings.remove_stationary and self.model is not None:
@@ -206,13 +205,7 @@ class ProcessedTrajectories:
         if self.settings.smooth:
             estimate = smooth(self.model, rows.position, rows.offsets)
             return replace(rows, position=estimate.value[0]), estimate
-        gaps = rows.origin == ESTIMATED
-        broken = np.flatnonzero(np.add.reduceat(gaps, rows.offsets[:-1])) if len(gaps) else np.empty(0, np.int64)
-        position = rows.position.copy()
-        part = rows.among(broken)
-        inside = np.repeat(np.isin(np.arange(len(rows.offsets) - 1), broken), np.diff(rows.offsets))
-        position[inside & gaps] = smooth(self.model, part.position, part.offsets).value[0][part.origin == ESTIMATED]
-        return replace(rows, position=position), None
+        return with_gaps_filled(self.model, rows), None
 
 
 _MODEL = ("noise", "jerk")
