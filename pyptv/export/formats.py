@@ -55,7 +55,7 @@ FORMATS = {
             "zarr_store",
             ("zarr.json", "trajectories"),
         ),
-        Format("vtk", "ParaView, pyvista", "trajectories_vtk", "vtk", ("pyvista",), "vtk", ("*.pvd", "*.vtp")),
+        Format("vtk", "ParaView, pyvista", "trajectories_vtk", "trajectories", ("scipy.signal",), "vtk", ("*.pvd", "*.vtp")),
         Format("parquet", "pandas, polars, R, DuckDB", "trajectories.parquet", "table", ("pandas", "pyarrow"), "parquet"),
         Format("csv", "everything", "trajectories.csv", "trajectories", ("scipy.signal",), "csv_file"),
         Format(

@@ -18,14 +18,19 @@ FILE_NAME = "report.html"
 _NEEDED = ("jinja2", "jsonschema", "matplotlib", "scipy")
 
 
+def missing() -> list[str]:
+    """Modules of the extra ``report`` that are not installed; looks for them without loading them."""
+    return [name for name in _NEEDED if find_spec(name) is None]
+
+
 def require() -> None:
     """Check that the extra ``report`` is installed, without loading it.
 
     Raises:
         ProcessingError: it is not; says how to install it.
     """
-    if missing := [name for name in _NEEDED if find_spec(name) is None]:
-        raise ProcessingError(f'a report needs {" and ".join(missing)}: pip install "pyptv-batch[report]"')
+    if names := missing():
+        raise ProcessingError(f'a report needs {" and ".join(names)}: pip install "pyptv-batch[report]"')
 
 
 def write_report(
