@@ -58,6 +58,7 @@ FORMATS = {
         Format("vtk", "ParaView, pyvista", "trajectories_vtk", "trajectories", ("scipy.signal",), "vtk", ("*.pvd", "*.vtp")),
         Format("parquet", "pandas, polars, R, DuckDB", "trajectories.parquet", "table", ("pandas", "pyarrow"), "parquet"),
         Format("csv", "everything", "trajectories.csv", "trajectories", ("scipy.signal",), "csv_file"),
+        Format("mat", "MATLAB, Octave, scipy", "trajectories.mat", "trajectories", ("scipy.io",), "matlab"),
         Format(
             "ptv_is",
             "PyPTV, this program",
@@ -67,7 +68,6 @@ FORMATS = {
             "links",
             ("export.json", "res", "score.json"),
         ),
-        Format("mat", "MATLAB, Octave, scipy", "trajectories.mat", "trajectories", ("scipy.io",), "matlab"),
     )
 }
 """By name, in the order of the help."""

@@ -68,6 +68,9 @@ def _originals(dataset: Dataset) -> Iterator[tuple[int, Indices, Rows]]:
             yield number, np.empty(0, np.int64), np.empty(0, PARTICLES.dtype)
             continue
         identity, path = next(frames).identity, experiment.result_path("rt_is", number)
+        if not path.exists():  # links alone make trajectories: their particles have no targets then
+            yield number, np.empty(0, np.int64), np.empty(0, PARTICLES.dtype)
+            continue
         particles = PARTICLES.read(path)
         if len(particles) != len(identity):
             raise FormatError(f"{path}: {len(particles)} rows, but ptv_is has {len(identity)}: they are not of the same run")

@@ -22,7 +22,7 @@ ENGINES = ("auto", "optv", "compiled")
 BIT_DEPTHS: tuple[int | str, ...] = ("auto", 8, 10, 12, 14, 16)
 """Bits that grey values may have in images that store more than 8; ``auto``: judged from the images."""
 
-POSTPROCESS = ("h5", "zarr", "vtk", "parquet", "csv", "ptv_is", "mat")
+POSTPROCESS = ("h5", "zarr", "vtk", "parquet", "csv", "mat", "ptv_is")
 """Formats of trajectories; those of :mod:`pyptv.export.formats`."""
 
 _ARGUMENTS = ("exp_path", "first", "last", "progress", "repetitions")
