@@ -97,6 +97,7 @@ def stage_inputs(job: Job) -> dict[str, Any]:
     }
     if experiment.stored_targets is not None:
         frames["targets"] = experiment.stored_targets
+        del parameters["targ_rec"]  # nothing is detected
     for number, spec in enumerate(job.hooks, start=1):  # where a file lies does not matter
         frames[f"hook {number}"] = asdict(replace(spec, file=""))
     by_plugin = {spec.kind: asdict(replace(spec, file="")) for spec in job.plugins}
