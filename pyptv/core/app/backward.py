@@ -13,7 +13,6 @@ from pyptv.core.experiment.passes import backward_pass, mirrored
 from pyptv.core.files.store import Store
 from pyptv.core.history.resume import begin
 from pyptv.core.record.tally import Tally
-from pyptv.core.record.watcher import Watcher
 from pyptv.core.schedule.plan import Phases, Plan
 from pyptv.core.schedule.sequence import SequencePlan, nothing, run_chunks
 from pyptv.core.schedule.tracker_runs import SeamCounts
@@ -51,11 +50,10 @@ class BackwardPass:
         self.runner = make_runner(job, n, options.start_method, options.frame_timeout)
         self._true_frame = experiment.true_frame
 
-    def pass_on(self, event: Event, tally: Tally, take: Callable[[Event], None], watcher: Watcher | None) -> None:
+    def pass_on(self, event: Event, tally: Tally, take: Callable[[Event], None], count: Callable[[Event], None]) -> None:
         """Report an event under the experiment's number of its frame, as far as the first pass has not said the same."""
         if isinstance(event, StepDone):
-            if watcher is not None:
-                watcher.watch(replace(event, frame=self._true_frame(event.frame)))
+            count(replace(event, frame=self._true_frame(event.frame)))
         elif isinstance(event, FrameFailed | LinksJoined):
             frame = self._true_frame(event.frame)
             if not (isinstance(event, FrameFailed) and frame in tally.failed):

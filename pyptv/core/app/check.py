@@ -17,12 +17,10 @@ from pyptv.core.execute.runners import make_runner
 from pyptv.core.experiment.folder import Experiment
 from pyptv.core.files.scratch import remove_scratch
 from pyptv.core.files.store import Store
+from pyptv.core.record.progress import TRACKING_SECONDS_PER_PARTICLE, duration
 from pyptv.core.record.tally import DONE, INVALID
 from pyptv.core.schedule.plan import Plan
 from pyptv.core.schedule.sequence import SequencePlan
-
-_TRACKING_SECONDS_PER_PARTICLE: dict[Engine, float] = {"optv": 2.0e-4, "compiled": 0.2e-4}
-"""Of one tracking step, at about 1000 particles a frame; with optv it grows faster than their number."""
 
 _TRACKING_SHARE_OF_BYTES = 1.5
 """What the results take on disk with tracking, over what the sequence step alone takes."""
@@ -85,7 +83,7 @@ def _trial(
         return []
     n, n_processes, both = frames[1] - frames[0] + 1, options.n_processes, options.mode == "both"
     sequence = n * sum(frame.seconds.values()) / n_processes
-    tracking = n * frame.particles * _TRACKING_SECONDS_PER_PARTICLE[engine] / n_processes if both else 0.0
+    tracking = n * frame.particles * TRACKING_SECONDS_PER_PARTICLE[engine] / n_processes if both else 0.0
     workers = f"{n_processes} process{'es' if n_processes > 1 else ''}"
     size = n * frame.size * (_TRACKING_SHARE_OF_BYTES if both else 1)
     free = shutil.disk_usage(nearest(experiment.results)).free
@@ -93,7 +91,7 @@ def _trial(
         findings.problems.append(f"{experiment.results}: {_bytes(free)} free on the disk, the results need about {_bytes(size)}")
     return [
         ("First frame", f"targets {', '.join(map(str, frame.targets))}; {frame.particles} particles"),
-        ("Time", f"about {_duration(sequence + tracking)} on {workers}, engine {engine}"),
+        ("Time", f"about {duration(sequence + tracking)} on {workers}, engine {engine}"),
         ("Disk", f"about {_bytes(size)}, {_bytes(free)} free"),
     ]
 
@@ -124,14 +122,6 @@ def _print_list(title: str, items: list[str]) -> None:
         print(f"{title}:")  # noqa: T201
     for item in items:
         print(f"  - {item}")  # noqa: T201
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes:02d} min"
-    return f"{minutes} min {rest:02d} s" if minutes else f"{max(1, rest)} s"
 
 
 def _bytes(size: float) -> str:

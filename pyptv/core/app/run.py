@@ -19,6 +19,7 @@ from pyptv.core.base.errors import InvalidExperimentError, ProcessingError
 from pyptv.core.base.events import Event, FrameDone, FrameFailed
 from pyptv.core.base.frames import FrameRange, check_range, describe
 from pyptv.core.base.options import Options
+from pyptv.core.base.streams import IN_TABLE
 from pyptv.core.engines.choice import choose
 from pyptv.core.execute.runners import Runner, make_runner
 from pyptv.core.experiment.folder import Experiment, load_experiment
@@ -29,7 +30,9 @@ from pyptv.core.history.journal import Journal
 from pyptv.core.history.resume import begin
 from pyptv.core.record.log import log_event, log_summary, log_time
 from pyptv.core.record.measures import Columns
-from pyptv.core.record.run_report import Request, RunReport
+from pyptv.core.record.progress import Meter
+from pyptv.core.record.result import RunResult, result_of
+from pyptv.core.record.run_report import FILE_NAME, Request, RunReport
 from pyptv.core.record.tally import Tally
 from pyptv.core.record.watcher import Watcher
 from pyptv.core.schedule.plan import AnyPlan, Plan
@@ -127,6 +130,7 @@ class _Run:
         self._watcher = watcher
         self._record = record
         self._tally = Tally(Columns(frames, job.experiment.num_cams), skipping=not job.stop_at_failure, engine=job.engine)
+        self._meter = Meter(frames, options, job.engine)
         self._finished = bytearray(frames[1] - frames[0] + 1)
         """1 for each frame that has come to an end, good or bad."""
         self._runner = make_runner(job, options.n_processes, options.start_method, options.frame_timeout)
@@ -139,7 +143,7 @@ class _Run:
         """Run the plan to its end."""
         self._record.path.unlink(missing_ok=True)  # from here on it would not describe what is there
         if self._watcher is not None:
-            self._watcher.expect(len(self._finished), self._options.steps)
+            self._watcher.begin(self._meter)
         if self._plugins.sequence(self._journal):
             self._journal = None  # what it has noted of these frames is not true any more
         self._follow(self._runner, self._plan, self._take)
@@ -147,8 +151,9 @@ class _Run:
             for step in self._plugins.tracking():
                 self._take(step)
         if self._options.tracking == "both" and (self._tally.skipping or not self._tally.failed):
+            self._meter.track_again()
             second = BackwardPass(self._job, self._frames, self._options, self._ids, self._seams)
-            self._follow(second.runner, second.plan, lambda event: second.pass_on(event, self._tally, self._take, self._watcher))
+            self._follow(second.runner, second.plan, lambda event: second.pass_on(event, self._tally, self._take, self._count))
         if self._options.resume:
             logger.info("Resumed: %d frames and the links of %d were kept", self._tally.kept, self._tally.kept_steps)
         return self._tally
@@ -175,20 +180,25 @@ class _Run:
             self._tally.chunks = len(self._plan.sequence.chunks)
             self._tally.failed_chunks = self._plan.sequence.failed_chunks
             tree = self._record.as_tree(self._tally, self._seams, self._job.engine, error)
-            if self._watcher is not None:
-                self._watcher.finish(tree)
-            log_summary(self._tally, self._seams)
-            if self._tally.failed and not self._tally.skipping:
-                self._tell_of_old_results()
-            self._write_report(tree)
+            try:
+                if self._watcher is not None:
+                    self._watcher.finish(tree)  # may call a function of the user
+            finally:
+                log_summary(self._tally, self._seams)
+                if self._tally.failed and not self._tally.skipping:
+                    self._tell_of_old_results()
+                self._write_report(tree)
 
     def _take(self, event: Event) -> None:
         if isinstance(event, FrameDone | FrameFailed):
             self._finished[event.frame - self._frames[0]] = 1
         self._tally.record(event)
         log_event(event, skipping=self._tally.skipping)
-        if self._watcher is not None:
-            self._watcher.watch(event)
+        self._count(event)
+
+    def _count(self, event: Event) -> None:
+        if self._meter.record(event) and self._watcher is not None:
+            self._watcher.advance()
 
     def _past(self, frame: int) -> Past | None:
         """What an earlier run has noted of a frame."""
@@ -224,7 +234,7 @@ class _Run:
         except OSError as problem:
             logger.warning("%s: the run report cannot be written: %s", self._record.path, problem.strerror or problem)
         else:
-            logger.info("Run report: %s", self._record.path)
+            logger.info("Run report: %s", self._record.path, extra=IN_TABLE)
             if self._watcher is not None:
                 self._watcher.wrote(self._record.path)
 
@@ -258,11 +268,12 @@ def prepare(
     return experiment, frames
 
 
-def process(experiment: Experiment, frames: FrameRange, options: Options, watcher: Watcher | None, request: Request) -> Tally:
+def process(experiment: Experiment, frames: FrameRange, options: Options, watcher: Watcher | None, request: Request) -> RunResult:
     """:func:`run`, with the time it took in the log, and an error for what ended it at a frame."""
     start = time.perf_counter()
-    report = run(experiment, frames, options, watcher, request)
-    log_time(report, time.perf_counter() - start, request.kind)
-    if report.failed and not report.skipping:
-        raise ProcessingError(next(iter(report.failed.values())).reason)
-    return report
+    tally = run(experiment, frames, options, watcher, request)
+    seconds = time.perf_counter() - start
+    log_time(tally, seconds, request.kind)
+    if tally.failed and not tally.skipping:
+        raise ProcessingError(next(iter(tally.failed.values())).reason)
+    return result_of(tally, frames, seconds, experiment.results, experiment.results / FILE_NAME)

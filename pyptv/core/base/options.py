@@ -22,7 +22,10 @@ ENGINES = ("auto", "optv", "compiled")
 BIT_DEPTHS: tuple[int | str, ...] = ("auto", 8, 10, 12, 14, 16)
 """Bits that grey values may have in images that store more than 8; ``auto``: judged from the images."""
 
-_ARGUMENTS = ("exp_path", "first", "last", "repetitions")
+POSTPROCESS = ("h5", "zarr", "vtk", "parquet", "csv", "ptv_is", "mat")
+"""Formats of trajectories; those of :mod:`pyptv.export.formats`."""
+
+_ARGUMENTS = ("exp_path", "first", "last", "progress", "repetitions")
 """What ``main()`` takes besides."""
 
 _CALLED_ELSEWHERE = dict.fromkeys(("n_jobs", "jobs", "workers", "n_workers", "threads", "n_procs", "max_workers"), "n_processes")
@@ -56,6 +59,8 @@ class Options:
     """Code that the experiment's folder holds, or its parameters name, may run."""
     report: bool = False
     """Make ``res/report.html`` after the run."""
+    postprocess: str | None = None
+    """Format in which post-processed trajectories are written to ``res/export`` after the run; None: they are not."""
     bit_depth: int | str | None = None
     """Bits of a grey value in images that store more than 8; ``auto``: judged from the images; None: ``ptv.bit_depth``."""
     page: int | None = None
@@ -69,21 +74,36 @@ class Options:
     times the slowest part of a frame so far, whichever is longer."""
 
     def __post_init__(self) -> None:
+        self._check_steps()
+        self._check_images()
+        self._check_extensions()
+        self._check_how()
+
+    def _check_steps(self) -> None:
         _check_choice("Mode", self.mode, MODES)
         _check_choice("on_error", self.on_error, ON_ERROR)
         _check_choice("tracking", self.tracking, TRACKING)
         if self.tracking == "both" and not self.tracks:
             raise ValueError(f"tracking 'both' is for modes that track, got mode {self.mode!r}")
         _check_choice("engine", self.engine, ENGINES)
+        if self.postprocess is not None:
+            _check_choice("postprocess", self.postprocess, POSTPROCESS)
+
+    def _check_images(self) -> None:
         if self.bit_depth is not None and (isinstance(self.bit_depth, bool) or self.bit_depth not in BIT_DEPTHS):
             raise ValueError(f"bit_depth must be one of {', '.join(map(str, BIT_DEPTHS))}, got {short(self.bit_depth)}")
         if self.page is not None and (isinstance(self.page, bool) or not isinstance(self.page, int) or self.page < 1):
             raise ValueError(f"page must be a whole number >= 1, got {short(self.page)}")
+
+    def _check_extensions(self) -> None:
+        """Hooks and plugins."""
         object.__setattr__(self, "hooks", _texts(self.hooks, "hooks"))
         if self.hooks and not self.processes:
             raise ValueError(f"hooks work in the sequence step, got mode {self.mode!r}")
         for name, does in (("sequence_plugin", self.processes), ("tracking_plugin", self.tracks)):
             self._check_plugin(name, does=does)
+
+    def _check_how(self) -> None:
         if self.output is not None:
             object.__setattr__(self, "output", path_argument(self.output, "output"))
         if self.start_method is not None:

@@ -8,7 +8,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 
 from pyptv.core.base.events import Event, FrameDone, FrameFailed, LinksJoined, TaskDone, TaskFailed, WorkerDied
-from pyptv.core.base.frames import FrameRange, chunk_ranges, contiguous
+from pyptv.core.base.frames import FrameRange, chunk_ranges, contiguous, describe
 from pyptv.core.files.store import Store
 from pyptv.core.stages.tasks import FramesKind, FramesTask, Past
 
@@ -60,7 +60,8 @@ class SequencePlan:
         self._deaths: Counter[int] = Counter()
         self._last = self.chunks[-1][1] if self.chunks else 0
         self._open = {chunk: chunk[1] - chunk[0] + 1 for chunk in self.chunks}
-        self._failed_chunks: set[FrameRange] = set()
+        self._failed: dict[FrameRange, list[int]] = {}
+        """Chunk -> its frames that failed."""
 
     @property
     def finished(self) -> bool:
@@ -70,7 +71,7 @@ class SequencePlan:
     @property
     def failed_chunks(self) -> int:
         """Chunks in which a frame failed."""
-        return len(self._failed_chunks)
+        return len(self._failed)
 
     def next_task(self) -> FramesTask | None:
         """The next range, if any is left."""
@@ -109,11 +110,14 @@ class SequencePlan:
         chunk = self.chunks[bisect_right(self.chunks, (event.frame, self._last)) - 1]
         self._open[chunk] -= 1
         if isinstance(event, FrameFailed):
-            self._failed_chunks.add(chunk)
+            self._failed.setdefault(chunk, []).append(event.frame)
         if self._open[chunk] == 0:
-            mark, word = ("✗", "Failed") if chunk in self._failed_chunks else ("✓", "Completed")
             level = logging.INFO if self._shown and len(self.chunks) > 1 else logging.DEBUG
-            logger.log(level, "%s %s chunk: frames %d to %d", mark, word, *chunk)
+            if failed := self._failed.get(chunk):
+                done = chunk[1] - chunk[0] + 1 - len(failed)
+                logger.log(level, "✗ Failed chunk: frames %d to %d: %d done, failed: %s", *chunk, done, describe(failed))
+            else:
+                logger.log(level, "✓ Completed chunk: frames %d to %d", *chunk)
 
     def _again(self, death: WorkerDied) -> Iterator[Event]:
         """What the dead worker had not done: the frame it was at alone, and the rest."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pyptv.core.base.command_line import Parser
-from pyptv.core.base.options import BIT_DEPTHS, ENGINES, MODES, ON_ERROR, TRACKING
+from pyptv.core.base.options import BIT_DEPTHS, ENGINES, MODES, ON_ERROR, POSTPROCESS, TRACKING
 
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
@@ -143,6 +143,12 @@ IMAGES = (
 RESULTS = (
     option("--output", sets="output", metavar="DIR", meaning="folder for res/ and the _targets files (default: EXP)"),
     flag("--clean", sets="clean", meaning="remove results of frames outside the range"),
+    option(
+        "--postprocess",
+        sets="postprocess",
+        choices=POSTPROCESS,
+        meaning="after the run write its trajectories, joined across missing frames, to res/export; see pyptv-export",
+    ),
     flag("--report", sets="report", meaning="make res/report.html after the run, a page to look at"),
 )
 

@@ -281,6 +281,34 @@ def project(points: NDArray[np.float64], parameters: Parameters, calibrations: S
     return pixels
 
 
+def triangulate(pixels: NDArray[np.float64], parameters: Parameters, calibrations: Sequence[Calibration]) -> NDArray[np.float64]:
+    """The points nearest to the rays of some places in the images, as the sequence step finds them.
+
+    Args:
+        pixels: (n_cameras, n, 2) float64, px; NaN where a camera does not see the point.
+        parameters: sensor and layers.
+        calibrations: one a camera.
+
+    Returns:
+        (n, 3) float64, mm; NaN where fewer than two cameras see it.
+    """
+    control, cameras = _control_params(parameters, len(calibrations)), [_calibration(one) for one in calibrations]
+    flat = np.full((pixels.shape[1], len(calibrations), 2), _unused_coordinate(control, cameras[0]))
+    seen = np.asarray(np.isfinite(pixels).all(axis=2))
+    for number, camera in enumerate(cameras):
+        points = np.flatnonzero(seen[number])
+        targets = TargetArray(len(points))
+        for index, place in enumerate(pixels[number, points].tolist()):
+            targets[index].set_pnr(index)
+            targets[index].set_pos(place)
+        if len(points):
+            xy, numbers = MatchedCoords(targets, control, camera).as_arrays()
+            flat[points[numbers], number] = xy
+    positions: NDArray[np.float64] = point_positions(flat, control, cameras, _volume_params(parameters))[0]
+    positions[np.count_nonzero(seen, axis=0) < 2] = np.nan
+    return positions
+
+
 def image_corners(parameters: Parameters, calibrations: Sequence[Calibration]) -> NDArray[np.float64]:
     """Flat coordinates of the images' corners: (n_cameras, 4, 2), mm; upper left, upper right, lower left, lower right."""
     ptv = parameters.ptv
