@@ -16,7 +16,7 @@ from pyptv.core.base.errors import InvalidExperimentError, ProcessingError
 from pyptv.core.base.events import Event, FrameDone, FrameFailed
 from pyptv.core.base.frames import FrameRange, check_range, chunk_ranges, describe
 from pyptv.core.base.options import Options
-from pyptv.core.engines.choice import choose
+from pyptv.core.engines.choice import Engines, choose
 from pyptv.core.execute.runners import make_runner
 from pyptv.core.experiment.folder import Experiment, load_experiment
 from pyptv.core.files.scratch import remove_scratch
@@ -58,18 +58,18 @@ def run(
     record = RunReport(request or Request(str(experiment.folder)), experiment, frames, options)
     findings = check_run(experiment, frames, options)
     report_findings(findings)
-    engine = choose(options, frames)
+    engines = choose(options, frames)
     store = Store(experiment)
     with ExitStack() as stack:
         stack.callback(store.close)  # first: a signal's handler may raise once the frames are claimed
         store.open(frames)
         tracking = options.mode != "sequence"
-        job = prepare_job(experiment, findings.images, stop_at_failure=not skipping, engine=engine, tracking=tracking)
+        job = prepare_job(experiment, findings.images, stop_at_failure=not skipping, engine=engines.begun, tracking=tracking)
         stack.callback(remove_scratch, job.scratch)
         job = replace(job, processes=options.mode != "tracking", tracks=tracking)
         with _clear_errors(experiment):
             job, journal = begin(job, store, frames, options)
-            this = _Run(job, store, frames, options, watcher=watcher, record=record, journal=journal)
+            this = _Run(job, store, frames, options, engines, watcher=watcher, record=record, journal=journal)
             if options.clean and (outside := frames_outside(experiment, frames)):
                 for frame in outside:
                     store.forget(frame)
@@ -104,6 +104,7 @@ class _Run:
         store: Store,
         frames: FrameRange,
         options: Options,
+        engines: Engines,
         *,
         watcher: Watcher | None,
         record: RunReport,
@@ -113,6 +114,7 @@ class _Run:
         self._store = store
         self._frames = frames
         self._options = options
+        self._engines = engines
         self._watcher = watcher
         self._record = record
         self._tally = Tally(Columns(frames, job.experiment.num_cams), skipping=not job.stop_at_failure, engine=job.engine)
@@ -146,9 +148,10 @@ class _Run:
             error = raised
             raise
         finally:
+            self._tally.engine = self._engines.taken
             self._tally.chunks = len(self._plan.sequence.chunks)
             self._tally.failed_chunks = self._plan.sequence.failed_chunks
-            tree = self._record.as_tree(self._tally, self._seams, self._job.engine, error)
+            tree = self._record.as_tree(self._tally, self._seams, self._tally.engine, error)
             if self._watcher is not None:
                 self._watcher.finish(tree)
             log_summary(self._tally, self._seams)
@@ -173,11 +176,11 @@ class _Run:
             more = f" and {len(chunks) - _MOST_SHOWN} more" if len(chunks) > _MOST_SHOWN else ""
             logger.info("Frame chunks: %s%s", chunks[:_MOST_SHOWN], more)
         past = journal.past if journal is not None else nothing
-        sequence = SequencePlan(chunks, ids, self._store, kind, past=past, shown=options.n_processes > 1)
+        sequence = SequencePlan(chunks, ids, self._store, kind, engines=self._engines, past=past, shown=options.n_processes > 1)
         tracking = None
         if options.mode != "sequence":
             speculate = options.n_processes > 1 and not options.serial_tracking
-            tracking = TrackingPlan(self._frames, ids, self._store, speculate=speculate, early=speculate)
+            tracking = TrackingPlan(self._frames, ids, self._store, self._engines, speculate=speculate, early=speculate)
         return Plan(self._job, self._store, sequence=sequence, tracking=tracking)
 
     def _chunks(self) -> list[FrameRange]:

@@ -36,6 +36,11 @@ class Plan:
         """Nothing is left to be done, or the run stops at a failure."""
         return self._stopped or (self.sequence.finished and (self.tracking is None or self.tracking.finished))
 
+    @property
+    def waits(self) -> bool:
+        """Frames wait for the kernels to be compiled."""
+        return self.sequence.waits
+
     def next_task(self, idle: int = 1, worker: int = 1) -> Task | None:
         """A task for a worker, one of ``idle`` that have nothing to do; None if there is none now."""
         if self._stopped:

@@ -110,6 +110,7 @@ WHAT = (
 )
 
 METHOD = (
+    flag("--compile", meaning="compile the kernels for this machine beforehand, process nothing"),
     option(
         "--engine",
         sets="engine",
