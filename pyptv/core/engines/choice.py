@@ -12,7 +12,7 @@ from pyptv.kernels import build, cache
 
 logger = logging.getLogger(__name__)
 
-WORTH_LOADING: dict[Mode, int] = {"both": 10, "sequence": 30, "tracking": 10}
+WORTH_LOADING: dict[Mode, int] = {"both": 10, "sequence": 30, "tracking": 10, "match": 30}
 """Frames for each worker from which on loading the kernels pays: docs/performance.md has the measurement."""
 
 

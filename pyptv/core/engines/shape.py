@@ -33,6 +33,9 @@ class FrameBackend(Protocol):
     def load_targets(self, rows: Rows, source: str | Path = "targets") -> Any:
         """Targets read from a file as detection would give them."""
 
+    def target_rows(self, targets: Any) -> Rows:
+        """Targets as rows of ``_targets`` (n,), x and y as precise as they were found."""
+
     def match(self, targets: list[Any]) -> Matches:
         """Stereo-correspondence and 3-D positions of the targets of one frame, one item per camera."""
 

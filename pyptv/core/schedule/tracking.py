@@ -26,10 +26,18 @@ class TrackingPlan:
     """The tracking step: the unbroken stretches of frames, and the tracker runs on them."""
 
     def __init__(
-        self, frames: FrameRange, ids: Iterator[int], store: Store, engines: Engines, *, speculate: bool, early: bool = False
+        self,
+        frames: FrameRange,
+        ids: Iterator[int],
+        store: Store,
+        engines: Engines,
+        *,
+        speculate: bool,
+        early: bool = False,
+        seams: SeamCounts | None = None,
     ) -> None:
         """``speculate``: runs may start where the truth has not come to; ``early``: one may start during the sequence step."""
-        self.seams = SeamCounts()
+        self.seams = seams or SeamCounts()
         self._first, self._last = frames
         self._ids = ids
         self._store = store
@@ -194,7 +202,7 @@ class TrackingPlan:
             logger.warning("Worker %s before it began to track: replaced", death.cause)
             return
         self._deaths[death.frame] += 1
-        reason = f"frame {death.frame}: worker {death.cause} while {death.doing}"
+        reason = f"frame {self._store.experiment.true_frame(death.frame)}: worker {death.cause} while {death.doing}"
         if self._deaths[death.frame] < MOST_DEATHS:
             logger.warning("%s: tracked again", reason)
         else:

@@ -85,6 +85,13 @@ class CompiledFrameBackend:
         targets[:, _TNR] = NO_PARTICLE
         return targets
 
+    def target_rows(self, targets: Columns) -> Rows:
+        """Targets as rows of ``_targets`` (n,)."""
+        rows = np.empty(len(targets), TARGETS.dtype)
+        for index, name in enumerate(TARGETS.columns):
+            rows[name] = targets[:, index]
+        return rows
+
     def match(self, targets: list[Columns]) -> CompiledMatches:
         """Stereo-correspondence and 3-D positions of the targets of one frame, one array a camera; they are not changed.
 
