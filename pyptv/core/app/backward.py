@@ -30,6 +30,7 @@ class BackwardPass:
         frames: FrameRange,
         options: Options,
         ids: Iterator[int],
+        *,
         engines: Engines,
         seams: SeamCounts | None = None,
     ) -> None:

@@ -154,7 +154,7 @@ class _Run:
                 self._take(step)
         if self._options.tracking == "both" and (self._tally.skipping or not self._tally.failed):
             self._meter.track_again()
-            second = BackwardPass(self._job, self._frames, self._options, self._ids, self._engines, self._seams)
+            second = BackwardPass(self._job, self._frames, self._options, self._ids, engines=self._engines, seams=self._seams)
             self._follow(second.runner, second.plan, lambda event: second.pass_on(event, self._tally, self._take, self._count))
         if self._options.resume:
             logger.info("Resumed: %d frames and the links of %d were kept", self._tally.kept, self._tally.kept_steps)
