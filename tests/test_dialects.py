@@ -175,7 +175,7 @@ class TestParErrors:
             (("ptv", 15, "pix_x"), "small", "expected a number: pixel width [mm]"),
             (("sequence", 5, "first"), "one", "expected a whole number: first frame"),
             (("criteria", 12, "eps0"), "wide", "expected a number: width of the epipolar band [mm on the sensor]"),
-            (("targ_rec", 7, "nnmax"), "3.5", "expected a whole number: largest pixel count [px]"),
+            (("targ_rec", 7, "nnmax"), "3.5", "expected a whole number: maximum pixel count [px]"),
             (("track", 9, "flagNewParticles"), "maybe", "expected true or false (1 or 0): add particles that the tracker finds"),
             (
                 ("pft_version", 1, "Existing_Target"),

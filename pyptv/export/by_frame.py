@@ -37,7 +37,7 @@ def by_frame(dataset: Dataset, workplace: Path) -> Iterator[tuple[int, Rows]]:
 
     Args:
         dataset: what is exported.
-        workplace: folder for a file of 88 bytes a row.
+        workplace: folder for a file of 88 bytes per row.
     """
     frames, counts = dataset.ordered.frames
     full = np.cumsum(counts) - 1
