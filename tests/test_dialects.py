@@ -215,7 +215,7 @@ class TestYamlErrors:
 
     def test_a_missing_value(self, yaml_file):
         yaml_file.write_text(yaml_file.read_text().replace("  dacc: 0.9\n", ""))
-        assert message(yaml_file).startswith(f"{yaml_file}, track.dacc: is missing, expected largest acceleration")
+        assert message(yaml_file).startswith(f"{yaml_file}, track.dacc: is missing, expected maximum acceleration")
 
     @pytest.mark.parametrize(
         ("text", "expected"),

@@ -104,10 +104,10 @@ def serial(_experiments: Callable[..., Path], tmp_path_factory: pytest.TempPathF
 
 @pytest.fixture(scope="session")
 def noisy(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, bytes]]:
-    """Five real frames, back and forth, 60 in all: the images' folder, and the results of the sequential run."""
+    """Five real frames, back and forth, 40 in all: the images' folder, and the results of the sequential run."""
     exp = tmp_path_factory.mktemp("noisy") / "experiment"
-    run_python(shared / "tools" / "pingpong.py", exp, 60)
-    pyptv_batch.main(exp, 10000, 10059, engine="optv")
+    run_python(shared / "tools" / "pingpong.py", exp, 40)
+    pyptv_batch.main(exp, 10000, 10039, engine="compiled")
     found = results(exp)
     shutil.rmtree(exp / "res")
     for name in found:
@@ -182,13 +182,13 @@ class TestSameBytes:
 
     @pytest.mark.slow
     @pytest.mark.parametrize(("n", "method", "engine"), [(2, START_METHODS[0], "optv"), (3, START_METHODS[-1], "compiled")])
-    def test_60_noisy_frames_of_the_real_experiment(self, noisy, tmp_path, caplog, *, n, method, engine):
+    def test_40_noisy_frames_of_the_real_experiment(self, noisy, tmp_path, caplog, *, n, method, engine):
         """Particles jump, seams fail, and the bytes are the same all the same."""
         caplog.set_level(logging.INFO, "pyptv")
         source, expected = noisy
         exp = tmp_path / "experiment"
         shutil.copytree(source, exp, symlinks=True)
-        main(exp, 10000, 10059, n, start_method=method, engine=engine)
+        main(exp, 10000, 10039, n, start_method=method, engine=engine)
         assert results(exp) == expected
         assert " pieces joined exactly" in caplog.text
 

@@ -57,7 +57,7 @@ class _Series:
 
 def _data(rows: Rows) -> dict[str, Any]:
     """What is known at each point."""
-    return {name: rows[name] for name in ("id", "frame", "velocity", "acceleration")}
+    return {name: rows[name] for name in rows.dtype.names or () if name != "position"}
 
 
 def _write_paths(dataset: Dataset, path: Path, metadata: str) -> None:

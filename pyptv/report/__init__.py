@@ -33,13 +33,16 @@ def require() -> None:
         raise ProcessingError(f'a report needs {" and ".join(names)}: pip install "pyptv-batch[report]"')
 
 
-def write_report(exp_path: str | Path, *, output: str | Path | None = None, frame: int | None = None) -> Path:
+def write_report(
+    exp_path: str | Path, *, output: str | Path | None = None, frame: int | None = None, statistics: bool = False
+) -> Path:
     """Write the report of an experiment that has been processed, by this program or by PyPTV.
 
     Args:
         exp_path: the experiment folder, a YAML parameter file in it, or the output folder of a run.
         output: the file to write; None: ``res/report.html`` of the experiment.
         frame: whose images to show; None: one in the middle.
+        statistics: whether to show Lagrangian statistics of velocity and acceleration, too.
 
     Returns:
         The file that was written, whole or not at all.
@@ -54,7 +57,7 @@ def write_report(exp_path: str | Path, *, output: str | Path | None = None, fram
     from pyptv.report.page import render
 
     experiment = load_experiment(exp_path)
-    page = render(experiment, frame)
+    page = render(experiment, frame, statistics=statistics)
     path = experiment.results / FILE_NAME if output is None else Path(output)
     try:
         write_atomic(path, page.encode("utf-8", "replace"))

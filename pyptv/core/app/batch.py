@@ -65,11 +65,14 @@ def run_batch(
         check_range(numbers[0], numbers[1])
     exp_path = path_argument(exp_path, "exp_path")
 
+    from pyptv.core.app import whole_tracks  # bad arguments are told without loading the core
     from pyptv.core.app.run import prepare, process  # bad arguments are told without loading the core
     from pyptv.core.record.run_report import Request  # bad arguments are told without loading the core
 
     if options.report:
         _require_report()
+    if options.postprocess is not None:
+        whole_tracks.require(options)
     request = Request(str(exp_path), kind, tuple(argv) if argv is not None else None)
     experiment, frames = prepare(exp_path, numbers[0], numbers[1], options)
     logger.info("Starting %s processing in directory: %s", kind, experiment.folder)
@@ -87,6 +90,8 @@ def run_batch(
             if times > 1:
                 logger.info("Starting repetition %d of %d", repetition, times)
             result = process(experiment, frames, options, watch, request)
+        if options.postprocess is not None:
+            whole_tracks.write_trajectories(experiment, frames, options, watch)
     return replace(result, html_report=html.path) if html is not None else result
 
 

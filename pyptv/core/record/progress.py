@@ -70,8 +70,9 @@ class Meter:
     def __init__(self, frames: FrameRange, options: Options, engine: Engine) -> None:
         self._first = frames[0]
         self.total = frames[1] - frames[0] + 1
-        steps: dict[str, tuple[Step, ...]] = {"both": ("sequence", "tracking")}
-        self.steps: tuple[Step, ...] = steps.get(options.mode) or (("sequence",) if options.mode == "sequence" else ("tracking",))
+        steps: tuple[tuple[Step, bool], ...] = (("sequence", options.processes), ("tracking", options.tracks))
+        self.steps: tuple[Step, ...] = tuple(step for step, wanted in steps if wanted)
+        self._passes: dict[Step, int] = {"sequence": 1, "tracking": 2 if options.tracking == "both" else 1}
         self._through: dict[Step, bytearray] = {step: bytearray(self.total) for step in self.steps}
         self._done: dict[Step, int] = dict.fromkeys(self.steps, 0)
         self._measured: dict[Step, int] = dict.fromkeys(self.steps, 0)
@@ -83,6 +84,10 @@ class Meter:
         self._start = time.monotonic()
         self._marks: deque[tuple[float, float]] = deque([(0.0, 0.0)])
         """(seconds, seconds that workers have been busy) now and then."""
+
+    def track_again(self) -> None:
+        """The frames are tracked a second time, backward: their steps count once more."""
+        self._through["tracking"] = bytearray(self.total)
 
     def record(self, event: Event) -> bool:
         """Take note of an event; whether it moved anything."""
@@ -105,21 +110,22 @@ class Meter:
         """How far the run is now."""
         seconds = time.monotonic() - self._start
         cost = {step: self._cost(step) for step in self.steps}
-        work = {step: cost[step] * (self.total - self._done[step]) for step in self.steps}
-        whole = sum(cost.values())
+        todo = {step: self._passes[step] * self.total for step in self.steps}
+        work = {step: cost[step] * (todo[step] - self._done[step]) for step in self.steps}
+        whole = sum(cost[step] * self._passes[step] for step in self.steps)
         if whole > 0:
             fraction = sum(cost[step] * self._done[step] for step in self.steps) / (whole * self.total)
         else:
-            fraction = sum(self._done.values()) / (len(self.steps) * self.total)
+            fraction = sum(self._done.values()) / sum(todo.values())
         pace = self._pace(seconds)
         left: dict[Step, float] = {}
         if pace > 0:
             for step in self.steps:
-                if self._done[step] < self.total:
+                if self._done[step] < todo[step]:
                     left[step] = work[step] / (pace if step == "sequence" or self._shares_tracking else min(pace, 1.0))
         measured = sum(cost[step] * self._measured[step] for step in self.steps)
         rate = measured / whole / seconds if whole > 0 and seconds > 0 else 0.0
-        counts = {step: self._done.get(step, 0) for step in ("sequence", "tracking")}
+        counts = {step: self._done.get(step, 0) // self._passes[step] for step in self._passes}
         return Progress(
             self.total, counts["sequence"], counts["tracking"], len(self._failed), fraction, seconds, rate, left, self.steps
         )

@@ -7,8 +7,8 @@ from bisect import bisect_right
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 
-from pyptv.core.base.events import Event, FrameDone, FrameFailed, TaskDone, TaskFailed, WorkerDied
-from pyptv.core.base.frames import FrameRange, contiguous, describe
+from pyptv.core.base.events import Event, FrameDone, FrameFailed, LinksJoined, TaskDone, TaskFailed, WorkerDied
+from pyptv.core.base.frames import FrameRange, chunk_ranges, contiguous, describe
 from pyptv.core.files.store import Store
 from pyptv.core.stages.tasks import FramesKind, FramesTask, Past
 
@@ -16,6 +16,18 @@ logger = logging.getLogger(__name__)
 
 MOST_DEATHS = 2
 """A frame at which a worker died this often is to blame."""
+
+
+_SHORT_CHUNK = 32
+_MOST_ROUNDS = 50
+"""Chunks of at most 32 frames, or 50 for each process: so that the last ones end at about the same time."""
+
+
+def run_chunks(frames: FrameRange, n_processes: int) -> list[FrameRange]:
+    """The chunks of a run."""
+    n_frames = frames[1] - frames[0] + 1
+    longest = max(_SHORT_CHUNK, n_frames // (n_processes * _MOST_ROUNDS))
+    return chunk_ranges(*frames, min(n_frames, n_processes * -(-n_frames // (n_processes * longest))))
 
 
 def nothing(_frame: int) -> None:
@@ -73,7 +85,7 @@ class SequencePlan:
 
     def record(self, event: Event) -> Iterator[Event]:
         """Take note of an event of this step; yields what is to be reported."""
-        if isinstance(event, FrameDone | FrameFailed):
+        if isinstance(event, FrameDone | FrameFailed | LinksJoined):
             yield from self._finish(event)
         elif isinstance(event, WorkerDied):
             yield from self._again(event)
@@ -82,7 +94,7 @@ class SequencePlan:
             if left:
                 frame = min(left)
                 self._forget(frame)  # a full disk may have stopped it between two of its files
-                yield from self._finish(FrameFailed(frame, f"frame {frame}: {event.reason}"))
+                yield from self._finish(FrameFailed(frame, f"frame {self._store.experiment.true_frame(frame)}: {event.reason}"))
                 self._requeue(left - {frame})
         elif isinstance(event, TaskDone):
             self._requeue(self._running.pop(event.task))
@@ -91,7 +103,7 @@ class SequencePlan:
         """Whether a task is one of this step."""
         return task in self._running
 
-    def _finish(self, event: FrameDone | FrameFailed) -> Iterator[Event]:
+    def _finish(self, event: FrameDone | FrameFailed | LinksJoined) -> Iterator[Event]:
         for left in self._running.values():
             left.discard(event.frame)
         yield event
@@ -116,7 +128,7 @@ class SequencePlan:
         self._deaths[death.frame] += 1
         left.discard(death.frame)
         self._requeue(left)
-        reason = f"frame {death.frame}: worker {death.cause} while {death.doing}"
+        reason = f"frame {self._store.experiment.true_frame(death.frame)}: worker {death.cause} while {death.doing}"
         if self._deaths[death.frame] < MOST_DEATHS:
             logger.warning("%s: the frame is tried once more, alone", reason)
             self._waiting.appendleft((death.frame, death.frame))
