@@ -40,7 +40,7 @@ def export(
             export there is replaced.
         first: first frame number; default: the first one that is tracked.
         last: last frame number; default: the last one that is tracked.
-        min_length: least number of frames of a trajectory. 1 also gives the particles without any link.
+        min_length: minimum number of frames of a trajectory. 1 also gives the particles without any link.
         frame_rate: frames per second, for velocities per second; default: per frame.
         units: of length, "mm" or "m".
         window: odd number of frames in the fit that gives velocity and acceleration. They are NaN in shorter trajectories.

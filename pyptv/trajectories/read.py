@@ -28,14 +28,14 @@ def read_trajectories(
 ) -> Trajectories:
     """The trajectories of a tracked experiment.
 
-    Takes about 150 bytes of memory a row while it works; the result has 88.
+    Takes about 150 bytes of memory per row while it works; the result has 88.
 
     Args:
         experiment: the experiment folder, a YAML parameter file in it, or what ``load_experiment`` returned.
         first: first frame number; default: the first one with a ``ptv_is`` file.
         last: last frame number; default: the last one with a ``ptv_is`` file. A trajectory that goes beyond the range is
             cut; frames without a file, inside the range, end all trajectories.
-        min_length: least number of frames. 1 also gives the particles without any link. Does not change ids.
+        min_length: minimum number of frames. 1 also gives the particles without any link. Does not change ids.
         frame_rate: frames per second, for velocities in mm/s; default: mm/frame.
         window: odd number of frames in the fit of a polynomial to each stretch of a trajectory (Savitzky-Golay).
             Velocity and acceleration are NaN in trajectories that are shorter.

@@ -145,7 +145,7 @@ class OptvFrameBackend:
         return [(t.pnr(), *t.pos(), *t.count_pixels(), t.sum_grey_value(), t.tnr()) for t in targets]
 
     def match(self, targets: list[TargetArray]) -> Matches:
-        """Stereo-correspondence and 3-D positions of the targets of one frame, one array a camera.
+        """Stereo-correspondence and 3-D positions of the targets of one frame, one array per camera.
 
         Raises:
             FrameError: a buffer of optv overflowed, so that its answer is not complete.
@@ -267,7 +267,7 @@ def project(points: NDArray[np.float64], parameters: Parameters, calibrations: S
     Args:
         points: (n, 3) float64, mm.
         parameters: sensor and layers.
-        calibrations: one a camera.
+        calibrations: one per camera.
 
     Returns:
         (n_cameras, n, 2) float64, px: x to the right, y down.
@@ -331,7 +331,7 @@ def _flat_corners(places: NDArray[np.float64], calibrations: Sequence[Calibratio
 
     Args:
         places: (n, 2) on the sensor, mm from its middle, y up.
-        calibrations: one a camera.
+        calibrations: one per camera.
 
     Returns:
         (n_cameras, n, 2).
