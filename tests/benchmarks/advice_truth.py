@@ -14,6 +14,7 @@ import json
 import os
 import tempfile
 import time
+import traceback
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
 from itertools import product
@@ -285,7 +286,8 @@ def main() -> None:
             try:
                 for done in as_completed(waiting, timeout=options.seconds):
                     error = done.exception()
-                    file.write(json.dumps(done.result() if error is None else {"error": repr(error)[:300]}) + "\n")
+                    said = "" if error is None else "".join(traceback.format_exception(error))[-1500:]
+                    file.write(json.dumps(done.result() if error is None else {"error": said}) + "\n")
                     file.flush()
             except TimeoutError:
                 print(f"stopped after {time.time() - start:.0f} s")
