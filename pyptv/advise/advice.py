@@ -112,10 +112,7 @@ def measure(
     if refined is not None:
         better = _best_start(work, [replace(start, calibrations=refined.calibrations) for start in starts])
         with_refined = work.outcome(better)
-    if fix_calibration and refined is not None:
-        proposed = better
-    else:
-        proposed = _best_start(work, starts)
+    proposed = better if fix_calibration and refined is not None else _best_start(work, starts)
     tell("comparing thresholds and bands")
     proposed = best_setting(work, proposed)
     own = present if not (fix_calibration and refined) else replace(present, calibrations=proposed.calibrations)

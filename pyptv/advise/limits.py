@@ -40,8 +40,9 @@ class Tracked:
 
 
 def from_motion(motion: Motion, present: TrackingParameters) -> TrackingParameters:
-    """Limits that hold the displacements and accelerations that were measured; the tracker looks around what it predicts, so
-    that each interval holds 0 and the accelerations, too.
+    """Limits that hold the displacements and accelerations that were measured.
+
+    The tracker looks around what it predicts: each interval holds the accelerations around 0, too.
     """
     acceleration = float(np.percentile(motion.acceleration, 99.7))
     dacc = 1.25 * acceleration
@@ -56,7 +57,7 @@ def from_motion(motion: Motion, present: TrackingParameters) -> TrackingParamete
 
 
 def best_limits(bench: Workbench, runs: Sequence[Sequence[MatchedFrame]], motion: Motion, present: TrackingParameters) -> Tracked:
-    """The limits from the motion, or wider or narrower ones, with the most links above chance; the present ones, if none are better."""
+    """The limits from the motion, or wider or narrower ones, with the most links above chance; else the present ones."""
     some = [run[:_MOST_FRAMES] for run in sorted(runs, key=len, reverse=True)[:2]]
     now = link_chance(bench.with_track(present), some)
     if motion.chains < ENOUGH:
@@ -96,4 +97,4 @@ def _narrower_acceleration(limits: TrackingParameters) -> TrackingParameters:
 
 def _wider_box(limits: TrackingParameters) -> TrackingParameters:
     names = [f"dv{axis}{end}" for axis in "xyz" for end in ("min", "max")]
-    return replace(limits, **{name: rounded(1.4 * getattr(limits, name)) for name in names})
+    return replace(limits, **{name: rounded(1.4 * getattr(limits, name)) for name in names})  # type: ignore[arg-type]

@@ -111,7 +111,8 @@ class Sample:
         """All targets of any size."""
         key = frame, camera, threshold_of(limits, camera), limits.disco
         if key not in self._detected:
-            found = self.bench.with_detection(replace(limits, **_LOOSE)).detect_in(self.images(frame)[camera], camera)
+            bench = self.bench.with_detection(replace(limits, **_LOOSE))  # type: ignore[arg-type]
+            found = bench.detect_in(self.images(frame)[camera], camera)
             if frame not in self.numbers:
                 return found
             self._detected[key] = found

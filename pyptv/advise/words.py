@@ -67,8 +67,7 @@ def _of_detection(measured: Measured) -> dict[str, tuple[str, str, str]]:
     return {
         "gvthres": (
             f"the number of targets depends least on the threshold at {found}, camera by camera",
-            "in brackets: per cent of targets lost per per cent of threshold; from there on, the value with the most particles "
-            "above chance",
+            "in brackets: targets lost per threshold, both relative; from there on, the value with most particles above chance",
             "high" if clear else "medium: there is no clear plateau",
         ),
         "disco": (
@@ -97,24 +96,22 @@ def _of_tracking(measured: Measured) -> dict[str, tuple[str, str, str]]:
     if motion.chains < ENOUGH:
         text = (f"{motion.chains} smooth chains of four frames", "too few to say anything", "low")
         return {"dvxmax": text, "dacc": text}
-    result = {}
+    result: dict[str, tuple[str, str, str]] = {}
     sure = "high" if motion.true_share > 0.5 and motion.chance_chains < 0.1 * motion.chains else "low: near the chance level"
     for axis, name in enumerate("xyz"):
         low, high = np.percentile(motion.displacement[:, axis], (0.3, 99.7))
-        text = (
+        said = (
             f"99.4 % of {motion.chains} smooth chains move {_number(low)} to {_number(high)} mm; {_number(motion.chance_chains)} "
         )
-        text += "of them are expected by chance"
+        said += "of them are expected by chance"
         why = "must hold displacements, and accelerations around 0, since the tracker looks around what it predicts"
-        result |= {f"dv{name}min": (text, why, sure), f"dv{name}max": (text, why, sure)}
-    links = f"links {tracked.present.links} now, {tracked.proposed.links} proposed; by chance {tracked.present.by_chance} and "
-    links += f"{tracked.proposed.by_chance}"
-    median, most = np.percentile(motion.acceleration, (50, 99.7))
-    result["dacc"] = (
-        f"accelerations {_number(median)} (median), {_number(most)} (99.7 %); {links}",
-        "holds nearly all of them",
-        sure,
+        result |= {f"dv{name}min": (said, why, sure), f"dv{name}max": (said, why, sure)}
+    links = (
+        f"links {tracked.present.links} now, {tracked.proposed.links} proposed; by chance {tracked.present.by_chance} and "
+        f"{tracked.proposed.by_chance}"
     )
+    median, most = np.percentile(motion.acceleration, (50, 99.7))
+    result["dacc"] = (f"accelerations {_number(median)} (median), {_number(most)} (99.7 %); {links}", "holds nearly all", sure)
     turn = float(np.nanpercentile(motion.angle, 99.5))
     result["angle"] = (f"turns up to {_number(turn)} gon (99.5 %)", "counts only above a tenth of dacc", sure)
     return result
@@ -136,7 +133,8 @@ def _calibration(measured: Measured) -> Iterator[str]:
         return
     yield (
         f"Calibration: the cameras disagree by {_number(refined.before)} px; refined on {refined.points} safe matches "
-        f"{_number(refined.after)} px is left. Quadruplets of bright targets in a band of 1 px: {refined.agreed} -> {refined.agree}. "
+        f"{_number(refined.after)} px is left. Seen by all cameras within 1 px, of bright targets: {refined.agreed} -> "
+        f"{refined.agree}. "
         + ("The parameters are for the refined ones." if measured.uses_refined else "Use --fix-calibration DIR.")
     )
     for hint in refined.hints:
@@ -158,7 +156,7 @@ def _locking(measured: Measured) -> Iterator[str]:
 def _feasible(measured: Measured) -> Iterator[str]:
     motion = measured.motion
     if motion.chains < ENOUGH:
-        yield f"Tracking: only {motion.chains} chains of four frames go on smoothly: frames are too far apart, or matches are chance."
+        yield f"Tracking: only {motion.chains} chains of four frames are smooth: frames are too far apart, or matches are chance."
         return
     typical = float(np.median(np.linalg.norm(motion.displacement, axis=1)))
     noise = ", ".join(_number(value) for value in motion.noise)
@@ -172,7 +170,7 @@ def _feasible(measured: Measured) -> Iterator[str]:
     depth = max(motion.noise)
     if math.isfinite(depth) and depth > typical:
         axis = "xyz"[int(np.argmax(motion.noise))]
-        yield f"Noise along {axis}, {_number(depth)} mm, is larger than the displacement {_number(typical)} mm: links there are guesses."
+        yield f"Noise along {axis} {_number(depth)} mm is larger than the displacement {_number(typical)} mm: links are guesses there."
 
 
 def _dense(measured: Measured) -> Iterator[str]:

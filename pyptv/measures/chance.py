@@ -223,7 +223,7 @@ def _beside_all(found: Floats, true: Floats, tolerance: float) -> NDArray[np.boo
     if len(finite) and len(true):
         from scipy.spatial import KDTree  # an extra
 
-        distance, nearest = KDTree(true).query(found[finite])
-        _, back = KDTree(found[finite]).query(true)
+        distance, nearest = map(np.asarray, KDTree(true).query(found[finite]))
+        back = np.asarray(KDTree(found[finite]).query(true)[1])
         beside[finite[(back[nearest] == np.arange(len(finite))) & (distance <= tolerance)]] = False
     return beside

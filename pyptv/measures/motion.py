@@ -124,10 +124,10 @@ def measure_motion(runs: Sequence[Sequence[MatchedFrame]], seed: int = 0) -> Mot
         [_candidates(_torn(window, rng), farthest, widest, rng) for window in some],
         spacing,
     )
-    chosen, chance = (
+    chosen, chance = [
         [_select(_candidates(window, reach, tolerance, rng), reach, tolerance) for window in sets]
         for sets in (windows, [_torn(window, rng) for window in windows])
-    )
+    ]
     particles = sum(min(len(window[1]), _MOST) for window in windows)
     points, by_chance = _points(chosen), _points(chance)
     expected = expected_false(len(points), len(by_chance), particles)
@@ -150,7 +150,7 @@ def mean_spacing(positions: Sequence[Floats]) -> float:
     """(volume / number)^(1/3) [mm] of particles (n, 3) in some frames, by the median distance to the nearest one; NaN: none."""
     from scipy.spatial import KDTree  # an extra
 
-    nearest = [KDTree(frame).query(frame, k=2)[0][:, 1] for frame in positions if len(frame) > 1]
+    nearest = [np.asarray(KDTree(frame).query(frame, k=2)[0])[:, 1] for frame in positions if len(frame) > 1]
     return float(np.median(np.concatenate(nearest)) / _MEDIAN_NEAREST) if nearest else float("nan")
 
 
@@ -190,12 +190,12 @@ def _candidates(window: Sequence[Floats], farthest: float, widest: float, rng: n
 
     a, b, c, d = window
     some = np.arange(len(b)) if len(b) <= _MOST else np.sort(rng.choice(len(b), _MOST, replace=False))
-    near = KDTree(c).query_ball_point(b[some], farthest)
+    near: list[list[int]] = list(KDTree(c).query_ball_point(b[some], farthest))  # type: ignore[arg-type]
     count = np.array([len(which) for which in near])
     row_b = np.repeat(some, count)
     row_c = np.concatenate([np.array(which, np.int64) for which in near]) if count.sum() else np.empty(0, np.int64)
-    off_a, row_a = KDTree(a).query(2 * b[row_b] - c[row_c], distance_upper_bound=widest)
-    off_d, row_d = KDTree(d).query(2 * c[row_c] - b[row_b], distance_upper_bound=widest)
+    off_a, row_a = map(np.asarray, KDTree(a).query(2 * b[row_b] - c[row_c], distance_upper_bound=widest))
+    off_d, row_d = map(np.asarray, KDTree(d).query(2 * c[row_c] - b[row_b], distance_upper_bound=widest))
     good = np.flatnonzero(np.isfinite(off_a) & np.isfinite(off_d))
     rows = np.column_stack([row_a[good], row_b[good], row_c[good], row_d[good]]).astype(np.int64)
     points = np.stack([frame[rows[:, place]] for place, frame in enumerate(window)], axis=1)
@@ -225,7 +225,8 @@ def _select(candidates: _Chains, reach: float, tolerance: float) -> _Chains:
     order = within[np.argsort(candidates.cost[within], kind="stable")]
     for column in (1, 2):
         order = order[np.sort(np.unique(candidates.rows[order, column], return_index=True)[1])]
-    return _Chains(*(values[order] for values in candidates))
+    c = candidates
+    return _Chains(c.rows[order], c.points[order], c.reach[order], c.off[order], c.cost[order])
 
 
 def _points(chains: Sequence[_Chains]) -> Floats:

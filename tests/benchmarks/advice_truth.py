@@ -207,7 +207,9 @@ def fine_search(sample, start, p, truth, numbers) -> dict:
     def recall(scale: float, disco: int, band: float) -> float:
         key = scale, disco, band
         if key not in tried:
-            limits = replace(start.detection, gvthres=tuple(max(2, round(v * scale)) for v in start.detection.gvthres), disco=disco)
+            limits = replace(
+                start.detection, gvthres=tuple(max(2, round(v * scale)) for v in start.detection.gvthres), disco=disco
+            )
             setting = replace(start, detection=limits).with_eps0(band * p.ptv.pix_x)
             try:
                 tried[key] = particles([sample.matched(number, setting) for number in few], truth)[0], setting
@@ -256,11 +258,16 @@ def summary(path: Path) -> None:
     for name in ("after", "fixed"):
         many = [(row[name]["ghosts"], row[name]["expected"]) for row in rows if name in row and row[name]["ghosts"] > 20]
         within = [0.5 <= expected / true <= 2 for true, expected in many]
-        print(f"{name}: ghosts above 20 in {len(many)}, expected within a factor of 2 in {sum(within)}", np.round(many, 0).tolist())
+        print(
+            f"{name}: ghosts above 20 in {len(many)}, expected within a factor of 2 in {sum(within)}", np.round(many, 0).tolist()
+        )
         pairs = np.array([[row[name]["noise"], row[name]["noise_true"]] for row in rows if "noise_true" in row.get(name, {})])
         if len(pairs):
             ratio = pairs[:, 0] / pairs[:, 1]
-            print(f"{name}: noise / true, percentiles 5 50 95:", np.round(np.nanpercentile(ratio, (5, 50, 95), axis=0).T, 3).tolist())
+            print(
+                f"{name}: noise / true, percentiles 5 50 95:",
+                np.round(np.nanpercentile(ratio, (5, 50, 95), axis=0).T, 3).tolist(),
+            )
             print("   within 20 %:", np.round(np.mean(np.abs(ratio - 1) <= 0.2, axis=0), 3).tolist())
     print("CPU s of an advice, median:", np.median([row["after"]["cpu"] for row in rows]))
 
