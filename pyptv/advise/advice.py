@@ -106,7 +106,7 @@ def measure(
     present = work.present
     starts, plateaus = _starts(work)
     tell("looking for calibrations that agree better")
-    refined = correct(work, starts[0])
+    refined = correct(work, _bright(starts))
     tell("matching with different bands")
     with_refined = None
     if refined is not None:
@@ -188,6 +188,12 @@ def _detectable(work: Sample, setting: Setting) -> Setting:
         else:
             break
     return setting
+
+
+def _bright(starts: Sequence[Setting]) -> Setting:
+    """The first setting with the highest threshold of each camera: what calibrations are refined on should be no noise."""
+    highest = tuple(map(max, zip(*(start.detection.gvthres for start in starts), strict=True)))
+    return replace(starts[0], detection=replace(starts[0].detection, gvthres=highest))
 
 
 def _best_start(work: Sample, starts: Sequence[Setting]) -> Setting:

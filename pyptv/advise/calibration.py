@@ -33,18 +33,20 @@ _STEPS = {"x0": 0.01, "y0": 0.01, "z0": 0.01, "omega": 1e-5, "phi": 1e-5, "kappa
 _STEPS |= {"xh": 1e-3, "yh": 1e-3, "cc": 1e-3, "k1": 1e-7, "scx": 1e-5}
 UNITS = {"x0": "mm", "y0": "mm", "z0": "mm", "omega": "rad", "phi": "rad", "kappa": "rad", "xh": "mm", "yh": "mm", "cc": "mm"}
 _MOST_POINTS = 300
-_FEWEST_POINTS = 40
+_FEWEST_POINTS = 25
 _HOLD = 0.02
 """Weight of a change that moves the image by a pixel, against a residual of a pixel."""
 _REJECT = 3.0
 _BETTER = 0.95
 """More unknowns are taken where they lower the residual of other particles to that share."""
 _ROUNDS = 2
-_STARTS = (4.0, 16.0)
+_STARTS = (6.0, 16.0)
 """[px] Bands to begin with."""
 _NARROW = 1.0
 """[px] The band in which calibrations are compared by their quadruplets."""
-_NARROWER = 1.8
+_NARROWER = 1.5
+_FITS = 2
+"""Of each band: positions of the camera alone, which a few wrong matches cannot bend as they bend a lens."""
 _ENOUGH = 0.5
 """Of the bright targets in quadruplets: then the calibrations are found."""
 _BRIGHT = 300
@@ -299,8 +301,9 @@ def correct(sample: Sample, setting: Setting) -> Refined | None:
     for start in _STARTS:
         calibrations, band = setting.calibrations, start
         while band >= _NARROW:
-            problem = _problem(matched(calibrations, band), parameters, calibrations)
-            calibrations = calibrations if problem is None else _fit(problem, EXTERIOR, rounds=1)
+            for _ in range(_FITS):
+                problem = _problem(matched(calibrations, band), parameters, calibrations)
+                calibrations = calibrations if problem is None else _fit(problem, EXTERIOR, rounds=1)
             band /= _NARROWER
         if (now := agreeing(calibrations)) > most or best == setting.calibrations:
             most, best = now, calibrations

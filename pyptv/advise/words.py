@@ -126,7 +126,7 @@ def _calibration(measured: Measured) -> Iterator[str]:
     for camera, one in enumerate(measured.residuals, start=1):
         if len(one.off):
             mean = np.linalg.norm(np.median(one.off, axis=0))
-            yield f"Camera {camera}: reprojection error {_number(one.rms)} px rms, {_number(float(mean))} px of it common to the image."
+            yield f"Camera {camera}: reprojection error {_number(one.rms)} px rms, median shift {_number(float(mean))} px."
     refined = measured.refined
     if refined is None:
         yield "Calibration: the cameras agree; refining them gains nothing."
@@ -170,7 +170,7 @@ def _feasible(measured: Measured) -> Iterator[str]:
     depth = max(motion.noise)
     if math.isfinite(depth) and depth > typical:
         axis = "xyz"[int(np.argmax(motion.noise))]
-        yield f"Noise along {axis} {_number(depth)} mm is larger than the displacement {_number(typical)} mm: links are guesses there."
+        yield f"Noise in {axis}, {_number(depth)} mm, is above the displacement, {_number(typical)} mm: links there are guesses."
 
 
 def _dense(measured: Measured) -> Iterator[str]:
