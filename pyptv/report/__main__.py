@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,30 +19,53 @@ def build_parser() -> argparse.ArgumentParser:
     """The options of the command line."""
     parser = argparse.ArgumentParser(
         prog="pyptv-report",
-        description="Write the report of a processed experiment: one HTML file, readable offline.",
+        description="Write the report of a processed experiment: one HTML file, readable offline. Several: side by side.",
         epilog='Install the extra: pip install "pyptv-batch[report]". Exit codes: 0 written; 1 not; 2 bad usage or experiment.',
     )
     parser.add_argument(
         "experiment",
         metavar="EXP",
         type=Path,
-        help="experiment folder, a YAML parameter file in it, or the output folder of a run",
+        nargs="+",
+        help="experiment folder, a YAML parameter file in it, or the output folder of a run; several are compared",
     )
-    parser.add_argument("--output", type=Path, metavar="FILE", help="the file to write (default: EXP/res/report.html)")
+    parser.add_argument(
+        "--output", type=Path, metavar="FILE", help="the file to write (default: EXP/res/report.html, or comparison.html)"
+    )
     parser.add_argument("--frame", type=int, metavar="N", help="the frame whose images are shown (default: one in the middle)")
+    parser.add_argument(
+        "--frame-rate", type=_rate, metavar="HZ", help="frames per second (default: sequence.frame_rate of the parameters)"
+    )
     parser.add_argument("--version", action="version", version=f"pyptv-report {__version__}")
     return parser
 
 
+def _rate(text: str) -> float:
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = 0.0
+    if not (math.isfinite(rate) and rate > 0):
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected a number of frames per second above 0")
+    return rate
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the report and say where it is; the exit code, with a message on standard error where it is not 0."""
-    options = build_parser().parse_args(arguments)
-    from pyptv.report import write_report  # --help must not wait for it
+    parser = build_parser()
+    options = parser.parse_args(arguments)
+    several = len(options.experiment) > 1
+    if several and (options.frame is not None or options.frame_rate is not None):
+        parser.error("--frame and --frame-rate are for the report of one run")
+    from pyptv.report import write_comparison, write_report  # --help must not wait for it
 
     try:
-        path = write_report(options.experiment, output=options.output, frame=options.frame)
+        if several:
+            path = write_comparison(options.experiment, output=options.output)
+        else:
+            path = write_report(options.experiment[0], output=options.output, frame=options.frame, frame_rate=options.frame_rate)
         show(f"written: {path} ({path.stat().st_size / 1e6:.1f} MB)\n")
-    except InvalidExperimentError as error:
+    except (InvalidExperimentError, ValueError) as error:
         sys.stderr.write(f"error: {error}\n")
         return INVALID
     except ProcessingError as error:
