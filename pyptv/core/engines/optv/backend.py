@@ -28,7 +28,7 @@ from pyptv.core.engines.matches import ADVICE_TOO_MANY, NO_PARTICLE, Matches, ch
 from pyptv.core.engines.optv.c_library import captured_output, zero_small_blocks
 from pyptv.core.experiment.calibration import Calibration
 from pyptv.core.experiment.parameters import HIGH_PASS_SPAN, MAX_CAMERAS, Parameters
-from pyptv.core.files.formats import MAX_ROWS
+from pyptv.core.files.formats import MAX_ROWS, TARGETS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -103,6 +103,10 @@ class OptvFrameBackend:
         if len(targets) > 0:  # sort_y of no targets crashes
             targets.sort_y()
         return targets
+
+    def measures(self, targets: TargetArray) -> NDArray[np.float64]:
+        """Targets as numbers, (n, 8), the columns of a ``_targets`` file."""
+        return np.array(_target_rows(targets), np.float64).reshape(-1, len(TARGETS.columns))
 
     def load_targets(self, rows: Rows, source: str | Path = "targets") -> TargetArray:
         """Targets read from a file as detection would give them: sorted by y, numbered, and without a particle.
