@@ -25,10 +25,10 @@ from pyptv.core.record.run_report import FILE_NAME as RUN_REPORT
 from pyptv.pyptv_batch import main as run_batch
 from pyptv.report import require, write_report
 from pyptv.report.__main__ import main
+from pyptv.report.charts.motion import lengths as of_lengths
+from pyptv.report.charts.timelines import MOST_POINTS
 from pyptv.report.motion import Motion
-from pyptv.report.motion_charts import lengths as of_lengths
 from pyptv.report.record import MOST_FRAMES_READ, read_record
-from pyptv.report.timelines import MOST_POINTS
 from pyptv.synthetic import make_experiment
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -224,7 +224,9 @@ def test_a_page_stands_alone_and_can_be_read_without_eyes(name: str, page: Calla
     assert all(after - before <= 1 for before, after in pairwise(levels))
 
 
-CHARTS = ["targets", "kinds", "links", "lengths", "velocities", "space"]
+OVER_TIME, MOTION = ["targets", "kinds", "links"], ["lengths", "velocities", "turns", "space"]
+SAMPLED = ["errors", "maps", "sizes", "volume"]
+CHARTS = [*OVER_TIME, *MOTION, *SAMPLED]
 
 
 @pytest.mark.parametrize(
@@ -233,10 +235,10 @@ CHARTS = ["targets", "kinds", "links", "lengths", "velocities", "space"]
         ("good", CHARTS, 4, 8),
         ("failed", CHARTS, 4, 8),
         ("empty", ["targets", "kinds"], 4, 8),
-        ("untouched", ["targets", "links"], 1, 2),
-        ("one_camera", ["targets", "links", "lengths", "velocities", "space"], 1, 2),
+        ("untouched", ["targets", "links", "sizes", "volume"], 1, 2),
+        ("one_camera", ["targets", "links", *MOTION, "sizes", "volume"], 1, 2),
         ("two_cameras", CHARTS, 2, 0),
-        ("three_cameras", ["targets", "kinds"], 3, 0),
+        ("three_cameras", ["targets", "kinds", *SAMPLED], 3, 0),
         ("splitter", CHARTS, 4, 8),
         ("reference", CHARTS, 4, 8),
     ],
@@ -294,7 +296,7 @@ def test_failed_frames_are_named_with_their_reasons(page: Callable[[str], Page])
     assert made.verdict == "Not a good run"
     assert made.findings[0] == "2 of 6 frames failed."
     assert re.search(r"10002 sequence frame 10002, camera 2: .*cam2\.10002\.tif", made.said)
-    assert made.said.count("2 failed frames marked on the axis.") == 3
+    assert made.said.count("2 failed frames marked in red on the axis.") == 3
 
 
 def test_an_empty_run(page: Callable[[str], Page]) -> None:
@@ -320,7 +322,7 @@ def test_missing_images_are_named(page: Callable[[str], Page]) -> None:
 
 def test_results_alone_are_enough(page: Callable[[str], Page]) -> None:
     made = page("reference")
-    assert "1 of 6 frames have no results: 10003." in made.findings
+    assert "1 of 6 frames has no results: 10003." in made.findings
     assert "Program not recorded" in made.said
     assert "Times Not recorded." in made.said
     assert "Targets of each camera in 5 frames: camera 1 mean" in made.said
@@ -446,7 +448,7 @@ def test_a_missing_background_image_is_said(copied: Callable[..., Path]) -> None
 def test_a_wide_histogram_is_logarithmic() -> None:
     lengths = np.array([2] * 500 + [3] * 40 + [9])
     tracks = (np.cumsum(np.ones((9, 3)), axis=0),)
-    motion = Motion(((1, 9),), whole=True, lengths=lengths, displacement=np.ones((900, 3)), longest=tracks)
+    motion = Motion(((1, 9),), whole=True, lengths=lengths, displacement=np.ones((900, 3)), shown=tracks)
     chart = of_lengths(motion)
     assert "541 trajectories: median 2 frames" in chart.caption
     assert re.findall(r">(\d+)</text>", chart.svg)[-3:] == ["1", "10", "100"]

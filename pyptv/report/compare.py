@@ -13,6 +13,7 @@ from pyptv.report.charts.svg import SERIES, STYLES, Chart, canvas, logarithmic
 from pyptv.report.evidence import Evidence
 from pyptv.report.figures import figures_of
 from pyptv.report.page import fill, read_evidence
+from pyptv.report.sample import lengths
 from pyptv.report.tables import Table, shown_value
 from pyptv.report.verdict import findings_of, headline, judge
 from pyptv.report.words import number, spread
@@ -26,6 +27,16 @@ if TYPE_CHECKING:
 MOST_RUNS = 8
 _TEMPLATE = "compare.html.j2"
 _BINS = 40
+_SAID_OF = {
+    "Targets": " per camera and frame",
+    "Particles": " per frame",
+    "Density": " [particles per pixel]",
+    "Trajectories": ", mean length [frames]",
+    "Speed": ", median",
+    "Displacement": " over the distance to the nearest particle",
+    "Reprojection": ", worst camera",
+}
+"""What a figure is, where its name alone does not say it."""
 
 
 @dataclass(frozen=True)
@@ -69,9 +80,9 @@ def _verdict(evidence: Evidence) -> tuple[str, str, list[str]]:
 
 def _figure_rows(runs: Sequence[_Run]) -> list[tuple[str, ...]]:
     """A row for each figure that any run has; a dash where one has it not."""
-    columns = [{what: (value, more) for what, value, more in figures_of(run.evidence)} for run in runs]
+    columns = [{(what, _SAID_OF.get(what, "")): value for what, value, _ in figures_of(run.evidence)} for run in runs]
     names = list(dict.fromkeys(what for column in columns for what in column))
-    return [(name, *(column.get(name, ("–", ""))[0] for column in columns)) for name in names]
+    return [(f"{what}{more}", *(column.get((what, more), "–") for column in columns)) for what, more in names]
 
 
 def _different(runs: Sequence[_Run]) -> list[tuple[str, ...]]:
@@ -110,9 +121,9 @@ def _charts(runs: Sequence[_Run]) -> list[Chart]:
     if speeds:
         charts.append(_histograms("speeds", "Displacements", "displacement [mm/frame]", speeds))
     errors = [
-        (run.label, np.concatenate([np.linalg.norm(camera.miss, axis=1) for camera in run.evidence.sample.cameras]))
+        (run.label, np.concatenate([lengths(one) for one in run.evidence.sample.residuals]))
         for run in runs
-        if run.evidence.sample is not None and any(len(camera.miss) for camera in run.evidence.sample.cameras)
+        if run.evidence.sample is not None and any(len(one.off) for one in run.evidence.sample.residuals)
     ]
     if errors:
         charts.append(_histograms("errors", "Reprojection errors", "distance [px]", errors))
@@ -133,9 +144,11 @@ def _over_time(name: str, title: str, unit: str, lines: Sequence[tuple[str, Any,
 
 
 def _histograms(name: str, title: str, unit: str, values: Sequence[tuple[str, Any]]) -> Chart:
-    together = np.concatenate([one for _, one in values]).astype(np.float64)
+    together = np.concatenate([one for _, one in values])
     low, high = float(together.min()), float(np.percentile(together, 99.8))
-    edges = np.linspace(low, high if high > low else low + 1, _BINS + 1)
+    whole = together.dtype.kind == "i"
+    step = max(1, round((high - low) / _BINS)) if whole else max(high - low, 1e-9) / _BINS
+    edges = np.arange(low, high + 2 * step, step) - 0.5 * whole
     with canvas(name) as drawn:
         axes = drawn.axes(unit, "")
         for which, (label, one) in enumerate(values):
@@ -143,6 +156,7 @@ def _histograms(name: str, title: str, unit: str, values: Sequence[tuple[str, An
                 np.histogram(one, edges)[0], edges, color=_colour(which), linestyle=_style(which), label=label, linewidth=1.5
             )
         logarithmic(axes, "number")
+        axes.locator_params(axis="x", integer=whole)
         _legend(axes)
     said = "; ".join(f"{label} {number(float(np.median(one)))} ({number(len(one))} in number)" for label, one in values)
     return Chart(name, title, drawn.svg, f"{title}, medians: {said}.")

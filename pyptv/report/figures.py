@@ -61,7 +61,7 @@ def _tracking(evidence: Evidence, frame_rate: float | None) -> list[Figure]:
 
 
 def _agreement(evidence: Evidence) -> list[Figure]:
-    errors = [camera.error for camera in evidence.sample.cameras] if evidence.sample is not None else []
+    errors = evidence.sample.errors if evidence.sample is not None else ()
     known = [error for error in errors if math.isfinite(error)]
     return [("Reprojection", f"{number(max(known))} px", "worst camera's median distance to the targets")] if known else []
 

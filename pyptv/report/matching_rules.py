@@ -104,8 +104,7 @@ def many_pairs(evidence: Evidence) -> Judged:
 @rule("Reprojection error (median of each camera)", f"at most {number(OFF_TARGET)} px")
 def off_target(evidence: Evidence) -> Judged:
     """Particles, projected back, lie beside their targets."""
-    sample = evidence.sample
-    errors = np.array([camera.error for camera in sample.cameras] if sample is not None else [], dtype=np.float64)
+    errors = np.array(evidence.sample.errors if evidence.sample is not None else (), dtype=np.float64)
     if not np.isfinite(errors).any():
         return Judged()
     value = f"{number(float(np.nanmax(errors)))} px"
@@ -122,7 +121,7 @@ def peak_locking(evidence: Evidence) -> Judged:
     """Sub-pixel positions lean to whole pixels: spots are too small for their centre to be found."""
     if evidence.sample is None:
         return Judged()
-    degrees = [locking(camera.targets[:, :2]) for camera in evidence.sample.cameras]
+    degrees = [locking(evidence.sample.targets(camera)[:, 1:3]) for camera in range(evidence.record.num_cams)]
     known = [degree for degree in degrees if np.isfinite(degree)]
     if not known:
         return Judged()

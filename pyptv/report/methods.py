@@ -108,7 +108,7 @@ def _outcome(evidence: Evidence) -> str:
     parts = [
         f"{number(particles)} particles per frame ({number(particles / (ptv.imx * ptv.imy))} per pixel) were found on average"
     ]
-    errors = [camera.error for camera in sample.cameras if np.isfinite(camera.error)] if sample is not None else []
+    errors = [error for error in sample.errors if np.isfinite(error)] if sample is not None else []
     if errors:
         parts.append(f"with a median reprojection error of {number(min(errors))} to {number(max(errors))} px")
     said = " ".join(parts)

@@ -74,7 +74,7 @@ def missing_frames(evidence: Evidence) -> Judged:
     n = len(record.missing)
     if not n:
         return Judged("none")
-    text = f"{number(n)} of {count(record.asked, 'frame')} have no results: {describe(record.missing)}"
+    text = f"{number(n)} of {count(record.asked, 'frame')} {'has' if n == 1 else 'have'} no results: {describe(record.missing)}"
     return Judged(number(n), (Finding(Level.CHECK, text, "Why was not recorded."),))
 
 

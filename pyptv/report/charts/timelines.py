@@ -87,7 +87,7 @@ class _Timeline:
             rows[0].set_ylim(bottom=0)
             if self.deviation:
                 rows[1].set_ylabel("% off median")
-            _dress_frames(rows[-1], self.record)
+            dress_frames(rows[-1], self.record)
             _mark_failures(rows[0], self.record)
             legend(rows[0])
         return Chart(self.name, self.title, drawn.svg, self._caption())
@@ -156,7 +156,7 @@ def _mark_failures(axes: Axes, record: Record) -> None:
         axes.plot(shown, [0] * len(shown), "|", color=BAD, markersize=9, markeredgewidth=1.5, clip_on=False)
 
 
-def _dress_frames(axes: Axes, record: Record) -> None:
+def dress_frames(axes: Axes, record: Record) -> None:
     """The same frames on every axis of the page."""
     axes.set_xlabel("frame")
     axes.ticklabel_format(axis="x", style="plain")
