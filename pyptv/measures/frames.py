@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pyptv.core.experiment.folder import Experiment
-from pyptv.core.files.formats import PARTICLES, TARGET_COLUMNS, TARGETS, Rows, check_frame
+from pyptv.core.files.formats import PARTICLES, TARGET_COLUMNS, TARGETS, check_frame
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from pyptv.core.files.formats import Rows
 
     Floats = NDArray[np.float64]
     Integers = NDArray[np.int64]
