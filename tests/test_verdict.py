@@ -14,6 +14,7 @@ from conftest import sample_tree
 from pyptv.core.experiment.attrdict import AttrDict
 from pyptv.core.experiment.folder import Experiment
 from pyptv.core.experiment.parameter_checks import build_parameters
+from pyptv.measures import motion as measures
 from pyptv.measures.frames import MatchedFrame
 from pyptv.measures.reprojection import Residuals
 from pyptv.report import matching_rules, tracking_rules, verdict
@@ -52,7 +53,15 @@ def a_sample(errors: tuple[float, ...] = (0.1, 0.1, 0.1, 0.1), *, locked: bool =
     off = [np.full((60, 2), error / np.sqrt(2)) for error in errors]
     residuals = tuple(Residuals(np.full((60, 2), 50.0), one, np.full(60, 1000)) for one in off)
     frame = MatchedFrame(1000, (targets,) * 4, np.zeros((60, 3)), np.zeros((60, 4), np.int64))
-    return Sample((frame,), residuals, views=4, spacing=20.0)
+    return Sample((frame,), residuals, views=4, spacing=20.0, motion=moving(0.0, 1.0))
+
+
+def moving(low: float, high: float, chains: int = 1000) -> measures.Motion:
+    """Chains that move by ``low`` to ``high`` along each axis; chance makes a tenth as many, from -15 to 15 mm/frame."""
+    moved = np.column_stack([np.linspace(low, high, chains)] * 3)
+    chance = np.column_stack([np.linspace(-15, 15, chains // 10)] * 3)
+    one = np.zeros(0)
+    return measures.Motion(moved, chance, one, one, one, (0.1, 0.1, 0.1), 20.0, 10.0, 1.0, 2 * chains, float(len(chance)))
 
 
 def findings(changed: Evidence) -> list[Any]:
@@ -211,12 +220,17 @@ def failing(n: int) -> tuple[Failure, ...]:
         (
             with_motion(displacement=steps(0, 14.0, 15.5)),
             Level.CHECK,
-            "Displacements lie at the limit dvxmax for 33\u00a0% of the links",
+            "33\u00a0% of the links lie at the limit dvxmax, where particles move no more than chance makes",
         ),
         (
-            with_motion(displacement=steps(2, -15.5, -14.0)),
+            replace(with_motion(displacement=steps(2, -15.5, -14.0)), sample=replace(a_sample(), motion=moving(-15.5, -14.0))),
             Level.CHECK,
-            "Displacements lie at the limit dvzmin for 33\u00a0% of the links",
+            "Displacements lie at the limit dvzmin for 33\u00a0% of the links, more than chance makes: widen it",
+        ),
+        (
+            replace(with_motion(displacement=steps(1, -15.5, -14.0)), sample=replace(a_sample(), motion=moving(0, 1, 40))),
+            Level.CHECK,
+            "Displacements lie at the limit dvymin for 33\u00a0% of the links",
         ),
         (
             with_motion(displacement=np.random.default_rng(0).uniform(-5, 5, (3000, 3)) * [1, 0.5, 1]),
@@ -261,7 +275,7 @@ def test_limits_are_those_of_the_run() -> None:
     values = evidence().record.experiment.parameters.as_tree()
     values["track"] |= {"dvxmin": -5.2, "dvxmax": 5.2, "dvymax": "wide"}
     found = said(with_record(run=a_run(inputs={"values": values})))
-    assert found[0].startswith("Displacements fill the range up to dvxm")
+    assert "links lie at the limit dvxmin" in found[0]
     assert not any("dvy" in text for text in found)
 
 

@@ -14,7 +14,8 @@ import numpy as np
 from pyptv.core.base.errors import FormatError
 from pyptv.core.engines.optv.backend import project
 from pyptv.core.experiment.folder import Experiment
-from pyptv.measures.frames import MatchedFrame, read_matched
+from pyptv.measures.frames import MatchedFrame, read_matched, sample
+from pyptv.measures.motion import Motion, measure_motion
 from pyptv.measures.reprojection import Residuals, residuals
 from pyptv.report.motion import within
 
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 MOST_FRAMES = 24
 MOST_PARTICLES = 100_000
 """Of all frames together."""
+
+PLACES, CONSECUTIVE = 3, 5
+"""Where motion is measured, and in how many frames in a row."""
 
 ENOUGH = 50
 """Particles that so many see make a reprojection error."""
@@ -43,6 +47,8 @@ class Sample:
     """The residuals are those of particles that so many cameras see."""
     spacing: float
     """Median distance [mm] of a particle to its nearest neighbour in the same frame; NaN where no frame has two."""
+    motion: Motion
+    """What particles do between consecutive frames, and what chance would make of them; without the tracker."""
 
     @property
     def numbers(self) -> Integers:
@@ -77,17 +83,28 @@ def read_sample(experiment: Experiment, frames: Sequence[int], particles_per_fra
     """
     most = int(min(MOST_FRAMES, max(3, MOST_PARTICLES / max(1.0, particles_per_frame))))
     chosen = [frames[i] for i in np.unique(np.linspace(0, len(frames) - 1, most).astype(int))] if frames else []
-    read: list[MatchedFrame] = []
-    for number in chosen:
-        try:
-            frame = read_matched(experiment, number)
-        except FormatError:
-            continue  # the record names damaged files
-        read.append(replace(frame, position=within(frame.position), targets=tuple(map(within, frame.targets))))
+    read = [frame for number in chosen if (frame := _read(experiment, number)) is not None]
     if not read:
         return None
     found, views = _residuals(experiment, read)
-    return Sample(tuple(read), found, views, _spacing([_known(frame) for frame in read]))
+    spacing = _spacing([_known(frame) for frame in read])
+    return Sample(tuple(read), found, views, spacing, measure_motion(_runs(experiment, frames, particles_per_frame)))
+
+
+def _runs(experiment: Experiment, frames: Sequence[int], particles_per_frame: float) -> list[list[MatchedFrame]]:
+    """Runs of consecutive frames at several places; at one where there are many particles."""
+    places = PLACES if particles_per_frame * PLACES * CONSECUTIVE < MOST_PARTICLES else 1
+    there = set(frames)
+    wanted = [[number for number in run if number in there] for run in sample(frames[0], frames[-1], places, CONSECUTIVE)]
+    return [[frame for number in run if (frame := _read(experiment, number)) is not None] for run in wanted]
+
+
+def _read(experiment: Experiment, number: int) -> MatchedFrame | None:
+    try:
+        frame = read_matched(experiment, number)
+    except FormatError:
+        return None  # the record names damaged files
+    return replace(frame, position=within(frame.position), targets=tuple(map(within, frame.targets)))
 
 
 def _residuals(experiment: Experiment, frames: Sequence[MatchedFrame]) -> tuple[tuple[Residuals, ...], int]:

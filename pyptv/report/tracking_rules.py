@@ -28,9 +28,8 @@ SHORT = 5
 MANY_SHORT = 0.5
 """Share of linked particles in trajectories shorter than that."""
 
-RANGE_BINS = 10
-EVEN = 0.3
-"""Least over largest count of displacements in so many parts of a range: above it they fill the range evenly."""
+SURE = 3.0
+"""Standard deviations above what chance makes from which motion is there."""
 
 FEW_LINKS = 50
 """Fewer links say nothing about velocities."""
@@ -79,10 +78,11 @@ def velocities_at_limits(evidence: Evidence) -> Judged:
     for axis, values in zip("xyz", evidence.motion.displacement.T, strict=True):
         low, high = limits(evidence.record, axis)
         edge = EDGE * (high - low)
-        for name, share in ((f"dv{axis}min", np.mean(values < low + edge)), (f"dv{axis}max", np.mean(values > high - edge))):
-            most = max(most, float(share))
+        for name, inner, outer in ((f"dv{axis}min", low, low + edge), (f"dv{axis}max", high - edge, high)):
+            share = float(np.mean((values >= inner) & (values <= outer)))
+            most = max(most, share)
             if share > MANY_AT_LIMIT:
-                findings.append(_at_limit(name, float(share), flat=_flat(values, low, high)))
+                findings.append(_at_limit(name, share, above=_above_chance(evidence, "xyz".index(axis), inner, outer)))
     return Judged(f"most: {percent(most)}", tuple(findings))
 
 
@@ -167,21 +167,29 @@ def displacement_over_spacing(evidence: Evidence) -> float:
     return moved / evidence.sample.spacing if evidence.sample.spacing > 0 else float("nan")
 
 
-def _flat(values: np.ndarray, low: float, high: float) -> bool:
-    """Whether displacements fill their range evenly up to the limits, as those of accidental links do."""
-    counts = np.histogram(values, RANGE_BINS, (low, high))[0]
-    return bool(counts.min() > EVEN * counts.max())
-
-
-def _at_limit(name: str, share: float, *, flat: bool) -> Finding:
-    if flat:
-        text = f"Displacements fill the range up to {name} evenly: links there are chance"
-        return Finding(Level.CHECK, text, "Do not widen the limit. pyptv-advise measures where links of chance begin.")
-    text = f"Displacements lie at the limit {name} for {percent(share)} of the links"
-    advice = (
-        f"Counted: the outermost {percent(EDGE)} of its range. pyptv-advise tells whether a wider limit finds more than chance."
+def _above_chance(evidence: Evidence, axis: int, low: float, high: float) -> bool | None:
+    """Whether more particles move by ``low`` to ``high`` along an axis than chance makes; None: not known."""
+    motion = evidence.sample.motion if evidence.sample is not None else None
+    if motion is None or motion.chains < FEW_LINKS or not len(motion.displacement_chance):
+        return None
+    found, chance = (
+        int(np.count_nonzero((values[:, axis] >= low) & (values[:, axis] <= high)))
+        for values in (motion.displacement, motion.displacement_chance)
     )
-    return Finding(Level.CHECK, text, advice)
+    expected = chance * motion.chance_chains / len(motion.displacement_chance)
+    return bool(found - expected > SURE * np.sqrt(expected + 1))
+
+
+def _at_limit(name: str, share: float, *, above: bool | None) -> Finding:
+    counted = f"Counted: the outermost {percent(EDGE)} of its range."
+    if above is None:
+        text = f"Displacements lie at the limit {name} for {percent(share)} of the links"
+        return Finding(Level.CHECK, text, f"{counted} There are too few particles to tell these links from chance.")
+    if above:
+        text = f"Displacements lie at the limit {name} for {percent(share)} of the links, more than chance makes: widen it"
+        return Finding(Level.CHECK, text, counted)
+    text = f"{percent(share)} of the links lie at the limit {name}, where particles move no more than chance makes"
+    return Finding(Level.CHECK, text, f"{counted} Do not widen it: these links are wrong. pyptv-advise proposes limits.")
 
 
 RULES = (
