@@ -38,6 +38,9 @@ def build_parser() -> Parser:
     page.add_argument(
         "--frame-rate", type=_rate, metavar="HZ", help="frames per second (default: sequence.frame_rate of the parameters)"
     )
+    page.add_argument(
+        "--statistics", action="store_true", help="show Lagrangian statistics: distributions, profiles, structure function"
+    )
     return parser
 
 
@@ -56,15 +59,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = build_parser()
     options = parser.parse_args(arguments)
     several = len(options.experiment) > 1
-    if several and (options.frame is not None or options.frame_rate is not None):
-        parser.error("--frame and --frame-rate are for the report of one run")
+    if several and (options.statistics or options.frame is not None or options.frame_rate is not None):
+        parser.error("--frame, --frame-rate and --statistics are for the report of one run")
     from pyptv.report import write_comparison, write_report  # --help must not wait for it
 
     try:
         if several:
             path = write_comparison(options.experiment, output=options.output)
         else:
-            path = write_report(options.experiment[0], output=options.output, frame=options.frame, frame_rate=options.frame_rate)
+            chosen = {name: getattr(options, name) for name in ("output", "frame", "frame_rate", "statistics")}
+            path = write_report(options.experiment[0], **chosen)
         show(f"written: {path} ({path.stat().st_size / 1e6:.1f} MB)\n")
     except (InvalidExperimentError, ValueError) as error:
         sys.stderr.write(f"error: {error}\n")

@@ -16,6 +16,7 @@ from pyptv.core.files.result_names import frames_with
 from pyptv.report import tables
 from pyptv.report.charts.motion import of_trajectories
 from pyptv.report.charts.sampled import of_sample
+from pyptv.report.charts.statistics import statistics_charts
 from pyptv.report.charts.timelines import over_time
 from pyptv.report.evidence import Evidence, Judged, Level
 from pyptv.report.figures import figures_of
@@ -32,22 +33,26 @@ _MARK = 4.0
 """Radius of a mark [px] in an image 1000 px wide."""
 
 
-def render(experiment: Experiment, frame: int | None = None, frame_rate: float | None = None) -> str:
+def render(experiment: Experiment, frame: int | None = None, frame_rate: float | None = None, *, statistics: bool = False) -> str:
     """The report as HTML, one page that refers to nothing outside of it.
 
     Args:
         experiment: what has been processed.
         frame: whose images to show; None: the one in the middle of those with particles.
         frame_rate: frames per second; None: as the parameters say.
+        statistics: whether to show Lagrangian statistics, too.
 
     Raises:
-        ProcessingError: not processed yet, or ``frame`` has no results.
+        ProcessingError: not processed yet, or ``frame`` has no results; no trajectory is long enough for statistics.
     """
     evidence = read_evidence(experiment)
     shown = _frame_to_show(evidence.record, frame)
     views, problem = _views(evidence.record, shown)
     rate = frame_rate or experiment.parameters.sequence.frame_rate or None
-    return fill(_TEMPLATE, _context(evidence, rate) | _frame_context(shown, views, problem))
+    context = _context(evidence, rate) | _frame_context(shown, views, problem)
+    if statistics:
+        context["track_charts"] += statistics_charts(experiment, rate)
+    return fill(_TEMPLATE, context)
 
 
 def read_evidence(experiment: Experiment) -> Evidence:
