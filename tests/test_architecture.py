@@ -31,6 +31,7 @@ MAY = {
     "pyptv.evaluate.__main__": {"sys.exit", "show", "sys.stderr.write"},
     "pyptv.export.__main__": {"sys.exit", "show", "sys.stderr.write"},
     "pyptv.report.__main__": {"sys.exit", "show", "sys.stderr.write"},
+    "pyptv.advise.__main__": {"sys.exit", "show", "sys.stderr.write"},
 }
 """Who may speak to the user, configure logging, or act for the whole process, and by which calls."""
 
