@@ -81,6 +81,7 @@ class SequenceParameters:
     base_name: tuple[str, ...] = _parameter("image name of each camera, with %d for the frame number")
     first: int = _parameter("first frame", low=0)
     last: int = _parameter("last frame", low=0)
+    frame_rate: float = _parameter("frames per second, for velocities per second; 0: not known", unit="1/s", low=0, default=0.0)
 
 
 @dataclass(frozen=True)

@@ -106,7 +106,7 @@ class OptvFrameBackend:
 
     def measures(self, targets: TargetArray) -> NDArray[np.float64]:
         """Targets as numbers, (n, 8), the columns of a ``_targets`` file."""
-        return np.array(_target_rows(targets), np.float64).reshape(-1, len(TARGETS.columns))
+        return np.array(self.rows_of(targets), np.float64).reshape(-1, len(TARGETS.columns))
 
     def load_targets(self, rows: Rows, source: str | Path = "targets") -> TargetArray:
         """Targets read from a file as detection would give them: sorted by y, numbered, and without a particle.
