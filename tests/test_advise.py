@@ -21,7 +21,7 @@ from pyptv.measures.frames import sample
 from pyptv.measures.motion import expected_false, measure_motion
 from pyptv.synthetic import make_experiment, read_truth
 
-EXPERIMENT = {"n_frames": 6, "n_particles": 150, "image_size": (320, 256), "calibration_error_px": 0.7, "noise": 1.0}
+EXPERIMENT = {"n_frames": 5, "n_particles": 100, "image_size": (320, 256), "calibration_error_px": 0.7, "noise": 1.0}
 
 
 def sums(folder: Path) -> dict[str, str]:
@@ -57,7 +57,7 @@ def test_what_is_written_finds_more_and_nothing_else_is_touched(advised, capsys)
     for name in (folder / "parameters", new):
         experiment = load_experiment(name)
         bench = Workbench(experiment, "optv", decide(experiment).settings)
-        frames = [bench.match(bench.detect(bench.filtered(number)), number) for number in range(10000, 10006)]
+        frames = [bench.match(bench.detect(bench.filtered(number)), number) for number in range(10000, 10005)]
         true = [match(frame.position, truth.position[truth.rows_of(frame.number)], 1.5) >= 0 for frame in frames]
         recall[name.name] = sum(int(one.sum()) for one in true) / len(truth.frame)
     assert recall["parametersNew"] > 0.95 > recall["parameters"] - 0.02

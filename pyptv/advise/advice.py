@@ -16,7 +16,7 @@ from pyptv.core.base.errors import FrameError, InvalidExperimentError, Processin
 from pyptv.core.base.options import Engine
 from pyptv.core.experiment.folder import Experiment
 from pyptv.core.images.grey_values import decide
-from pyptv.kernels import cache
+from pyptv.kernels import build, cache
 from pyptv.measures.bench import Workbench
 from pyptv.measures.density import Density, density
 from pyptv.measures.detection import PeakLocking, peak_locking
@@ -69,7 +69,7 @@ def choose_engine(asked: str) -> Engine:
     try:
         if asked != "optv" and cache.installed():
             if not cache.ready() and asked == "compiled":
-                cache.build()
+                build.build()
             if cache.ready():
                 return "compiled"
     except cache.KernelsUnavailableError as error:
