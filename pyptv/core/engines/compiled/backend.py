@@ -93,7 +93,7 @@ class CompiledFrameBackend:
         return rows
 
     def match(self, targets: list[Columns]) -> CompiledMatches:
-        """Stereo-correspondence and 3-D positions of the targets of one frame, one array a camera; they are not changed.
+        """Stereo-correspondence and 3-D positions of the targets of one frame, one array per camera; they are not changed.
 
         Raises:
             FrameError: more candidate correspondences than memory should be filled with, or than can be tried in some seconds.
@@ -160,7 +160,7 @@ def _criteria_row(criteria: CriteriaParameters) -> NDArray[np.float64]:
 
 
 def _detection_limits(limits: DetectionParameters, camera: int) -> NDArray[np.int64]:
-    """What the kernel takes: threshold, discontinuity, then the bounds of n, nx, ny, and the least sum of grey values."""
+    """What the kernel takes: threshold, discontinuity, then the bounds of n, nx, ny, and the minimum sum of grey values."""
     threshold = limits.gvthres[min(camera, len(limits.gvthres) - 1)]
     sizes = (limits.nnmin, limits.nnmax, limits.nxmin, limits.nxmax, limits.nymin, limits.nymax)
     return np.array([threshold, limits.disco, *sizes, limits.sumg_min])
