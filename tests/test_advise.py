@@ -103,10 +103,10 @@ def test_ghosts_and_noise_against_the_truth(tmp_path: Path) -> None:
 
 
 def test_small_parts() -> None:
-    assert sample(0, 99, 3, 5) == [range(5), range(47, 52), range(95, 100)]
+    assert sample(0, 99, 3, 5) == [range(5), range(48, 53), range(95, 100)]
     assert sample(3, 9, 3, 5) == [range(3, 10)]
     assert expected_false(0, 0, 0) == 0
-    assert expected_false(100, 100, 100) == pytest.approx(100, rel=0.1)
+    assert 0 < expected_false(90, 50, 100) < 20
     rng = np.random.default_rng(0)
     spread = np.zeros((3000, 8))
     spread[:, 1:3] = rng.uniform(0, 100, (3000, 2))
