@@ -21,7 +21,7 @@ from pyptv.measures.frames import sample
 from pyptv.measures.motion import expected_false, measure_motion
 from pyptv.synthetic import make_experiment, read_truth
 
-EXPERIMENT = {"n_frames": 6, "n_particles": 150, "image_size": (320, 256), "calibration_error_px": 0.7, "noise": 1.0}
+EXPERIMENT = {"n_frames": 5, "n_particles": 100, "image_size": (320, 256), "calibration_error_px": 0.7, "noise": 1.0}
 
 
 def sums(folder: Path) -> dict[str, str]:
@@ -57,7 +57,7 @@ def test_what_is_written_finds_more_and_nothing_else_is_touched(advised, capsys)
     for name in (folder / "parameters", new):
         experiment = load_experiment(name)
         bench = Workbench(experiment, "optv", decide(experiment).settings)
-        frames = [bench.match(bench.detect(bench.filtered(number)), number) for number in range(10000, 10006)]
+        frames = [bench.match(bench.detect(bench.filtered(number)), number) for number in range(10000, 10005)]
         true = [match(frame.position, truth.position[truth.rows_of(frame.number)], 1.5) >= 0 for frame in frames]
         recall[name.name] = sum(int(one.sum()) for one in true) / len(truth.frame)
     assert recall["parametersNew"] > 0.95 > recall["parameters"] - 0.02
@@ -103,10 +103,10 @@ def test_ghosts_and_noise_against_the_truth(tmp_path: Path) -> None:
 
 
 def test_small_parts() -> None:
-    assert sample(0, 99, 3, 5) == [range(5), range(47, 52), range(95, 100)]
+    assert sample(0, 99, 3, 5) == [range(5), range(48, 53), range(95, 100)]
     assert sample(3, 9, 3, 5) == [range(3, 10)]
     assert expected_false(0, 0, 0) == 0
-    assert expected_false(100, 100, 100) == pytest.approx(100, rel=0.1)
+    assert 0 < expected_false(90, 50, 100) < 20
     rng = np.random.default_rng(0)
     spread = np.zeros((3000, 8))
     spread[:, 1:3] = rng.uniform(0, 100, (3000, 2))

@@ -105,10 +105,10 @@ def _fail(message: str, code: int) -> int:
     return code
 
 
-def cli(arguments: Sequence[str] | None = None) -> None:
+def cli(arguments: Sequence[str] | None = None) -> int:
     """The console script ``pyptv-advise``."""
-    sys.exit(main(arguments))
+    return main(arguments)
 
 
 if __name__ == "__main__":
-    cli()
+    sys.exit(cli())

@@ -98,7 +98,7 @@ class Workbench:
         backend = self._backend()
         if backend.overflow_risk(image, camera) is not None:
             self._refuse_overflow(image, camera)
-        return backend.measures(backend.detect(image, camera))
+        return columns_of(backend.target_rows(backend.detect(image, camera)))
 
     def existing_targets(self, frame: int) -> list[Floats]:
         """The targets of ``_targets`` files that are read in place of images."""

@@ -105,7 +105,7 @@ def sample(first: int, last: int, places: int, consecutive: int) -> list[range]:
     """Runs of consecutive frames, spread evenly over a range; fewer and longer ones where the range is short.
 
     >>> sample(0, 99, 3, 5)
-    [range(0, 5), range(47, 52), range(95, 100)]
+    [range(0, 5), range(48, 53), range(95, 100)]
     >>> sample(0, 11, 3, 5)
     [range(0, 12)]
     """

@@ -283,10 +283,10 @@ def main() -> None:
     parser.add_argument("--summary", action="store_true")
     options = parser.parse_args()
     if not options.summary:
-        from pyptv.kernels import cache
+        from pyptv.kernels import build, cache
 
         if cache.installed() and not cache.ready():
-            cache.build()
+            build.build()
         start = time.time()
         with options.out.open("a") as file, ProcessPoolExecutor(options.processes) as pool:
             waiting = [pool.submit(one, number) for number in range(options.first, options.first + options.experiments)]

@@ -77,10 +77,6 @@ class CompiledFrameBackend:
         """The targets in a high-pass filtered image."""
         return detect(np.ascontiguousarray(filtered), self._limits[camera])
 
-    def measures(self, targets: Columns) -> Columns:
-        """Targets as numbers, (n, 8): as they are."""
-        return targets
-
     def load_targets(self, rows: Rows, source: str | Path = "targets") -> Columns:  # noqa: ARG002 -- here no number is too large
         """Targets read from a file as detection would give them, without a particle."""
         targets = as_columns(rows)

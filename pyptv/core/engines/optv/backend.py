@@ -104,10 +104,6 @@ class OptvFrameBackend:
             targets.sort_y()
         return targets
 
-    def measures(self, targets: TargetArray) -> NDArray[np.float64]:
-        """Targets as numbers, (n, 8), the columns of a ``_targets`` file."""
-        return np.array(self.rows_of(targets), np.float64).reshape(-1, len(TARGETS.columns))
-
     def load_targets(self, rows: Rows, source: str | Path = "targets") -> TargetArray:
         """Targets read from a file as detection would give them: sorted by y, numbered, and without a particle.
 
