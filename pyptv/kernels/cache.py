@@ -24,6 +24,7 @@ from importlib import import_module
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Literal
 
 from pyptv import __version__
 from pyptv.core.files.atomic import digest
@@ -40,6 +41,13 @@ _SAID = 300
 
 ENTRY_MODULES = tuple(f"pyptv.kernels.{name}" for name in ("correspondence", "detection", "high_pass", "text", "tracking"))
 """The modules with functions that Python calls."""
+
+Group = Literal["standard", "dense"]
+"""Kernels that are compiled and loaded together, in a folder of their own: a run takes only those of its method."""
+
+_DENSE = ("cells", "epipolar", "images", "linking", "optics", "pairs", "peaks", "shake", "shapes", "spots")
+DENSE_MODULES = tuple(f"pyptv.kernels.dense.{name}" for name in _DENSE)
+"""Likewise, of the dense method."""
 
 _BUILD = """
 import json, sys
@@ -59,14 +67,24 @@ def installed() -> bool:
     return all(find_spec(name) is not None for name in ("numba", "platformdirs"))
 
 
+def group_of(module: str) -> Group:
+    """The group that a module with kernels belongs to."""
+    return "dense" if module.startswith("pyptv.kernels.dense.") else "standard"
+
+
+def _modules(group: Group) -> tuple[str, ...]:
+    return DENSE_MODULES if group == "dense" else ENTRY_MODULES
+
+
 @cache
-def chosen_folder() -> Path:
+def chosen_folder(group: Group = "standard") -> Path:
     """The folder for this machine, program version, numba and processor; made, if it is not there.
 
     Raises:
         KernelsUnavailableError: there is no place for it that only this user can write to.
     """
-    folder = _base() / f"{_FAMILY}{__version__}-numba{version('numba')}-{_fingerprint()}"
+    kind = "" if group == "standard" else f"{group}-"
+    folder = _base() / f"{_FAMILY}{kind}{__version__}-numba{version('numba')}-{_fingerprint(group)}"
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         status = folder.stat()
@@ -79,9 +97,9 @@ def chosen_folder() -> Path:
     return folder
 
 
-def ready() -> bool:
+def ready(group: Group = "standard") -> bool:
     """Whether the kernels are compiled, and whole, so that they only need be loaded."""
-    folder = chosen_folder()
+    folder = chosen_folder(group)
     try:
         sums = json.loads((folder / _SUMS).read_text(encoding="utf-8"))
         return bool(sums == _sums(folder))
@@ -89,8 +107,8 @@ def ready() -> bool:
         return False
 
 
-def build() -> float:
-    """Compile all kernels in a process of its own; returns the seconds that it took.
+def build(group: Group = "standard") -> float:
+    """Compile all kernels of a group in a process of its own; returns the seconds that it took.
 
     They are compiled beside their folder and moved into its place when they are whole: other runs may be doing the same.
 
@@ -98,27 +116,27 @@ def build() -> float:
         KernelsUnavailableError: they cannot be compiled here.
     """
     start = time.perf_counter()
-    folder = chosen_folder()
+    folder = chosen_folder(group)
     try:
         with tempfile.TemporaryDirectory(prefix=_BUILDING, dir=folder.parent, ignore_cleanup_errors=True) as base:
-            _compile(Path(base))
+            _compile(Path(base), group)
             made = Path(base) / folder.name
             made.mkdir(mode=0o700, exist_ok=True)
             (made / _SUMS).write_text(json.dumps(_sums(made)), encoding="utf-8")
-            if not ready():  # another run may have been faster, or be so between these two lines
+            if not ready(group):  # another run may have been faster, or be so between these two lines
                 shutil.rmtree(folder)
                 made.rename(folder)
     except OSError as error:
-        if not ready():
+        if not ready(group):
             raise KernelsUnavailableError(f"{folder}: the kernels cannot be kept here: {error.strerror or error}") from error
     _remove_old(folder)
     return time.perf_counter() - start
 
 
-def _compile(base: Path) -> None:
-    """Compile all kernels into the chosen folder's namesake in another place."""
+def _compile(base: Path, group: Group) -> None:
+    """Compile all kernels of a group into the chosen folder's namesake in another place."""
     done = subprocess.run(  # noqa: S603 -- this interpreter, our own lines
-        [sys.executable, "-P", "-c", _BUILD, json.dumps(sys.path), json.dumps(ENTRY_MODULES)],
+        [sys.executable, "-P", "-c", _BUILD, json.dumps(sys.path), json.dumps(_modules(group))],
         env=os.environ | {FOLDER_VARIABLE: str(base)},
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -137,10 +155,10 @@ def _sums(folder: Path) -> dict[str, str]:
 
 
 @cache
-def load() -> None:
-    """Load the machine code of all kernels, once a process, and say what that cost."""
+def load(group: Group = "standard") -> None:
+    """Load the machine code of all kernels of a group, once a process, and say what that cost."""
     start = time.perf_counter()
-    for name in ENTRY_MODULES:
+    for name in _modules(group):
         import_module(name)
     logger.debug("Kernels loaded in %.2f s", time.perf_counter() - start)
 
@@ -157,9 +175,10 @@ def _base() -> Path:
     return path
 
 
-def _fingerprint() -> str:
+def _fingerprint(group: Group) -> str:
     """What the machine code depends on besides the versions: the sources as they lie here, Python, the processor."""
-    sources = sorted(Path(__file__).parent.glob("*.py"))
+    here = Path(__file__).parent
+    sources = sorted([*here.glob("*.py"), *(here / group).glob("*.py")])
     parts = [f"{path} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in sources]
     parts += [sys.implementation.cache_tag or "", platform.machine(), _processor()]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]

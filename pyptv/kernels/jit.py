@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import numba
 
-from pyptv.kernels.cache import chosen_folder
+from pyptv.kernels.cache import chosen_folder, group_of
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -33,7 +33,9 @@ def entry(signature: str) -> Callable[[Function], Function]:
     def decorate(function: Function) -> Function:
         """Compile a function for the signature."""
         before = numba.config.CACHE_DIR
-        numba.config.CACHE_DIR = str(chosen_folder())  # read where the function is decorated, so others keep theirs
+        numba.config.CACHE_DIR = str(
+            chosen_folder(group_of(function.__module__))
+        )  # read where the function is decorated, so others keep theirs
         try:
             compiled: Function = numba.njit(signature, cache=True, error_model="numpy")(function)
         finally:

@@ -1,0 +1,109 @@
+"""Self-calibration: what the cameras disagree by, measured in the images themselves, and how particles look in them.
+
+Done once before a run, from a sample of frames, so that all frames are treated alike. The calibration files are not touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pyptv.core.engines.dense.background import background, noise
+from pyptv.core.engines.dense.cameras import Cameras
+from pyptv.core.engines.dense.particles import Spots
+from pyptv.core.engines.dense.reconstruct import reconstruct
+from pyptv.core.engines.dense.search import search
+from pyptv.core.engines.dense.settings import Settings
+from pyptv.core.engines.disparity import CameraDisparity, fit
+from pyptv.core.images.full_depth import Views
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+TOLERANCES = (2.0, 1.2, 0.8, 0.8)
+"""Largest distance of a peak from the projection in each round [px]: each begins with what the one before has corrected."""
+
+
+@dataclass(frozen=True)
+class Round:
+    """A round of the self-calibration."""
+
+    tolerance: float
+    """[px]"""
+    matches: int
+    """Matches that all cameras take part in."""
+    rms: float
+    """Of the distances of peaks from projections, before the correction of this round [px]."""
+
+
+@dataclass(frozen=True)
+class Disparity:
+    """What the self-calibration found."""
+
+    cameras: tuple[CameraDisparity, ...]
+    rounds: tuple[Round, ...]
+    places: tuple[Floats, ...]
+    """Of each camera (n, 2): projections by the calibration alone [px] of the matches of the last round."""
+    shifts: tuple[Floats, ...]
+    """Of each camera (n, 2): measured place - projection by the calibration alone [px]: before the correction. What is left after
+    it is that minus ``cameras[c].evaluate(places[c])``."""
+
+    @property
+    def largest(self) -> float:
+        """The largest correction in any image [px]."""
+        return max(camera.largest for camera in self.cameras)
+
+
+def self_calibrate(frames: Sequence[Views], cameras: Cameras, settings: Settings | None = None) -> Disparity:
+    """Measure what the cameras of a calibration disagree by.
+
+    Peaks that all cameras have are matched, with a tolerance that gets tighter; in each camera a polynomial of the place is
+    fitted to the distances of the peaks from the projections of the meeting points of their rays.
+
+    Args:
+        frames: images of a sample of frames.
+        cameras: uncorrected.
+        settings: None: the defaults.
+    """
+    settings = settings or Settings()
+    images = [views.values - background(views.values, settings.tile) for views in frames]
+    thresholds = [settings.noise_factor * noise(image) for image in images]
+    corrected = cameras
+    rounds: list[Round] = []
+    for tolerance in TOLERANCES:
+        met = [search(image, least, corrected, tolerance) for image, least in zip(images, thresholds, strict=True)]
+        places = [cameras.project(m.positions) for m in met]
+        shifts = [m.places[m.peaks, :2] - place for m, place in zip(met, places, strict=True)]
+        place, shift = np.concatenate(places), np.concatenate(shifts)
+        distances = np.concatenate([m.distances for m in met])
+        rms = float(np.sqrt((distances**2).mean())) if len(distances) else np.nan
+        rounds.append(Round(tolerance, len(distances), rms))
+        disparities = tuple(fit(place[:, c], shift[:, c], cameras.size) for c in range(cameras.n_cams))
+        corrected = cameras.corrected(disparities)
+    each = range(cameras.n_cams)
+    return Disparity(disparities, tuple(rounds), tuple(place[:, c] for c in each), tuple(shift[:, c] for c in each))
+
+
+def fit_spots(frames: Sequence[Views], cameras: Cameras, settings: Settings | None = None) -> Spots:
+    """How particles look, from a sample of frames; NaN as level where there is no particle in them.
+
+    Args:
+        frames: images of a sample of frames.
+        cameras: with their corrections.
+        settings: None: the defaults.
+    """
+    settings = settings or Settings()
+    sigmas, levels = [], []
+    for views in frames:
+        found = reconstruct(views, cameras, None, settings)
+        sigmas.append(found.spots.sigma)
+        if len(found.particles):
+            levels.append(found.particles.intensities.mean(axis=1))
+    level = float(np.median(np.concatenate(levels))) if levels else np.nan
+    spots = Spots.round(cameras.n_cams, 1.0, level)
+    return replace(spots, sigma=np.median(sigmas, axis=0))
