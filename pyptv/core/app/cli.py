@@ -101,6 +101,19 @@ def build_parser(kind: Command) -> argparse.ArgumentParser:
         help="what matches and tracks: the same results (default auto)",
     )
     parser.add_argument(
+        "--method",
+        choices=("standard", "dense"),
+        help="standard: PyPTV's files, byte for byte; dense: finds far more in densely seeded images (default: ptv.method, standard)",
+    )
+    parser.add_argument("--min-track", type=int, metavar="N", help="dense: drop particles on tracks of fewer frames (default 3)")
+    parser.add_argument(
+        "--no-self-calibration",
+        dest="self_calibration",
+        action="store_false",
+        default=None,
+        help="dense: use the calibration as it is",
+    )
+    parser.add_argument(
         "--bit-depth",
         type=_bit_depth,
         metavar="BITS",
@@ -199,7 +212,10 @@ def _chosen(kind: Command, options: argparse.Namespace) -> dict[str, Any]:
     """The fields of :class:`pyptv.core.base.options.Options`."""
     chosen = {
         name: getattr(options, name)
-        for name in ("mode", "on_error", "resume", "clean", "engine", "report", "bit_depth", "page", "frame_timeout", "output")
+        for name in (
+            *("mode", "on_error", "resume", "clean", "engine", "report", "bit_depth", "page", "frame_timeout", "output"),
+            *("method", "min_track", "self_calibration"),
+        )
     }
     if kind.parallel:
         chosen |= {"serial_tracking": options.serial_tracking, "start_method": options.start_method}

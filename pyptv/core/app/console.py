@@ -8,13 +8,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from pyptv.core.base.events import Event, FrameDone, FrameFailed, StepDone
+from pyptv.core.base.events import Event, FrameDone, FrameFailed, PassDone, StepDone
 from pyptv.core.base.streams import LogFile
 from pyptv.core.record.summary import summary_lines
+from pyptv.core.stages.tasks import OPTICS
 
 LOG_FORMAT = "%(asctime)s - %(levelname)s - %(message)s"
 _BAR_FORMAT = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} frames [{elapsed}<{remaining}, {rate_noinv_fmt}]"
-_STEP_WIDTH = len("sequence")
+_STEP_WIDTH = len("published")
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
@@ -24,6 +25,8 @@ class Console:
     def __init__(self, level: str, log_file: Path | None, *, quiet: bool, progress: bool) -> None:
         self._bar: Any = None
         self._steps = 1
+        self._passes = False
+        """The method is the dense one, which tells of each step by an event of its own."""
         self._report: dict[str, Any] | None = None
         self._files: list[Path] = []
         self._shows_more = not quiet and sys.stderr.isatty()
@@ -61,12 +64,18 @@ class Console:
         """Count what is done."""
         if self._bar is None:
             return
-        if isinstance(event, FrameDone | StepDone | FrameFailed):
-            step = "sequence" if isinstance(event, FrameDone) else "tracking" if isinstance(event, StepDone) else event.step
-            self._bar.set_description_str(f"{step:<{_STEP_WIDTH}}", refresh=False)
-            through = self._steps if isinstance(event, FrameFailed) and event.step == "sequence" else 1
-            with suppress(OSError):  # the terminal may have been closed
-                self._bar.update(min(through, self._bar.total - self._bar.n))  # a step can be done again
+        if isinstance(event, PassDone):
+            self._passes = True
+            self._count(event.step, 0 if event.step == OPTICS else 1)
+        elif isinstance(event, FrameFailed):
+            self._count(event.step, self._steps if event.step == "sequence" else 1)
+        elif isinstance(event, FrameDone | StepDone) and not self._passes:
+            self._count("sequence" if isinstance(event, FrameDone) else "tracking", 1)
+
+    def _count(self, step: str, through: int) -> None:
+        self._bar.set_description_str(f"{step:<{_STEP_WIDTH}}", refresh=False)
+        with suppress(OSError):  # the terminal may have been closed
+            self._bar.update(min(through, self._bar.total - self._bar.n))  # a step can be done again
 
     def finish(self, report: dict[str, Any]) -> None:
         """The bar has come to its end; keep the report for :meth:`show_summary`."""

@@ -12,6 +12,7 @@ import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pyptv.core.app.dense import dense_problems, is_dense
 from pyptv.core.app.input_files import MOST_MISSING, missing_inputs
 from pyptv.core.base.errors import FrameError
 from pyptv.core.base.frames import FrameRange, contiguous, describe
@@ -95,7 +96,7 @@ def check_experiment(
 
 def check_run(experiment: Experiment, frames: FrameRange, options: Options) -> Findings:
     """:func:`check_experiment` for a run: what ``--check`` passes starts, what it refuses does not."""
-    return check_experiment(
+    findings = check_experiment(
         experiment,
         frames,
         mode=options.mode,
@@ -104,6 +105,9 @@ def check_run(experiment: Experiment, frames: FrameRange, options: Options) -> F
         bit_depth=options.bit_depth,
         page=options.page,
     )
+    if is_dense(experiment, options):
+        findings.problems += dense_problems(experiment, options)
+    return findings
 
 
 def prepare_job(

@@ -11,6 +11,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from pyptv.core.app.dense import dense_job, dense_plan, is_dense, prepare_kernels
 from pyptv.core.app.preflight import Findings, check_run, frames_outside, prepare_job
 from pyptv.core.base.errors import InvalidExperimentError, ProcessingError
 from pyptv.core.base.events import Event, FrameDone, FrameFailed
@@ -23,11 +24,13 @@ from pyptv.core.files.scratch import remove_scratch
 from pyptv.core.files.store import Store
 from pyptv.core.history.journal import Journal
 from pyptv.core.history.resume import begin
+from pyptv.core.record.dense import DenseRecord
 from pyptv.core.record.log import log_event, log_summary, log_time
 from pyptv.core.record.measures import Columns
 from pyptv.core.record.run_report import Request, RunReport
 from pyptv.core.record.tally import Tally
 from pyptv.core.record.watcher import Watcher
+from pyptv.core.schedule.dense import DensePlan
 from pyptv.core.schedule.plan import Plan
 from pyptv.core.schedule.sequence import SequencePlan, nothing
 from pyptv.core.schedule.tracker_runs import SeamCounts
@@ -58,7 +61,12 @@ def run(
     record = RunReport(request or Request(str(experiment.folder)), experiment, frames, options)
     findings = check_run(experiment, frames, options)
     report_findings(findings)
-    engine = choose(options, frames)
+    dense = dense_job(experiment, frames, options) if is_dense(experiment, options) else None
+    if dense is None:
+        engine = choose(options, frames)
+    else:
+        prepare_kernels()
+        engine = "compiled"
     store = Store(experiment)
     with ExitStack() as stack:
         stack.callback(store.close)  # first: a signal's handler may raise once the frames are claimed
@@ -66,13 +74,14 @@ def run(
         tracking = options.mode != "sequence"
         job = prepare_job(experiment, findings.images, stop_at_failure=not skipping, engine=engine, tracking=tracking)
         stack.callback(remove_scratch, job.scratch)
-        job = replace(job, processes=options.mode != "tracking", tracks=tracking)
+        job = replace(job, processes=options.mode != "tracking", tracks=tracking, dense=dense)
         with _clear_errors(experiment):
             job, journal = begin(job, store, frames, options)
             this = _Run(job, store, frames, options, watcher=watcher, record=record, journal=journal)
             if options.clean and (outside := frames_outside(experiment, frames)):
                 for frame in outside:
                     store.forget(frame)
+                    store.tables.forget(frame)
                 logger.info("Removed the results of %d frames outside the range: %s", len(outside), describe(outside))
         with this.reported(), _clear_errors(experiment):
             return this.go()
@@ -119,17 +128,20 @@ class _Run:
         self._finished = bytearray(frames[1] - frames[0] + 1)
         """1 for each frame that has come to an end, good or bad."""
         self._runner = make_runner(job, options.n_processes, options.start_method, options.frame_timeout)
-        self._plan = self._make_plan(journal)
+        self._dense = DenseRecord(job.dense, frames) if job.dense is not None else None
+        self._plan: Plan | DensePlan = self._make_plan(journal)
 
     def go(self) -> Tally:
         """Run the plan to its end."""
         self._record.path.unlink(missing_ok=True)  # from here on it would not describe what is there
         if self._watcher is not None:
-            self._watcher.expect(len(self._finished), self._options.steps)
+            self._watcher.expect(len(self._finished), self._plan.steps_per_frame)
         # closing: whatever ends this loop ends the workers at once, not when somebody drops the traceback
         with closing(self._runner.events(self._plan)) as events:
             for event in events:
                 self._record.times.record(event)
+                if self._dense is not None:
+                    self._dense.record(event)
                 for reported in self._plan.record(event):
                     self._take(reported)
         if self._options.resume:
@@ -146,12 +158,12 @@ class _Run:
             error = raised
             raise
         finally:
-            self._tally.chunks = len(self._plan.sequence.chunks)
-            self._tally.failed_chunks = self._plan.sequence.failed_chunks
-            tree = self._record.as_tree(self._tally, self._seams, self._job.engine, error)
+            self._tally.chunks = len(self._plan.chunks)
+            self._tally.failed_chunks = self._plan.failed_chunks
+            tree = self._record.as_tree(self._tally, self._seams, self._job.engine, error, self._dense)
             if self._watcher is not None:
                 self._watcher.finish(tree)
-            log_summary(self._tally, self._seams)
+            log_summary(self._tally, self._seams, self._dense)
             if self._tally.failed and not self._tally.skipping:
                 self._tell_of_old_results()
             self._write_report(tree)
@@ -164,8 +176,10 @@ class _Run:
         if self._watcher is not None:
             self._watcher.watch(event)
 
-    def _make_plan(self, journal: Journal | None) -> Plan:
+    def _make_plan(self, journal: Journal | None) -> Plan | DensePlan:
         options = self._options
+        if self._job.dense is not None:
+            return dense_plan(self._frames, self._store, options, self._job.dense)
         kind: FramesKind = "check" if options.mode == "tracking" else "process"
         ids = count(1)
         chunks = self._chunks()
@@ -207,7 +221,8 @@ class _Run:
     @property
     def _seams(self) -> SeamCounts | None:
         """None where there cannot be any."""
-        return self._plan.tracking.seams if self._plan.tracking is not None and self._options.n_processes > 1 else None
+        tracking = self._plan.tracking if isinstance(self._plan, Plan) else None
+        return tracking.seams if tracking is not None and self._options.n_processes > 1 else None
 
 
 def prepare(

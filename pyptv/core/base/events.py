@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 Step = Literal["sequence", "tracking"]
 
@@ -112,6 +112,8 @@ class PassDone:
     worker: int = 1
     kept: bool = False
     """An earlier run did it, from the same inputs."""
+    notes: Mapping[str, Any] = field(default_factory=dict)
+    """Of the self-calibration: what it found."""
 
 
 @dataclass(frozen=True)

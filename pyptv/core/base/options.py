@@ -17,9 +17,13 @@ Engine = Literal["optv", "compiled"]
 """What does correspondence and tracking: the C code of optv, or the compiled kernels."""
 
 ENGINES = ("auto", "optv", "compiled")
+METHODS = ("standard", "dense")
+"""``standard``: PyPTV's; ``dense``: particles reconstructed from the images, links by prediction."""
+
 BIT_DEPTHS: tuple[int | str, ...] = ("auto", 8, 10, 12, 14, 16)
 """Bits that grey values may have in images that store more than 8; ``auto``: judged from the images."""
 
+_LONGEST_MIN_TRACK = 10
 _MOST_PROCESSES = 1000
 """More than any machine serves; each is one more copy of the program in memory."""
 
@@ -36,6 +40,12 @@ class Options:
     serial_tracking: bool = True
     engine: str = "auto"
     """``auto``: the compiled kernels where they are installed and the run is long enough to pay for loading them."""
+    method: str | None = None
+    """``standard`` or ``dense``; None: ``ptv.method``."""
+    min_track: int | None = None
+    """Of the dense method; None: ``dense.min_track``."""
+    self_calibration: bool | None = None
+    """Likewise; None: ``dense.self_calibration``."""
     report: bool = False
     """Make ``res/report.html`` after the run."""
     bit_depth: int | str | None = None
@@ -58,6 +68,14 @@ class Options:
             raise ValueError(f"bit_depth must be one of {', '.join(map(str, BIT_DEPTHS))}, got {short(self.bit_depth)}")
         if self.page is not None and (isinstance(self.page, bool) or not isinstance(self.page, int) or self.page < 1):
             raise ValueError(f"page must be a whole number >= 1, got {short(self.page)}")
+        if self.method is not None:
+            _check_choice("method", self.method, METHODS)
+        if self.min_track is not None:
+            object.__setattr__(self, "min_track", whole_number(self.min_track, "min_track"))
+            if not 1 <= self.min_track <= _LONGEST_MIN_TRACK:
+                raise ValueError(f"min_track must be 1 to {_LONGEST_MIN_TRACK}, got {short(self.min_track)}")
+        if self.self_calibration is not None:
+            object.__setattr__(self, "self_calibration", _flag(self.self_calibration, "self_calibration"))
         if self.output is not None:
             object.__setattr__(self, "output", path_argument(self.output, "output"))
         if self.start_method is not None:

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from pyptv.core.base.errors import FormatError, FrameError, ProcessingError, TaintedHeapError
 from pyptv.core.base.events import NO_RUN, Event, FrameDone, FrameFailed, StepDone, TaskDone, TaskFailed
@@ -18,6 +19,9 @@ from pyptv.core.stages.check import check_results
 from pyptv.core.stages.frames import FramePipeline
 from pyptv.core.stages.tasks import Announce, DenseTask, FramesTask, Job, Past, PublishTask, Task, TrackTask
 from pyptv.core.stages.track import Tracking
+
+if TYPE_CHECKING:
+    from pyptv.core.stages.dense.work import DenseWork
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +37,7 @@ class Worker:
         self._tracking = Tracking(job, self._store, announce)
         self._journal = Writer(job.journal, job.serial, job.fingerprints) if job.journal is not None else None
         self._earlier = Earlier(job, self._store)
+        self._dense: DenseWork | None = None
         keep_freed_memory()
 
     def events(self, task: Task) -> Iterator[Event]:
@@ -45,6 +50,8 @@ class Worker:
                     yield event
             elif isinstance(task, PublishTask):
                 yield from self._publish(task)
+            elif isinstance(task, DenseTask):
+                yield from self._dense_frames(task)
             else:
                 yield from self._frames(task)
         except ProcessingError as error:
@@ -61,6 +68,16 @@ class Worker:
     def _note(self, done: FrameDone | StepDone) -> None:
         if self._journal is not None:
             self._journal.note(done)
+
+    def _dense_frames(self, task: DenseTask) -> Iterator[Event]:
+        if self._dense is None:
+            from pyptv.core.stages.dense.work import DenseWork  # loads numba
+
+            self._dense = DenseWork(self._job, self._store, self._announce)
+        for event in self._dense.events(task):
+            if isinstance(event, FrameDone | StepDone) and not event.kept:
+                self._note(event)
+            yield event
 
     def _publish(self, task: PublishTask) -> Iterator[Event]:
         for step in task.steps:

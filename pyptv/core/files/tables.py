@@ -25,10 +25,14 @@ from pyptv.core.files.atomic import digest, write_atomic
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+NO_FRAME = -1
+"""In place of a frame, for a table of the whole run."""
+
 _LONGEST_LINE = 1_000_000
 _TYPES = ("<f8", "<f4", "<i8", "<i4", "|u1", "|b1")
 _MOST_ARRAYS = 20
 _MOST_AXES = 4
+_MOST_STAMPS = 64
 
 
 @dataclass(frozen=True)
@@ -104,7 +108,7 @@ class Tables:
                 end = start + count * np.dtype(dtype).itemsize
                 if end > len(body):
                     return None
-                arrays[name] = np.frombuffer(body, dtype, count, start).reshape(shape)
+                arrays[name] = np.frombuffer(body, dtype, count, start).reshape(shape).copy()  # kernels take no read-only arrays
                 start = end
         except (OSError, ValueError):
             return None
@@ -128,7 +132,7 @@ def _header(line: bytes) -> Header:
     if stated != _line_sum(fields):
         raise BoundError("its first line does not match its fingerprint")
     checks = {"key": is_text, "digest": is_text, "arrays": is_list_of(_is_shape, _MOST_ARRAYS), "notes": _is_object}
-    checks["stamps"] = is_list_of(is_list_of(is_count, 3), 8)
+    checks["stamps"] = is_list_of(is_list_of(is_count, 3), _MOST_STAMPS)
     check_fields(fields, checks)
     arrays = tuple((name, dtype, tuple(shape)) for name, dtype, shape in fields["arrays"])
     stamps = tuple((size, time, crc) for size, time, crc in fields["stamps"])

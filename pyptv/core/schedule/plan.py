@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from pyptv.core.base.errors import WorkersDieError
 from pyptv.core.base.events import Event, FrameDone, FrameFailed, Note, StepDone, WorkerDied
+from pyptv.core.base.frames import FrameRange
 from pyptv.core.files.store import Store
 from pyptv.core.schedule.sequence import SequencePlan
 from pyptv.core.schedule.tracking import TrackingPlan
@@ -35,6 +36,21 @@ class Plan:
     def finished(self) -> bool:
         """Nothing is left to be done, or the run stops at a failure."""
         return self._stopped or (self.sequence.finished and (self.tracking is None or self.tracking.finished))
+
+    @property
+    def chunks(self) -> list[FrameRange]:
+        """The ranges that the sequence step is handed out in."""
+        return self.sequence.chunks
+
+    @property
+    def failed_chunks(self) -> int:
+        """Chunks in which a frame failed."""
+        return self.sequence.failed_chunks
+
+    @property
+    def steps_per_frame(self) -> int:
+        """How often each frame is worked at."""
+        return 1 if self.tracking is None or self.sequence.kind == "check" else 2
 
     def next_task(self, idle: int = 1, worker: int = 1) -> Task | None:
         """A task for a worker, one of ``idle`` that have nothing to do; None if there is none now."""

@@ -93,7 +93,7 @@ def _votes(a: Floats, b: Floats, p: int, q: int, neighbours: Ints, rows: Ints, c
                 square += d * d
             least = min(least, square)
         votes += 1.0 / (1.0 + least / (alike * alike))
-    return votes
+    return float(votes)
 
 
 @entry("int64[::1](float64[:, ::1], float64[:, ::1], int64[:, ::1], float64[::1], float64[::1], float64[::1], float64)")
@@ -145,7 +145,7 @@ def _median(values: Floats, n: int) -> float:
             values[place] = values[place - 1]
             place -= 1
         values[place] = value
-    return 0.5 * (values[(n - 1) // 2] + values[n // 2])
+    return float(0.5 * (values[(n - 1) // 2] + values[n // 2]))
 
 
 @entry("Tuple((float64[:, ::1], float64[::1]))(float64[:, ::1], boolean[::1], int64[:, ::1], int64)")

@@ -15,7 +15,7 @@ from pyptv.core.engines.dense.tracks import REACH, start
 from pyptv.core.files.atomic import digest
 from pyptv.core.files.stamps import is_same
 from pyptv.core.files.store import Store
-from pyptv.core.files.tables import Header
+from pyptv.core.files.tables import NO_FRAME, Header
 from pyptv.core.images.full_depth import Views, read_frame, read_masks
 from pyptv.core.stages.dense.optics import Optics
 from pyptv.core.stages.dense.window import Window
@@ -75,7 +75,7 @@ class FindStep:
     def _write(
         self, name: str, frame: int, key: str, found: Particles, notes: Mapping[str, Any], stamps: list[ImageStamp]
     ) -> None:
-        arrays = {
+        arrays: dict[str, NDArray[Any]] = {
             "positions": found.positions,
             "pixels": self._optics.cameras.project_uncorrected(found.positions),
             "sigma": self._optics.spots.sigma_at(found.projections, self._optics.cameras.size).astype(np.float32),
@@ -91,7 +91,7 @@ class FindStep:
         part = np.s_[:, top : top + _VIEW_SIDE, left : left + _VIEW_SIDE]
         image = views.values[part]
         arrays = {"image": _grey(image), "residual": _grey(found.residual[part] + np.median(found.background[part]))}
-        self._store.tables.write(VIEW, 0, "", arrays, {"frame": frame, "left": left, "top": top})
+        self._store.tables.write(VIEW, NO_FRAME, "", arrays, {"frame": frame, "left": left, "top": top})
 
 
 def _grey(image: NDArray[np.float32]) -> NDArray[np.uint8]:

@@ -59,9 +59,7 @@ class LinkStep:
         if samples:
             notes |= self._chance(frame, links)
         self._store.tables.write(name, frame, key, {"next": links}, notes)
-        return PassDone(
-            frame, name, n, {k: float(v) for k, v in notes.items()}, seconds=time.perf_counter() - began
-        )
+        return PassDone(frame, name, n, {k: float(v) for k, v in notes.items()}, seconds=time.perf_counter() - began)
 
     def _chance(self, frame: int, links: Ints) -> dict[str, int]:
         """Links and tracks of three frames, true ones and those between displaced frames, where none is true."""

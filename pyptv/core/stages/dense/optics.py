@@ -21,9 +21,10 @@ from pyptv.core.engines.dense.cameras import Cameras
 from pyptv.core.engines.dense.particles import Spots
 from pyptv.core.engines.disparity import CameraDisparity, none
 from pyptv.core.experiment.folder import Experiment
+from pyptv.core.files.atomic import digest
 from pyptv.core.files.stamps import is_same
 from pyptv.core.files.store import Store
-from pyptv.core.files.tables import Header
+from pyptv.core.files.tables import NO_FRAME, Header
 from pyptv.core.images.full_depth import Views, read_frame, read_masks
 from pyptv.core.stages.dense.disparity_files import write_disparity
 from pyptv.core.stages.tasks import OPTICS, Announce, Job
@@ -61,9 +62,11 @@ class OpticsStep:
 
     def load(self) -> Optics:
         """What :meth:`make` has put in place."""
-        table = self._store.tables.read(OPTICS, 0)
+        table = self._store.tables.read(OPTICS, NO_FRAME)
         if table is None:
-            raise ProcessingError(f"{self._store.tables.path(OPTICS, 0)}: the self-calibration of this run is missing or damaged")
+            raise ProcessingError(
+                f"{self._store.tables.path(OPTICS, NO_FRAME)}: the self-calibration of this run is missing or damaged"
+            )
         experiment = self._job.experiment
         cameras = Cameras.of(experiment.parameters, experiment.calibrations)
         size = cameras.size
@@ -82,8 +85,8 @@ class OpticsStep:
         Raises:
             ProcessingError: no frame of the sample can be read; the correction is too large, or too uncertain to be used.
         """
-        key = f"{self._job.fingerprints['frames']} {self._dense.sample} {self._dense.self_calibration}"
-        header = self._store.tables.header(OPTICS, 0)
+        key = digest(f"{self._job.fingerprints['frames']} {self._dense.sample} {self._dense.self_calibration}".encode())
+        header = self._store.tables.header(OPTICS, NO_FRAME)
         if self._dense.resume and header is not None and header.key == key and self._same_images(header):
             return header, True
         frames, stamps = self._sample()
@@ -106,7 +109,7 @@ class OpticsStep:
             "level": np.array([spots.level]),
         }
         notes |= {"sigma": [[_number(v) for v in axes[:, 0]] for axes in spots.sigma], "level": _number(spots.level)}
-        return self._store.tables.write(OPTICS, 0, key, arrays, notes, stamps), False
+        return self._store.tables.write(OPTICS, NO_FRAME, key, arrays, notes, stamps), False
 
     def _sample(self) -> tuple[list[Views], list[ImageStamp]]:
         masks = read_masks(self._job.experiment, self._job.images)
