@@ -68,14 +68,7 @@ class Options:
             raise ValueError(f"bit_depth must be one of {', '.join(map(str, BIT_DEPTHS))}, got {short(self.bit_depth)}")
         if self.page is not None and (isinstance(self.page, bool) or not isinstance(self.page, int) or self.page < 1):
             raise ValueError(f"page must be a whole number >= 1, got {short(self.page)}")
-        if self.method is not None:
-            _check_choice("method", self.method, METHODS)
-        if self.min_track is not None:
-            object.__setattr__(self, "min_track", whole_number(self.min_track, "min_track"))
-            if not 1 <= self.min_track <= _LONGEST_MIN_TRACK:
-                raise ValueError(f"min_track must be 1 to {_LONGEST_MIN_TRACK}, got {short(self.min_track)}")
-        if self.self_calibration is not None:
-            object.__setattr__(self, "self_calibration", _flag(self.self_calibration, "self_calibration"))
+        self._check_method()
         if self.output is not None:
             object.__setattr__(self, "output", path_argument(self.output, "output"))
         if self.start_method is not None:
@@ -89,6 +82,16 @@ class Options:
             object.__setattr__(self, name, _flag(getattr(self, name), name))
         object.__setattr__(self, "n_processes", whole_number(self.n_processes, "Number of processes"))
         check_processes(self.n_processes)
+
+    def _check_method(self) -> None:
+        if self.method is not None:
+            _check_choice("method", self.method, METHODS)
+        if self.min_track is not None:
+            object.__setattr__(self, "min_track", whole_number(self.min_track, "min_track"))
+            if not 1 <= self.min_track <= _LONGEST_MIN_TRACK:
+                raise ValueError(f"min_track must be 1 to {_LONGEST_MIN_TRACK}, got {short(self.min_track)}")
+        if self.self_calibration is not None:
+            object.__setattr__(self, "self_calibration", _flag(self.self_calibration, "self_calibration"))
 
     @property
     def steps(self) -> int:

@@ -188,8 +188,8 @@ QUALITY = TextTable(
     ("number", "intensity", "misfit", "cameras", "track"),
     "%4d %9.3f %9.4f %2d %4d\n",
 )
-"""Of the dense method, for each row of ``rt_is``: peak of the particle's spots, mean of the cameras [grey values of 255]; energy of
-the residual over that of the spots; cameras that see it; frames of its track, counted as far as the run looked."""
+"""Of the dense method, for each row of ``rt_is``: peak of the particle's spots, mean of the cameras [grey values of 255]; energy
+of the residual over that of the spots; cameras that see it; frames of its track, counted as far as the run looked."""
 
 TARGET_COLUMNS = ("target1", "target2", "target3", "target4")
 

@@ -102,8 +102,10 @@ def stage_inputs(job: Job) -> dict[str, Any]:
 
 
 def _dense_inputs(dense: DenseJob, frames: dict[str, Any], tracking: dict[str, Any]) -> dict[str, Any]:
-    """The same of the dense method, which detects nothing and has settings of its own. Its kernels calculate in floating point:
-    what numba makes of them may change with its version."""
+    """The same of the dense method, which detects nothing and has settings of its own.
+
+    Its kernels calculate in floating point: what numba makes of them may change with its version.
+    """
     parameters = {section: values for section, values in frames["parameters"].items() if section != "targ_rec"}
     versions = {"dense results": DENSE_RESULTS, "numba": version("numba"), "numpy": version("numpy")}
     settings = {"self_calibration": dense.self_calibration, "passes": dense.passes}

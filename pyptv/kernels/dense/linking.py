@@ -78,6 +78,14 @@ def _candidates(a: Floats, b: Floats, low: Floats, high: Floats) -> tuple[Ints, 
 
 
 @inner
+def _drop_one_way(best: Ints, back: Ints) -> None:
+    """Only two that choose each other are linked."""
+    for p in range(len(best)):
+        if best[p] >= 0 and back[best[p]] != p:
+            best[p] = -1
+
+
+@inner
 def _votes(a: Floats, b: Floats, p: int, q: int, neighbours: Ints, rows: Ints, count: Ints, alike: float) -> float:
     """The votes for the displacement from ``a[p]`` to ``b[q]``."""
     votes = 0.0
@@ -130,9 +138,7 @@ def vote(a: Floats, b: Floats, neighbours: Ints, low: Floats, high: Floats, alik
                     best[p], best_votes[p] = q, votes
                 if votes > back_votes[q]:
                     back[q], back_votes[q] = p, votes
-    for p in range(len(a)):
-        if best[p] >= 0 and back[best[p]] != p:
-            best[p] = -1
+    _drop_one_way(best, back)
     return best
 
 
@@ -252,7 +258,5 @@ def two_way(
                             best[p], least[p] = q, far
                         if far < back_least[q]:
                             back[q], back_least[q] = p, far
-    for p in range(len(a)):
-        if best[p] >= 0 and back[best[p]] != p:
-            best[p] = -1
+    _drop_one_way(best, back)
     return best

@@ -42,7 +42,7 @@ _ALIKE = 0.2
 _SMOOTHED = 9
 """Neighbours whose median motion predicts a particle's."""
 _FLOOR = 0.08
-_CEILING = 0.5
+_CEILING = 0.25
 _SPREADS = 4.0
 """A link is refused where it is farther from what is expected than so many times the local scatter; that counts as at least
 _FLOOR and at most _CEILING of the mean distance."""
@@ -76,7 +76,7 @@ class Cloud:
     @cached_property
     def neighbours(self) -> Ints:
         """(n, _NEIGHBOURS) rows of the nearest ones, -1 for none."""
-        return nearest(self.points, self.points, _NEIGHBOURS, True)
+        return nearest(self.points, self.points, _NEIGHBOURS, same=True)
 
     @cached_property
     def spacing(self) -> Floats:
@@ -139,7 +139,7 @@ class Linker:
         past, future = self._first_of(frame - 1), self._first_of(frame + 1)
         before = past.seen_from_there(len(here)) if past is not None else None
         self._forget(frame - 1)
-        return with_time(here, there, first, before, future, self._limits).to
+        return with_time(here, there, first, before=before, after=future, limits=self._limits).to
 
     def _cloud(self, frame: int) -> Cloud | None:
         if frame not in self._clouds:
@@ -179,7 +179,7 @@ def first_links(a: Cloud, b: Cloud, limits: Limits) -> Steps:
     return _without_outliers(a, steps)
 
 
-def with_time(a: Cloud, b: Cloud, steps: Steps, before: Steps | None, after: Steps | None, limits: Limits) -> Steps:
+def with_time(a: Cloud, b: Cloud, steps: Steps, *, before: Steps | None, after: Steps | None, limits: Limits) -> Steps:
     """Links once more, with each particle's own past and future as predictions besides its neighbours' motion.
 
     Args:

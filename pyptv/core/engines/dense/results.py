@@ -1,7 +1,7 @@
 """Particles of the dense method as the rows of OpenPTV's files.
 
-Each particle has a target of its own in each camera that sees it, also inside a blob that it shares with others: the projection by the
-calibration alone, so that ``_targets`` and ``.ori`` files agree, with the size and the grey values of its spot.
+Each particle has a target of its own in each camera that sees it, also inside a blob that it shares with others: the
+projection by the calibration alone, so that ``_targets`` and ``.ori`` files agree, with the size and grey values of its spot.
 """
 
 from __future__ import annotations
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
 _WIDTH = 4.0
 """A spot is so many sigmas wide: to exp(-2) of its peak."""
+_BRIGHT, _FITS = 0.3, 8.0
+"""Of the frame's medians: a particle that is believed without a track is at least so bright, and fits at most so badly. On
+synthetic images with 0.05 particles per pixel that are, of those on tracks of one or two frames, 84 % of the true and 9 % of
+the false ones."""
 _LARGEST_INT = 2**31 - 1
 
 
@@ -37,6 +41,19 @@ def order_of(seen: Flags, kept: Flags) -> Ints:
     """
     rows = np.flatnonzero(kept)
     return rows[np.argsort(-seen[rows].sum(axis=1), kind="stable")]
+
+
+def confirmed(arrays: Mapping[str, NDArray[Any]]) -> Flags:
+    """(n,) which particles need no track to be believed: seen by all cameras, bright, and with spots that fit the images.
+
+    A ghost takes what other particles leave of their spots: it is faint, or does not look like a particle in one of the images.
+    """
+    intensities, misfit = arrays["intensities"], arrays["misfit"]
+    if not len(misfit):
+        return np.zeros(0, bool)
+    mean = intensities.mean(axis=1)
+    believed: Flags = (intensities > 0).all(axis=1) & (mean >= _BRIGHT * np.median(mean)) & (misfit <= _FITS * np.median(misfit))
+    return believed
 
 
 def seen_in(arrays: Mapping[str, NDArray[Any]], size: tuple[int, int]) -> Flags:

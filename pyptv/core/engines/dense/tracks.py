@@ -84,7 +84,7 @@ def start(linked: Linked, frame: int) -> Floats:
         return together
     same = _SAME * float(np.median(Cloud(together).spacing))
     keeps = np.ones(len(together), bool)
-    close = nearest(together, np.ascontiguousarray(predicted), 4, False)
+    close = nearest(together, np.ascontiguousarray(predicted), 4, same=False)
     for row, others in enumerate(close, start=len(own)):
         for other in others[others >= 0]:
             # of predictions from both sides the first stays; one of a particle that is there says nothing new

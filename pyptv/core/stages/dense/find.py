@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pyptv.core.base.events import ImageStamp, PassDone
+from pyptv.core.base.events import PassDone
 from pyptv.core.engines.dense.particles import Particles, Reconstruction
 from pyptv.core.engines.dense.reconstruct import reconstruct
 from pyptv.core.engines.dense.tracks import REACH, start
@@ -62,7 +62,7 @@ class FindStep:
         places = start(before, frame) if before is not None else None
         found = reconstruct(views, self._optics.cameras, self._optics.spots, start=places)
         notes = _notes(found, 0 if places is None else len(places))
-        self._write(name, frame, key, found.particles, notes, stamps)
+        self._store.tables.write(name, frame, key, self._arrays(found.particles), notes=notes, stamps=stamps)
         if number == self._dense.passes and frame == self._dense.frames[0]:
             self._write_view(frame, views, found)
         return _event(frame, name, notes, seconds=time.perf_counter() - began)
@@ -72,17 +72,15 @@ class FindStep:
         paths = [experiment.image_path(which, frame) for which in range(experiment.images_per_frame)]
         return len(paths) == len(header.stamps) and all(map(is_same, paths, header.stamps))
 
-    def _write(
-        self, name: str, frame: int, key: str, found: Particles, notes: Mapping[str, Any], stamps: list[ImageStamp]
-    ) -> None:
-        arrays: dict[str, NDArray[Any]] = {
+    def _arrays(self, found: Particles) -> dict[str, NDArray[Any]]:
+        """The table of a frame's particles."""
+        return {
             "positions": found.positions,
             "pixels": self._optics.cameras.project_uncorrected(found.positions),
             "sigma": self._optics.spots.sigma_at(found.projections, self._optics.cameras.size).astype(np.float32),
             "intensities": found.intensities,
             "misfit": found.misfit,
         }
-        self._store.tables.write(name, frame, key, arrays, notes, stamps)
 
     def _write_view(self, frame: int, views: Views, found: Reconstruction) -> None:
         """Keep the middle of the images of the run's first frame, and what is left of them, for the report."""
@@ -91,7 +89,7 @@ class FindStep:
         part = np.s_[:, top : top + _VIEW_SIDE, left : left + _VIEW_SIDE]
         image = views.values[part]
         arrays = {"image": _grey(image), "residual": _grey(found.residual[part] + np.median(found.background[part]))}
-        self._store.tables.write(VIEW, NO_FRAME, "", arrays, {"frame": frame, "left": left, "top": top})
+        self._store.tables.write(VIEW, NO_FRAME, "", arrays, notes={"frame": frame, "left": left, "top": top})
 
 
 def _grey(image: NDArray[np.float32]) -> NDArray[np.uint8]:

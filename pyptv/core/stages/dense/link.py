@@ -34,7 +34,7 @@ def limits_of(track: TrackingParameters) -> Limits:
 class LinkStep:
     """Links the frames of a range."""
 
-    def __init__(self, job: Job, dense: DenseJob, store: Store, announce: Announce, window: Window, number: int) -> None:
+    def __init__(self, job: Job, dense: DenseJob, store: Store, announce: Announce, *, window: Window, number: int) -> None:
         self._job, self._dense, self._store, self._announce = job, dense, store, announce
         self._window, self._number = window, number
         limits = limits_of(job.experiment.parameters.track)
@@ -58,7 +58,7 @@ class LinkStep:
         notes = {"links": int((links >= 0).sum())}
         if samples:
             notes |= self._chance(frame, links)
-        self._store.tables.write(name, frame, key, {"next": links}, notes)
+        self._store.tables.write(name, frame, key, {"next": links}, notes=notes)
         return PassDone(frame, name, n, {k: float(v) for k, v in notes.items()}, seconds=time.perf_counter() - began)
 
     def _chance(self, frame: int, links: Ints) -> dict[str, int]:

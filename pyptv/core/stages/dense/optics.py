@@ -1,7 +1,7 @@
 """Before the first frame: what the cameras disagree by and how particles look, from a sample of frames, the same for all workers.
 
-Kept as a table for the workers; what people and other programs look at is written to ``res/``: ``self_calibration.csv``, and where
-matplotlib is installed ``self_calibration.png``. The calibration files are not touched.
+Kept as a table for the workers; what people and other programs look at is written to ``res/``: ``self_calibration.csv``, and
+where matplotlib is installed ``self_calibration.png``. The calibration files are not touched.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ class OpticsStep:
             "level": np.array([spots.level]),
         }
         notes |= {"sigma": [[_number(v) for v in axes[:, 0]] for axes in spots.sigma], "level": _number(spots.level)}
-        return self._store.tables.write(OPTICS, NO_FRAME, key, arrays, notes, stamps), False
+        return self._store.tables.write(OPTICS, NO_FRAME, key, arrays, notes=notes, stamps=stamps), False
 
     def _sample(self) -> tuple[list[Views], list[ImageStamp]]:
         masks = read_masks(self._job.experiment, self._job.images)
@@ -152,8 +152,8 @@ def _judged(disparity: Disparity, experiment: Experiment) -> dict[str, Any]:
             text = f"{found}: found a correction of up to {camera.largest:.2f} px"
             if camera.largest > _TOO_LARGE or camera.uncertainty > _TOO_UNSURE:
                 raise ProcessingError(
-                    f"{text} with a standard error of {camera.uncertainty:.2f} px, from {camera.n_used} matches, expected at most "
-                    f"{_TOO_LARGE:g} px and {_TOO_UNSURE:g} px. {advice}: {experiment.source}"
+                    f"{text} with a standard error of {camera.uncertainty:.2f} px, from {camera.n_used} matches, expected at "
+                    f"most {_TOO_LARGE:g} px and {_TOO_UNSURE:g} px. {advice}: {experiment.source}"
                 )
             if camera.largest > _LARGE or camera.uncertainty > _UNSURE:
                 logger.warning("%s, standard error %.2f px, from %d matches. %s", text, camera.uncertainty, camera.n_used, advice)

@@ -12,7 +12,7 @@ import numpy as np
 from pyptv.core.base.errors import FormatError, ProcessingError
 from pyptv.core.base.events import NO_RUN, Event, FrameDone, PassDone, StepDone
 from pyptv.core.engines.dense.links import NO_NEXT, NO_PREVIOUS
-from pyptv.core.engines.dense.results import matches_of, order_of, seen_in
+from pyptv.core.engines.dense.results import confirmed, matches_of, order_of, seen_in
 from pyptv.core.engines.dense.tracks import length
 from pyptv.core.files.atomic import digest, frame_digest
 from pyptv.core.files.formats import ADDED, LINKS, PARTICLES, QUALITY
@@ -69,11 +69,8 @@ class PublishStep:
             yield from _events(frame, header.notes, kept=True)
             return
         self._announce(frame, "writing results")
-        if self._job.processes:
-            notes = self._write(frame)
-        else:
-            notes = self._write_links(frame)
-        self._store.tables.write(PUBLISHED, frame, key, {}, notes)
+        notes = self._write(frame) if self._job.processes else self._write_links(frame)
+        self._store.tables.write(PUBLISHED, frame, key, {}, notes=notes)
         yield from _events(frame, notes, seconds=time.perf_counter() - began)
 
     # -- particles and links that the run has made ----------------------------------------------------------------------
@@ -81,9 +78,7 @@ class PublishStep:
     def _write(self, frame: int) -> dict[str, Any]:
         table = self._window.found(frame)
         if table is None:
-            raise ProcessingError(
-                f"{self._store.tables.path(table_name('find', self._dense.passes), frame)}: is not there any more"
-            )
+            raise ProcessingError(f"{self._store.tables.path('found', frame)}: is not there any more")
         rows = self._order(frame)
         matches = matches_of(table.arrays, rows, self._size)
         files = matches.files()
@@ -113,11 +108,15 @@ class PublishStep:
         return self._orders[frame]
 
     def _kept(self, frame: int) -> Flags:
-        """Which particles are on tracks of enough frames; where a track cannot have so many, all it can have are enough."""
+        """Which particles are published: those on tracks of enough frames, and those that their spots alone confirm.
+
+        Where a track cannot have so many frames, all that it can have are enough.
+        """
+        table = self._window.found(frame)
         least = min(self._dense.min_track, self._possible(frame)) if self._job.tracks else 1
-        if least <= 1:
+        if least <= 1 or table is None:
             return np.ones(len(self._window.positions(frame)), bool)
-        kept: Flags = length(self._window, frame, least) >= least
+        kept: Flags = (length(self._window, frame, least) >= least) | confirmed(table.arrays)
         return kept
 
     def _possible(self, frame: int) -> int:

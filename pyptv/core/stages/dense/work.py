@@ -37,7 +37,7 @@ class DenseWork:
             yield TaskDone(task.id)
             return
         window = self._window(task.number)
-        linking = LinkStep(self._job, self._dense, self._store, self._announce, window, task.number)
+        linking = LinkStep(self._job, self._dense, self._store, self._announce, window=window, number=task.number)
         publishing = PublishStep(self._job, self._dense, self._store, self._announce, window)
         for frame in range(task.first, task.last + 1):
             try:
