@@ -16,7 +16,6 @@ from pyptv.core.stages.tasks import OPTICS
 LOG_FORMAT = "%(asctime)s - %(levelname)s - %(message)s"
 _BAR_FORMAT = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} frames [{elapsed}<{remaining}, {rate_noinv_fmt}]"
 _STEP_WIDTH = len("published")
-LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
 class Console:

@@ -101,7 +101,8 @@ class DenseRecord:
             n = max(1, len(tree["frame"]))
             yield (
                 f"Pass {number}: particles per frame {sum(tree['particles']) / n:.1f}, "
-                f"begun with {sum(tree['begun_with']) / n:.1f}, energy left in the images {100 * sum(tree['energy_left']) / n:.1f} %"
+                f"begun with {sum(tree['begun_with']) / n:.1f}, "
+                f"energy left in the images {100 * sum(tree['energy_left']) / n:.1f} %"
             )
         if self._dropped:
             yield f"Dropped: {self._dropped} particles on tracks of fewer than {self._dense.min_track} frames"
