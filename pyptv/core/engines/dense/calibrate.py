@@ -13,6 +13,7 @@ import numpy as np
 
 from pyptv.core.engines.dense.background import background, noise
 from pyptv.core.engines.dense.cameras import Cameras
+from pyptv.core.engines.dense.model import with_margins, without_margins
 from pyptv.core.engines.dense.particles import Spots
 from pyptv.core.engines.dense.reconstruct import reconstruct
 from pyptv.core.engines.dense.search import search
@@ -71,8 +72,8 @@ def self_calibrate(frames: Sequence[Views], cameras: Cameras, settings: Settings
         settings: None: the defaults.
     """
     settings = settings or Settings()
-    images = [views.values - background(views.values, settings.tile) for views in frames]
-    thresholds = [settings.noise_factor * noise(image) for image in images]
+    images = [with_margins(views.values - background(views.values, settings.tile)) for views in frames]
+    thresholds = [settings.noise_factor * noise(without_margins(image)) for image in images]
     corrected = cameras
     rounds: list[Round] = []
     for tolerance in TOLERANCES:

@@ -54,11 +54,11 @@ def search(
     """Find places where rays of peaks meet.
 
     Args:
-        residual: (n_cams, height, width) in which peaks are looked for.
+        residual: (n_cams, height, width), with margins, in which peaks are looked for.
         thresholds: (n_cams,) of peaks [grey values].
         cameras: with their corrections.
         tolerance: largest distance of a peak from the projection [px].
-        images: (n_cams, height, width); with ``dark`` one camera of four may lack a peak where its image is bright.
+        images: likewise; with ``dark`` one camera of four may lack a peak where its image is bright.
         dark: (n_cams,) up to where an image is not bright [grey values].
     """
     width, height = cameras.size
