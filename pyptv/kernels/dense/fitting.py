@@ -32,6 +32,8 @@ class Data(NamedTuple):
     """What particles are fitted to, and how; as in :func:`pyptv.kernels.dense.shake.shake`."""
 
     residual: Image
+    flat: Image
+    """The same, flattened."""
     saturated: Flags
     near_saturated: Flags
     gains: Floats
@@ -71,9 +73,8 @@ class Work(NamedTuple):
 
 
 @routine
-def _data_sums(image: Image, start: int, across: Image, down: Image, radius: int, sums: Floats) -> None:
+def _data_sums(flat: Image, start: int, stride: int, across: Image, down: Image, radius: int, sums: Floats) -> None:
     """Sums of r g, r g (j - radius) and r g (i - radius), r being the residual at column j and row i of the window."""
-    flat, stride = image.reshape(image.size), image.shape[1]
     s = sx = sy = np.float32(0.0)
     for i in range(2 * radius + 1):
         at = np.uint64(start + i * stride)
@@ -123,7 +124,8 @@ def measure(data: Data, rows: Rows, work: Work, p: int, c: int) -> None:
     if data.near_saturated[c, y, x]:
         _measure_each(data, work, c, dx, dy, 2.0 * ax, 2.0 * ay)
     else:
-        _data_sums(data.residual[c], first_of(data.residual[c], x, y, r), across, down, r, sums)
+        shape = data.residual.shape
+        _data_sums(data.flat, first_of(shape, c, x, y, r), shape[2], across, down, r, sums)
         sums[_DX] = (sums[_DX] - dx * sums[_D]) * 2.0 * ax
         sums[_DY] = (sums[_DY] - dy * sums[_D]) * 2.0 * ay
         a0, a1, a2 = _axis_sums(across, dx, 2.0 * ax, r)
@@ -243,7 +245,7 @@ def move(data: Data, rows: Rows, p: int, step: Floats) -> float:
 def exchange(data: Data, rows: Rows, work: Work, p: int, c: int) -> None:
     """Put the old spot of a particle back into the residual image and subtract the new one."""
     height, width = data.residual.shape[1] - 2 * MARGIN, data.residual.shape[2] - 2 * MARGIN
-    image, r = data.residual[c], data.radius
+    flat, shape, r = data.flat, data.residual.shape, data.radius
     before, after = work.before[c], rows.intensities[p, c]
     u, v = rows.projections[p, c]
     x, y = work.pixels[c]
@@ -252,17 +254,16 @@ def exchange(data: Data, rows: Rows, work: Work, p: int, c: int) -> None:
         new_x = profile(u, rows.sharpness[p, c, 0], r, width, work.new_across)
         new_y = profile(v, rows.sharpness[p, c, 1], r, height, work.new_down)
         if old and new_x == x and new_y == y:
-            _replace(image, first_of(image, x, y, r), before, after, c, work, r)
+            _replace(flat, first_of(shape, c, x, y, r), shape[2], before, after, c, work, r)
             return
-        add(image, new_x, new_y, -after, work.new_across, work.new_down, r)
+        add(flat, first_of(shape, c, new_x, new_y, r), shape[2], -after, work.new_across, work.new_down, r)
     if old:
-        add(image, x, y, before, work.across[c], work.down[c], r)
+        add(flat, first_of(shape, c, x, y, r), shape[2], before, work.across[c], work.down[c], r)
 
 
 @routine
-def _replace(image: Image, start: int, before: float, after: float, c: int, work: Work, radius: int) -> None:
+def _replace(flat: Image, start: int, stride: int, before: float, after: float, c: int, work: Work, radius: int) -> None:
     """Both at once, in the same window."""
-    flat, stride = image.reshape(image.size), image.shape[1]
     across, new_across = work.across[c], work.new_across
     for i in range(2 * radius + 1):
         at = np.uint64(start + i * stride)

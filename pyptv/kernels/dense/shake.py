@@ -149,7 +149,7 @@ def shake(
         moves: fit positions, too.
     """
     n_cams = len(residual)
-    data = Data(residual, saturated, near_saturated, gains, radius, tie, largest_step)
+    data = Data(residual, residual.reshape(residual.size), saturated, near_saturated, gains, radius, tie, largest_step)
     rows = Rows(positions, intensities, own, projections, derivatives, sharpness)
     work = Work(
         np.empty((n_cams, N_SUMS)),

@@ -69,16 +69,14 @@ def profile(centre: float, sharpness: float, radius: int, size: int, out: Image)
 
 
 @routine
-def first_of(image: Image, x: int, y: int, radius: int) -> int:
-    """Where the window around a pixel starts in the flattened image, margins included."""
-    return (y - radius + MARGIN) * image.shape[1] + x - radius + MARGIN
+def first_of(shape: tuple[int, int, int], c: int, x: int, y: int, radius: int) -> int:
+    """Where the window around a pixel of image c starts in the flattened images (n_cams, height, width), margins included."""
+    return (c * shape[1] + y - radius + MARGIN) * shape[2] + x - radius + MARGIN
 
 
 @routine
-def add(image: Image, x: int, y: int, peak: float, across: Image, down: Image, radius: int) -> None:
-    """Add ``peak`` times the product of two profiles around a pixel; ``image`` has margins."""
-    flat, stride = image.reshape(image.size), image.shape[1]
-    start = first_of(image, x, y, radius)
+def add(flat: Image, start: int, stride: int, peak: float, across: Image, down: Image, radius: int) -> None:
+    """Add ``peak`` times the product of two profiles in the window that starts at a pixel of the flattened images."""
     for i in range(2 * radius + 1):
         at = np.uint64(start + i * stride)
         factor = np.float32(peak) * down[i]
@@ -107,13 +105,15 @@ def subtract(images: Image, projections: Floats, intensities: Image, sharpness: 
     """
     width, height = images.shape[2] - 2 * MARGIN, images.shape[1] - 2 * MARGIN
     across, down = np.empty(PROFILE, np.float32), np.empty(PROFILE, np.float32)
+    flat, stride = images.reshape(images.size), images.shape[2]
     for p in range(len(projections)):
         for c in range(len(images)):
             u, v = projections[p, c]
             if intensities[p, c] != 0.0 and is_drawn(u, v, width, height):
                 x = profile(u, sharpness[p, c, 0], radius, width, across)
                 y = profile(v, sharpness[p, c, 1], radius, height, down)
-                add(images[c], x, y, -intensities[p, c], across, down, radius)
+                start = first_of(images.shape, c, x, y, radius)
+                add(flat, start, stride, -intensities[p, c], across, down, radius)
 
 
 @entry("float32[:, ::1](float32[:, :, ::1], float64[:, :, ::1], float32[:, ::1], float32[:, :, ::1])")
