@@ -45,7 +45,7 @@ ENTRY_MODULES = tuple(f"pyptv.kernels.{name}" for name in ("correspondence", "de
 Group = Literal["standard", "dense"]
 """Kernels that are compiled and loaded together, in a folder of their own: a run takes only those of its method."""
 
-_DENSE = ("cells", "epipolar", "images", "linking", "optics", "pairs", "peaks", "shake", "shapes", "spots")
+_DENSE = ("cells", "epipolar", "linking", "optics", "pairs", "peaks", "shake", "shapes", "spots")
 DENSE_MODULES = tuple(f"pyptv.kernels.dense.{name}" for name in _DENSE)
 """Likewise, of the dense method."""
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from pyptv.kernels.dense.optics import seen
+from pyptv.kernels.dense.spots import MARGIN, is_drawn
 from pyptv.kernels.jit import entry, inner
 
 if TYPE_CHECKING:
@@ -173,11 +174,11 @@ def _near(peaks: Peaks, c: int, u: float, v: float, distance: float, out: Ints) 
 @inner
 def _is_dark(setup: Setup, x: float, y: float, z: float, chosen: Ints) -> bool:
     """Whether a camera that has no peak there sees the place and nothing in it."""
-    height, width = setup.images.shape[1:]
+    height, width = setup.images.shape[1] - 2 * MARGIN, setup.images.shape[2] - 2 * MARGIN
     for c in range(len(setup.cameras)):
         if chosen[c] == NONE:
             u, v = seen(setup.cameras[c], setup.optics, setup.corrections[c], x, y, z)
-            if 0.0 <= u < width and 0.0 <= v < height and setup.images[c, int(v), int(u)] < setup.dark[c]:
+            if is_drawn(u, v, width, height) and setup.images[c, int(v) + MARGIN, int(u) + MARGIN] < setup.dark[c]:
                 return True
     return False
 
@@ -308,7 +309,7 @@ def candidates(
         optics: (OPTICS_SIZE,).
         corrections: (n_cams, CORRECTION_SIZE).
         layers: (6,) [mm] two x, then the lower and the upper limit of z at these.
-        images: (n_cams, height, width) grey values above the background.
+        images: (n_cams, height, width) grey values above the background, margins included.
         line: largest distance of a peak from an epipolar line [px].
         near: largest distance of a peak from the projection of a pair or a triple [px].
         fit: largest distance of a peak from the projection of the meeting point [px].

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pyptv.kernels.dense.spots import MARGIN
 from pyptv.kernels.jit import entry, inner
 
 if TYPE_CHECKING:
@@ -50,18 +51,18 @@ def _is_peak(image: Image, y: int, x: int) -> bool:
 def find_peaks(image: Image, threshold: float) -> Floats:
     """Local maxima above a threshold (> 0), (n, 3): x, y [px] by a Gaussian through three pixels of each axis; the grey value.
 
-    The outermost rows and columns are not looked at.
+    ``image`` has margins. The outermost rows and columns within them are not looked at.
     """
     height, width = image.shape
     found = np.empty((height * width // 4 + 1, 3))
     n = 0
-    for y in range(1, height - 1):
-        for x in range(1, width - 1):
+    for y in range(MARGIN + 1, height - MARGIN - 1):
+        for x in range(MARGIN + 1, width - MARGIN - 1):
             v = image[y, x]
             # the neighbours in the row decide most cases
             if v > threshold and v >= image[y, x - 1] and v >= image[y, x + 1] and _is_peak(image, y, x):
-                found[n, 0] = x + _CENTRE + _offset(image[y, x - 1], v, image[y, x + 1])
-                found[n, 1] = y + _CENTRE + _offset(image[y - 1, x], v, image[y + 1, x])
+                found[n, 0] = x - MARGIN + _CENTRE + _offset(image[y, x - 1], v, image[y, x + 1])
+                found[n, 1] = y - MARGIN + _CENTRE + _offset(image[y - 1, x], v, image[y + 1, x])
                 found[n, 2] = v
                 n += 1
     return found[:n].copy()

@@ -13,9 +13,10 @@ import numpy as np
 
 from pyptv.core.engines.dense.background import background, noise
 from pyptv.core.engines.dense.cameras import Cameras
+from pyptv.core.engines.dense.model import with_margins, without_margins
 from pyptv.core.engines.dense.particles import Spots
 from pyptv.core.engines.dense.reconstruct import reconstruct
-from pyptv.core.engines.dense.search import search
+from pyptv.core.engines.dense.search import LINE, NEAR, search
 from pyptv.core.engines.dense.settings import Settings
 from pyptv.core.engines.disparity import CameraDisparity, fit
 from pyptv.core.images.full_depth import Views
@@ -25,8 +26,10 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-TOLERANCES = (2.0, 1.2, 0.8, 0.8)
+TOLERANCES = (5.0, 3.0, 2.0, 1.2, 0.8, 0.8)
 """Largest distance of a peak from the projection in each round [px]: each begins with what the one before has corrected."""
+_CHANCE = 0.01
+"""Share of matches by chance that a round may have: as many of the brightest peaks are taken as that allows."""
 
 
 @dataclass(frozen=True)
@@ -71,12 +74,13 @@ def self_calibrate(frames: Sequence[Views], cameras: Cameras, settings: Settings
         settings: None: the defaults.
     """
     settings = settings or Settings()
-    images = [views.values - background(views.values, settings.tile) for views in frames]
-    thresholds = [settings.noise_factor * noise(image) for image in images]
+    images = [with_margins(views.values - background(views.values, settings.tile)) for views in frames]
+    thresholds = [settings.noise_factor * noise(without_margins(image)) for image in images]
     corrected = cameras
     rounds: list[Round] = []
     for tolerance in TOLERANCES:
-        met = [search(image, least, corrected, tolerance) for image, least in zip(images, thresholds, strict=True)]
+        most = _most_peaks(cameras, tolerance)
+        met = [search(image, least, corrected, tolerance, most=most) for image, least in zip(images, thresholds, strict=True)]
         places = [cameras.project(m.positions) for m in met]
         shifts = [m.places[m.peaks, :2] - place for m, place in zip(met, places, strict=True)]
         place, shift = np.concatenate(places), np.concatenate(shifts)
@@ -87,6 +91,19 @@ def self_calibrate(frames: Sequence[Views], cameras: Cameras, settings: Settings
         corrected = cameras.corrected(disparities)
     each = range(cameras.n_cams)
     return Disparity(disparities, tuple(rounds), tuple(place[:, c] for c in each), tuple(shift[:, c] for c in each))
+
+
+def _most_peaks(cameras: Cameras, tolerance: float) -> int:
+    """How many peaks a camera may have such that few of them match by chance.
+
+    Of n peaks, spread evenly, n band / area lie in the epipolar band of another one and n pi near^2 / area near a projection
+    in each further camera: the product is the expected number of matches by chance of each peak.
+    """
+    width, height = cameras.size
+    band = 2 * LINE * tolerance * min(width, height) / (width * height)
+    near = np.pi * (NEAR * tolerance) ** 2 / (width * height)
+    further = cameras.n_cams - 2
+    return int((_CHANCE / (band * near**further)) ** (1 / (1 + further)))
 
 
 def fit_spots(frames: Sequence[Views], cameras: Cameras, settings: Settings | None = None) -> Spots:

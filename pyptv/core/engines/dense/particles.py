@@ -73,6 +73,8 @@ class Particles:
     """(n, n_cams) peaks of the spots [grey values]; 0 where a camera does not see the particle."""
     misfit: Image
     """(n,) energy of the residual over that of the spots in 3 x 3 px, mean of the cameras; 0 is perfect."""
+    origin: NDArray[np.int64]
+    """(n,) row of the particle among those that the reconstruction started from; -1: found in this frame."""
 
     def __len__(self) -> int:
         return len(self.positions)
@@ -85,7 +87,13 @@ class Particles:
     @staticmethod
     def none(n_cams: int) -> Particles:
         """No particle."""
-        return Particles(np.empty((0, 3)), np.empty((0, n_cams, 2)), np.empty((0, n_cams), np.float32), np.empty(0, np.float32))
+        return Particles(
+            np.empty((0, 3)),
+            np.empty((0, n_cams, 2)),
+            np.empty((0, n_cams), np.float32),
+            np.empty(0, np.float32),
+            np.empty(0, np.int64),
+        )
 
 
 @dataclass(frozen=True)

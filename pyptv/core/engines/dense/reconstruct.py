@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pyptv.core.engines.dense.cameras import Cameras
-from pyptv.core.engines.dense.model import Model
+from pyptv.core.engines.dense.model import Model, without_margins
 from pyptv.core.engines.dense.particles import Iteration, Particles, Reconstruction, Spots
 from pyptv.core.engines.dense.search import search
 from pyptv.core.engines.dense.settings import Settings
@@ -45,7 +45,7 @@ def reconstruct(
     """
     settings = settings or Settings()
     model = Model(views, cameras, spots or Spots.round(cameras.n_cams, START_SIGMA), settings)
-    energy = _energy(model.data, model.noise)
+    energy = _energy(without_margins(model.data), model.noise)
     iterations: list[Iteration] = []
     if start is not None and len(start):
         _begin(model, start, iterations)
@@ -59,11 +59,14 @@ def reconstruct(
                 _fit_shape(model)
             model.shake(settings.shakes)
             _finish_iteration(model, cameras.n_cams if full else cameras.n_cams - 1, added, settings.weakest, iterations)
-            if added <= settings.few * len(model.positions):
+            if abs(iterations[-1].added - iterations[-1].dropped) <= settings.few * len(model.positions):
                 break
     model.renew_background()
     model.shake(settings.last_shakes)
     _finish_iteration(model, 0, 0, settings.weakest_last, iterations)
+    model.place()
+    model.redraw()
+    model.hot[:] = 1
     model.shake(2)
     return _result(model, iterations, energy)
 
@@ -71,8 +74,7 @@ def reconstruct(
 def _begin(model: Model, start: Floats | Particles, iterations: list[Iteration]) -> None:
     """Shake and prune what is known already."""
     positions = start.positions if isinstance(start, Particles) else np.asarray(start, np.float64)
-    model.add(positions)
-    model.brighten(0)
+    model.add(positions, known=True)
     model.shake(model.settings.shakes)
     _finish_iteration(model, 0, len(positions), model.settings.weakest, iterations)
 
@@ -88,9 +90,7 @@ def _search(model: Model, *, full: bool) -> int:
     elif not full:
         dark = thresholds
     met = search(model.residual, thresholds, model.cameras, settings.tolerance, images=model.data, dark=dark)
-    first = len(model.positions)
     model.add(met.positions)
-    model.brighten(first)
     return len(met.positions)
 
 
@@ -106,8 +106,6 @@ def _fit_shape(model: Model) -> None:
 
 def _finish_iteration(model: Model, cameras: int, added: int, weakest: float, iterations: list[Iteration]) -> None:
     dropped = model.prune(weakest)
-    model.place()
-    model.redraw()
     iterations.append(Iteration(cameras, added, dropped, len(model.positions)))
 
 
@@ -121,11 +119,12 @@ def _result(model: Model, iterations: list[Iteration], energy: Floats) -> Recons
     each = misfit(model.residual, model.projections, model.intensities, model.sharpness)
     seen = each >= 0
     mean = np.where(seen, each, 0).sum(axis=1) / np.maximum(seen.sum(axis=1), 1)
-    particles = Particles(model.positions, model.projections, model.intensities, mean.astype(np.float32))
-    left = _energy(model.residual, model.noise) / np.maximum(energy, 1e-12)
+    particles = Particles(model.positions, model.projections, model.intensities, mean.astype(np.float32), model.origin)
+    residual = np.ascontiguousarray(without_margins(model.residual))
+    left = _energy(residual, model.noise) / np.maximum(energy, 1e-12)
     return Reconstruction(
         particles,
-        model.residual,
+        residual,
         model.background,
         tuple(iterations),
         model.noise,

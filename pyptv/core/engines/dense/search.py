@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _CELL = 4.0
 """[px]"""
-_LINE, _NEAR = 1.2, 1.6
+LINE, NEAR = 1.2, 1.6
 """Largest distances of a peak from the epipolar line of another one, and from the projection of where two or three rays meet,
 over the largest distance from the projection of its particle."""
 _ORDERS: dict[int, tuple[tuple[int, ...], ...]] = {2: ((0, 1),), 3: ((0, 1, 2),), 4: ((0, 1, 2, 3),)}
@@ -48,22 +48,26 @@ def search(
     cameras: Cameras,
     tolerance: float,
     *,
+    most: int | None = None,
     images: Image | None = None,
     dark: Floats | None = None,
 ) -> Meetings:
     """Find places where rays of peaks meet.
 
     Args:
-        residual: (n_cams, height, width) in which peaks are looked for.
+        residual: (n_cams, height, width), with margins, in which peaks are looked for.
         thresholds: (n_cams,) of peaks [grey values].
         cameras: with their corrections.
         tolerance: largest distance of a peak from the projection [px].
-        images: (n_cams, height, width); with ``dark`` one camera of four may lack a peak where its image is bright.
+        most: only the brightest peaks of each camera are taken, so many; None: all.
+        images: likewise; with ``dark`` one camera of four may lack a peak where its image is bright.
         dark: (n_cams,) up to where an image is not bright [grey values].
     """
     width, height = cameras.size
     n_x, n_y = int(width / _CELL) + 1, int(height / _CELL) + 1
     found = [find_peaks(image, threshold) for image, threshold in zip(residual, thresholds, strict=True)]
+    if most is not None:
+        found = [peaks[np.sort(np.argsort(-peaks[:, 2], kind="stable")[:most])] for peaks in found]
     starts = np.concatenate([[0], np.cumsum([len(peaks) for peaks in found])]).astype(np.int64)
     places = np.empty((starts[-1], 3))
     cells = np.empty((cameras.n_cams, n_x * n_y + 1), np.int64)
@@ -86,8 +90,8 @@ def search(
             cameras.corrections,
             cameras.layers,
             residual if images is None else images,
-            _LINE * tolerance,
-            _NEAR * tolerance,
+            LINE * tolerance,
+            NEAR * tolerance,
             tolerance,
             np.zeros(cameras.n_cams) if dark is None else dark,
             missing,

@@ -26,7 +26,7 @@ def fit_sigma(model: Model) -> Spots:
         model.projections,
         model.intensities,
         model.sharpness,
-        model.fit_radius,
+        model.radius,
     )
     sigma = model.spots.sigma.copy()
     for c in range(model.cameras.n_cams):
