@@ -151,7 +151,7 @@ def test_a_killed_worker_changes_nothing(again: Path, monkeypatch: pytest.Monkey
 
 def test_a_frame_that_fails_costs_itself(again: Path) -> None:
     without_results(again)
-    (again / "img/cam2.10003").write_bytes(b"no image")
+    (again / "img/cam2.10003.tif").write_bytes(b"no image")
     message = refusal(lambda: pyptv_batch.main(again, method="dense"))
     assert message is not None
     assert message.startswith("frame 10003, camera 2: ")
@@ -241,7 +241,9 @@ def test_without_numba_it_says_what_to_install(made: Path, monkeypatch: pytest.M
 
 def test_tables_are_whole_or_not_there(tmp_path: Path) -> None:
     tables = Tables(tmp_path)
-    tables.write("found-1", 7, "key", {"a": np.arange(6.0).reshape(2, 3), "b": np.ones(2, bool)}, notes={"n": 2}, stamps=[(1, 2, 3)])
+    tables.write(
+        "found-1", 7, "key", {"a": np.arange(6.0).reshape(2, 3), "b": np.ones(2, bool)}, notes={"n": 2}, stamps=[(1, 2, 3)]
+    )
     table = tables.read("found-1", 7)
     assert table is not None
     assert table.header.stamps == ((1, 2, 3),)

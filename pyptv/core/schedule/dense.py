@@ -34,6 +34,10 @@ logger = logging.getLogger(__name__)
 _MOST_IDLE_DEATHS = 3
 
 
+LINKS_LOOK_AT = (1, 3)
+"""Frames before and after a frame whose particles its links depend on: one more than a link needs where chance is counted."""
+
+
 @dataclass(frozen=True)
 class DenseStep:
     """A step: what is done, and how far around a frame it looks at the results of the step before."""
@@ -53,9 +57,9 @@ class DenseStep:
 
 def steps_over_time(passes: int, min_track: int) -> list[DenseStep]:
     """Of a run that finds particles and links them."""
-    steps = [DenseStep("find", 1), DenseStep("link", 1, 1, 2)]
+    steps = [DenseStep("find", 1), DenseStep("link", 1, *LINKS_LOOK_AT)]
     for number in range(2, passes + 1):
-        steps += [DenseStep("find", number, 3, 3), DenseStep("link", number, 1, 2)]
+        steps += [DenseStep("find", number, 3, 3), DenseStep("link", number, *LINKS_LOOK_AT)]
     reach = max(min_track, 1)
     return [*steps, DenseStep("publish", passes, reach, reach)]
 
@@ -63,7 +67,7 @@ def steps_over_time(passes: int, min_track: int) -> list[DenseStep]:
 SINGLE_FRAMES = [DenseStep("find", 1), DenseStep("publish", 1)]
 """Of a run that does not link: each frame for itself."""
 
-LINKS_ALONE = [DenseStep("take", 1), DenseStep("link", 1, 1, 2, after_all=True), DenseStep("publish", 1, 1, 1)]
+LINKS_ALONE = [DenseStep("take", 1), DenseStep("link", 1, *LINKS_LOOK_AT, after_all=True), DenseStep("publish", 1, 1, 1)]
 """Of a run that links particles that are there. All are checked before the first link is replaced, so that a run that refuses
 one leaves every file as it was."""
 
