@@ -15,7 +15,7 @@ from pyptv.core.engines.dense.background import background, noise
 from pyptv.core.engines.dense.cameras import Cameras
 from pyptv.core.engines.dense.model import with_margins, without_margins
 from pyptv.core.engines.dense.particles import Spots
-from pyptv.core.engines.dense.reconstruct import reconstruct
+from pyptv.core.engines.dense.reconstruct import START_SIGMA, reconstruct
 from pyptv.core.engines.dense.search import LINE, NEAR, search
 from pyptv.core.engines.dense.settings import Settings
 from pyptv.core.engines.disparity import CameraDisparity, fit
@@ -115,12 +115,16 @@ def fit_spots(frames: Sequence[Views], cameras: Cameras, settings: Settings | No
         settings: None: the defaults.
     """
     settings = settings or Settings()
-    sigmas, levels = [], []
+    spots = Spots.round(cameras.n_cams, START_SIGMA)
+    sigmas, gains, levels = [], [], []
     for views in frames:
-        found = reconstruct(views, cameras, None, settings)
-        sigmas.append(found.spots.sigma)
+        found = reconstruct(views, cameras, spots, settings, fits_spots=True)
+        spots = replace(found.spots, level=np.nan)  # the next frame begins with the last one's
         if len(found.particles):
-            levels.append(found.particles.intensities.mean(axis=1))
-    level = float(np.median(np.concatenate(levels))) if levels else np.nan
-    spots = Spots.round(cameras.n_cams, 1.0, level)
-    return replace(spots, sigma=np.median(sigmas, axis=0))
+            sigmas.append(found.spots.sigma)
+            gains.append(found.spots.gains)
+            levels.append(found.spots.level)
+    if not sigmas:
+        return spots
+    half = len(sigmas) // 2  # the first frames may not have come to the end of it
+    return Spots(np.median(sigmas[half:], axis=0), np.median(gains[half:], axis=0), float(np.median(levels)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +12,7 @@ from pyptv.core.engines.dense.model import Model, without_margins
 from pyptv.core.engines.dense.particles import Iteration, Particles, Reconstruction, Spots
 from pyptv.core.engines.dense.search import search
 from pyptv.core.engines.dense.settings import Settings
-from pyptv.core.engines.dense.shape import fit_sigma
+from pyptv.core.engines.dense.shape import fit_gains, fit_sigma
 from pyptv.core.images.full_depth import Views
 from pyptv.kernels.dense.spots import misfit
 
@@ -24,7 +25,7 @@ START_SIGMA = 0.8
 """[px] Of spots, before it is fitted."""
 _BRIGHT = 0.3
 """Where a camera lacks a peak its image must be brighter than that share of the median intensity."""
-_SHAPE_ROUNDS = 3
+_SHAPE_ROUNDS = 4
 
 
 def reconstruct(
@@ -33,6 +34,8 @@ def reconstruct(
     spots: Spots | None = None,
     settings: Settings | None = None,
     start: Floats | Particles | None = None,
+    *,
+    fits_spots: bool = False,
 ) -> Reconstruction:
     """Find the particles of a frame.
 
@@ -41,6 +44,7 @@ def reconstruct(
         cameras: with their corrections.
         spots: how particles look, the same for all frames of a run; None: fitted to this frame.
         settings: None: the defaults.
+        fits_spots: the spots are where the fit of this frame's begins.
         start: particles, or positions (n, 3) [mm], that are shaken and pruned before anything is searched.
     """
     settings = settings or Settings()
@@ -49,14 +53,14 @@ def reconstruct(
     iterations: list[Iteration] = []
     if start is not None and len(start):
         _begin(model, start, iterations)
-    fits_shape = spots is None
+    fits = fits_spots or spots is None
     for full, most in ((True, settings.searches), (False, settings.reduced_searches if cameras.n_cams == 4 else 0)):
         for k in range(most):
             if len(model.positions) and (k == 0 or (full and k < 3)):
                 model.renew_background()
             added = _search(model, full=full)
-            if fits_shape and len(iterations) < 2:
-                _fit_shape(model)
+            if fits and len(iterations) < 2:
+                _fit_spots(model)
             model.shake(settings.shakes)
             _finish_iteration(model, cameras.n_cams if full else cameras.n_cams - 1, added, settings.weakest, iterations)
             if abs(iterations[-1].added - iterations[-1].dropped) <= settings.few * len(model.positions):
@@ -94,11 +98,11 @@ def _search(model: Model, *, full: bool) -> int:
     return len(met.positions)
 
 
-def _fit_shape(model: Model) -> None:
-    """Fit the spots' sizes to the particles found so far."""
+def _fit_spots(model: Model) -> None:
+    """Fit the spots' sizes and the cameras' brightness to the particles found so far."""
     model.shake(2)
     for _ in range(_SHAPE_ROUNDS):
-        model.use(fit_sigma(model))
+        model.use(fit_gains(fit_sigma(model), model.own))
         model.redraw()
         model.hot[:] = 1
         model.shake(1)
@@ -129,5 +133,5 @@ def _result(model: Model, iterations: list[Iteration], energy: Floats) -> Recons
         tuple(iterations),
         model.noise,
         np.minimum(left, 1.0),
-        model.spots,
+        replace(model.spots, level=model.level),
     )
