@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 SMALLEST_SIGMA, LARGEST_SIGMA = 0.4, 4.0
 """[px] Limits of what is believed of a spot."""
+LARGEST_CHANGE = 1.5
+"""By which factor, at most, spots are larger or smaller somewhere than in the middle of the image."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +45,9 @@ class Spots:
             return np.broadcast_to(self.sigma[None, :, :, 0], projections.shape)
         edge = np.array(size, np.float64)
         places = np.nan_to_num(np.clip(projections, 0.0, edge))
-        values = np.stack(
-            [design(places[:, c], size) @ terms.T for c, terms in enumerate(self.sigma)],
-            axis=1,
-        )
+        values = np.stack([design(places[:, c], size) @ terms.T for c, terms in enumerate(self.sigma)], axis=1)
+        middle = self.sigma[:, :, 0]
+        values = np.clip(values, middle / LARGEST_CHANGE, middle * LARGEST_CHANGE)
         return np.asarray(np.clip(values, SMALLEST_SIGMA, LARGEST_SIGMA), np.float64)
 
     def sharpness_at(self, projections: Floats, size: tuple[int, int]) -> Image:
@@ -56,8 +57,8 @@ class Spots:
     @property
     def largest(self) -> float:
         """The largest sigma in any image [px]."""
-        middle, rest = np.abs(self.sigma[:, :, 0]), np.abs(self.sigma[:, :, 1:])
-        reach = middle + rest @ np.array([0.5, 0.5, 0.25, 0.25, 0.25])
+        middle, rest = self.sigma[:, :, 0], np.abs(self.sigma[:, :, 1:])
+        reach = np.minimum(middle + rest @ np.array([0.5, 0.5, 0.25, 0.25, 0.25]), LARGEST_CHANGE * middle)
         return float(np.clip(reach, SMALLEST_SIGMA, LARGEST_SIGMA).max())
 
 

@@ -23,7 +23,7 @@ _LARGEST_CHANGE = 0.15
 """[px] Of sigma in a round."""
 _LARGEST_GAIN = 8.0
 _FEWEST = 10
-_FOR_ORDER: tuple[tuple[int, int], ...] = ((TERMS, 600), (3, 200), (1, _FEWEST))
+_FOR_ORDER: tuple[tuple[int, int], ...] = ((TERMS, 2000), (3, 300), (1, _FEWEST))
 """Terms of the polynomial of sigma over the image, and particles that a camera must see for as many."""
 _WORTH = 0.02
 """[px] A polynomial that changes sigma by less over the image is not worth more terms than one."""
