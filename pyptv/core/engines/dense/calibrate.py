@@ -32,6 +32,10 @@ _CHANCE = 0.01
 """Share of matches by chance that a round may have: as many of the brightest peaks are taken as that allows."""
 
 
+_FEWEST_MATCHES = 100
+"""A displacement of space is not fitted to fewer."""
+
+
 @dataclass(frozen=True)
 class Round:
     """A round of the self-calibration."""
@@ -81,9 +85,11 @@ def self_calibrate(frames: Sequence[Views], cameras: Cameras, settings: Settings
     for tolerance in TOLERANCES:
         most = _most_peaks(cameras, tolerance)
         met = [search(image, least, corrected, tolerance, most=most) for image, least in zip(images, thresholds, strict=True)]
-        places = [cameras.project(m.positions) for m in met]
-        shifts = [m.places[m.peaks, :2] - place for m, place in zip(met, places, strict=True)]
-        place, shift = np.concatenate(places), np.concatenate(shifts)
+        positions = np.concatenate([m.positions for m in met])
+        seen = np.concatenate([m.places[m.peaks, :2] for m in met])
+        place = cameras.project(positions)
+        place = place + _common(positions, seen - place, cameras)
+        shift = seen - place
         distances = np.concatenate([m.distances for m in met])
         rms = float(np.sqrt((distances**2).mean())) if len(distances) else np.nan
         rounds.append(Round(tolerance, len(distances), rms))
@@ -91,6 +97,34 @@ def self_calibrate(frames: Sequence[Views], cameras: Cameras, settings: Settings
         corrected = cameras.corrected(disparities)
     each = range(cameras.n_cams)
     return Disparity(disparities, tuple(rounds), tuple(place[:, c] for c in each), tuple(shift[:, c] for c in each))
+
+
+def _common(positions: Floats, shifts: Floats, cameras: Cameras) -> Floats:
+    """The part of shifts (n, n_cams, 2) [px] that a smooth displacement of the particles explains.
+
+    No image can tell a displacement of space from a change of all cameras. Without this, what a round has wrong by chance stays
+    in the positions that the next one begins with, and the corrections drift.
+
+    Args:
+        positions: (n, 3) [mm].
+        shifts: measured place - projection.
+        cameras: uncorrected.
+    """
+    if len(positions) < _FEWEST_MATCHES:
+        return np.zeros_like(shifts)
+    scaled = (positions - positions.mean(axis=0)) / np.maximum(np.ptp(positions, axis=0), 1e-9)
+    x, y, z = scaled.T
+    basis = np.column_stack([np.ones_like(x), x, y, z, x * x, x * y, x * z, y * y, y * z, z * z])
+    derivatives = cameras.derivatives(positions).astype(np.float64)
+    terms = (derivatives[:, :, :, None, :] * basis[:, None, None, :, None]).reshape(-1, 3 * basis.shape[1])
+    values = np.nan_to_num(shifts.reshape(-1))
+    used = np.ones(len(values), bool)
+    for _ in range(3):
+        solution = np.linalg.lstsq(terms[used], values[used], rcond=1e-8)[0]
+        left = np.abs(values - terms @ solution)
+        used = left <= 3 * 1.4826 * max(float(np.median(left)), 0.02)
+    explained: Floats = (terms @ solution).reshape(shifts.shape)
+    return explained
 
 
 def _most_peaks(cameras: Cameras, tolerance: float) -> int:
