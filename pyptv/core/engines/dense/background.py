@@ -72,6 +72,15 @@ def noise(images: Image) -> Floats:
     return np.maximum(_TO_SIGMA * _median(away)[:, 0], _LEAST_NOISE).astype(np.float64)
 
 
+def smoothed(images: Image) -> Image:
+    """Images (n, height, width), weighted 1 2 1 along each axis; edges stay as they are along theirs."""
+    out = images.copy()
+    for axis in (1, 2):
+        once = np.moveaxis(out.copy(), axis, 0)
+        np.moveaxis(out, axis, 0)[1:-1] = 0.5 * once[1:-1] + 0.25 * (once[:-2] + once[2:])
+    return out
+
+
 def _median(rows: Image) -> Image:
     """The median of each row, (n, 1); of an even number of values the upper one of the middle two."""
     middle = rows.shape[1] // 2
