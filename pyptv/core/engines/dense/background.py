@@ -69,7 +69,7 @@ def noise(images: Image) -> Floats:
     """The robust standard deviation of each image, (n,) [grey values]; from each third pixel of each third row."""
     sample = images[:, ::_STRIDE, ::_STRIDE].reshape(len(images), -1)
     away = np.abs(sample - _median(sample))
-    return np.maximum(_TO_SIGMA * _median(away)[:, 0], _LEAST_NOISE).astype(np.float64)
+    return np.asarray(np.maximum(_TO_SIGMA * _median(away)[:, 0], _LEAST_NOISE), np.float64)
 
 
 def smoothed(images: Image) -> Image:
