@@ -73,7 +73,7 @@ def _still():
 
 @pytest.fixture(scope="module", autouse=True)
 def _kernels():
-    cache.load("dense")
+    cache.load(cache.FOR_DENSE)
 
 
 @pytest.fixture

@@ -6,52 +6,92 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pyptv import __version__
+from pyptv.core.base.command_line import Parser
 from pyptv.core.base.errors import InvalidExperimentError, ProcessingError
 from pyptv.core.base.streams import show
 from pyptv.export import FORMATS
 from pyptv.export.api import load, write
+
+if TYPE_CHECKING:
+    from pyptv.trajectories.postprocess import PostProcessing
 
 DONE, FAILED, INVALID, INTERRUPTED = 0, 1, 2, 130
 _EPILOG = """\
 formats, who reads them, and what to install:
 {formats}
 
-exit codes: 0 written; 1 not written: nothing to export, a library is missing, the output cannot be written;
-2 bad usage, or the experiment or a result file is damaged; 130 interrupted"""
+exit codes:
+  0 written; 1 not written: nothing to export, a library is missing, the output
+  cannot be written; 2 bad usage, or the experiment or a result file is damaged;
+  130 interrupted"""
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> Parser:
     """The options of the command line."""
     formats = "\n".join(
         f'  {entry.name:<9}{entry.readers:<27}pip install "pyptv-batch[{entry.extra}]"' for entry in FORMATS.values()
     )
-    parser = argparse.ArgumentParser(
-        prog="pyptv-export",
-        description="Write the trajectories of a tracked experiment in the formats of other programs.",
-        epilog=_EPILOG.format(formats=formats),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = Parser(
+        "pyptv-export",
+        "EXP [FIRST LAST] --to FORMAT",
+        "Write the trajectories of a tracked experiment in the formats of other programs.",
+        _EPILOG.format(formats=formats),
     )
     parser.add_argument(
         "experiment", metavar="EXP", help="experiment folder, a YAML parameter file in it, or the output folder of a run"
     )
-    parser.add_argument("--to", action="append", required=True, choices=FORMATS, help="format; may be given several times")
-    parser.add_argument(
+    parser.add_range("the first one that is tracked", "the last one that is tracked")
+    files = parser.section("Files")
+    files.add_argument("--to", action="append", required=True, choices=FORMATS, help="format; may be given several times")
+    files.add_argument(
         "--output",
         type=Path,
         metavar="PATH",
         help="what to write (default: in EXP/res/export); with several formats, the folder to write into",
     )
-    parser.add_argument("--first", type=int, metavar="N", help="first frame (default: the first one that is tracked)")
-    parser.add_argument("--last", type=int, metavar="N", help="last frame, included (default: the last one that is tracked)")
-    parser.add_argument("--min-length", type=int, default=1, metavar="N", help="least number of frames (default 1)")
-    parser.add_argument("--frame-rate", type=float, metavar="HZ", help="frames per second (default: per frame, not per second)")
-    parser.add_argument("--units", choices=("mm", "m"), default="mm", help="unit of length (default mm)")
-    parser.add_argument("--window", type=int, default=5, metavar="N", help="frames in the fit of velocity (odd, default 5)")
-    parser.add_argument("--order", type=int, default=2, metavar="N", help="order of its polynomial (2 to 5, default 2)")
-    parser.add_argument("--version", action="version", version=f"pyptv-export {__version__}")
+    units = parser.section("Trajectories and units")
+    units.add_argument("--min-length", type=int, default=1, metavar="N", help="minimum number of frames (default: 1)")
+    units.add_argument("--frame-rate", type=float, metavar="HZ", help="frames per second (default: per frame, not per second)")
+    units.add_argument("--units", choices=("mm", "m"), default="mm", help="unit of length (default: mm)")
+    units.add_argument("--window", type=int, default=5, metavar="N", help="frames in the fit of velocity (odd, default: 5)")
+    units.add_argument("--order", type=int, default=2, metavar="N", help="order of its polynomial (2 to 5, default: 2)")
+    _add_postprocessing(parser.section("Post-processing"))
     return parser
+
+
+def _add_postprocessing(group: argparse._ArgumentGroup) -> None:
+    """The options that make trajectories whole; the run's files stay as they are."""
+    group.add_argument("--postprocess", action="store_true", help="cut at impossible links, join across missing frames")
+    group.add_argument("--max-gap", type=int, metavar="N", help="largest number of missing frames in a join (default: 2)")
+    group.add_argument("--no-cut", action="store_true", help="cut nothing")
+    group.add_argument("--no-join", action="store_true", help="join nothing")
+    group.add_argument("--fill", action="store_true", help="seek missing particles among the targets of their frames")
+    group.add_argument("--remove-stationary", action="store_true", help="leave out trajectories that do not move")
+    group.add_argument("--smooth", action="store_true", help="smooth positions, and give errors of all quantities")
+
+
+def _postprocessing(options: argparse.Namespace) -> PostProcessing | None:
+    """What is asked for; None: nothing."""
+    names = ("max_gap", "no_cut", "no_join", "fill", "remove_stationary", "smooth")
+    asked = [name for name in names if getattr(options, name) not in (None, False)]
+    if not options.postprocess:
+        if asked:
+            raise ValueError(f"--{asked[0].replace('_', '-')} needs --postprocess")
+        return None
+    if options.no_join and options.max_gap is not None:
+        raise ValueError("--no-join joins nothing: leave --max-gap out")
+    from pyptv.trajectories.postprocess import PostProcessing  # numpy: --help must not wait for it
+
+    gap = PostProcessing.max_gap if options.max_gap is None else options.max_gap
+    return PostProcessing(
+        cut=not options.no_cut,
+        max_gap=None if options.no_join else gap,
+        fill=options.fill,
+        remove_stationary=options.remove_stationary,
+        smooth=options.smooth,
+    )
 
 
 def cli(arguments: Sequence[str] | None = None) -> int:
@@ -75,7 +115,10 @@ def _run(options: argparse.Namespace) -> None:
     names = ("first", "last", "min_length", "frame_rate", "window", "order")
     several = options.output is not None and len(formats) > 1
     outputs = {name: options.output / FORMATS[name].file_name if several else options.output for name in formats}
-    with load(options.experiment, outputs, options.units, **{name: getattr(options, name) for name in names}) as dataset:
+    chosen = {name: getattr(options, name) for name in names} | {"postprocess": _postprocessing(options)}
+    with load(options.experiment, outputs, options.units, **chosen) as dataset:
+        if dataset.processed is not None:
+            show(f"{dataset.processed.counts}\n")
         show(f"{dataset.metadata['trajectories']} trajectories, {dataset.metadata['rows']} rows\n")
         for name, output in outputs.items():
             show(f"written: {write(dataset, name, output)}\n")

@@ -88,7 +88,7 @@ def measure(case: str, frames: int, folder: Path) -> Row:
     """Make a case and reconstruct its frames."""
     import resource
 
-    cache.load("dense")
+    cache.load(cache.FOR_DENSE)
     from pyptv.core.engines.dense.calibrate import fit_spots, self_calibrate
     from pyptv.core.engines.dense.cameras import Cameras
     from pyptv.core.engines.dense.reconstruct import reconstruct
@@ -130,7 +130,7 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--keep", type=Path, help="make the cases there")
     options = parser.parse_args()
-    cache.load("dense")  # compiled once, before the processes start
+    cache.load(cache.FOR_DENSE)  # compiled once, before the processes start
     print("| case | true | found | recall | precision | by chance | rms x, y, z [mm] | CPU s per frame | CPU s before | MB |")
     print("|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|")
     with tempfile.TemporaryDirectory(prefix="pyptv-dense-") as made:
