@@ -2,8 +2,8 @@
 
 The folder is in the user's cache folder, or in the one that the environment variable ``PYPTV_KERNEL_CACHE`` names; never
 in the package's own, which may be read-only. Its name says what the code in it was made from, so that nothing stale is ever
-loaded; sums of the files tell whether they are whole. numba keeps machine code as pickles: a folder that others may write to
-is not used.
+loaded. Kernels are compiled and loaded in groups; the list of a group's files, with their sums, says that the group is there
+and whole. numba keeps machine code as pickles: a folder that others may write to is not used.
 """
 
 from __future__ import annotations
@@ -13,18 +13,15 @@ import json
 import logging
 import os
 import platform
-import shutil
-import subprocess
 import sys
-import tempfile
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from functools import cache
 from importlib import import_module
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
 
 from pyptv import __version__
 from pyptv.core.files.atomic import digest
@@ -32,30 +29,27 @@ from pyptv.core.files.atomic import digest
 logger = logging.getLogger(__name__)
 
 FOLDER_VARIABLE = "PYPTV_KERNEL_CACHE"
-_FAMILY = "kernels-"
-_BUILDING = ".building-"
-_SUMS = "ready"
-_KEEP_DAYS = 30
+FAMILY = "kernels-"
+_SUMS = "ready-"
 _OTHERS_WRITE = 0o022
-_SAID = 300
 
-ENTRY_MODULES = tuple(f"pyptv.kernels.{name}" for name in ("correspondence", "detection", "high_pass", "text", "tracking"))
-"""The modules with functions that Python calls."""
+GROUPS: dict[str, tuple[str, ...]] = {
+    "tracking": ("pyptv.kernels.tracking",),
+    "text": ("pyptv.kernels.text",),
+    "matching": ("pyptv.kernels.correspondence",),
+    "images": ("pyptv.kernels.detection", "pyptv.kernels.high_pass"),
+    "dense": tuple(
+        f"pyptv.kernels.dense.{name}"
+        for name in ("cells", "epipolar", "linking", "optics", "pairs", "peaks", "shake", "shapes", "spots")
+    ),
+}
+"""Name -> modules with functions that Python calls. Each group is compiled by a process of its own, in this order."""
 
-Group = Literal["standard", "dense"]
-"""Kernels that are compiled and loaded together, in a folder of their own: a run takes only those of its method."""
-
-_DENSE = ("cells", "epipolar", "linking", "optics", "pairs", "peaks", "shake", "shapes", "spots")
-DENSE_MODULES = tuple(f"pyptv.kernels.dense.{name}" for name in _DENSE)
-"""Likewise, of the dense method."""
-
-_BUILD = """
-import json, sys
-sys.path[:] = json.loads(sys.argv[1])
-from importlib import import_module
-for name in json.loads(sys.argv[2]):
-    import_module(name)
-"""
+FOR_SEQUENCE = ("images", "matching", "text")
+FOR_TRACKING = ("tracking", "text")
+"""The groups that the two steps need."""
+FOR_DENSE = ("dense",)
+"""Those of the dense method: compiled and loaded only for it."""
 
 
 class KernelsUnavailableError(Exception):
@@ -67,24 +61,14 @@ def installed() -> bool:
     return all(find_spec(name) is not None for name in ("numba", "platformdirs"))
 
 
-def group_of(module: str) -> Group:
-    """The group that a module with kernels belongs to."""
-    return "dense" if module.startswith("pyptv.kernels.dense.") else "standard"
-
-
-def _modules(group: Group) -> tuple[str, ...]:
-    return DENSE_MODULES if group == "dense" else ENTRY_MODULES
-
-
 @cache
-def chosen_folder(group: Group = "standard") -> Path:
+def chosen_folder() -> Path:
     """The folder for this machine, program version, numba and processor; made, if it is not there.
 
     Raises:
         KernelsUnavailableError: there is no place for it that only this user can write to.
     """
-    kind = "" if group == "standard" else f"{group}-"
-    folder = _base() / f"{_FAMILY}{kind}{__version__}-numba{version('numba')}-{_fingerprint(group)}"
+    folder = _base() / f"{FAMILY}{__version__}-numba{version('numba')}-{_fingerprint()}"
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         status = folder.stat()
@@ -97,70 +81,48 @@ def chosen_folder(group: Group = "standard") -> Path:
     return folder
 
 
-def ready(group: Group = "standard") -> bool:
-    """Whether the kernels are compiled, and whole, so that they only need be loaded."""
-    folder = chosen_folder(group)
+def ready(groups: Iterable[str] | None = None) -> bool:
+    """Whether groups (None: all of the standard method) are compiled, and whole, so that they only need be loaded."""
+    return not missing(groups)
+
+
+def missing(groups: Iterable[str] | None = None) -> list[str]:
+    """Those of some groups (None: all of the standard method) that are not compiled, or not whole."""
+    folder = chosen_folder()
+    wanted = [group for group in GROUPS if group not in FOR_DENSE] if groups is None else groups
+    return [group for group in wanted if not _is_whole(folder, group)]
+
+
+def sums(folder: Path, files: Iterable[str]) -> bytes:
+    """What :func:`sums_path` holds for a group's files, given as paths below a folder."""
+    return json.dumps({name: digest((folder / name).read_bytes()) for name in files}).encode()
+
+
+def sums_path(folder: Path, group: str) -> Path:
+    """The list of a group's files."""
+    return folder / f"{_SUMS}{group}"
+
+
+def _is_whole(folder: Path, group: str) -> bool:
     try:
-        sums = json.loads((folder / _SUMS).read_text(encoding="utf-8"))
-        return bool(sums == _sums(folder))
-    except (OSError, ValueError):
+        expected = json.loads(sums_path(folder, group).read_bytes())
+        return all(digest((folder / name).read_bytes()) == found for name, found in expected.items())
+    except (OSError, ValueError, AttributeError):
         return False
 
 
-def build(group: Group = "standard") -> float:
-    """Compile all kernels of a group in a process of its own; returns the seconds that it took.
-
-    They are compiled beside their folder and moved into its place when they are whole: other runs may be doing the same.
-
-    Raises:
-        KernelsUnavailableError: they cannot be compiled here.
-    """
-    start = time.perf_counter()
-    folder = chosen_folder(group)
-    try:
-        with tempfile.TemporaryDirectory(prefix=_BUILDING, dir=folder.parent, ignore_cleanup_errors=True) as base:
-            _compile(Path(base), group)
-            made = Path(base) / folder.name
-            made.mkdir(mode=0o700, exist_ok=True)
-            (made / _SUMS).write_text(json.dumps(_sums(made)), encoding="utf-8")
-            if not ready(group):  # another run may have been faster, or be so between these two lines
-                shutil.rmtree(folder)
-                made.rename(folder)
-    except OSError as error:
-        if not ready(group):
-            raise KernelsUnavailableError(f"{folder}: the kernels cannot be kept here: {error.strerror or error}") from error
-    _remove_old(folder)
-    return time.perf_counter() - start
-
-
-def _compile(base: Path, group: Group) -> None:
-    """Compile all kernels of a group into the chosen folder's namesake in another place."""
-    done = subprocess.run(  # noqa: S603 -- this interpreter, our own lines
-        [sys.executable, "-P", "-c", _BUILD, json.dumps(sys.path), json.dumps(_modules(group))],
-        env=os.environ | {FOLDER_VARIABLE: str(base)},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        check=False,
-        text=True,
-    )
-    if done.returncode != 0:
-        said = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
-        raise KernelsUnavailableError(f"the kernels cannot be compiled here: {said[-1][:_SAID]}")
-
-
-def _sums(folder: Path) -> dict[str, str]:
-    """File -> fingerprint of its bytes, for all files of a folder but the one that holds these."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != _SUMS)
-    return {path.relative_to(folder).as_posix(): digest(path.read_bytes()) for path in files}
+def load(groups: Iterable[str]) -> None:
+    """Load the machine code of groups, once a process, and say what that cost."""
+    for group in groups:
+        _load(group)
 
 
 @cache
-def load(group: Group = "standard") -> None:
-    """Load the machine code of all kernels of a group, once a process, and say what that cost."""
+def _load(group: str) -> None:
     start = time.perf_counter()
-    for name in _modules(group):
+    for name in GROUPS[group]:
         import_module(name)
-    logger.debug("Kernels loaded in %.2f s", time.perf_counter() - start)
+    logger.debug("Kernels for %s loaded in %.2f s", group, time.perf_counter() - start)
 
 
 def _base() -> Path:
@@ -175,10 +137,9 @@ def _base() -> Path:
     return path
 
 
-def _fingerprint(group: Group) -> str:
+def _fingerprint() -> str:
     """What the machine code depends on besides the versions: the sources as they lie here, Python, the processor."""
-    here = Path(__file__).parent
-    sources = sorted([*here.glob("*.py"), *(here / group).glob("*.py")])
+    sources = sorted(Path(__file__).parent.rglob("*.py"))
     parts = [f"{path} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in sources]
     parts += [sys.implementation.cache_tag or "", platform.machine(), _processor()]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
@@ -190,11 +151,3 @@ def _processor() -> str:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").partition("\n\n")[0]
         return "\n".join(line for line in text.splitlines() if line.startswith(("model name", "flags", "Features", "CPU part")))
     return platform.processor()
-
-
-def _remove_old(kept: Path) -> None:
-    """Remove the kernels of other versions, and what was left half built, that nobody has touched for a month."""
-    for other in (*kept.parent.glob(f"{_FAMILY}*"), *kept.parent.glob(f"{_BUILDING}*")):
-        with suppress(OSError):
-            if other != kept and not other.is_symlink() and time.time() - other.stat().st_mtime > _KEEP_DAYS * 86400:
-                shutil.rmtree(other)

@@ -50,11 +50,12 @@ def make_scene(settings: Settings, rng: np.random.Generator) -> Scene:
 
 def _clouds(x: Image, y: Image, rng: np.random.Generator) -> Image:
     """A smooth pattern between -1 and 1, a few waves; ``x`` (width,) and ``y`` (height, 1) go from -1 to 1."""
-    pattern = np.zeros((y.size, x.size), np.float32)
+    pattern: Image = np.zeros((y.size, x.size), np.float32)
     for _ in range(4):
         across, down, phase = rng.uniform(-4, 4), rng.uniform(-4, 4), rng.uniform(0, 2 * np.pi)
-        pattern += np.cos(np.float32(across) * x + np.float32(down) * y + np.float32(phase))
-    return pattern / 4
+        pattern += np.cos(np.float32(across) * x + np.float32(down) * y + np.float32(phase), dtype=np.float32)
+    pattern /= np.float32(4)
+    return pattern
 
 
 def draw_spots(image: Image, centres: Array, peaks: Array, sigma: float | Array) -> None:

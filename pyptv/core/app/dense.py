@@ -8,13 +8,13 @@ from pathlib import Path
 
 from pyptv.core.base.errors import InvalidExperimentError
 from pyptv.core.base.frames import FrameRange, chunk_ranges
-from pyptv.core.base.options import Options
+from pyptv.core.base.options import Engine, Options
 from pyptv.core.base.regular_files import is_there
 from pyptv.core.experiment.folder import Experiment
 from pyptv.core.files.store import Store
 from pyptv.core.schedule.dense import LINKS_ALONE, SINGLE_FRAMES, DensePlan, DenseStep, steps_over_time
 from pyptv.core.stages.tasks import DenseJob
-from pyptv.kernels import cache
+from pyptv.kernels import build, cache
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +39,12 @@ def dense_problems(experiment: Experiment, options: Options) -> list[str]:
         )
     if options.mode != "tracking" and experiment.num_cams < 2:
         problems.append(f"{source}: found 1 camera, expected 2 to 4: the dense method measures positions from several views")
+    if options.mode == "match":
+        problems.append("--mode match: found with --method dense, which takes no stored targets: leave one of them out")
+    if options.tracking == "both":
+        problems.append("--tracking both: found with --method dense, which links both ways anyway: leave it out")
+    if options.hooks or options.sequence_plugin or options.tracking_plugin:
+        problems.append("hooks and plugins: found with --method dense, which has no place for them: leave them out")
     if options.engine == "optv":
         problems.append("--engine optv: found with --method dense, which has compiled kernels only: leave it out")
     if not cache.installed():
@@ -46,18 +52,19 @@ def dense_problems(experiment: Experiment, options: Options) -> list[str]:
     return problems
 
 
-def prepare_kernels() -> None:
-    """Compile the kernels, unless they are there.
+def prepare_kernels() -> Engine:
+    """Compile the kernels, unless they are there; returns the engine that they make.
 
     Raises:
         InvalidExperimentError: they cannot be had here.
     """
     try:
-        if not cache.ready("dense"):
+        if not cache.ready(cache.FOR_DENSE):
             logger.info("Compiling the kernels of the dense method, once for this version and machine: a minute or two")
-            logger.info("Kernels compiled in %.0f s, kept in %s", cache.build("dense"), cache.chosen_folder("dense"))
+            logger.info("Kernels compiled in %.0f s, kept in %s", build.build(cache.FOR_DENSE), cache.chosen_folder())
     except cache.KernelsUnavailableError as error:
         raise InvalidExperimentError(f"--method dense: {error}") from error
+    return "compiled"
 
 
 def dense_job(experiment: Experiment, frames: FrameRange, options: Options) -> DenseJob:

@@ -13,7 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pyptv.core.app.dense import dense_problems, is_dense
+from pyptv.core.app.hooks import chosen_hooks
 from pyptv.core.app.input_files import MOST_MISSING, missing_inputs
+from pyptv.core.app.plugins import chosen_plugins
 from pyptv.core.base.errors import FrameError
 from pyptv.core.base.frames import FrameRange, contiguous, describe
 from pyptv.core.base.options import Engine, Options
@@ -25,6 +27,8 @@ from pyptv.core.files.result_names import frames_in, frames_with
 from pyptv.core.files.scratch import scratch_folder
 from pyptv.core.images.grey_values import decide
 from pyptv.core.images.image_files import image_kind
+from pyptv.core.plugins.hook_specs import HookSpec
+from pyptv.core.plugins.plugin_specs import PluginSpec
 from pyptv.core.stages.tasks import Job
 
 logger = logging.getLogger(__name__)
@@ -45,6 +49,10 @@ class Findings:
     """What a user should know before a long run."""
     missing: dict[int, str] = field(default_factory=dict)
     """Frame -> the first of its files that is not there."""
+    hooks: tuple[HookSpec, ...] = ()
+    """Those that the run will have."""
+    plugins: tuple[PluginSpec, ...] = ()
+    """Likewise."""
     images: ImageSettings | None = None
     """How images are read; None: not decided, for none are."""
     estimated_bytes: int = 0
@@ -105,6 +113,14 @@ def check_run(experiment: Experiment, frames: FrameRange, options: Options) -> F
         bit_depth=options.bit_depth,
         page=options.page,
     )
+    if options.processes:
+        findings.hooks, problems = chosen_hooks(experiment, options)
+        findings.problems += problems
+    findings.plugins, problems, hints = chosen_plugins(experiment, options)
+    findings.problems += problems
+    findings.hints += hints
+    if findings.hooks and any(spec.kind == "sequence" for spec in findings.plugins):
+        findings.problems.append("hooks work in the sequence step of this program, not in that of a plugin: --hook none")
     if is_dense(experiment, options):
         findings.problems += dense_problems(experiment, options)
     return findings
@@ -118,6 +134,7 @@ def prepare_job(
     engine: Engine = "optv",
     tracking: bool = False,
     write: bool = True,
+    hooks: tuple[HookSpec, ...] = (),
 ) -> Job:
     """What the workers of a run need. ``scratch``, where optv is to track, is a new folder that the caller removes.
 
@@ -127,13 +144,14 @@ def prepare_job(
         stop_at_failure: end at the first frame that fails.
         engine: of the run.
         tracking: whether the run links frames.
+        hooks: of the sequence step.
         write: make the folders of the ``_targets`` files: where images have a folder for each frame there is none yet.
     """
     experiment = exp_path if isinstance(exp_path, Experiment) else load_experiment(exp_path)
     for camera in range(experiment.num_cams) if write else ():
         experiment.targets_folder(camera).mkdir(parents=True, exist_ok=True)
     scratch = scratch_folder() if tracking and engine == "optv" else None
-    return Job(experiment, images or decide(experiment).settings, scratch, stop_at_failure, engine)
+    return Job(experiment, images or decide(experiment).settings, scratch, stop_at_failure, engine, hooks=hooks)
 
 
 def shared_images(experiment: Experiment, frames: FrameRange) -> list[str]:

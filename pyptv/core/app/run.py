@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
 
+from pyptv.core.app.backward import BackwardPass
 from pyptv.core.app.dense import dense_job, dense_plan, is_dense, prepare_kernels
+from pyptv.core.app.match_again import with_targets
+from pyptv.core.app.plugins import PluginRun
 from pyptv.core.app.preflight import Findings, check_run, frames_outside, prepare_job
 from pyptv.core.base.errors import InvalidExperimentError, ProcessingError
 from pyptv.core.base.events import Event, FrameDone, FrameFailed
-from pyptv.core.base.frames import FrameRange, check_range, chunk_ranges, describe
+from pyptv.core.base.frames import FrameRange, check_range, describe
 from pyptv.core.base.options import Options
+from pyptv.core.base.streams import IN_TABLE
 from pyptv.core.engines.choice import choose
-from pyptv.core.execute.runners import make_runner
+from pyptv.core.execute.runners import Runner, make_runner
 from pyptv.core.experiment.folder import Experiment, load_experiment
+from pyptv.core.experiment.passes import forward_pass
 from pyptv.core.files.scratch import remove_scratch
 from pyptv.core.files.store import Store
 from pyptv.core.history.journal import Journal
@@ -27,21 +32,19 @@ from pyptv.core.history.resume import begin
 from pyptv.core.record.dense import DenseRecord
 from pyptv.core.record.log import log_event, log_summary, log_time
 from pyptv.core.record.measures import Columns
-from pyptv.core.record.run_report import Request, RunReport
+from pyptv.core.record.progress import Meter
+from pyptv.core.record.result import RunResult, result_of
+from pyptv.core.record.run_report import FILE_NAME, Request, RunReport
 from pyptv.core.record.tally import Tally
 from pyptv.core.record.watcher import Watcher
 from pyptv.core.schedule.dense import DensePlan
-from pyptv.core.schedule.plan import Plan
-from pyptv.core.schedule.sequence import SequencePlan, nothing
+from pyptv.core.schedule.plan import AnyPlan, Plan
+from pyptv.core.schedule.sequence import SequencePlan, run_chunks
 from pyptv.core.schedule.tracker_runs import SeamCounts
 from pyptv.core.schedule.tracking import TrackingPlan
-from pyptv.core.stages.tasks import FramesKind, Job
+from pyptv.core.stages.tasks import FramesKind, Job, Past
 
 logger = logging.getLogger(__name__)
-
-_SHORT_CHUNK = 32
-_MOST_ROUNDS = 50
-"""Chunks of at most 32 frames, or 50 for each process: so that the last ones end at about the same time."""
 
 _MOST_SHOWN = 12
 
@@ -61,20 +64,27 @@ def run(
     record = RunReport(request or Request(str(experiment.folder)), experiment, frames, options)
     findings = check_run(experiment, frames, options)
     report_findings(findings)
+    record.hooks = tuple(map(str, findings.hooks))
+    for spec in findings.hooks:
+        logger.info("Hook %s: %s", spec, spec.origin)
+    for plugin in findings.plugins:
+        logger.info("%s plugin %s: %s", plugin.kind.capitalize(), plugin.name, plugin.origin)
+    record.plugins = {plugin.kind: plugin.name for plugin in findings.plugins}
     dense = dense_job(experiment, frames, options) if is_dense(experiment, options) else None
-    if dense is None:
-        engine = choose(options, frames)
-    else:
-        prepare_kernels()
-        engine = "compiled"
+    engine = choose(options, frames) if dense is None else prepare_kernels()
+    if options.tracking == "both":
+        experiment = forward_pass(experiment)
     store = Store(experiment)
     with ExitStack() as stack:
         stack.callback(store.close)  # first: a signal's handler may raise once the frames are claimed
         store.open(frames)
-        tracking = options.mode != "sequence"
+        tracking = options.tracks
         job = prepare_job(experiment, findings.images, stop_at_failure=not skipping, engine=engine, tracking=tracking)
+        job = replace(job, hooks=findings.hooks, plugins=findings.plugins)
         stack.callback(remove_scratch, job.scratch)
-        job = replace(job, processes=options.mode != "tracking", tracks=tracking, dense=dense)
+        by_plugin = {spec.kind for spec in findings.plugins}
+        processes = options.processes and "sequence" not in by_plugin
+        job = replace(job, processes=processes, tracks=tracking and "tracking" not in by_plugin, dense=dense)
         with _clear_errors(experiment):
             job, journal = begin(job, store, frames, options)
             this = _Run(job, store, frames, options, watcher=watcher, record=record, journal=journal)
@@ -125,28 +135,45 @@ class _Run:
         self._watcher = watcher
         self._record = record
         self._tally = Tally(Columns(frames, job.experiment.num_cams), skipping=not job.stop_at_failure, engine=job.engine)
+        self._meter = Meter(frames, options, job.engine)
         self._finished = bytearray(frames[1] - frames[0] + 1)
         """1 for each frame that has come to an end, good or bad."""
         self._runner = make_runner(job, options.n_processes, options.start_method, options.frame_timeout)
+        self._ids = count(1)
+        self._journal = journal
+        self._plugins = PluginRun(job, store, frames, options.frame_timeout)
         self._dense = DenseRecord(job.dense, frames) if job.dense is not None else None
-        self._plan: Plan | DensePlan = self._make_plan(journal)
+        self._plan: Plan | DensePlan = self._make_plan()
 
     def go(self) -> Tally:
         """Run the plan to its end."""
         self._record.path.unlink(missing_ok=True)  # from here on it would not describe what is there
         if self._watcher is not None:
-            self._watcher.expect(len(self._finished), self._plan.steps_per_frame)
+            self._watcher.begin(self._meter)
+        if self._plugins.sequence(self._journal):
+            self._journal = None  # what it has noted of these frames is not true any more
+        self._follow(self._runner, self._plan, self._take)
+        if self._plugins.has("tracking") and not self._tally.failed:
+            for step in self._plugins.tracking():
+                self._take(step)
+        if self._options.tracking == "both" and (self._tally.skipping or not self._tally.failed):
+            self._meter.track_again()
+            second = BackwardPass(self._job, self._frames, self._options, self._ids, self._seams)
+            self._follow(second.runner, second.plan, lambda event: second.pass_on(event, self._tally, self._take, self._count))
+        if self._options.resume:
+            logger.info("Resumed: %d frames and the links of %d were kept", self._tally.kept, self._tally.kept_steps)
+        return self._tally
+
+    def _follow(self, runner: Runner, plan: AnyPlan, take: Callable[[Event], None]) -> None:
+        """Have a plan done, and take what it reports."""
         # closing: whatever ends this loop ends the workers at once, not when somebody drops the traceback
-        with closing(self._runner.events(self._plan)) as events:
+        with closing(runner.events(plan)) as events:
             for event in events:
                 self._record.times.record(event)
                 if self._dense is not None:
                     self._dense.record(event)
-                for reported in self._plan.record(event):
-                    self._take(reported)
-        if self._options.resume:
-            logger.info("Resumed: %d frames and the links of %d were kept", self._tally.kept, self._tally.kept_steps)
-        return self._tally
+                for reported in plan.record(event):
+                    take(reported)
 
     @contextmanager
     def reported(self) -> Iterator[None]:
@@ -161,43 +188,46 @@ class _Run:
             self._tally.chunks = len(self._plan.chunks)
             self._tally.failed_chunks = self._plan.failed_chunks
             tree = self._record.as_tree(self._tally, self._seams, self._job.engine, error, self._dense)
-            if self._watcher is not None:
-                self._watcher.finish(tree)
-            log_summary(self._tally, self._seams, self._dense)
-            if self._tally.failed and not self._tally.skipping:
-                self._tell_of_old_results()
-            self._write_report(tree)
+            try:
+                if self._watcher is not None:
+                    self._watcher.finish(tree)  # may call a function of the user
+            finally:
+                log_summary(self._tally, self._seams, self._dense)
+                if self._tally.failed and not self._tally.skipping:
+                    self._tell_of_old_results()
+                self._write_report(tree)
 
     def _take(self, event: Event) -> None:
         if isinstance(event, FrameDone | FrameFailed):
             self._finished[event.frame - self._frames[0]] = 1
         self._tally.record(event)
         log_event(event, skipping=self._tally.skipping)
-        if self._watcher is not None:
-            self._watcher.watch(event)
+        self._count(event)
 
-    def _make_plan(self, journal: Journal | None) -> Plan | DensePlan:
+    def _count(self, event: Event) -> None:
+        if self._meter.record(event) and self._watcher is not None:
+            self._watcher.advance()
+
+    def _past(self, frame: int) -> Past | None:
+        """What an earlier run has noted of a frame."""
+        return self._journal.past(frame) if self._journal is not None else None
+
+    def _make_plan(self) -> Plan | DensePlan:
         options = self._options
         if self._job.dense is not None:
             return dense_plan(self._frames, self._store, options, self._job.dense)
-        kind: FramesKind = "check" if options.mode == "tracking" else "process"
-        ids = count(1)
-        chunks = self._chunks()
+        kind: FramesKind = "process" if self._job.processes else "check"
+        ids = self._ids
+        chunks = run_chunks(self._frames, options.n_processes)
         if options.n_processes > 1:
             more = f" and {len(chunks) - _MOST_SHOWN} more" if len(chunks) > _MOST_SHOWN else ""
             logger.info("Frame chunks: %s%s", chunks[:_MOST_SHOWN], more)
-        past = journal.past if journal is not None else nothing
-        sequence = SequencePlan(chunks, ids, self._store, kind, past=past, shown=options.n_processes > 1)
+        sequence = SequencePlan(chunks, ids, self._store, kind, past=self._past, shown=options.n_processes > 1)
         tracking = None
-        if options.mode != "sequence":
+        if self._job.tracks:
             speculate = options.n_processes > 1 and not options.serial_tracking
             tracking = TrackingPlan(self._frames, ids, self._store, speculate=speculate, early=speculate)
         return Plan(self._job, self._store, sequence=sequence, tracking=tracking)
-
-    def _chunks(self) -> list[FrameRange]:
-        n_frames, n = len(self._finished), self._options.n_processes
-        longest = max(_SHORT_CHUNK, n_frames // (n * _MOST_ROUNDS))
-        return chunk_ranges(*self._frames, min(n_frames, n * -(-n_frames // (n * longest))))
 
     # -- the end -------------------------------------------------------------------------------------------------------
 
@@ -214,7 +244,7 @@ class _Run:
         except OSError as problem:
             logger.warning("%s: the run report cannot be written: %s", self._record.path, problem.strerror or problem)
         else:
-            logger.info("Run report: %s", self._record.path)
+            logger.info("Run report: %s", self._record.path, extra=IN_TABLE)
             if self._watcher is not None:
                 self._watcher.wrote(self._record.path)
 
@@ -235,20 +265,26 @@ def prepare(
         InvalidExperimentError: the experiment, with all problems that can be known: where a calibration is missing, images are
             looked for all the same.
     """
-    experiment = load_experiment(exp_path, complete=False, output=options.output if options is not None else None)
+    options = options or Options()
+    matches = options.mode == "match"
+    experiment = load_experiment(exp_path, complete=False, output=options.output, match_again=matches)
     sequence = experiment.parameters.sequence
     frames = (sequence.first if first is None else first, sequence.last if last is None else last)
     check_range(*frames)
+    if matches:
+        experiment = with_targets(experiment)
+        logger.info("Targets: those stored in %s", experiment.existing_targets_folder(0))
     if experiment.problems:
-        report_findings(check_run(experiment, frames, options or Options()))
+        report_findings(check_run(experiment, frames, options))
     return experiment, frames
 
 
-def process(experiment: Experiment, frames: FrameRange, options: Options, watcher: Watcher | None, request: Request) -> Tally:
+def process(experiment: Experiment, frames: FrameRange, options: Options, watcher: Watcher | None, request: Request) -> RunResult:
     """:func:`run`, with the time it took in the log, and an error for what ended it at a frame."""
     start = time.perf_counter()
-    report = run(experiment, frames, options, watcher, request)
-    log_time(report, time.perf_counter() - start, request.kind)
-    if report.failed and not report.skipping:
-        raise ProcessingError(next(iter(report.failed.values())).reason)
-    return report
+    tally = run(experiment, frames, options, watcher, request)
+    seconds = time.perf_counter() - start
+    log_time(tally, seconds, request.kind)
+    if tally.failed and not tally.skipping:
+        raise ProcessingError(next(iter(tally.failed.values())).reason)
+    return result_of(tally, frames, seconds, experiment.results, experiment.results / FILE_NAME)

@@ -7,11 +7,11 @@ import logging
 from pyptv.core.base.errors import InvalidExperimentError
 from pyptv.core.base.frames import FrameRange
 from pyptv.core.base.options import Engine, Mode, Options
-from pyptv.kernels import cache
+from pyptv.kernels import build, cache
 
 logger = logging.getLogger(__name__)
 
-WORTH_LOADING: dict[Mode, int] = {"both": 10, "sequence": 30, "tracking": 10}
+WORTH_LOADING: dict[Mode, int] = {"both": 10, "sequence": 30, "tracking": 10, "match": 30}
 """Frames for each worker from which on loading the kernels pays: docs/performance.md has the measurement."""
 
 WORTH_COMPILING = 300
@@ -44,8 +44,8 @@ def choose(options: Options, frames: FrameRange, *, may_compile: bool = True) ->
             if not asked and n_frames < WORTH_COMPILING:
                 logger.info("Engine optv: the kernels are not compiled on this machine yet (--engine compiled does it once)")
                 return "optv"
-            logger.info("Compiling the kernels, once for this version and machine: up to a minute")
-            logger.info("Kernels compiled in %.0f s, kept in %s", cache.build(), cache.chosen_folder())
+            logger.info("Compiling the kernels, once for this version and machine: about 20 s on two cores")
+            logger.info("Kernels compiled in %.0f s, kept in %s", build.build(), cache.chosen_folder())
     except cache.KernelsUnavailableError as error:
         if asked:
             raise InvalidExperimentError(f"--engine compiled: {error}") from error

@@ -26,8 +26,7 @@ from pyptv.core.execute.pool import WorkerPool
 from pyptv.core.execute.progress import Board
 from pyptv.core.execute.slot import Slot
 from pyptv.core.execute.start_method import start_method as choose_start_method
-from pyptv.core.schedule.dense import DensePlan
-from pyptv.core.schedule.plan import Plan
+from pyptv.core.schedule.plan import AnyPlan
 from pyptv.core.stages.tasks import Job, silent
 from pyptv.kernels import cache
 
@@ -91,7 +90,7 @@ class InProcessRunner:
     def __init__(self, job: Job) -> None:
         self._job = job
 
-    def events(self, plan: Plan | DensePlan) -> Generator[Event, None, None]:
+    def events(self, plan: AnyPlan) -> Generator[Event, None, None]:
         """The events of all tasks of a plan, which must take note of each before the next is asked for."""
         from pyptv.core.execute.worker import Worker  # imports optv
 
@@ -125,7 +124,7 @@ class PoolRunner:
                 f"use at most {max(0, most - _FILES_OTHERWISE) // _FILES_EACH} processes, or raise the limit"
             )
 
-    def events(self, plan: Plan | DensePlan) -> Generator[Event, None, None]:
+    def events(self, plan: AnyPlan) -> Generator[Event, None, None]:
         """The events of all tasks of a plan, as they come; the plan must take note of each before the next is asked for."""
         with open_files(self._files), selectors.DefaultSelector() as self._selector:
             try:
@@ -140,9 +139,9 @@ class PoolRunner:
 
     def _open(self) -> WorkerPool:
         if self._job.engine == "compiled" and self._n > 1 and self._context.get_start_method() == "fork":
-            cache.load(
-                "standard" if self._job.dense is None else "dense"
-            )  # once, before workers are forked: they have the kernels then, and all use the same memory
+            # before workers are forked: they have the kernels then, and all use the same memory
+            standard = (*(cache.FOR_SEQUENCE if self._job.processes else ()), *(cache.FOR_TRACKING if self._job.tracks else ()))
+            cache.load(standard if self._job.dense is None else cache.FOR_DENSE)
         self._entrance = Entrance(self._n)
         self._register(self._entrance)
         try:
@@ -198,7 +197,7 @@ class PoolRunner:
 
     # -- tasks and events ---------------------------------------------------------------------------------------------
 
-    def _hand_out(self, plan: Plan | DensePlan) -> None:
+    def _hand_out(self, plan: AnyPlan) -> None:
         idle = [slot for slot in self._slots.values() if slot.task is None]
         starting = self._n - len(self._slots)
         for position, slot in enumerate(idle):

@@ -119,11 +119,6 @@ class DensePlan:
         return self._stopped or (not self._needs_optics and all(progress.left == 0 for progress in self._progress))
 
     @property
-    def steps_per_frame(self) -> int:
-        """How often each frame is worked at."""
-        return len(self._progress)
-
-    @property
     def failed_chunks(self) -> int:
         """Chunks in which a frame failed."""
         return sum(any(first <= frame <= last for frame in self._failed) for first, last in self.chunks)

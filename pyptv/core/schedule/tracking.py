@@ -24,9 +24,18 @@ _PUBLISHED_AT_ONCE = 64
 class TrackingPlan:
     """The tracking step: the unbroken stretches of frames, and the tracker runs on them."""
 
-    def __init__(self, frames: FrameRange, ids: Iterator[int], store: Store, *, speculate: bool, early: bool = False) -> None:
+    def __init__(
+        self,
+        frames: FrameRange,
+        ids: Iterator[int],
+        store: Store,
+        *,
+        speculate: bool,
+        early: bool = False,
+        seams: SeamCounts | None = None,
+    ) -> None:
         """``speculate``: runs may start where the truth has not come to; ``early``: one may start during the sequence step."""
-        self.seams = SeamCounts()
+        self.seams = seams or SeamCounts()
         self._first, self._last = frames
         self._ids = ids
         self._store = store
@@ -186,7 +195,7 @@ class TrackingPlan:
             logger.warning("Worker %s before it began to track: replaced", death.cause)
             return
         self._deaths[death.frame] += 1
-        reason = f"frame {death.frame}: worker {death.cause} while {death.doing}"
+        reason = f"frame {self._store.experiment.true_frame(death.frame)}: worker {death.cause} while {death.doing}"
         if self._deaths[death.frame] < MOST_DEATHS:
             logger.warning("%s: tracked again", reason)
         else:

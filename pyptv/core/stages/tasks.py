@@ -11,6 +11,8 @@ from pyptv.core.base.events import StepDone
 from pyptv.core.base.frames import FrameRange
 from pyptv.core.base.options import Engine
 from pyptv.core.experiment.folder import Experiment, ImageSettings
+from pyptv.core.plugins.hook_specs import HookSpec
+from pyptv.core.plugins.plugin_specs import PluginSpec
 
 
 @dataclass(frozen=True)
@@ -48,12 +50,17 @@ class Job:
     """Number of the run in the journal."""
     fingerprints: Mapping[str, str] = field(default_factory=dict)
     """Stage -> fingerprint of everything but the images that its results depend on."""
+    hooks: tuple[HookSpec, ...] = ()
+    """Code of others in the sequence step."""
+    plugins: tuple[PluginSpec, ...] = ()
+    """Code of others in place of a step."""
     dense: DenseJob | None = None
     """The method is the dense one."""
 
 
-FramesKind = Literal["process", "check", "probe"]
-"""``process`` frames; ``check`` results that are there, as tracking needs them; ``probe``: process, but write nothing."""
+FramesKind = Literal["process", "check", "probe", "join"]
+"""``process`` frames; ``check`` results that are there, as tracking needs them; ``probe``: process, but write nothing; ``join``
+the links of two passes."""
 
 
 class Entry(NamedTuple):

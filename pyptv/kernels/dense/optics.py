@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pyptv.kernels.geometry import pixel_to_flat, project_pixel, ray
+from pyptv.kernels.geometry import FLATTENING_STEP, pixel_to_flat, project_pixel, ray
 from pyptv.kernels.jit import entry, inner
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def back(camera: Floats, optics: Floats, correction: Floats, u: float, v: float,
         du, dv = shift(correction, u, v)
         du, dv = shift(correction, u - du, v - dv)  # it is given at the place before the correction
         u, v = u - du, v - dv
-    flat_x, flat_y = pixel_to_flat(camera, optics, u, v)
+    flat_x, flat_y = pixel_to_flat(camera, optics, u, v, FLATTENING_STEP)
     out[0], out[1], out[2], out[3], out[4], out[5] = ray(camera, optics, flat_x, flat_y)
 
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pyptv.core.engines.dense.background import noise, smoothed
 from pyptv.core.engines.dense.cameras import Cameras
-from pyptv.core.engines.dense.model import Model, without_margins
+from pyptv.core.engines.dense.model import Model, with_margins, without_margins
 from pyptv.core.engines.dense.particles import Iteration, Particles, Reconstruction, Spots
 from pyptv.core.engines.dense.search import search
 from pyptv.core.engines.dense.settings import Settings
@@ -26,6 +27,8 @@ START_SIGMA = 0.8
 _BRIGHT = 0.3
 """Where a camera lacks a peak its image must be brighter than that share of the median intensity."""
 _SHAPE_ROUNDS = 4
+_SMOOTHED_PEAK = 0.5
+"""What smoothing leaves of a usual spot's peak."""
 
 
 def reconstruct(
@@ -84,16 +87,22 @@ def _begin(model: Model, start: Floats | Particles, iterations: list[Iteration])
 
 
 def _search(model: Model, *, full: bool) -> int:
-    """Search the residual for new particles; returns how many there are."""
+    """Search the residual for new particles; returns how many there are.
+
+    What is left after the full searches is sparse and weak: there the residual is smoothed, which gains signal over noise.
+    """
     settings, level = model.settings, model.level
-    thresholds = settings.noise_factor * model.noise
-    dark = None
+    where, scatter, share = model.residual, model.noise, 1.0
+    if not full:
+        smooth = smoothed(without_margins(where))
+        where, scatter, share = with_margins(smooth), noise(smooth), _SMOOTHED_PEAK
+    thresholds, dark = settings.noise_factor * scatter, None
     if not np.isnan(level):
-        thresholds = np.maximum(thresholds, settings.weakest_peak * level * model.spots.gains)
+        thresholds = np.maximum(thresholds, share * settings.weakest_peak * level * model.spots.gains)
         dark = None if full else _BRIGHT * level * model.spots.gains
     elif not full:
-        dark = thresholds
-    met = search(model.residual, thresholds, model.cameras, settings.tolerance, images=model.data, dark=dark)
+        dark = settings.noise_factor * model.noise
+    met = search(where, thresholds, model.cameras, settings.tolerance, images=model.data, dark=dark)
     model.add(met.positions)
     return len(met.positions)
 

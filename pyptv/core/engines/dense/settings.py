@@ -31,7 +31,7 @@ class Settings:
     """The same after the last shaking."""
     weakest_camera: float = 0.05
     """Particles with less than that in any camera are dropped."""
-    merge: float = 0.8
+    merge: float = 1.0
     """Of two particles nearer than that in all images the weaker one is dropped [px]."""
     tie: float = 3.0
     """Weight of the joint intensity over what a camera alone says."""

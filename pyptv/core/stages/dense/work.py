@@ -16,7 +16,7 @@ from pyptv.core.stages.dense.optics import OpticsStep
 from pyptv.core.stages.dense.publish import PublishStep
 from pyptv.core.stages.dense.window import Window
 from pyptv.core.stages.tasks import OPTICS, Announce, DenseTask, Job, table_name
-from pyptv.kernels.cache import load
+from pyptv.kernels.cache import FOR_DENSE, load
 
 
 class DenseWork:
@@ -25,7 +25,7 @@ class DenseWork:
     def __init__(self, job: Job, store: Store, announce: Announce) -> None:
         if job.dense is None:
             raise ProcessingError("the dense method was not asked for")
-        load("dense")
+        load(FOR_DENSE)
         self._job, self._dense, self._store, self._announce = job, job.dense, store, announce
         self._find: FindStep | None = None
 
