@@ -2,7 +2,7 @@
 
 python docs/draw_trajectories.py EXP PICTURE [--min-length 10] [--frame-rate HZ]
 
-Needs matplotlib and scipy: pip install "pyptv-batch[report]"
+Needs matplotlib and scipy: pip install ".[report]"
 """
 
 from __future__ import annotations

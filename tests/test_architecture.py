@@ -25,12 +25,14 @@ MAY = {
     "pyptv.core.base.command_line": {"show"},
     "pyptv.core.base.streams": {"sys.stdout.write"},
     "pyptv.core.execute.pool_worker": {"signal.signal", "package.setLevel", "sys.exit"},  # in a process of its own
+    "pyptv.core.stages.plugin_host": {"sys.exit", "sys.stdout.write"},  # likewise
     "pyptv.pyptv_batch": {"sys.exit"},
     "pyptv.pyptv_batch_parallel": {"sys.exit"},
     "pyptv.synthetic.__main__": {"sys.exit", "show", "sys.stderr.write"},
     "pyptv.evaluate.__main__": {"sys.exit", "show", "sys.stderr.write"},
     "pyptv.export.__main__": {"sys.exit", "show", "sys.stderr.write"},
     "pyptv.report.__main__": {"sys.exit", "show", "sys.stderr.write"},
+    "pyptv.advise.__main__": {"sys.exit", "show", "sys.stderr.write"},
 }
 """Who may speak to the user, configure logging, or act for the whole process, and by which calls."""
 

@@ -175,7 +175,7 @@ class TestParErrors:
             (("ptv", 15, "pix_x"), "small", "expected a number: pixel width [mm]"),
             (("sequence", 5, "first"), "one", "expected a whole number: first frame"),
             (("criteria", 12, "eps0"), "wide", "expected a number: width of the epipolar band [mm on the sensor]"),
-            (("targ_rec", 7, "nnmax"), "3.5", "expected a whole number: largest pixel count [px]"),
+            (("targ_rec", 7, "nnmax"), "3.5", "expected a whole number: maximum pixel count [px]"),
             (("track", 9, "flagNewParticles"), "maybe", "expected true or false (1 or 0): add particles that the tracker finds"),
             (
                 ("pft_version", 1, "Existing_Target"),
@@ -215,7 +215,7 @@ class TestYamlErrors:
 
     def test_a_missing_value(self, yaml_file):
         yaml_file.write_text(yaml_file.read_text().replace("  dacc: 0.9\n", ""))
-        assert message(yaml_file).startswith(f"{yaml_file}, track.dacc: is missing, expected largest acceleration")
+        assert message(yaml_file).startswith(f"{yaml_file}, track.dacc: is missing, expected maximum acceleration")
 
     @pytest.mark.parametrize(
         ("text", "expected"),

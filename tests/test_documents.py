@@ -14,7 +14,9 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
+import yaml
 
+import pyptv
 from pyptv import __main__ as launcher
 from pyptv.core.app.cli.options import PARALLEL, SEQUENTIAL, build_parser
 from pyptv.core.experiment.parameters import SECTIONS, key_of
@@ -191,6 +193,12 @@ def test_readme_has_its_two_commands_one_line_each_and_fits_a_screen_before_the_
     assert first.endswith("pyptv-batch --demo")
     assert second.endswith("python -m pytest tests/")
     assert lines.index("  3-D recall                0.9998   30381 of 30387 particles found") < 25
+
+
+def test_the_citation_names_this_version() -> None:
+    citation = yaml.safe_load(text("CITATION.cff"))
+    assert (citation["version"], citation["license"]) == (pyptv.__version__, "MIT")
+    assert {"cff-version", "message", "title", "authors"} <= citation.keys()
 
 
 def test_the_site_has_every_page_every_command_and_the_interface() -> None:

@@ -6,17 +6,22 @@ import errno
 import logging
 import os
 import shutil
+import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 from conftest import refusal
 
 from pyptv import __version__
+from pyptv.core.app.cli.command import command
+from pyptv.core.app.cli.options import SEQUENTIAL
 from pyptv.core.base.options import Options
 from pyptv.core.engines import choice as engine_choice
-from pyptv.core.engines.choice import WORTH_COMPILING, WORTH_LOADING, choose
+from pyptv.core.engines.choice import WORTH_LOADING, choose
 from pyptv.kernels import build, cache
 
 pytest.importorskip("numba", reason="the compiled engine needs numba")
@@ -34,7 +39,23 @@ def kernel_folder(tmp_path, monkeypatch):
 @pytest.fixture
 def quick_build(monkeypatch):
     """Compiling takes as long as importing this module does."""
-    monkeypatch.setattr(cache, "GROUPS", {"none": ("pyptv.kernels.cache",)})
+    monkeypatch.setattr(cache, "GROUPS", {"tracking": ("pyptv.kernels.cache",), "text": ()})
+
+
+def wait_for(condition):
+    """Until it holds, for at most a minute."""
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def is_gone(pid):
+    """Whether a process has ended, if it may be no child of ours; one that waits to be reaped has."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
 
 
 def range_of(n: int) -> tuple[int, int]:
@@ -129,6 +150,67 @@ class TestBuild:
         build.build()
         assert [folder.exists() for folder in (old, recent, other)] == [False, True, True]
 
+    def test_two_at_a_time_are_one(self, kernel_folder, quick_build, monkeypatch):
+        made = []
+
+        class Counted(build._Compiler):
+            def __init__(self, folder, group):
+                made.append(group)
+                super().__init__(folder, group)
+
+        monkeypatch.setattr(build, "_Compiler", Counted)
+        cache.chosen_folder()
+        with ThreadPoolExecutor(2) as both:
+            assert all(seconds > 0 for seconds in both.map(lambda _: build.build(), range(2)))
+        assert sorted(made) == ["text", "tracking"]
+
+    @pytest.mark.skipif(os.name != "posix", reason="signals as POSIX has them")
+    def test_one_that_is_killed_leaves_nothing_behind(self, kernel_folder, quick_build, tmp_path):
+        slow = "import os, pathlib, time\npathlib.Path('begun').write_text(str(os.getpid()))\ntime.sleep(600)"
+        (tmp_path / "slow.py").write_text(slow)
+        code = (
+            f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
+            "from pyptv.kernels import build, cache\n"
+            "cache.GROUPS = {'none': ('slow',)}\n"
+            "build.build()"
+        )
+        killed = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path)
+        wait_for(lambda: (tmp_path / "begun").exists() and (tmp_path / "begun").read_text())
+        killed.kill()
+        killed.wait()
+        assert not cache.ready()
+        assert build.build() < 60  # its lock went with it
+        assert cache.ready()
+        assert not (cache.chosen_folder() / "building").exists()
+        wait_for(lambda: is_gone(int((tmp_path / "begun").read_text())))
+
+    @pytest.mark.skipif(os.name != "posix", reason="elsewhere nothing is forked")
+    def test_in_the_background_nobody_waits(self, kernel_folder, tmp_path, monkeypatch):
+        """A stand-in for the build waits for a file, and then tells of its process."""
+        package = tmp_path / "path" / "pyptv" / "kernels"
+        package.mkdir(parents=True)
+        for folder in (package, package.parent):
+            (folder / "__init__.py").touch()
+        (package / "build.py").write_text(
+            "import os, pathlib, time\n"
+            "def build_and_note():\n"
+            "    while not pathlib.Path('go').exists(): time.sleep(0.01)\n"
+            "    pathlib.Path('told.part').write_text(f'{os.getppid()} {os.getsid(0)} {os.nice(0)}')\n"
+            "    pathlib.Path('told.part').rename('told')\n"
+        )
+        monkeypatch.syspath_prepend(str(tmp_path / "path"))
+        build.build_in_background()
+        folder = cache.chosen_folder()
+        assert not (folder / "told").exists()
+        with pytest.raises(ChildProcessError):
+            os.waitpid(-1, os.WNOHANG)  # it is no child of this process
+        (folder / "go").touch()
+        wait_for((folder / "told").exists)
+        parent, session, niceness = map(int, (folder / "told").read_text().split())
+        assert parent != os.getpid()
+        assert session != os.getsid(0)
+        assert niceness > os.nice(0)
+
     def test_a_module_in_the_current_folder_is_not_run(self, kernel_folder, quick_build, tmp_path, monkeypatch):
         (tmp_path / "json.py").write_text("raise SystemExit('hostile')")
         monkeypatch.chdir(tmp_path)
@@ -137,42 +219,75 @@ class TestBuild:
 
 class TestChoice:
     def test_optv_on_request(self):
-        assert choose(Options(engine="optv"), range_of(100_000)) == "optv"
+        assert choose(Options(engine="optv"), range_of(100_000)).begun == "optv"
 
     def test_compiled_on_request_compiles_first(self, kernel_folder, quick_build, caplog):
         caplog.set_level(logging.INFO)
-        assert choose(Options(engine="compiled"), range_of(1)) == "compiled"
+        assert choose(Options(engine="compiled"), range_of(1)).begun == "compiled"
         assert cache.ready()
         assert "Compiling the kernels, once for this version and machine" in caplog.text
         caplog.clear()
-        assert choose(Options(engine="compiled"), range_of(1)) == "compiled"
+        assert choose(Options(engine="compiled"), range_of(1)).begun == "compiled"
         assert caplog.text == ""
 
-    def test_auto_takes_what_pays(self, kernel_folder, quick_build, caplog):
+    def test_auto_compiles_in_the_background(self, kernel_folder, quick_build, monkeypatch, caplog):
         caplog.set_level(logging.INFO)
-        assert choose(Options(), range_of(WORTH_COMPILING - 1)) == "optv"
-        assert "the kernels are not compiled on this machine yet" in caplog.text
+        monkeypatch.setattr(build, "build_in_background", build.build)  # it does not take long here
+        assert choose(Options(), range_of(WORTH_LOADING["both"]), may_compile=False).begun == "optv"
         assert not cache.ready()
-        assert choose(Options(), range_of(WORTH_COMPILING)) == "compiled"
-        assert cache.ready()
+        engines = choose(Options(), range_of(WORTH_LOADING["both"]))
+        assert engines.begun == engines.taken == "optv"
+        assert "Compiling the kernels in the background" in caplog.text
+        assert engines.for_sequence() == engines.for_tracking() == engines.taken == "compiled"
         for mode, n in WORTH_LOADING.items():
-            assert choose(Options(mode=mode), range_of(n)) == "compiled"
-            assert choose(Options(mode=mode), range_of(n - 1)) == "optv"
-            assert choose(Options(mode=mode, n_processes=2), range_of(2 * n - 1)) == "optv"
+            assert choose(Options(mode=mode), range_of(n)).begun == "compiled"
+            assert choose(Options(mode=mode), range_of(n - 1)).begun == "optv"
+            assert choose(Options(mode=mode, n_processes=2), range_of(2 * n - 1)).begun == "optv"
+
+    def test_a_failure_in_the_background_is_told_once(self, kernel_folder, monkeypatch, caplog):
+        monkeypatch.setattr(cache, "GROUPS", {"none": ("pyptv.kernels.nowhere",), "tracking": (), "text": ()})
+
+        def fails():
+            with pytest.raises(cache.KernelsUnavailableError):
+                build.build_and_note()
+
+        monkeypatch.setattr(build, "build_in_background", fails)
+        engines = choose(Options(), range_of(100))
+        assert not engines.awaited
+        assert not engines.awaited
+        assert caplog.text.count("Engine optv to the end: the kernels cannot be compiled here: ModuleNotFoundError") == 1
+        assert engines.for_sequence() == "optv"
 
     def test_without_numba(self, monkeypatch, caplog):
         monkeypatch.setattr(engine_choice.cache, "installed", lambda: False)
-        assert choose(Options(), range_of(100_000)) == "optv"
+        assert choose(Options(), range_of(100_000)).begun == "optv"
         assert caplog.text == ""  # nothing is wrong
         message = refusal(choose, Options(engine="compiled"), range_of(1))
         assert message == '--engine compiled: the compiled engine needs numba: pip install "pyptv-batch[fast]"'
 
-    def test_where_compiling_fails_optv_takes_over(self, kernel_folder, monkeypatch, caplog):
-        monkeypatch.setattr(cache, "GROUPS", {"none": ("pyptv.kernels.nowhere",)})
-        assert choose(Options(), range_of(WORTH_COMPILING)) == "optv"
-        assert "Engine optv: the kernels cannot be compiled here" in caplog.text
-        assert "cannot be compiled here" in str(refusal(choose, Options(engine="compiled"), range_of(1)))
+    def test_where_nothing_can_be_compiled_optv_does_it_all(self, kernel_folder, caplog):
+        kernel_folder.write_text("a file")
+        assert choose(Options(), range_of(100)).begun == "optv"
+        assert "cannot be made" in caplog.text
+        assert "cannot be made" in str(refusal(choose, Options(engine="compiled"), range_of(1)))
 
     def test_an_unknown_engine(self):
         with pytest.raises(ValueError, match="engine must be one of auto, optv, compiled, got 'warp'"):
             Options(engine="warp")
+
+
+class TestCommand:
+    def test_compile(self, kernel_folder, quick_build, capsys):
+        assert command(SEQUENTIAL, ["--compile"]) == 0
+        assert cache.ready()
+        assert f"Kernels are kept in {cache.chosen_folder()}" in capsys.readouterr().err
+
+    def test_where_that_fails(self, kernel_folder, monkeypatch, capsys):
+        monkeypatch.setattr(cache, "GROUPS", {"none": ("pyptv.kernels.nowhere",)})
+        assert command(SEQUENTIAL, ["--compile"]) == 2
+        assert "--compile: the kernels cannot be compiled here: ModuleNotFoundError" in capsys.readouterr().err
+
+    def test_with_an_experiment(self, capsys):
+        with pytest.raises(SystemExit):
+            command(SEQUENTIAL, ["EXP", "--compile"])
+        assert "--compile processes nothing" in capsys.readouterr().err

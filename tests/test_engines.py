@@ -173,7 +173,9 @@ class TestFrontDoor:
     def test_what_loading_costs_is_told(self, batch, small_experiment):
         done = batch.command(small_experiment(images=False), FIRST, FIRST + 5, "--engine", "compiled", "--log-level", "DEBUG")
         assert done.returncode == 0
-        assert done.stderr.count("DEBUG - Kernels loaded in ") in range(1, 3)  # by each worker that gets something to do
+        assert done.stderr.count("DEBUG - Kernels for tracking loaded in ") in range(
+            1, 3
+        )  # by each worker that gets something to do
 
     @pytest.mark.parametrize("order", [("optv", "compiled"), ("compiled", "optv")])
     def test_resume_with_the_other_engine(self, small_experiment, order):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -74,6 +75,17 @@ def test_each_kind(hooks: list[str], check: Callable[[np.ndarray], bool], small_
     assert check(targets(one))
     parallel_main(two, hooks=hooks, allow_plugins=True, n_processes=2, mode="sequence")
     assert results(one) == results(two)
+
+
+def test_the_examples_of_the_documents(small_experiment: Make) -> None:
+    text = (Path(__file__).parents[1] / "docs" / "plugins.md").read_text(encoding="utf-8")
+    code = dict(re.findall(r"<!-- hook: (\w+) -->\n```python\n(.*?)```", text, re.DOTALL))
+    assert set(code) == {"gamma", "blobs", "window"}
+    folder = with_hooks(small_experiment(), **code)
+    main(folder, 10000, 10001, hooks=["gamma:exponent=0.9", "blobs", "window:left=50"], allow_plugins=True, mode="sequence")
+    found = targets(folder)
+    assert len(found) > 50
+    assert found["x"].min() >= 50
 
 
 def test_refusals(small_experiment: Make) -> None:

@@ -25,11 +25,12 @@ from pyptv.core.record.run_report import FILE_NAME as RUN_REPORT
 from pyptv.pyptv_batch import main as run_batch
 from pyptv.report import require, write_report
 from pyptv.report.__main__ import main
+from pyptv.report.charts.motion import lengths as of_lengths
+from pyptv.report.charts.timelines import MOST_POINTS
 from pyptv.report.motion import Motion
-from pyptv.report.motion_charts import lengths as of_lengths
 from pyptv.report.record import MOST_FRAMES_READ, read_record
-from pyptv.report.timelines import MOST_POINTS
 from pyptv.synthetic import make_experiment
+from pyptv.trajectories import read_trajectories
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FIRST, LAST = 10000, 10005
@@ -224,7 +225,9 @@ def test_a_page_stands_alone_and_can_be_read_without_eyes(name: str, page: Calla
     assert all(after - before <= 1 for before, after in pairwise(levels))
 
 
-CHARTS = ["targets", "kinds", "links", "lengths", "velocities", "space"]
+OVER_TIME, MOTION = ["targets", "kinds", "links"], ["lengths", "velocities", "turns", "space"]
+SAMPLED = ["errors", "maps", "sizes", "volume"]
+CHARTS = [*OVER_TIME, *MOTION, *SAMPLED]
 
 
 @pytest.mark.parametrize(
@@ -233,10 +236,10 @@ CHARTS = ["targets", "kinds", "links", "lengths", "velocities", "space"]
         ("good", CHARTS, 4, 8),
         ("failed", CHARTS, 4, 8),
         ("empty", ["targets", "kinds"], 4, 8),
-        ("untouched", ["targets", "links"], 1, 2),
-        ("one_camera", ["targets", "links", "lengths", "velocities", "space"], 1, 2),
+        ("untouched", ["targets", "links", "sizes", "volume"], 1, 2),
+        ("one_camera", ["targets", "links", *MOTION, "sizes", "volume"], 1, 2),
         ("two_cameras", CHARTS, 2, 0),
-        ("three_cameras", ["targets", "kinds"], 3, 0),
+        ("three_cameras", ["targets", "kinds", *SAMPLED], 3, 0),
         ("splitter", CHARTS, 4, 8),
         ("reference", CHARTS, 4, 8),
     ],
@@ -294,7 +297,7 @@ def test_failed_frames_are_named_with_their_reasons(page: Callable[[str], Page])
     assert made.verdict == "Not a good run"
     assert made.findings[0] == "2 of 6 frames failed."
     assert re.search(r"10002 sequence frame 10002, camera 2: .*cam2\.10002\.tif", made.said)
-    assert made.said.count("2 failed frames marked on the axis.") == 3
+    assert made.said.count("2 failed frames marked in red on the axis.") == 3
 
 
 def test_an_empty_run(page: Callable[[str], Page]) -> None:
@@ -320,7 +323,7 @@ def test_missing_images_are_named(page: Callable[[str], Page]) -> None:
 
 def test_results_alone_are_enough(page: Callable[[str], Page]) -> None:
     made = page("reference")
-    assert "1 of 6 frames have no results: 10003." in made.findings
+    assert "1 of 6 frames has no results: 10003." in made.findings
     assert "Program not recorded" in made.said
     assert "Times Not recorded." in made.said
     assert "Targets of each camera in 5 frames: camera 1 mean" in made.said
@@ -446,7 +449,7 @@ def test_a_missing_background_image_is_said(copied: Callable[..., Path]) -> None
 def test_a_wide_histogram_is_logarithmic() -> None:
     lengths = np.array([2] * 500 + [3] * 40 + [9])
     tracks = (np.cumsum(np.ones((9, 3)), axis=0),)
-    motion = Motion(((1, 9),), whole=True, lengths=lengths, displacement=np.ones((900, 3)), longest=tracks)
+    motion = Motion(((1, 9),), whole=True, lengths=lengths, displacement=np.ones((900, 3)), shown=tracks)
     chart = of_lengths(motion)
     assert "541 trajectories: median 2 frames" in chart.caption
     assert re.findall(r">(\d+)</text>", chart.svg)[-3:] == ["1", "10", "100"]
@@ -485,6 +488,61 @@ def test_command(copied: Callable[..., Path], capsys: Any) -> None:
     assert "frame 7 has no results; frames that have: 10000-10005" in capsys.readouterr().err
     assert main([str(folder), "--output", str(folder / "no" / "where.html")]) == 1
     assert "the report cannot be written: No such file" in capsys.readouterr().err
+
+
+def test_runs_side_by_side(copied: Callable[..., Path], processed: Callable[[str], Path], capsys: Any) -> None:
+    one, other = copied("good"), processed("failed")
+    parameters = next(one.glob("*.yaml"))
+    parameters.write_text(re.sub(r"eps0: .*", "eps0: 0.0123", parameters.read_text()))
+    (one / "res" / RUN_REPORT).unlink()
+    assert main([str(one), str(other)]) == 0
+    made = Page.read(one / "res" / "comparison.html")
+    assert str(one) in made.said
+    assert str(other) in made.said
+    assert "Not a good run: 2 of 6 frames failed" in made.said
+    assert re.search(r"criteria\.eps0 0\.0123 [\d.]+ ", made.said)
+    assert "track.dvxmax" not in made.said
+    assert re.search(r"Particles per frame [\d.]+ [\d.]+ ", made.said)
+    drawn = [tag["aria-describedby"] for tag in made.all("div") if tag.get("role") == "img"]
+    assert drawn == [f"{name}-caption" for name in ("particles", "lengths", "speeds", "errors")]
+    assert made.all("script") == made.all("link") == []
+    with pytest.raises(SystemExit, match="2"):
+        main([str(one), str(other), "--frame", "10000"])
+    assert "--frame, --frame-rate and --statistics are for the report of one run" in capsys.readouterr().err
+    assert main([str(one)] * 9) == 2
+    assert "a comparison is of 2 to 8 runs, got 9" in capsys.readouterr().err
+
+
+def test_the_frame_rate_is_stored_once(copied: Callable[..., Path], page: Callable[[str], Page], capsys: Any) -> None:
+    """In the parameters: report and trajectories know it, and no frame is processed again for it."""
+    folder = copied("good")
+    parameters = next(folder.glob("*.yaml"))
+    parameters.write_text(parameters.read_text().replace("sequence:\n", "sequence:\n  frame_rate: 250\n"))
+    assert "mm/s" not in page("good").said
+    made = Page.read(write_report(folder))
+    speed = float(re.search(r"Speed ([\d.]+) mm/frame", page("good").said)[1])
+    assert float(re.search(r"Speed ([\d.]+) mm/s", made.said)[1]) == pytest.approx(250 * speed, rel=0.01)
+    assert "were recorded at 250 frames per second" in made.said
+    assert read_trajectories(folder).frame_rate == 250
+    assert read_trajectories(folder, frame_rate=10).frame_rate == 10
+    run_batch(folder, resume=True)
+    assert json.loads((folder / "res" / RUN_REPORT).read_text())["frames"]["kept"] == 6
+    assert main([str(folder), "--frame-rate", "500"]) == 0
+    assert "at 500 frames per second" in Page.read(folder / "res" / "report.html").said
+    with pytest.raises(SystemExit, match="2"):
+        main([str(folder), "--frame-rate", "0"])
+
+
+def test_all_rules_and_the_methods_are_stated(page: Callable[[str], Page], processed: Callable[[str], Path]) -> None:
+    made = page("good")
+    assert re.search(r"Link ratio 0\.\d+ at least 0\.8 passed", made.said)
+    assert "Failed frames none none; failed from 10 % passed" in made.said
+    values = json.loads((processed("good") / "res" / RUN_REPORT).read_text())["inputs"]["values"]
+    assert f"Images of 4 cameras with {values['ptv']['imx']} x {values['ptv']['imy']} px were recorded; 6 frames" in made.said
+    assert "Malik, N. A., Dracos, T., Papantoniou, D. A. (1993)." in made.said
+    assert len(page("one_camera").all("blockquote")) == 1
+    assert "Stereo-correspondences" not in page("one_camera").said
+    assert [tag["id"] for tag in made.all("input")] == ["show-targets", "show-particles"]
 
 
 def test_help_loads_nothing_heavy() -> None:
@@ -541,6 +599,13 @@ function drawn(image) {{  // decodes it
   pen.drawImage(image, 0, 0);
   return pen.getImageData(0, 0, 1, 1).data[3] === 255;
 }}
+function shown(frame, kind) {{  // with the box checked, and without
+  const page = frame.contentDocument, mark = page.querySelector(`.marks .${{kind}}`);
+  if (!mark) return null;
+  const box = page.getElementById(`show-${{kind}}s`), see = () => frame.contentWindow.getComputedStyle(mark).display;
+  const before = see(); box.click(); const after = see(); box.click();
+  return [before, after];
+}}
 function look(frame) {{
   const page = frame.contentDocument, view = frame.contentWindow, width = frame.clientWidth, images = [...page.images];
   const out = [...page.querySelectorAll("main *, header *, footer *")].filter(e =>
@@ -550,7 +615,8 @@ function look(frame) {{
   return {{
     name: frame.name, width, inner: view.innerWidth, scroll: page.documentElement.scrollWidth, out: out.map(e => e.outerHTML),
     cut: cut.map(e => e.querySelector("caption").textContent), images: images.length, drawn: images.filter(drawn).length,
-    page: view.getComputedStyle(page.body).backgroundColor, ink: text && view.getComputedStyle(text).fill
+    page: view.getComputedStyle(page.body).backgroundColor, ink: text && view.getComputedStyle(text).fill,
+    rings: shown(frame, "target"), crosses: shown(frame, "particle"),
   }};
 }}
 window.onload = () => {{
@@ -593,6 +659,8 @@ def test_in_a_browser(dark: int, paper: str, ink: str, page: Callable[[str], Pag
         assert set(one["cut"]) <= ({"Calibration of each camera"} if one["width"] < 500 else set())  # three numbers a cell
         assert one["drawn"] == one["images"] > 0
         assert (one["page"], one["ink"]) == (paper, ink)
+        assert one["rings"] == (["inline", "none"] if one["name"] != "empty" or one["rings"] else None)
+        assert one["crosses"] == (["inline", "none"] if one["name"] != "one_camera" or one["crosses"] else None)
 
 
 @pytest.mark.skipif(BROWSER is None, reason="no chromium or google-chrome is installed")

@@ -13,6 +13,7 @@ import pytest
 
 from pyptv.core.base.errors import ProcessingError
 from pyptv.core.base.events import NO_RUN, FrameDone, FrameFailed, Note, StepDone, TaskDone, TaskFailed, WorkerDied
+from pyptv.core.engines.choice import Engines
 from pyptv.core.execute.runners import InProcessRunner
 from pyptv.core.schedule.plan import Plan
 from pyptv.core.schedule.sequence import SequencePlan
@@ -25,6 +26,8 @@ KILLED = "killed by signal 11 (SIGSEGV)"
 
 class Store:
     """Notes what is asked of it."""
+
+    experiment = SimpleNamespace(true_frame=lambda frame: frame)
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, int]] = []
@@ -57,9 +60,9 @@ def make(store):
 
     def make(*chunks, tracking=False, stop=True, kind="process", early=False, speculate=False) -> Plan:
         ids = count(1)
-        sequence = SequencePlan(chunks, ids, store, kind)
+        sequence = SequencePlan(chunks, ids, store, kind, engines=Engines("optv"))
         frames = (chunks[0][0], chunks[-1][1])
-        then = TrackingPlan(frames, ids, store, speculate=speculate, early=early) if tracking else None
+        then = TrackingPlan(frames, ids, store, Engines("optv"), speculate=speculate, early=early) if tracking else None
         return Plan(SimpleNamespace(stop_at_failure=stop), store, sequence=sequence, tracking=then)
 
     return make

@@ -14,6 +14,7 @@ from collections import defaultdict, deque
 from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pyptv.core.base.events import NO_RUN, FrameFailed, StepDone, TaskDone, WorkerDied
+from pyptv.core.engines.choice import Engines
 from pyptv.core.schedule import seams, tracker_runs
 from pyptv.core.schedule import tracking as tracking_plan
 from pyptv.core.schedule.seams import Stretch
@@ -61,6 +63,8 @@ class Tracker:
 
 class Store:
     """Keeps what is staged and published, and the states."""
+
+    experiment = SimpleNamespace(true_frame=lambda frame: frame)
 
     def __init__(self) -> None:
         self.staged: dict[Path, dict[int, str]] = defaultdict(dict)
@@ -212,7 +216,7 @@ class World:
         self.where = stretches(self.kinds)
         self.store = Store()
         frames = FIRST, FIRST + len(self.kinds) - 1
-        self.plan = TrackingPlan(frames, count(1), self.store, speculate=self.speculate, early=self.speculate)
+        self.plan = TrackingPlan(frames, count(1), self.store, Engines("optv"), speculate=self.speculate, early=self.speculate)
         self.store.published = {step.frame: step.digest for step in self.known}
         self.workers = [Worker(self.tracker, self.store, self.poison, n + 1) for n in range(self.n_workers)]
         self.reported: list[StepDone] = []

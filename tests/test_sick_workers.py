@@ -284,6 +284,7 @@ def test_the_exit_of_a_program_that_drops_a_run_does_not_block(small_experiment)
 import os, signal, sys
 from itertools import count
 from pyptv.core.app.preflight import prepare_job
+from pyptv.core.engines.choice import Engines
 from pyptv.core.execute.runners import make_runner
 from pyptv.core.files.store import Store
 from pyptv.core.schedule.plan import Plan
@@ -291,7 +292,7 @@ from pyptv.core.schedule.sequence import SequencePlan
 job = prepare_job({str(exp)!r})
 store = Store(job.experiment)
 store.open(({FIRST}, {LAST}))
-plan = Plan(job, store, sequence=SequencePlan([({FIRST}, {LAST})], count(1), store, "process"))
+plan = Plan(job, store, sequence=SequencePlan([({FIRST}, {LAST})], count(1), store, "process", engines=Engines("optv")))
 kept = make_runner(job, 2).events(plan)
 list(plan.record(next(kept)))
 import multiprocessing

@@ -14,11 +14,15 @@ from conftest import sample_tree
 from pyptv.core.experiment.attrdict import AttrDict
 from pyptv.core.experiment.folder import Experiment
 from pyptv.core.experiment.parameter_checks import build_parameters
-from pyptv.report import tracking_rules, verdict
-from pyptv.report.evidence import Evidence, Level
+from pyptv.measures import motion as measures
+from pyptv.measures.frames import MatchedFrame
+from pyptv.measures.reprojection import Residuals
+from pyptv.report import matching_rules, tracking_rules, verdict
+from pyptv.report.evidence import Evidence, Level, Rule
 from pyptv.report.motion import Motion
 from pyptv.report.record import Failure, Record, SequenceSeries, TrackingSeries
-from pyptv.report.words import count, duration, listing, number, percent, spread
+from pyptv.report.sample import Sample
+from pyptv.report.words import count, duration, listing, moment, number, percent, spread
 
 N = 100
 FRAMES = np.arange(1000, 1000 + N)
@@ -37,12 +41,35 @@ def evidence() -> Evidence:
     experiment = Experiment(Path("experiment"), Path("experiment/parameters.yaml"), parameters, ())
     record = Record(experiment, 1000, 1000 + N - 1, N, sequence, tracking)
     steps = np.random.default_rng(0).uniform(-5, 5, (4000, 3))
-    motion = Motion(((1000, 1099),), whole=True, lengths=np.full(50, 80), displacement=steps)
-    return Evidence(record, motion, (0.1, 0.1, 0.1, 0.1))
+    turns = {"acceleration": np.full(4000, 0.3), "angle": np.full(4000, 5.0)}
+    motion = Motion(((1000, 1099),), whole=True, lengths=np.full(50, 80), displacement=steps, **turns)
+    return Evidence(record, motion, a_sample())
+
+
+def a_sample(errors: tuple[float, ...] = (0.1, 0.1, 0.1, 0.1), *, locked: bool = False) -> Sample:
+    """One frame: reprojection errors of each camera [px], and targets whose fractions of a pixel are even, or all the same."""
+    targets = np.zeros((3000, 8))
+    targets[:, 1:3] = 10.25 if locked else np.random.default_rng(1).uniform(0, 100, (3000, 2))
+    off = [np.full((60, 2), error / np.sqrt(2)) for error in errors]
+    residuals = tuple(Residuals(np.full((60, 2), 50.0), one, np.full(60, 1000)) for one in off)
+    frame = MatchedFrame(1000, (targets,) * 4, np.zeros((60, 3)), np.zeros((60, 4), np.int64))
+    return Sample((frame,), residuals, views=4, spacing=20.0, motion=moving(0.0, 1.0))
+
+
+def moving(low: float, high: float, chains: int = 1000) -> measures.Motion:
+    """Chains that move by ``low`` to ``high`` along each axis; chance makes a tenth as many, from -15 to 15 mm/frame."""
+    moved = np.column_stack([np.linspace(low, high, chains)] * 3)
+    chance = np.column_stack([np.linspace(-15, 15, chains // 10)] * 3)
+    one = np.zeros(0)
+    return measures.Motion(moved, chance, one, one, one, (0.1, 0.1, 0.1), 20.0, 10.0, 1.0, 2 * chains, float(len(chance)))
+
+
+def findings(changed: Evidence) -> list[Any]:
+    return verdict.findings_of(verdict.judge(changed))
 
 
 def said(changed: Evidence) -> list[str]:
-    return [finding.text for finding in verdict.judge(changed)]
+    return [finding.text for finding in findings(changed)]
 
 
 def with_record(**changes: Any) -> Evidence:
@@ -74,6 +101,11 @@ def a_run(**changes: Any) -> dict[str, Any]:
 def test_a_good_run_passes_every_rule() -> None:
     assert said(evidence()) == said(with_record(run=a_run())) == []
     assert verdict.headline([]) == (Level.NOTE, "Good run")
+    judged = {rule.name: (judged.value, rule.limit) for rule, judged in verdict.judge(with_record(run=a_run()))}
+    assert all(value for name, (value, _) in judged.items() if not name.startswith("Segments"))
+    assert judged["Link ratio"] == ("0.96", "at least 0.8")
+    assert judged["Accelerations and angles at their limits"] == ("most: 0\u00a0%", "at most 5\u00a0% above 0.9 of dacc or angle")
+    assert judged["Failed frames"][0] == judged["Frames without results"][0] == "none"
 
 
 def targets(camera: int, values: Any) -> np.ndarray:
@@ -120,7 +152,7 @@ def failing(n: int) -> tuple[Failure, ...]:
         (
             with_record(run=a_run(seams={"proven": 1, "given_up": 2})),
             Level.NOTE,
-            "2 seams of tracking given up: this cost time, no result",
+            "2 segments of tracking had to be tracked twice: this took time, the results are the same",
         ),
         (with_sequence(particles=np.zeros(N)), Level.BAD, "No particle in any frame"),
         (
@@ -133,7 +165,7 @@ def failing(n: int) -> tuple[Failure, ...]:
             Level.CHECK,
             "Targets of camera 3 drop to 0 at frame 1020 (1 frame below a fifth of the usual 60)",
         ),
-        (with_sequence(targets=targets(1, 29)), Level.CHECK, "Camera 2 sees 29 targets a frame, the cameras' median is 60"),
+        (with_sequence(targets=targets(1, 29)), Level.CHECK, "Camera 2 sees 29 targets per frame, the cameras' median is 60"),
         (with_sequence(targets=np.full((4, N), 200.0)), Level.CHECK, "Only 25\u00a0% of the targets became part of a particle"),
         (
             with_sequence(kinds={"quadruplets": np.full(N, 32.0), "triplets": np.zeros(N), "pairs": np.full(N, 18.0)}),
@@ -151,9 +183,29 @@ def failing(n: int) -> tuple[Failure, ...]:
             "70\u00a0% of the particles are pairs",
         ),
         (
-            replace(evidence(), reprojection=(0.2, 1.8, float("nan"), 2.0)),
+            replace(evidence(), sample=a_sample((0.2, 1.8, float("nan"), 2.0))),
             Level.CHECK,
-            "Particles lie beside their targets by 1.8 px in camera 2 and 2 px in camera 4 (median of one frame)",
+            "Reprojection error 1.8 px in camera 2 and 2 px in camera 4 (median)",
+        ),
+        (
+            replace(evidence(), sample=a_sample(locked=True)),
+            Level.NOTE,
+            "Positions of targets lean to some fractions of a pixel in camera 1 (1), camera 2 (1), camera 3 (1) and camera 4 (1)",
+        ),
+        (
+            replace(evidence(), sample=replace(a_sample(), spacing=6.0)),
+            Level.CHECK,
+            "Particles move 0.822 times the distance to their nearest neighbour between frames",
+        ),
+        (
+            with_motion(acceleration=np.r_[np.full(3000, 0.3), np.full(1000, 0.85)]),
+            Level.CHECK,
+            "25\u00a0% of the accelerations lie at their limit dacc = 0.9",
+        ),
+        (
+            with_motion(angle=np.r_[np.full(3600, 5.0), np.full(400, 115.0)]),
+            Level.CHECK,
+            "10\u00a0% of the angles lie at their limit angle = 120",
         ),
         (
             with_record(tracking=replace(evidence().record.tracking, lost=np.full(N - 1, 56.0))),
@@ -168,12 +220,17 @@ def failing(n: int) -> tuple[Failure, ...]:
         (
             with_motion(displacement=steps(0, 14.0, 15.5)),
             Level.CHECK,
-            "Velocities lie at the limit dvxmax for 33\u00a0% of the links: widen it",
+            "33\u00a0% of the links lie at the limit dvxmax, where particles move no more than chance makes",
         ),
         (
-            with_motion(displacement=steps(2, -15.5, -14.0)),
+            replace(with_motion(displacement=steps(2, -15.5, -14.0)), sample=replace(a_sample(), motion=moving(-15.5, -14.0))),
             Level.CHECK,
-            "Velocities lie at the limit dvzmin for 33\u00a0% of the links: widen it",
+            "Displacements lie at the limit dvzmin for 33\u00a0% of the links, more than chance makes: widen it",
+        ),
+        (
+            replace(with_motion(displacement=steps(1, -15.5, -14.0)), sample=replace(a_sample(), motion=moving(0, 1, 40))),
+            Level.CHECK,
+            "Displacements lie at the limit dvymin for 33\u00a0% of the links",
         ),
         (
             with_motion(displacement=np.random.default_rng(0).uniform(-5, 5, (3000, 3)) * [1, 0.5, 1]),
@@ -188,8 +245,7 @@ def failing(n: int) -> tuple[Failure, ...]:
     ],
 )
 def test_a_rule(changed: Evidence, level: Level, text: str) -> None:
-    findings = verdict.judge(changed)
-    assert [(finding.level, finding.text) for finding in findings] == [(level, text)]
+    assert [(finding.level, finding.text) for finding in findings(changed)] == [(level, text)]
 
 
 def test_no_links_at_all() -> None:
@@ -219,27 +275,25 @@ def test_limits_are_those_of_the_run() -> None:
     values = evidence().record.experiment.parameters.as_tree()
     values["track"] |= {"dvxmin": -5.2, "dvxmax": 5.2, "dvymax": "wide"}
     found = said(with_record(run=a_run(inputs={"values": values})))
-    assert found[0].startswith("Velocities lie at the limit dvxm")
+    assert "links lie at the limit dvxmin" in found[0]
     assert not any("dvy" in text for text in found)
 
 
 def test_the_worst_comes_first_and_makes_the_headline() -> None:
     both = with_record(failures=failing(3), damaged=("a: cut",), run=a_run(inputs={"values": {}}))
-    findings = verdict.judge(both)
-    assert [finding.level for finding in findings] == [Level.BAD, Level.CHECK, Level.NOTE]
-    assert verdict.headline(findings) == (Level.BAD, "Not a good run")
-    assert verdict.headline(findings[1:]) == (Level.CHECK, "1 thing to check")
-    assert verdict.headline(findings[2:]) == (Level.NOTE, "Good run")
+    found = findings(both)
+    assert [finding.level for finding in found] == [Level.BAD, Level.CHECK, Level.NOTE]
+    assert verdict.headline(found) == (Level.BAD, "Not a good run")
+    assert verdict.headline(found[1:]) == (Level.CHECK, "1 thing to check")
+    assert verdict.headline(found[2:]) == (Level.NOTE, "Good run")
 
 
 def test_every_rule_is_asked() -> None:
     rules = {
-        name
-        for module in (verdict, tracking_rules)
-        for name, rule in vars(module).items()
-        if getattr(rule, "__module__", "") == module.__name__ and callable(rule)
+        one.name for module in (verdict, matching_rules, tracking_rules) for one in vars(module).values() if isinstance(one, Rule)
     }
-    assert rules - {"judge", "headline"} == {rule.__name__ for rule in verdict.RULES}
+    assert rules == {one.name for one in verdict.RULES}
+    assert len(rules) == len(verdict.RULES) > 15
 
 
 @pytest.mark.parametrize(
@@ -263,6 +317,9 @@ def test_every_rule_is_asked() -> None:
         (listing("abc"), "a, b and c"),
         (spread([1, float("nan"), 3]), "mean 2, from 1 to 3"),
         (spread([float("nan")]), "nothing"),
+        (moment("2026-11-22T14:29:45.741Z"), "2026-11-22 14:29:45 UTC"),
+        (moment("2026-11-22T14:29:45.741+02:00"), "2026-11-22 14:29:45 +0200"),
+        (moment("yesterday"), "yesterday"),
     ],
 )
 def test_words(found: str, expected: str) -> None:
@@ -272,6 +329,6 @@ def test_words(found: str, expected: str) -> None:
 def test_the_document_states_the_thresholds() -> None:
     document = (Path(__file__).parents[1] / "docs" / "report.md").read_text(encoding="utf-8")
     stated = {name: float(value) for name, value in re.findall(r"`([A-Z_]+)` = ([\d.]+)", document)}
-    named = vars(verdict) | vars(tracking_rules)
+    named = vars(verdict) | vars(matching_rules) | vars(tracking_rules)
     there = {name: round(value, 3) for name, value in named.items() if name.isupper() and isinstance(value, float | int)}
     assert stated == there

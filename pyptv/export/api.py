@@ -40,8 +40,9 @@ def export(
             export there is replaced.
         first: first frame number; default: the first one that is tracked.
         last: last frame number; default: the last one that is tracked.
-        min_length: least number of frames of a trajectory. 1 also gives the particles without any link.
-        frame_rate: frames per second, for velocities per second; default: per frame.
+        min_length: minimum number of frames of a trajectory. 1 also gives the particles without any link.
+        frame_rate: frames per second, for velocities per second; default: ``sequence.frame_rate`` of the parameters; per
+            frame where that is not known.
         units: of length, "mm" or "m".
         window: odd number of frames in the fit that gives velocity and acceleration. They are NaN in shorter trajectories.
         order: of its polynomial, 2 to 5, less than ``window``.

@@ -44,7 +44,7 @@ def by_frame(dataset: Dataset, workplace: Path) -> Iterator[tuple[int, Rows]]:
 
     Args:
         dataset: what is exported.
-        workplace: folder for a file of 88 bytes a row, 104 if they are post-processed.
+        workplace: folder for a file of 88 bytes per row, 104 if they are post-processed.
     """
     frames, counts = dataset.ordered.frames
     full = np.cumsum(counts) - 1

@@ -131,7 +131,7 @@ def read_dataset(
     if units not in LENGTHS:
         raise ValueError(f"units: found {units!r}, expected one of {', '.join(LENGTHS)}")
     check_arguments(first, last, min_length)
-    fit = Fit(window, order, frame_rate)
+    fit = Fit(window, order, experiment.parameters.sequence.frame_rate or None if frame_rate is None else frame_rate)
     where = (experiment, first, last)
     ordered: OrderedTrajectories | ProcessedTrajectories
     if postprocess is None:

@@ -1,4 +1,4 @@
-"""Exports are whole or not there: written beside their place, then moved into it."""
+"""Exports are complete or absent: written beside their place, then moved into it."""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,34 +19,58 @@ def build_parser() -> Parser:
     """The options of the command line."""
     parser = Parser(
         "pyptv-report",
-        "EXP",
-        "Write the report of a processed experiment: one HTML file, readable offline.",
+        "EXP...",
+        "Write the report of a processed experiment: one HTML file, readable offline. Several experiments: side by side.",
         'Needs the extra: pip install "pyptv-batch[report]".\n\nexit codes: 0 written; 1 not written; 2 bad usage or experiment',
     )
     parser.add_argument(
         "experiment",
         metavar="EXP",
         type=Path,
-        help="experiment folder, a YAML parameter file in it, or the output folder of a run",
+        nargs="+",
+        help="experiment folder, a YAML parameter file in it, or the output folder of a run; several are compared",
     )
     page = parser.section("Page")
-    page.add_argument("--output", type=Path, metavar="FILE", help="the file to write (default: EXP/res/report.html)")
+    page.add_argument(
+        "--output", type=Path, metavar="FILE", help="the file to write (default: EXP/res/report.html, or comparison.html)"
+    )
     page.add_argument("--frame", type=int, metavar="N", help="the frame whose images are shown (default: one in the middle)")
+    page.add_argument(
+        "--frame-rate", type=_rate, metavar="HZ", help="frames per second (default: sequence.frame_rate of the parameters)"
+    )
     page.add_argument(
         "--statistics", action="store_true", help="show Lagrangian statistics: distributions, profiles, structure function"
     )
     return parser
 
 
+def _rate(text: str) -> float:
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = 0.0
+    if not (math.isfinite(rate) and rate > 0):
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected a number of frames per second above 0")
+    return rate
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the report and say where it is; the exit code, with a message on standard error where it is not 0."""
-    options = build_parser().parse_args(arguments)
-    from pyptv.report import write_report  # --help must not wait for it
+    parser = build_parser()
+    options = parser.parse_args(arguments)
+    several = len(options.experiment) > 1
+    if several and (options.statistics or options.frame is not None or options.frame_rate is not None):
+        parser.error("--frame, --frame-rate and --statistics are for the report of one run")
+    from pyptv.report import write_comparison, write_report  # --help must not wait for it
 
     try:
-        path = write_report(options.experiment, output=options.output, frame=options.frame, statistics=options.statistics)
+        if several:
+            path = write_comparison(options.experiment, output=options.output)
+        else:
+            chosen = {name: getattr(options, name) for name in ("output", "frame", "frame_rate", "statistics")}
+            path = write_report(options.experiment[0], **chosen)
         show(f"written: {path} ({path.stat().st_size / 1e6:.1f} MB)\n")
-    except InvalidExperimentError as error:
+    except (InvalidExperimentError, ValueError) as error:
         sys.stderr.write(f"error: {error}\n")
         return INVALID
     except ProcessingError as error:

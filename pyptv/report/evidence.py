@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ import numpy as np
 
 from pyptv.report.motion import Motion
 from pyptv.report.record import Record
+from pyptv.report.sample import Sample
 from pyptv.report.words import number
 
 if TYPE_CHECKING:
@@ -44,8 +46,31 @@ class Evidence:
 
     record: Record
     motion: Motion | None = None
-    reprojection: tuple[float, ...] = ()
-    """Median distance [px] of particles and targets in each camera, in one frame; NaN where unknown."""
+    sample: Sample | None = None
+    """Targets and positions of some frames."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What a rule has measured, and what it found."""
+
+    value: str = ""
+    """In words; empty where there was nothing to judge."""
+    findings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One thing that can be wrong: what is looked at, the limit in words, and who looks."""
+
+    name: str
+    limit: str
+    judge: Callable[[Evidence], Judged]
+
+
+def rule(name: str, limit: str) -> Callable[[Callable[[Evidence], Judged]], Rule]:
+    """Make a rule of the function that judges."""
+    return lambda judge: Rule(name, limit, judge)
 
 
 def link_ratio(record: Record) -> float:
@@ -55,13 +80,25 @@ def link_ratio(record: Record) -> float:
 
 
 def limits(record: Record, axis: str) -> tuple[float, float]:
-    """The least and largest displacement [mm/frame] that the tracker allows along an axis: the run's own, if recorded."""
-    now, then = record.experiment.parameters.as_tree()["track"], record.values.get("track")
-    low, high = (
-        float(then[name]) if isinstance(then, dict) and isinstance(then.get(name), int | float) else float(now[name])
-        for name in (f"dv{axis}min", f"dv{axis}max")
-    )
-    return low, high
+    """The least and largest displacement [mm/frame] that the tracker allows along an axis."""
+    return track_value(record, f"dv{axis}min"), track_value(record, f"dv{axis}max")
+
+
+def track_value(record: Record, name: str) -> float:
+    """A parameter of section ``track``: the run's own, if it was recorded, else as it is now."""
+    return _value(record, "track", name)
+
+
+def detection_value(record: Record, name: str) -> float:
+    """A parameter of section ``targ_rec``, likewise."""
+    return _value(record, "targ_rec", name)
+
+
+def _value(record: Record, section: str, name: str) -> float:
+    then = record.values.get(section)
+    if isinstance(then, dict) and isinstance(then.get(name), int | float):
+        return float(then[name])
+    return float(record.experiment.parameters.as_tree()[section][name])
 
 
 def band(record: Record) -> str:

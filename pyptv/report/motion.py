@@ -1,13 +1,13 @@
-"""Trajectories of a run as its report shows them: lengths, displacements, and the longest ones.
+"""Trajectories of a run as its report shows them: lengths, displacements, accelerations, and some to look at.
 
 Bounded in time and memory: of a long run the frames of one contiguous window are read.
 """
 
 from __future__ import annotations
 
-import heapq
+import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,6 +33,11 @@ FARTHEST = 1e6
 MOST_TRACKS = 200
 """Trajectories in the 3-D view."""
 
+SHOWN_FROM = 5
+"""Frames: trajectories shown in space have at least so many, if there are such."""
+
+_SEED = 0
+
 
 @dataclass(frozen=True)
 class Motion:
@@ -46,8 +51,14 @@ class Motion:
     """(m,) number of frames of each trajectory, 1 for a particle without a link."""
     displacement: Floats
     """(n, 3) of each link [mm/frame]; links from or to a particle without a position are left out."""
-    longest: tuple[Floats, ...] = ()
-    """Positions (n, 3) [mm] of each of the longest trajectories, longest first."""
+    acceleration: Floats = field(default_factory=lambda: np.empty(0))
+    """(k,) magnitude [mm/frame^2] of the change between two displacements in succession: what ``dacc`` limits."""
+    angle: Floats = field(default_factory=lambda: np.empty(0))
+    """(k,) [gon] between them: what ``angle`` limits; NaN where one of them is zero."""
+    shown: tuple[Floats, ...] = ()
+    """Positions (n, 3) [mm] of trajectories picked at random, each as likely as any other, longest first."""
+    shown_from: int = 2
+    """They were picked from those of at least so many frames."""
     damaged: str = ""
     """Why following ended early."""
 
@@ -75,30 +86,61 @@ def read_motion(experiment: Experiment, frames: Sequence[int], particles_per_fra
     stretches, whole = _window(tracked, most)
     lengths: list[int] = []
     steps: list[Floats] = []
-    longest: list[tuple[int, int, Floats]] = []
+    turns: list[Floats] = []
+    long, short = _Picked(), _Picked()
     damaged = ""
     try:
-        for order, track in enumerate(stream_trajectories(experiment, stretches[0][0], stretches[-1][1])):
+        for track in stream_trajectories(experiment, stretches[0][0], stretches[-1][1]):
             position = within(track.position)
             lengths.append(len(position))
             step = np.diff(position, axis=0)
+            turns.append(np.hstack([step[:-1], step[1:]]))
             steps.append(step[np.isfinite(step).all(axis=1)])  # NaN: rays that do not meet
             position = position[np.isfinite(position).all(axis=1)]
-            entry = (len(position), -order, position)
-            if len(longest) < MOST_TRACKS:
-                heapq.heappush(longest, entry)
-            else:
-                heapq.heappushpop(longest, entry)
+            if len(position) > 1:
+                (long if len(position) >= SHOWN_FROM else short).offer(position)
     except FormatError as error:
         damaged = str(error)
+    acceleration, angle = _turning(np.concatenate(turns) if turns else np.empty((0, 6)))
+    picked = long if long.kept else short
     return Motion(
         stretches=tuple(stretches),
         whole=whole,
         lengths=np.array(lengths, dtype=np.int64),
         displacement=np.concatenate(steps) if steps else np.empty((0, 3)),
-        longest=tuple(position for length, _, position in sorted(longest, reverse=True) if length > 1),
+        acceleration=acceleration,
+        angle=angle,
+        shown=tuple(sorted(picked.kept, key=len, reverse=True)),
+        shown_from=SHOWN_FROM if long.kept else 2,
         damaged=damaged,
     )
+
+
+class _Picked:
+    """So many of the trajectories offered, each as likely as any other (reservoir sampling); the same ones every time."""
+
+    def __init__(self) -> None:
+        self.kept: list[Floats] = []
+        self._offered = 0
+        self._random = random.Random(_SEED)  # noqa: S311 -- a sample, not a secret
+
+    def offer(self, position: Floats) -> None:
+        self._offered += 1
+        if len(self.kept) < MOST_TRACKS:
+            self.kept.append(position)
+        elif (place := self._random.randrange(self._offered)) < MOST_TRACKS:
+            self.kept[place] = position
+
+
+def _turning(pairs: Floats) -> tuple[Floats, Floats]:
+    """Accelerations and angles, as optv's tracker computes them, of displacements in succession (k, 6) [mm/frame]."""
+    pairs = pairs[np.isfinite(pairs).all(axis=1)]
+    before, after = pairs[:, :3], pairs[:, 3:]
+    sizes = np.linalg.norm(before, axis=1) * np.linalg.norm(after, axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        cosine = np.einsum("ij,ij->i", before, after) / sizes
+    angle = np.arccos(np.clip(cosine, -1, 1)) * (200 / np.pi)
+    return np.linalg.norm(after - before, axis=1), angle
 
 
 def within(coordinates: Floats) -> Floats:

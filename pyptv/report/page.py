@@ -14,40 +14,55 @@ from pyptv.core.base.frames import describe
 from pyptv.core.experiment.folder import Experiment
 from pyptv.core.files.result_names import frames_with
 from pyptv.report import tables
-from pyptv.report.evidence import Evidence, Finding, Level
+from pyptv.report.charts.motion import of_trajectories
+from pyptv.report.charts.sampled import of_sample
+from pyptv.report.charts.statistics import statistics_charts
+from pyptv.report.charts.timelines import over_time
+from pyptv.report.evidence import Evidence, Judged, Level
+from pyptv.report.figures import figures_of
+from pyptv.report.methods import CITATIONS, methods
 from pyptv.report.motion import Motion, read_motion
-from pyptv.report.motion_charts import of_trajectories
 from pyptv.report.record import Record, read_record
-from pyptv.report.statistics import statistics_charts
-from pyptv.report.timelines import over_time
-from pyptv.report.verdict import headline, judge
+from pyptv.report.sample import Sample, read_sample
+from pyptv.report.verdict import findings_of, headline, judge
 from pyptv.report.views import View, crosses, inside, read_views_of, rings
+from pyptv.report.words import moment
 
 _TEMPLATE, _STYLE = "report.html.j2", "style.css"
 _MARK = 4.0
 """Radius of a mark [px] in an image 1000 px wide."""
 
 
-def render(experiment: Experiment, frame: int | None = None, *, statistics: bool = False) -> str:
+def render(experiment: Experiment, frame: int | None = None, frame_rate: float | None = None, *, statistics: bool = False) -> str:
     """The report as HTML, one page that refers to nothing outside of it.
 
     Args:
         experiment: what has been processed.
         frame: whose images to show; None: the one in the middle of those with particles.
+        frame_rate: frames per second; None: as the parameters say.
         statistics: whether to show Lagrangian statistics, too.
 
     Raises:
         ProcessingError: not processed yet, or ``frame`` has no results; no trajectory is long enough for statistics.
     """
-    record = read_record(experiment)
-    shown = _frame_to_show(record, frame)
-    views, problem = _views(record, shown)
-    motion = _motion(record)
-    findings = judge(Evidence(record, motion, tuple(view.marks.error for view in views)))
-    context = _context(record, motion, findings) | _frame_context(shown, views, problem)
+    evidence = read_evidence(experiment)
+    shown = _frame_to_show(evidence.record, frame)
+    views, problem = _views(evidence.record, shown)
+    rate = frame_rate or experiment.parameters.sequence.frame_rate or None
+    context = _context(evidence, rate) | _frame_context(shown, views, problem)
     if statistics:
-        context["track_charts"] += statistics_charts(experiment)
-    return _fill(context)
+        context["track_charts"] += statistics_charts(experiment, rate)
+    return fill(_TEMPLATE, context)
+
+
+def read_evidence(experiment: Experiment) -> Evidence:
+    """Everything that is measured of a run.
+
+    Raises:
+        ProcessingError: not processed yet.
+    """
+    record = read_record(experiment)
+    return Evidence(record, _motion(record), _sample(record))
 
 
 def _frame_to_show(record: Record, frame: int | None) -> int | None:
@@ -74,37 +89,55 @@ def _views(record: Record, frame: int | None) -> tuple[list[View], str]:
 
 
 def _motion(record: Record) -> Motion | None:
+    return read_motion(record.experiment, _tracked(record), _particles(record))
+
+
+def _tracked(record: Record) -> list[int]:
     if record.run is None:
-        frames = frames_with(record.experiment.results, "rt_is")
-    else:  # not what an earlier run left in frames that this one did not come to
-        linked = record.tracking.frame.tolist()
-        frames = sorted({*linked, *(frame + 1 for frame in linked)})
+        return frames_with(record.experiment.results, "rt_is")
+    linked = record.tracking.frame.tolist()  # not what an earlier run left in frames that this one did not come to
+    return sorted({*linked, *(frame + 1 for frame in linked)})
+
+
+def _sample(record: Record) -> Sample | None:
+    there = set(frames_with(record.experiment.results, "rt_is"))
+    frames = sorted(there & set(record.sequence.frame.tolist()))
+    return read_sample(record.experiment, frames, _particles(record))
+
+
+def _particles(record: Record) -> float:
+    """About how many there are in a frame."""
     known = record.sequence.particles[np.isfinite(record.sequence.particles)]
-    return read_motion(record.experiment, frames, float(known.mean()) if len(known) else 0.0)
+    return float(known.mean()) if len(known) else 0.0
 
 
-def _context(record: Record, motion: Motion | None, findings: list[Finding]) -> dict[str, Any]:
+def _context(evidence: Evidence, frame_rate: float | None) -> dict[str, Any]:
+    record, motion, sample = evidence.record, evidence.motion, evidence.sample
+    judged = judge(evidence)
+    findings = findings_of(judged)
     level, verdict = headline(findings)
     return {
         "name": record.experiment.folder.name or str(record.experiment.folder),
         "folder": str(record.experiment.folder),
         "output": None if record.experiment.output is None else str(record.experiment.output),
-        "started": None if record.run is None else str(record.run["run"]["started"]),
+        "started": None if record.run is None else moment(str(record.run["run"]["started"])),
         "level": level.name.lower(),
         "verdict": verdict,
         "findings": [(finding.level.name.lower(), _LABELS[finding.level], finding) for finding in findings],
+        "rules": [(rule.name, one.value or "–", rule.limit, *_outcome(one)) for rule, one in judged],
+        "figures": figures_of(evidence, frame_rate),
         "time_charts": over_time(record),
-        "track_charts": [] if motion is None else of_trajectories(record, motion),
+        "track_charts": [] if motion is None else of_trajectories(record, motion, frame_rate),
+        "sample_charts": [] if sample is None else of_sample(record, sample),
         "stages": tables.stages(record),
         "workers": tables.workers(record),
         "failures": tables.failures(record),
         "parameters": tables.parameters(record),
         "calibrations": tables.calibrations(record),
         "origin": tables.origin(record),
+        "methods": methods(evidence, frame_rate),
+        "citations": CITATIONS,
         "recorded": record.run is not None,
-        "version": __version__,
-        "made": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "record": record,
         "motion": motion,
     }
 
@@ -112,18 +145,31 @@ def _context(record: Record, motion: Motion | None, findings: list[Finding]) -> 
 _LABELS = {Level.BAD: "Failed", Level.CHECK: "Check", Level.NOTE: "Note"}
 
 
+def _outcome(judged: Judged) -> tuple[str, str]:
+    """The verdict of a rule in a word, and its class in the style sheet."""
+    if not judged.findings:
+        return ("passed", "") if judged.value else ("not judged", "")
+    level = max(finding.level for finding in judged.findings)
+    return _LABELS[level].lower(), level.name.lower()
+
+
 def _frame_context(frame: int | None, views: list[View], problem: str) -> dict[str, Any]:
     return {"frame": frame, "views": views, "views_problem": problem, "agreement": tables.agreement(views) if views else None}
 
 
-def _fill(context: dict[str, Any]) -> str:
-    from jinja2 import Environment, StrictUndefined  # an extra
+def fill(template: str, context: dict[str, Any]) -> str:
+    """A template of this package, filled."""
+    from jinja2 import Environment, FunctionLoader, StrictUndefined  # an extra
     from markupsafe import Markup  # comes with Jinja2
 
     package = files("pyptv.report")
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.globals |= {"rings": rings, "crosses": crosses, "mark": _MARK, "figures": tables.figures, "inside": inside}
+
+    def source(name: str) -> str:
+        return package.joinpath(name).read_text(encoding="utf-8")
+
+    loader = FunctionLoader(source)
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, loader=loader)
+    environment.globals |= {"rings": rings, "crosses": crosses, "mark": _MARK, "inside": inside}
     # the only texts that are not escaped: our own style sheet, and (in the template) the SVG that matplotlib made of numbers
-    style = Markup(package.joinpath(_STYLE).read_text(encoding="utf-8"))  # noqa: S704
-    template = environment.from_string(package.joinpath(_TEMPLATE).read_text(encoding="utf-8"))
-    return template.render(context, style=style)
+    page = {"style": Markup(source(_STYLE)), "version": __version__, "made": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"}  # noqa: S704
+    return environment.get_template(template).render(context, **page)

@@ -11,11 +11,9 @@ import numpy as np
 
 from pyptv.core.experiment.calibration import Calibration
 from pyptv.core.experiment.parameters import SECTIONS, key_of
-from pyptv.report.evidence import link_ratio
-from pyptv.report.motion import Motion
 from pyptv.report.record import Record
 from pyptv.report.views import View
-from pyptv.report.words import NOT_RECORDED, count, duration, number, percent
+from pyptv.report.words import NOT_RECORDED, count, duration, moment, number, percent
 
 MOST_FAILURES = 200
 """Rows in the table of failed frames."""
@@ -43,42 +41,21 @@ class Bar:
     share: float
 
 
-def figures(record: Record, motion: Motion | None, views: list[View]) -> list[tuple[str, str, str]]:
-    """The key figures: what, how much, and what is to be said of it."""
-    sequence = record.sequence
-    run = record.run
-    mean = [_mean(targets) for targets in sequence.targets]
-    found = [
-        ("Frames", f"{number(record.done)} of {number(record.asked)}", f"{record.first} to {record.last}" if record.asked else "")
-    ]
-    found.append(("Targets", number(_mean(np.array(mean))), "per camera and frame"))
-    found.append(("Particles", number(_mean(sequence.particles)), "per frame"))
-    if len(record.tracking.frame):
-        found.append(("Link ratio", number(link_ratio(record)), "links over links and losses"))
-    if motion is not None and (linked := motion.lengths[motion.lengths > 1]).size:
-        found.append(("Trajectories", number(float(linked.mean())), "frames long on average"))
-    errors = [view.marks.error for view in views if math.isfinite(view.marks.error)]
-    if errors:
-        found.append(("Reprojection", f"{number(max(errors))} px", "worst camera's median distance to the targets"))
-    if run is not None:
-        seconds = float(run["run"]["seconds"])
-        new = record.done - int(run["frames"]["kept"])
-        rate = f"{number(new / seconds)} frames/s" if seconds > 0 and new > 0 else ""
-        found.append(("Time", duration(seconds), rate))
-    return found
-
-
 def parameters(record: Record) -> list[Table]:
     """All parameters, a table for each section."""
     tree = record.values
     heads = ("Parameter", "Value", "Unit", "Meaning")
     tables = [
-        Table("General", heads, [("num_cams", _value(tree.get("num_cams")), "", "number of cameras; with a splitter, of views")])
+        Table(
+            "General",
+            heads,
+            [("num_cams", shown_value(tree.get("num_cams")), "", "number of cameras; with a splitter, of views")],
+        )
     ]
     for section, kind in SECTIONS.items():
         values = tree.get(section)
         values = values if isinstance(values, dict) else {}
-        rows = [(key_of(f), _value(values.get(key_of(f))), f.metadata["unit"], f.metadata["meaning"]) for f in fields(kind)]
+        rows = [(key_of(f), shown_value(values.get(key_of(f))), f.metadata["unit"], f.metadata["meaning"]) for f in fields(kind)]
         tables.append(Table(f"Section {section}", heads, rows))
     return tables
 
@@ -148,11 +125,11 @@ def origin(record: Record) -> Table:
     rows = [
         ("Program", f"{run['program']['name']} {run['program']['version']}"),
         ("Command", f"{command['kind']}, called from Python" if argv is None else " ".join(map(str, argv))),
-        ("Options", ", ".join(f"{name} {_value(command[name])}" for name in _OPTIONS if name in command)),
+        ("Options", ", ".join(f"{name} {shown_value(command[name])}" for name in _OPTIONS if name in command)),
         ("Experiment", str(command["folder"])),
         ("Results", str(record.experiment.results)),
-        ("Started", str(run["run"]["started"])),
-        ("Finished", str(run["run"]["finished"])),
+        ("Started", moment(str(run["run"]["started"]))),
+        ("Finished", moment(str(run["run"]["finished"]))),
         ("Outcome", f"{run['run']['outcome']}, exit code {run['run']['exit_code']}"),
         ("Versions", versions),
         ("Host", f"{host['name']}: {host['system']}, {host['machine']}, {host['cpus']} CPUs"),
@@ -172,7 +149,7 @@ _OPTIONS = ("mode", "on_error", "resume", "clean", "n_processes", "serial_tracki
 def _calibration(one: Calibration) -> dict[str, tuple[float, ...]]:
     return {
         "x0, y0, z0 [mm]": one.position,
-        "omega, phi, kappa [rad]": one.angles,
+        "omega, phi, kappa [rad]": tuple(math.remainder(angle, 2 * math.pi) for angle in one.angles),
         "cc [mm]": (one.principal_distance,),
         "xh, yh [mm]": one.principal_point,
         "k1, k2, k3": one.radial_distortion,
@@ -187,13 +164,14 @@ def _shown(values: tuple[float, ...]) -> str:
     return ", ".join(f"{value:.5g}".replace("-", "−") for value in values)
 
 
-def _value(value: Any) -> str:
+def shown_value(value: Any) -> str:
+    """A parameter's value as text."""
     if value is None:
         return NOT_RECORDED
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list):
-        return ", ".join(_value(one) for one in value)
+        return ", ".join(shown_value(one) for one in value)
     return f"{value:g}" if isinstance(value, float) else str(value) or "–"
 
 
@@ -203,8 +181,3 @@ def _bars(seconds: dict[str, float]) -> list[Bar]:
     if not most > 0:
         return []
     return [Bar(name, f"{duration(value)} ({percent(value / total)})", 100 * value / most) for name, value in seconds.items()]
-
-
-def _mean(values: Any) -> float:
-    known = values[np.isfinite(values)]
-    return float(known.mean()) if len(known) else float("nan")

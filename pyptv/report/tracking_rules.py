@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 
-from pyptv.report.evidence import Evidence, Finding, Level, limits, link_ratio
+from pyptv.report.evidence import Evidence, Finding, Judged, Level, limits, link_ratio, rule, track_value
 from pyptv.report.words import listing, number, percent
 
 LOW_LINK_RATIO = 0.8
@@ -30,69 +28,171 @@ SHORT = 5
 MANY_SHORT = 0.5
 """Share of linked particles in trajectories shorter than that."""
 
+SURE = 3.0
+"""Standard deviations above what chance makes from which motion is there."""
+
 FEW_LINKS = 50
 """Fewer links say nothing about velocities."""
 
+FAR = 0.5
+"""Median displacement over the distance to the nearest neighbour: above it, the nearest particle is often another one."""
 
-def not_tracked(evidence: Evidence) -> Iterator[Finding]:
+NEAR_LIMIT = 0.9
+"""Of dacc and angle: what lies above it is "at the limit"."""
+
+MANY_CUT = 0.05
+"""Share of accelerations, or of angles, at their limit from which the limit cuts."""
+
+
+@rule("Links between frames", "present where there are particles")
+def not_tracked(evidence: Evidence) -> Judged:
     """There are particles, but no links."""
     record = evidence.record
     if np.nansum(record.sequence.particles) > 0 and not len(record.tracking.frame):
-        yield Finding(Level.NOTE, "Not tracked: there are no links", "Run --mode tracking to link the particles.")
+        finding = Finding(Level.NOTE, "Not tracked: there are no links", "Run --mode tracking to link the particles.")
+        return Judged("none", (finding,))
+    return Judged("present" if len(record.tracking.frame) else "")
 
 
-def low_link_ratio(evidence: Evidence) -> Iterator[Finding]:
+@rule("Link ratio", f"at least {number(LOW_LINK_RATIO)}")
+def low_link_ratio(evidence: Evidence) -> Judged:
     """The tracker loses many particles, or all of them."""
     ratio = link_ratio(evidence.record)
+    if not np.isfinite(ratio):
+        return Judged()
     if ratio == 0:
         advice = "Two frames on their own are never linked, it takes three in a row; else check the dv limits and dacc."
-        yield Finding(Level.CHECK, "No particle was linked", advice)
-    elif ratio < LOW_LINK_RATIO:
-        advice = "Links over links and losses: look at the velocity histogram, and for ghost particles."
-        yield Finding(Level.CHECK, f"Link ratio {ratio:.2f}: check the dv limits and dacc", advice)
+        return Judged("0", (Finding(Level.CHECK, "No particle was linked", advice),))
+    if ratio >= LOW_LINK_RATIO:
+        return Judged(number(ratio))
+    advice = "Links over links and losses: look at the velocity histogram, and for ghost particles."
+    return Judged(number(ratio), (Finding(Level.CHECK, f"Link ratio {ratio:.2f}: check the dv limits and dacc", advice),))
 
 
-def velocities_at_limits(evidence: Evidence) -> Iterator[Finding]:
+@rule("Displacements at a dv limit", f"at most {percent(MANY_AT_LIMIT)} in the outermost {percent(EDGE)}")
+def velocities_at_limits(evidence: Evidence) -> Judged:
     """Displacements pile up at a dv limit."""
     if evidence.motion is None or len(evidence.motion.displacement) < FEW_LINKS:
-        return
+        return Judged()
+    findings, most = [], 0.0
     for axis, values in zip("xyz", evidence.motion.displacement.T, strict=True):
         low, high = limits(evidence.record, axis)
         edge = EDGE * (high - low)
-        for name, share in ((f"dv{axis}min", np.mean(values < low + edge)), (f"dv{axis}max", np.mean(values > high - edge))):
+        for name, inner, outer in ((f"dv{axis}min", low, low + edge), (f"dv{axis}max", high - edge, high)):
+            share = float(np.mean((values >= inner) & (values <= outer)))
+            most = max(most, share)
             if share > MANY_AT_LIMIT:
-                text = f"Velocities lie at the limit {name} for {percent(float(share))} of the links: widen it"
-                advice = (
-                    f"Counted: the outermost {percent(EDGE)} of its range. Where the histogram is flat there, links are wrong."
-                )
-                yield Finding(Level.CHECK, text, advice)
+                findings.append(_at_limit(name, share, above=_above_chance(evidence, "xyz".index(axis), inner, outer)))
+    return Judged(f"most: {percent(most)}", tuple(findings))
 
 
-def wide_limits(evidence: Evidence) -> Iterator[Finding]:
+@rule("dv limits over displacements", f"at most {number(ROOM)} times")
+def wide_limits(evidence: Evidence) -> Judged:
     """The dv limits are far wider than the displacements."""
     if evidence.motion is None or len(evidence.motion.displacement) < FEW_LINKS:
-        return
-    wide = []
+        return Judged()
+    wide, widest = [], 0.0
     for axis, values in zip("xyz", evidence.motion.displacement.T, strict=True):
         low, high = limits(evidence.record, axis)
-        most = float(np.percentile(np.abs(values), NEARLY_ALL))
-        if max(abs(low), abs(high)) > ROOM * most > 0:
-            wide.append(f"{axis} (needed: {number(most)} mm/frame)")
-    if wide:
-        text = f"The dv limits are more than {number(ROOM)} times wider than the velocities in {listing(wide)}"
-        yield Finding(Level.NOTE, text, "Narrower limits give fewer wrong links where particles are dense.")
+        needed = float(np.percentile(np.abs(values), NEARLY_ALL))
+        if not needed > 0:
+            continue
+        widest = max(widest, max(abs(low), abs(high)) / needed)
+        if max(abs(low), abs(high)) > ROOM * needed:
+            wide.append(f"{axis} (needed: {number(needed)} mm/frame)")
+    value = f"{number(widest)} times"
+    if not wide:
+        return Judged(value)
+    text = f"The dv limits are more than {number(ROOM)} times wider than the velocities in {listing(wide)}"
+    return Judged(value, (Finding(Level.NOTE, text, "Narrower limits give fewer wrong links where particles are dense."),))
 
 
-def short_trajectories(evidence: Evidence) -> Iterator[Finding]:
+@rule("Accelerations and angles at their limits", f"at most {percent(MANY_CUT)} above {number(NEAR_LIMIT)} of dacc or angle")
+def turns_at_limits(evidence: Evidence) -> Judged:
+    """Accelerations or angles are cut by dacc or angle."""
+    motion = evidence.motion
+    if motion is None or len(motion.acceleration) < FEW_LINKS:
+        return Judged()
+    findings, most = [], 0.0
+    for name, values, what in (("dacc", motion.acceleration, "accelerations"), ("angle", motion.angle, "angles")):
+        limit = track_value(evidence.record, name)
+        known = values[np.isfinite(values)]
+        if not len(known) or not limit > 0:
+            continue
+        share = float(np.mean(known > NEAR_LIMIT * limit))
+        most = max(most, share)
+        if share > MANY_CUT:
+            text = f"{percent(share)} of the {what} lie at their limit {name} = {number(limit)}"
+            advice = "Either the motion is that unsteady, or positions are that noisy, or these links are chance: pyptv-advise."
+            findings.append(Finding(Level.CHECK, text, advice))
+    return Judged(f"most: {percent(most)}", tuple(findings))
+
+
+@rule("Displacement over particle distance (medians)", f"at most {number(FAR)}")
+def far_displacements(evidence: Evidence) -> Judged:
+    """Particles move about as far as they are apart."""
+    ratio = displacement_over_spacing(evidence)
+    if not np.isfinite(ratio):
+        return Judged()
+    if ratio <= FAR:
+        return Judged(number(ratio))
+    text = f"Particles move {number(ratio)} times the distance to their nearest neighbour between frames"
+    advice = "Links are ambiguous there: a higher frame rate or fewer particles make them safe."
+    return Judged(number(ratio), (Finding(Level.CHECK, text, advice),))
+
+
+@rule(f"Linked particles in trajectories shorter than {SHORT} frames", f"at most {percent(MANY_SHORT)}")
+def short_trajectories(evidence: Evidence) -> Judged:
     """Most linked particles are in short trajectories, although the run is long enough for longer ones."""
     motion = evidence.motion
     if motion is None or motion.n_frames < 2 * SHORT:
-        return
+        return Judged()
     linked = motion.lengths[motion.lengths > 1]
     total = int(linked.sum())
-    if total and (share := int(linked[linked < SHORT].sum()) / total) > MANY_SHORT:
-        text = f"{percent(share)} of the linked particles are in trajectories shorter than {SHORT} frames"
-        yield Finding(Level.CHECK, text, "Too short for accelerations: check the dv limits, angle and dacc.")
+    if not total:
+        return Judged()
+    share = int(linked[linked < SHORT].sum()) / total
+    if share <= MANY_SHORT:
+        return Judged(percent(share))
+    text = f"{percent(share)} of the linked particles are in trajectories shorter than {SHORT} frames"
+    finding = Finding(Level.CHECK, text, "Too short for accelerations: check the dv limits, angle and dacc.")
+    return Judged(percent(share), (finding,))
 
 
-RULES = (low_link_ratio, velocities_at_limits, short_trajectories, not_tracked, wide_limits)
+def displacement_over_spacing(evidence: Evidence) -> float:
+    """Median displacement of the links over the median distance to the nearest neighbour; NaN where one is not known."""
+    if evidence.motion is None or evidence.sample is None or not len(evidence.motion.displacement):
+        return float("nan")
+    moved = float(np.median(np.linalg.norm(evidence.motion.displacement, axis=1)))
+    return moved / evidence.sample.spacing if evidence.sample.spacing > 0 else float("nan")
+
+
+def _above_chance(evidence: Evidence, axis: int, low: float, high: float) -> bool | None:
+    """Whether more particles move by ``low`` to ``high`` along an axis than chance makes; None: not known."""
+    motion = evidence.sample.motion if evidence.sample is not None else None
+    if motion is None or motion.chains < FEW_LINKS or not len(motion.displacement_chance):
+        return None
+    found, chance = (
+        int(np.count_nonzero((values[:, axis] >= low) & (values[:, axis] <= high)))
+        for values in (motion.displacement, motion.displacement_chance)
+    )
+    expected = chance * motion.chance_chains / len(motion.displacement_chance)
+    return bool(found - expected > SURE * np.sqrt(expected + 1))
+
+
+def _at_limit(name: str, share: float, *, above: bool | None) -> Finding:
+    counted = f"Counted: the outermost {percent(EDGE)} of its range."
+    if above is None:
+        text = f"Displacements lie at the limit {name} for {percent(share)} of the links"
+        return Finding(Level.CHECK, text, f"{counted} There are too few particles to tell these links from chance.")
+    if above:
+        text = f"Displacements lie at the limit {name} for {percent(share)} of the links, more than chance makes: widen it"
+        return Finding(Level.CHECK, text, counted)
+    text = f"{percent(share)} of the links lie at the limit {name}, where particles move no more than chance makes"
+    return Finding(Level.CHECK, text, f"{counted} Do not widen it: these links are wrong. pyptv-advise proposes limits.")
+
+
+RULES = (
+    *(low_link_ratio, velocities_at_limits, turns_at_limits, far_displacements, short_trajectories),
+    *(not_tracked, wide_limits),
+)

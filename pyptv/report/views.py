@@ -12,12 +12,12 @@ import numpy as np
 from PIL import Image as Pillow
 
 from pyptv.core.base.errors import FormatError, FrameError
-from pyptv.core.engines.optv.backend import project
 from pyptv.core.experiment.folder import Experiment, ImageSettings
 from pyptv.core.files.formats import PARTICLES, TARGET_COLUMNS, TARGETS
 from pyptv.core.images.grey_values import decide
 from pyptv.core.images.pixels import read_mask, read_views, subtract_mask
 from pyptv.report.motion import within
+from pyptv.report.sample import projected
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -98,7 +98,7 @@ def read_views_of(experiment: Experiment, frame: int, bit_depth: int | str | Non
     """
     particles = PARTICLES.read(experiment.result_path("rt_is", frame))
     positions = within(np.column_stack([particles[axis] for axis in "xyz"]))
-    pixels = _projected(experiment, positions) if experiment.num_cams > 1 else None
+    pixels = projected(experiment, positions) if experiment.num_cams > 1 else None
     images = _images(experiment, frame, decide(experiment, bit_depth, page).settings)
     middle = _middle(positions)
     views = []
@@ -107,14 +107,6 @@ def read_views_of(experiment: Experiment, frame: int, bit_depth: int | str | Non
         centre = None if pixels is None or middle is None else pixels[camera, middle]
         views.append(_view(experiment, camera, images[camera], centre, marks))
     return views
-
-
-def _projected(experiment: Experiment, positions: Floats) -> Floats:
-    """(n_cams, n, 2) x, y [px] of positions (n, 3) [mm]; NaN where there is no position: rays that do not meet."""
-    known = np.isfinite(positions).all(axis=1)
-    pixels = np.full((experiment.num_cams, len(positions), 2), np.nan)
-    pixels[:, known] = project(positions[known], experiment.parameters, experiment.calibrations)
-    return pixels
 
 
 def _middle(positions: Floats) -> int | None:

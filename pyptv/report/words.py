@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 
 NOT_RECORDED = "not recorded"
 
@@ -43,6 +44,20 @@ def duration(seconds: float) -> str:
         return f"{minutes} min {rest:02d} s"
     hours, rest = divmod(round(seconds / _MINUTE), 60)
     return f"{hours} h {rest:02d} min"
+
+
+def moment(stamp: str) -> str:
+    """A time stamp as a person reads it; unchanged where it is none.
+
+    >>> moment("2026-11-22T14:29:45.741Z")
+    '2026-11-22 14:29:45 UTC'
+    """
+    try:
+        when = datetime.fromisoformat(stamp)
+    except ValueError:
+        return stamp
+    zone = "" if when.tzinfo is None else " UTC" if not when.utcoffset() else f" {when:%z}"
+    return f"{when:%Y-%m-%d %H:%M:%S}{zone}"
 
 
 def count(n: int, thing: str, things: str | None = None) -> str:

@@ -18,7 +18,7 @@ VOLUME = (100.0, 80.0, 40.0)
 """Size of the measuring volume in x, y, z [mm]; its centre is the origin."""
 
 _MARGIN = 10.0
-"""Least distance from the measuring volume to the walls of the periodic box [mm]."""
+"""Minimum distance from the measuring volume to the walls of the periodic box [mm]."""
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ class Settings:
     image_size: tuple[int, int] = _option((1280, 1024), "width and height of an image", "px", low=MIN_IMAGE_SIDE, high=8192)
     images: bool = _option(default=True, meaning="write images; else only _targets files (Existing_Target)")
     depth: int = _option(SHALLOW, "bits of a grey value: 8, or 10, 12, 14, 16 in 16-bit images")
-    splitter: bool = _option(default=False, meaning="one image a frame with 2 x 2 views (YAML dialect only)")
+    splitter: bool = _option(default=False, meaning="one image per frame with 2 x 2 views (YAML dialect only)")
     negative: bool = _option(default=False, meaning="dark particles on a bright background (YAML dialect only)")
     mask: bool = _option(default=False, meaning="static reflections, and background images to subtract (YAML dialect only)")
     displacement: float = _option(0.1, "mean displacement in a frame over the mean distance of particles", low=0, high=2)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from pyptv.core.experiment.calibration import Calibration, calibration_files, rotation_matrix
+from pyptv.core.experiment.calibration import Calibration, calibration_files, calibration_text
 
 YAML_NAME = "parameters_synthetic.yaml"
 _PTV = ("hp_flag", "allcam_flag", "tiff_flag", "imx", "imy", "pix_x", "pix_y", "chfield", "mmp_n1", "mmp_n2", "mmp_n3", "mmp_d")
@@ -37,17 +37,8 @@ def write_calibrations(folder: Path, calibrations: Sequence[Calibration], names:
     for calibration, name in zip(calibrations, names, strict=True):
         ori, addpar = calibration_files(folder, name)
         ori.parent.mkdir(exist_ok=True)
-        matrix = rotation_matrix(calibration.angles)
-        blocks = [
-            [calibration.position, calibration.angles],
-            [tuple(row) for row in matrix],
-            [calibration.principal_point, (calibration.principal_distance,)],
-            [calibration.glass],
-        ]
-        text = "\n".join("".join(" ".join(f"{float(v)!r}" for v in row) + "\n" for row in block) for block in blocks)
-        ori.write_text(text, encoding="ascii", newline="\n")
-        values = (*calibration.radial_distortion, *calibration.decentering, *calibration.affine)
-        addpar.write_text(" ".join(f"{v!r}" for v in values) + "\n", encoding="ascii", newline="\n")
+        for path, text in zip((ori, addpar), calibration_text(calibration), strict=True):
+            path.write_text(text, encoding="ascii", newline="\n")
 
 
 def _par_values(tree: dict[str, Any]) -> Iterator[tuple[str, list[Any]]]:

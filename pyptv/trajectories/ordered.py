@@ -54,7 +54,7 @@ class Block(NamedTuple):
 class OrderedTrajectories:
     """The trajectories of some frames, sorted by id, then by frame, a block at a time, as often as they are wanted.
 
-    Takes 24 bytes of disk a row and 24 a trajectory, in files that have no name where the system allows it, and that end with
+    Takes 24 bytes of disk per row and 24 per trajectory, in files that have no name where the system allows it, and that end with
     this object. Memory holds the live trajectories while they are followed, a block while they are read, and a few numbers
     a frame.
     """
@@ -68,7 +68,7 @@ class OrderedTrajectories:
             experiment: whose results.
             first: first frame number; None: the first one with a ``ptv_is`` file.
             last: last frame number; None: the last one.
-            min_length: least number of frames of a trajectory.
+            min_length: minimum number of frames of a trajectory.
             workplace: folder for the files; None: that of the system, which may be memory.
 
         Raises:

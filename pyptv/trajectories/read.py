@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -28,15 +29,16 @@ def read_trajectories(
 ) -> Trajectories:
     """The trajectories of a tracked experiment.
 
-    Takes about 150 bytes of memory a row while it works; the result has 88.
+    Takes about 150 bytes of memory per row while it works; the result has 88.
 
     Args:
         experiment: the experiment folder, a YAML parameter file in it, or what ``load_experiment`` returned.
         first: first frame number; default: the first one with a ``ptv_is`` file.
         last: last frame number; default: the last one with a ``ptv_is`` file. A trajectory that goes beyond the range is
             cut; frames without a file, inside the range, end all trajectories.
-        min_length: least number of frames. 1 also gives the particles without any link. Does not change ids.
-        frame_rate: frames per second, for velocities in mm/s; default: mm/frame.
+        min_length: minimum number of frames. 1 also gives the particles without any link. Does not change ids.
+        frame_rate: frames per second, for velocities in mm/s; default: ``sequence.frame_rate`` of the parameters; mm/frame
+            where that is not known.
         window: odd number of frames in the fit of a polynomial to each stretch of a trajectory (Savitzky-Golay).
             Velocity and acceleration are NaN in trajectories that are shorter.
         order: of the polynomial, at least 2 and less than ``window``.
@@ -50,6 +52,8 @@ def read_trajectories(
     fit = Fit(window, order, frame_rate)
     if not isinstance(experiment, Experiment):
         experiment = load_experiment(experiment)
+    if frame_rate is None and (stored := experiment.parameters.sequence.frame_rate):
+        fit = replace(fit, frame_rate=stored)
     frames = list(linked_frames(experiment, tracked_frames(experiment, first, last)))
     identity = np.concatenate([frame.identity for frame in frames])
     kept = np.bincount(identity)[identity] >= min_length
@@ -60,4 +64,4 @@ def read_trajectories(
     del frames
     identity = identity[rows]
     velocity, acceleration = fit.derivatives(identity, position)
-    return Trajectories(identity, number, position, velocity, acceleration, frame_rate, window, order)
+    return Trajectories(identity, number, position, velocity, acceleration, fit.frame_rate, window, order)

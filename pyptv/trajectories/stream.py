@@ -36,7 +36,7 @@ def stream_trajectories(
         experiment: whose results.
         first: first frame number; default: the first one with a ``ptv_is`` file.
         last: last frame number; default: the last one. Frames without a ``ptv_is`` file end all trajectories.
-        min_length: least number of frames. 1 also gives the particles without any link. Does not change ids.
+        min_length: minimum number of frames. 1 also gives the particles without any link. Does not change ids.
 
     Raises:
         ValueError: a bad argument.

@@ -21,6 +21,7 @@ from typing import Any
 
 from pyptv.core.base.events import Event, FrameDone, StepDone, TaskDone
 from pyptv.core.base.frames import chunk_ranges
+from pyptv.core.engines.choice import Engines
 from pyptv.core.schedule.plan import Plan
 from pyptv.core.schedule.sequence import SequencePlan
 from pyptv.core.schedule.tracking import TrackingPlan
@@ -93,8 +94,13 @@ class Simulation:
         chunks = chunk_ranges(0, n_frames - 1, min(n_frames, n * -(-n_frames // (n * longest))))
         store: Any = NoStore()
         job: Any = NoJob()
-        self.tracking = TrackingPlan((0, n_frames - 1), ids, store, speculate=n > 1, early=n > 1)
-        self.plan = Plan(job, store, sequence=SequencePlan(chunks, ids, store, "process", shown=False), tracking=self.tracking)
+        self.tracking = TrackingPlan((0, n_frames - 1), ids, store, Engines("compiled"), speculate=n > 1, early=n > 1)
+        self.plan = Plan(
+            job,
+            store,
+            sequence=SequencePlan(chunks, ids, store, "process", engines=Engines("compiled"), shown=False),
+            tracking=self.tracking,
+        )
         self.workers = [Worker(number) for number in range(1, n + 1)]
         self.costs = costs
         self.starts: dict[int, int] = {}

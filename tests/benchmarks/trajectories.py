@@ -34,6 +34,11 @@ READERS = {
     "for trajectory in stream_trajectories(load_experiment(exp), 0, 10**9):\n"
     "    n, m = n + len(trajectory.position), m + 1\n"
     "print(n, 'rows', m, 'trajectories')",
+    "postprocess": "from pyptv.core.experiment.folder import load_experiment\n"
+    "from pyptv.trajectories.postprocess import ProcessedTrajectories\n"
+    "with ProcessedTrajectories(load_experiment(exp)) as t:\n"
+    "    n = sum(len(block.id) for block in t.blocks())\n"
+    "    print(n, 'rows', t.trajectories, 'trajectories')",
     "read": "from pyptv.trajectories import read_trajectories\n"
     "t = read_trajectories(exp)\n"
     "print(len(t.id), 'rows', len(t.lengths), 'trajectories')",

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 from PIL import Image
 
 from pyptv.core.base.options import Options
@@ -50,6 +51,8 @@ CASES: dict[str, dict[str, Any]] = {
     "0.005 ppp, all cameras miss 10 %": {"n_particles": 1638, "blinking": 0.1},
 }
 PRESETS = ("default", "full_multipass", "two_phase")
+SETTINGS = {"full_multipass": {"preset": "full_multipass", "track_mode": 0, "postprocess": True}}
+"""What openptv2's window writes into ``track`` for a preset; the limits stay those of the case."""
 WAYS = {
     "cut": PostProcessing(max_gap=None),
     "joined": PostProcessing(cut=False),
@@ -69,10 +72,10 @@ def methods(case: Path, openptv2: str | None) -> Iterator[tuple[str, Path]]:
     source = case / "parameters_synthetic.yaml"
     yield "the run", case
     yield from processed(source, case, case.with_name(f"{case.name}, post"))
-    if any(field.name == "tracking" for field in fields(Options)):
-        both = case.with_name(f"{case.name}, both ways")
-        if not both.exists():
-            run(source, FIRST, LAST, output=both, tracking="both")
+    both = case.with_name(f"{case.name}, both ways")
+    if not both.exists() and any(field.name == "tracking" for field in fields(Options)):
+        run(source, FIRST, LAST, output=both, tracking="both")
+    if both.exists():
         yield "`--tracking both`", both
         name = "cut, joined (`--postprocess`)"
         yield f"`--tracking both`, {name}", post(both, both.with_name(f"{both.name}, post"), WAYS[name])
@@ -113,13 +116,16 @@ def other(python: str, preset: str, case: Path) -> Path:
         shutil.rmtree(work, ignore_errors=True)
         for folder in ("img", "cal"):
             shutil.copytree(case / folder, work / folder, ignore=shutil.ignore_patterns("*_targets"))
-        shutil.copy(case / "parameters_synthetic.yaml", work)
+        tree = yaml.safe_load((case / "parameters_synthetic.yaml").read_text(encoding="utf-8"))
+        tree["plugins"]["selected_tracking"] = preset  # its command's --tracking-plugin does not bring the rest of a preset
+        tree["track"] |= SETTINGS.get(preset, {})
+        (work / "parameters_synthetic.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8")
         for path in (work / "img").iterdir():
             with Image.open(path) as image:
                 image.load()
             image.save(path, format="TIFF", compression=None)
         command = [str(Path(python).with_name("openptv2-batch")), str(work / "parameters_synthetic.yaml"), str(FIRST), str(LAST)]
-        subprocess.run([*command, "--tracking-plugin", preset], check=True, capture_output=True)
+        subprocess.run(command, check=True, capture_output=True)
         subprocess.run(
             [python, "-c", _DUMP, str(work / "res"), str(FIRST), str(LAST), str(dump)], check=True, capture_output=True
         )

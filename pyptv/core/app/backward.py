@@ -8,6 +8,7 @@ from dataclasses import replace
 from pyptv.core.base.events import Event, FrameFailed, LinksJoined, Note, StepDone
 from pyptv.core.base.frames import FrameRange
 from pyptv.core.base.options import Options
+from pyptv.core.engines.choice import Engines
 from pyptv.core.execute.runners import make_runner
 from pyptv.core.experiment.passes import backward_pass, mirrored
 from pyptv.core.files.store import Store
@@ -24,7 +25,14 @@ class BackwardPass:
     """A tracking run over what the forward pass has left, with its frames in reverse; all its frame numbers are mirrored."""
 
     def __init__(
-        self, job: Job, frames: FrameRange, options: Options, ids: Iterator[int], seams: SeamCounts | None = None
+        self,
+        job: Job,
+        frames: FrameRange,
+        options: Options,
+        ids: Iterator[int],
+        *,
+        engines: Engines,
+        seams: SeamCounts | None = None,
     ) -> None:
         """Begin it.
 
@@ -33,19 +41,20 @@ class BackwardPass:
             frames: of the run, in the experiment's numbers.
             options: of the run.
             ids: numbers for tasks and tracker runs, so that none has that of one of the forward pass.
+            engines: of the run.
             seams: those of the forward pass, with which those of this one are counted.
         """
         experiment = backward_pass(job.experiment)
         store, frames = Store(experiment), mirrored(frames)
         store.open_backward()
-        job = replace(job, experiment=experiment, processes=False, tracks=True)
+        job = replace(job, experiment=experiment, processes=False, tracks=True, engine=engines.taken)
         job, journal = begin(job, store, frames, replace(options, mode="tracking"))
         n = options.n_processes
         speculate = n > 1 and not options.serial_tracking
-        tracking = TrackingPlan(frames, ids, store, speculate=speculate, seams=seams)
+        tracking = TrackingPlan(frames, ids, store, engines, speculate=speculate, seams=seams)
         past = journal.past if journal is not None else nothing
-        checks = SequencePlan(run_chunks(frames, n), ids, store, "check", past=past, shown=False)
-        joins = SequencePlan(run_chunks(frames, n), ids, store, "join", shown=False)
+        checks = SequencePlan(run_chunks(frames, n), ids, store, "check", engines=engines, past=past, shown=False)
+        joins = SequencePlan(run_chunks(frames, n), ids, store, "join", engines=engines, shown=False)
         self.plan = Phases(Plan(job, store, sequence=checks, tracking=tracking), Plan(job, store, sequence=joins))
         self.runner = make_runner(job, n, options.start_method, options.frame_timeout)
         self._true_frame = experiment.true_frame

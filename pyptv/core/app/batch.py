@@ -96,7 +96,7 @@ def run_batch(
 
 
 def _require_report() -> None:
-    """Tell of a missing extra before the run, not after it."""
+    """Report a missing extra before the run, not after it."""
     from pyptv.report import require  # only for --report
 
     try:

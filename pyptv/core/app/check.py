@@ -13,7 +13,7 @@ from pyptv.core.base.errors import InvalidExperimentError, ProcessingError
 from pyptv.core.base.events import FrameDone, FrameFailed
 from pyptv.core.base.frames import FrameRange
 from pyptv.core.base.options import Engine, Mode, Options
-from pyptv.core.engines.choice import choose
+from pyptv.core.engines.choice import Engines, choose
 from pyptv.core.execute.runners import make_runner
 from pyptv.core.experiment.folder import Experiment
 from pyptv.core.files.scratch import remove_scratch
@@ -44,7 +44,7 @@ def check_only(exp_path: str, first: int | None, last: int | None, options: Opti
         return INVALID
     findings = check_run(experiment, frames, options)
     try:
-        engine: Engine = "compiled" if is_dense(experiment, options) else choose(options, frames, may_compile=False)
+        engine: Engine = "compiled" if is_dense(experiment, options) else choose(options, frames, may_compile=False).begun
     except InvalidExperimentError as error:
         findings.problems += error.problems
     rows = _facts(experiment, frames, options.mode)
@@ -102,7 +102,9 @@ def _trial(
 def _process_one(experiment: Experiment, number: int, engine: Engine, findings: Findings, *, tracking: bool) -> FrameDone:
     job = prepare_job(experiment, findings.images, engine=engine, tracking=tracking, write=False)
     job = replace(job, hooks=findings.hooks)
-    plan = Plan(job, Store(experiment), sequence=SequencePlan([(number, number)], count(1), Store(experiment), "probe"))
+    store = Store(experiment)
+    sequence = SequencePlan([(number, number)], count(1), store, "probe", engines=Engines(engine))
+    plan = Plan(job, store, sequence=sequence)
     try:
         for event in make_runner(job, 1).events(plan):
             for report in plan.record(event):

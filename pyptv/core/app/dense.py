@@ -8,8 +8,9 @@ from pathlib import Path
 
 from pyptv.core.base.errors import InvalidExperimentError
 from pyptv.core.base.frames import FrameRange, chunk_ranges
-from pyptv.core.base.options import Engine, Options
+from pyptv.core.base.options import Options
 from pyptv.core.base.regular_files import is_there
+from pyptv.core.engines.choice import Engines
 from pyptv.core.experiment.folder import Experiment
 from pyptv.core.files.store import Store
 from pyptv.core.schedule.dense import LINKS_ALONE, SINGLE_FRAMES, DensePlan, DenseStep, steps_over_time
@@ -52,7 +53,7 @@ def dense_problems(experiment: Experiment, options: Options) -> list[str]:
     return problems
 
 
-def prepare_kernels() -> Engine:
+def prepare_kernels() -> Engines:
     """Compile the kernels, unless they are there; returns the engine that they make.
 
     Raises:
@@ -64,7 +65,7 @@ def prepare_kernels() -> Engine:
             logger.info("Kernels compiled in %.0f s, kept in %s", build.build(cache.FOR_DENSE), cache.chosen_folder())
     except cache.KernelsUnavailableError as error:
         raise InvalidExperimentError(f"--method dense: {error}") from error
-    return "compiled"
+    return Engines("compiled")
 
 
 def dense_job(experiment: Experiment, frames: FrameRange, options: Options) -> DenseJob:

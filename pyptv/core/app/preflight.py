@@ -273,7 +273,7 @@ def _check_disk(experiment: Experiment, frames: FrameRange, mode: str, findings:
     if free < findings.estimated_bytes:
         findings.hints.append(
             f"{folder}: {free / 1e9:.1f} GB free, the results may need {findings.estimated_bytes / 1e9:.1f} GB "
-            f"(at {_TYPICAL_TARGETS} targets a camera)"
+            f"(at {_TYPICAL_TARGETS} targets per camera)"
         )
     if free < findings.estimated_bytes // 20:
         findings.problems.append(f"{folder}: {free / 1e6:.0f} MB free on the disk, not enough for the results of this range")

@@ -21,7 +21,7 @@ from pyptv.core.base.events import Event, FrameDone, FrameFailed
 from pyptv.core.base.frames import FrameRange, check_range, describe
 from pyptv.core.base.options import Options
 from pyptv.core.base.streams import IN_TABLE
-from pyptv.core.engines.choice import choose
+from pyptv.core.engines.choice import Engines, choose
 from pyptv.core.execute.runners import Runner, make_runner
 from pyptv.core.experiment.folder import Experiment, load_experiment
 from pyptv.core.experiment.passes import forward_pass
@@ -71,7 +71,7 @@ def run(
         logger.info("%s plugin %s: %s", plugin.kind.capitalize(), plugin.name, plugin.origin)
     record.plugins = {plugin.kind: plugin.name for plugin in findings.plugins}
     dense = dense_job(experiment, frames, options) if is_dense(experiment, options) else None
-    engine = choose(options, frames) if dense is None else prepare_kernels()
+    engines = choose(options, frames) if dense is None else prepare_kernels()
     if options.tracking == "both":
         experiment = forward_pass(experiment)
     store = Store(experiment)
@@ -79,7 +79,7 @@ def run(
         stack.callback(store.close)  # first: a signal's handler may raise once the frames are claimed
         store.open(frames)
         tracking = options.tracks
-        job = prepare_job(experiment, findings.images, stop_at_failure=not skipping, engine=engine, tracking=tracking)
+        job = prepare_job(experiment, findings.images, stop_at_failure=not skipping, engine=engines.begun, tracking=tracking)
         job = replace(job, hooks=findings.hooks, plugins=findings.plugins)
         stack.callback(remove_scratch, job.scratch)
         by_plugin = {spec.kind for spec in findings.plugins}
@@ -87,7 +87,7 @@ def run(
         job = replace(job, processes=processes, tracks=tracking and "tracking" not in by_plugin, dense=dense)
         with _clear_errors(experiment):
             job, journal = begin(job, store, frames, options)
-            this = _Run(job, store, frames, options, watcher=watcher, record=record, journal=journal)
+            this = _Run(job, store, frames, options, engines, watcher=watcher, record=record, journal=journal)
             if options.clean and (outside := frames_outside(experiment, frames)):
                 for frame in outside:
                     store.forget(frame)
@@ -123,6 +123,7 @@ class _Run:
         store: Store,
         frames: FrameRange,
         options: Options,
+        engines: Engines,
         *,
         watcher: Watcher | None,
         record: RunReport,
@@ -132,6 +133,7 @@ class _Run:
         self._store = store
         self._frames = frames
         self._options = options
+        self._engines = engines
         self._watcher = watcher
         self._record = record
         self._tally = Tally(Columns(frames, job.experiment.num_cams), skipping=not job.stop_at_failure, engine=job.engine)
@@ -158,7 +160,7 @@ class _Run:
                 self._take(step)
         if self._options.tracking == "both" and (self._tally.skipping or not self._tally.failed):
             self._meter.track_again()
-            second = BackwardPass(self._job, self._frames, self._options, self._ids, self._seams)
+            second = BackwardPass(self._job, self._frames, self._options, self._ids, engines=self._engines, seams=self._seams)
             self._follow(second.runner, second.plan, lambda event: second.pass_on(event, self._tally, self._take, self._count))
         if self._options.resume:
             logger.info("Resumed: %d frames and the links of %d were kept", self._tally.kept, self._tally.kept_steps)
@@ -185,9 +187,10 @@ class _Run:
             error = raised
             raise
         finally:
+            self._tally.engine = self._engines.taken
             self._tally.chunks = len(self._plan.chunks)
             self._tally.failed_chunks = self._plan.failed_chunks
-            tree = self._record.as_tree(self._tally, self._seams, self._job.engine, error, self._dense)
+            tree = self._record.as_tree(self._tally, self._seams, self._tally.engine, error, self._dense)
             try:
                 if self._watcher is not None:
                     self._watcher.finish(tree)  # may call a function of the user
@@ -222,11 +225,12 @@ class _Run:
         if options.n_processes > 1:
             more = f" and {len(chunks) - _MOST_SHOWN} more" if len(chunks) > _MOST_SHOWN else ""
             logger.info("Frame chunks: %s%s", chunks[:_MOST_SHOWN], more)
-        sequence = SequencePlan(chunks, ids, self._store, kind, past=self._past, shown=options.n_processes > 1)
+        shown = options.n_processes > 1
+        sequence = SequencePlan(chunks, ids, self._store, kind, engines=self._engines, past=self._past, shown=shown)
         tracking = None
         if self._job.tracks:
             speculate = options.n_processes > 1 and not options.serial_tracking
-            tracking = TrackingPlan(self._frames, ids, self._store, speculate=speculate, early=speculate)
+            tracking = TrackingPlan(self._frames, ids, self._store, self._engines, speculate=speculate, early=speculate)
         return Plan(self._job, self._store, sequence=sequence, tracking=tracking)
 
     # -- the end -------------------------------------------------------------------------------------------------------

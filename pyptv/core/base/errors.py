@@ -53,5 +53,9 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM came: the command line raises this where Ctrl-C raises a ``KeyboardInterrupt``."""
 
 
-class TaintedHeapError(FrameError):
+class LimitError(FrameError):
+    """More than optv's fixed buffers hold: the compiled kernels do such a frame."""
+
+
+class TaintedHeapError(LimitError):
     """A frame overflowed a buffer of optv before that could be seen: the process must not be used again."""

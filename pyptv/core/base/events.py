@@ -63,6 +63,8 @@ class FrameFailed:
     frame: int
     reason: str
     step: Step = "sequence"
+    limit: bool = False
+    """It is too much for optv alone."""
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
-"""Which engine a run takes: the compiled kernels where they pay, else optv."""
+"""Which engine a run takes: the compiled kernels where they pay, else optv; optv until they are compiled."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 from pyptv.core.base.errors import InvalidExperimentError
 from pyptv.core.base.frames import FrameRange
@@ -14,12 +15,53 @@ logger = logging.getLogger(__name__)
 WORTH_LOADING: dict[Mode, int] = {"both": 10, "sequence": 30, "tracking": 10, "match": 30}
 """Frames for each worker from which on loading the kernels pays: docs/performance.md has the measurement."""
 
-WORTH_COMPILING = 300
-"""Frames of a run from which on compiling them pays at once; the runs after it only load them."""
+
+class Engines:
+    """The engine of each step at this moment: a run may go over from optv to the compiled kernels. The bytes are the same."""
+
+    def __init__(self, engine: Engine, upcoming: Callable[[tuple[str, ...] | None], bool] | None = None) -> None:
+        """``upcoming``: whether groups of kernels (None: all) are compiled by now; None: nobody compiles them."""
+        self.begun = engine
+        """The engine that the run begins with."""
+        self._upcoming = upcoming
+        self._tracking = self._all = engine == "compiled"
+
+    @property
+    def awaited(self) -> bool:
+        """The kernels are being compiled: not all of them are there yet, and nothing has failed."""
+        if self._upcoming is None or self._all:
+            return False
+        if self.for_sequence() == "compiled":
+            return False
+        if (failed := build.failure()) is not None:
+            logger.warning("Engine optv to the end: %s", failed)
+            self._upcoming = None
+        return self._upcoming is not None
+
+    def for_sequence(self) -> Engine:
+        """The engine for the next frames of the sequence step.
+
+        Compiled only where tracking is, too: optv's tracker cannot hold as many targets as the kernels find.
+        """
+        if not self._all and self.for_tracking() == "compiled" and self._upcoming is not None and self._upcoming(None):
+            self._all = True
+        return "compiled" if self._all else "optv"
+
+    def for_tracking(self) -> Engine:
+        """The engine for the next frames of the tracking step."""
+        if not self._tracking and self._upcoming is not None and self._upcoming(cache.FOR_TRACKING):
+            self._tracking = True
+            logger.info("The kernels for tracking are compiled: the run goes over to them")
+        return "compiled" if self._tracking else "optv"
+
+    @property
+    def taken(self) -> Engine:
+        """The fastest engine that has been taken so far."""
+        return "compiled" if self._tracking or self._all else "optv"
 
 
-def choose(options: Options, frames: FrameRange, *, may_compile: bool = True) -> Engine:
-    """The engine for a frame range.
+def choose(options: Options, frames: FrameRange, *, may_compile: bool = True) -> Engines:
+    """The engines for a frame range. Where ``auto`` wants kernels that are not compiled, they are compiled in the background.
 
     Args:
         options: of the run.
@@ -30,26 +72,40 @@ def choose(options: Options, frames: FrameRange, *, may_compile: bool = True) ->
         InvalidExperimentError: the kernels were asked for, and cannot be had here.
     """
     if options.engine == "optv":
-        return "optv"
+        return Engines("optv")
     asked = options.engine == "compiled"
     n_frames = frames[1] - frames[0] + 1
     try:
         if not cache.installed():
             raise cache.KernelsUnavailableError('the compiled engine needs numba: pip install "pyptv-batch[fast]"')
         if not asked and n_frames < WORTH_LOADING[options.mode] * options.n_processes:
-            return "optv"
+            return Engines("optv")
         if not cache.ready():
             if not may_compile:
-                return "optv"
-            if not asked and n_frames < WORTH_COMPILING:
-                logger.info("Engine optv: the kernels are not compiled on this machine yet (--engine compiled does it once)")
-                return "optv"
-            logger.info("Compiling the kernels, once for this version and machine: about 20 s on two cores")
-            logger.info("Kernels compiled in %.0f s, kept in %s", build.build(), cache.chosen_folder())
+                return Engines("optv")
+            if not asked:
+                build.build_in_background()
+                logger.info("Compiling the kernels in the background, once for this version and machine: optv works until then")
+                return Engines("optv", cache.ready)
+            compile_now()
     except cache.KernelsUnavailableError as error:
         if asked:
             raise InvalidExperimentError(f"--engine compiled: {error}") from error
         if cache.installed():
             logger.warning("Engine optv: %s", error)
-        return "optv"
-    return "compiled"
+        return Engines("optv")
+    return Engines("compiled")
+
+
+def compile_now() -> None:
+    """Compile the kernels that are missing, and wait for them.
+
+    Raises:
+        KernelsUnavailableError: they cannot be compiled here.
+    """
+    if not cache.installed():
+        raise cache.KernelsUnavailableError('the kernels need numba: pip install "pyptv-batch[fast]"')
+    if not cache.ready():
+        logger.info("Compiling the kernels, once for this version and machine: about 20 s on two cores")
+        logger.info("Kernels compiled in %.0f s", build.build())
+    logger.info("Kernels are kept in %s", cache.chosen_folder())

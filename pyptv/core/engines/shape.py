@@ -14,6 +14,9 @@ from pyptv.core.experiment.folder import Experiment
 from pyptv.kernels.cache import FOR_SEQUENCE, FOR_TRACKING, load
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from pyptv.core.engines.matches import Image, Matches
     from pyptv.core.files.formats import Rows
 
@@ -29,6 +32,9 @@ class FrameBackend(Protocol):
 
     def detect(self, filtered: Image, camera: int) -> Any:
         """The targets in a high-pass filtered image, sorted by y."""
+
+    def measures(self, targets: Any) -> NDArray[np.float64]:
+        """Targets as numbers, (n, 8), the columns of a ``_targets`` file; places as precise as they were found."""
 
     def load_targets(self, rows: Rows, source: str | Path = "targets") -> Any:
         """Targets read from a file as detection would give them."""

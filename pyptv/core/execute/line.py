@@ -59,16 +59,16 @@ class Entrance:
         return self._socket.fileno()
 
     def accept(self) -> ParentLine | None:
-        """The line of one that has come in; None: nobody has."""
+        """The connection of a worker that has called; None: there is none."""
         try:
             line, _ = self._socket.accept()
-        except OSError:  # it has gone again
+        except OSError:  # the caller is gone
             return None
         line.settimeout(0)
         return ParentLine(line, self.address)
 
     def close(self) -> None:
-        """Let nobody in any more."""
+        """Accept no further connections."""
         self._socket.close()
 
 

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pyptv.core.base.errors import FormatError, FrameError, ProcessingError, TaintedHeapError
+from pyptv.core.base.errors import FormatError, FrameError, LimitError, ProcessingError, TaintedHeapError
 from pyptv.core.base.events import NO_RUN, Event, FrameDone, FrameFailed, StepDone, TaskDone, TaskFailed
+from pyptv.core.base.options import Engine
 from pyptv.core.engines.optv.c_library import keep_freed_memory
 from pyptv.core.execute.earlier import Earlier
 from pyptv.core.files.atomic import digest, frame_digest
@@ -35,6 +36,7 @@ class Worker:
         self._announce = announce
         self._store = Store(job.experiment)
         self._pipeline: FramePipeline | None = None
+        self._engine: Engine | None = None
         self._joiner: Joiner | None = None
         self._tracking = Tracking(job, self._store, announce)
         self._journal = Writer(job.journal, job.serial, job.fingerprints) if job.journal is not None else None
@@ -97,7 +99,7 @@ class Worker:
             except FrameError as error:
                 if task.kind == "process":
                     self._store.forget(frame)
-                yield FrameFailed(frame, str(error))
+                yield FrameFailed(frame, str(error), limit=isinstance(error, LimitError))
                 tainted = isinstance(error, TaintedHeapError)
                 if self._job.stop_at_failure or tainted:
                     yield TaskDone(task.id, interrupted=frame < task.last, taint=tainted)
@@ -129,7 +131,7 @@ class Worker:
             self._announce(frame, "looking at what an earlier run has done")
             done, step = self._earlier.look(frame, past, done)
         if done is None:
-            done = self._process(frame, write=task.kind == "process")
+            done = self._process(frame, task.engine, write=task.kind == "process")
             if task.kind == "process":
                 self._note(done)
         if step is not None:
@@ -140,12 +142,11 @@ class Worker:
             self._note(empty)
             yield empty
 
-    def _process(self, frame: int, *, write: bool) -> FrameDone:
+    def _process(self, frame: int, engine: Engine, *, write: bool) -> FrameDone:
         """The sequence step of a frame, its files put in place."""
-        if self._pipeline is None:
-            self._pipeline = FramePipeline(
-                self._job.experiment, self._job.images, self._announce, self._job.engine, self._job.hooks
-            )
+        if self._pipeline is None or self._engine != engine:
+            self._pipeline = FramePipeline(self._job.experiment, self._job.images, self._announce, engine, self._job.hooks)
+            self._engine = engine
         result = self._pipeline.process(frame)
         start = time.perf_counter()
         files = result.files()

@@ -116,6 +116,19 @@ def read_calibration(ori: Path, addpar: Path) -> Calibration:
     )
 
 
+def calibration_text(calibration: Calibration) -> tuple[str, str]:
+    """The texts of ``.ori`` and ``.addpar``, with all digits: both are read back to the same numbers."""
+    blocks = [
+        [calibration.position, calibration.angles],
+        [tuple(row) for row in rotation_matrix(calibration.angles)],
+        [calibration.principal_point, (calibration.principal_distance,)],
+        [calibration.glass],
+    ]
+    ori = "\n".join("".join(" ".join(f"{float(v)!r}" for v in row) + "\n" for row in block) for block in blocks)
+    values = (*calibration.radial_distortion, *calibration.decentering, *calibration.affine)
+    return ori, " ".join(f"{v!r}" for v in values) + "\n"
+
+
 def _read_numbers(path: Path, names: tuple[str, ...]) -> list[float]:
     try:
         with open_regular(path) as file:

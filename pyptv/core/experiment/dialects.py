@@ -24,7 +24,7 @@ YAML_SUFFIXES = (".yaml", ".yml")
 _MOST_SLOTS = 8
 """Camera slots that writers of .par files are known to fill, however many cameras there are: four, or eight."""
 
-_PAR_LINES: dict[str, tuple[str, ...]] = {
+PAR_LINES: dict[str, tuple[str, ...]] = {
     "criteria": (
         *("X_lay.0", "Zmin_lay.0", "Zmax_lay.0", "X_lay.1", "Zmin_lay.1", "Zmax_lay.1"),
         *("cnx", "cny", "cn", "csumg", "corrmin", "eps0"),
@@ -91,7 +91,7 @@ def read_par(folder: Path) -> RawParameters:
     if n is not None and 1 <= n <= MAX_CAMERAS:  # else that is the problem, and what follows cannot be told apart
         _collect(problems, _fill_slots, raw, "ptv", n)
         _collect(problems, _fill_slots, raw, "sequence", n)
-    for section, keys in _PAR_LINES.items():
+    for section, keys in PAR_LINES.items():
         path = folder / f"{section}.par"
         if section not in _OPTIONAL_FILES or path.exists():
             _collect(problems, _fill, raw, section, keys)
@@ -132,7 +132,7 @@ def parameter_files(source: Path) -> list[Path]:
     """The files that parameters of a :attr:`RawParameters.source` are in: YAML, or all ``.par`` files that are read, by name."""
     if source.suffix.lower() in YAML_SUFFIXES:
         return [source]
-    return [path for name in sorted(("ptv", "sequence", *_PAR_LINES)) if (path := source.with_name(f"{name}.par")).exists()]
+    return [path for name in sorted(("ptv", "sequence", *PAR_LINES)) if (path := source.with_name(f"{name}.par")).exists()]
 
 
 def has_needed_sections(raw: RawParameters) -> bool:

@@ -67,7 +67,7 @@ class Experiment:
 
     @cached_property
     def images_per_frame(self) -> int:
-        """Image files a frame has: one a camera, or one for all with a splitter."""
+        """Image files a frame has: one per camera, or one for all with a splitter."""
         return 1 if self.parameters.ptv.splitter else self.num_cams
 
     def image_path(self, camera: int, frame: int) -> Path:

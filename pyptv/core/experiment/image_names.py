@@ -155,7 +155,7 @@ def what_is_there(pattern: str, folder: Path, listing: FolderListing) -> str:
 
 
 def _open_form(name: str) -> tuple[str, int, str]:
-    """(before the number, least width, after it) of a name with ``#`` or of a bare prefix."""
+    """(before the number, minimum width, after it) of a name with ``#`` or of a bare prefix."""
     marks = list(re.finditer("#+", name))
     if not marks:
         return name, 0, ""

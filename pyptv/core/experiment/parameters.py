@@ -82,6 +82,7 @@ class SequenceParameters:
     base_name: tuple[str, ...] = _parameter("image name of each camera, with %d for the frame number")
     first: int = _parameter("first frame", low=0)
     last: int = _parameter("last frame", low=0)
+    frame_rate: float = _parameter("frames per second, for velocities per second; 0: not known", unit="1/s", low=0, default=0.0)
 
 
 @dataclass(frozen=True)
@@ -91,11 +92,11 @@ class CriteriaParameters:
     X_lay: tuple[float, float] = _parameter("x where the Z limits are given", unit="mm", low=-_FARTHEST, high=_FARTHEST)
     Zmin_lay: tuple[float, float] = _parameter("lower Z limits at X_lay", unit="mm", low=-_FARTHEST, high=_FARTHEST)
     Zmax_lay: tuple[float, float] = _parameter("upper Z limits at X_lay", unit="mm", low=-_FARTHEST, high=_FARTHEST)
-    cnx: float = _parameter("least ratio of the widths of matched targets", low=0)
-    cny: float = _parameter("least ratio of the heights of matched targets", low=0)
-    cn: float = _parameter("least ratio of the pixel counts of matched targets", low=0)
-    csumg: float = _parameter("least ratio of the grey sums of matched targets", low=0)
-    corrmin: float = _parameter("least quality of a correspondence")
+    cnx: float = _parameter("minimum ratio of the widths of matched targets", low=0)
+    cny: float = _parameter("minimum ratio of the heights of matched targets", low=0)
+    cn: float = _parameter("minimum ratio of the pixel counts of matched targets", low=0)
+    csumg: float = _parameter("minimum ratio of the grey sums of matched targets", low=0)
+    corrmin: float = _parameter("minimum quality of a correspondence")
     eps0: float = _parameter("width of the epipolar band", unit="mm on the sensor", above=0)
 
 
@@ -104,14 +105,14 @@ class DetectionParameters:
     """Section ``targ_rec``: what is a target in an image."""
 
     gvthres: tuple[int, ...] = _parameter("grey value threshold of each camera", low=0, high=255)
-    disco: int = _parameter("largest discontinuity of grey values in a target", low=0)
-    nnmin: int = _parameter("least pixel count", unit="px", low=0)
-    nnmax: int = _parameter("largest pixel count", unit="px", low=0)
-    nxmin: int = _parameter("least width", unit="px", low=0)
-    nxmax: int = _parameter("largest width", unit="px", low=0)
-    nymin: int = _parameter("least height", unit="px", low=0)
-    nymax: int = _parameter("largest height", unit="px", low=0)
-    sumg_min: int = _parameter("least sum of grey values", low=0)
+    disco: int = _parameter("maximum discontinuity of grey values in a target", low=0)
+    nnmin: int = _parameter("minimum pixel count", unit="px", low=0)
+    nnmax: int = _parameter("maximum pixel count", unit="px", low=0)
+    nxmin: int = _parameter("minimum width", unit="px", low=0)
+    nxmax: int = _parameter("maximum width", unit="px", low=0)
+    nymin: int = _parameter("minimum height", unit="px", low=0)
+    nymax: int = _parameter("maximum height", unit="px", low=0)
+    sumg_min: int = _parameter("minimum sum of grey values", low=0)
     cr_sz: int = _parameter("size of the crosses in PyPTV's windows; unused here", low=0, default=2)
 
 
@@ -119,14 +120,14 @@ class DetectionParameters:
 class TrackingParameters:
     """Section ``track``: limits of displacement, turn and acceleration between frames."""
 
-    dvxmin: float = _parameter("least displacement in x", unit="mm/frame")
-    dvxmax: float = _parameter("largest displacement in x", unit="mm/frame")
-    dvymin: float = _parameter("least displacement in y", unit="mm/frame")
-    dvymax: float = _parameter("largest displacement in y", unit="mm/frame")
-    dvzmin: float = _parameter("least displacement in z", unit="mm/frame")
-    dvzmax: float = _parameter("largest displacement in z", unit="mm/frame")
-    angle: float = _parameter("largest change of direction", unit="gon", low=0)
-    dacc: float = _parameter("largest acceleration", unit="mm/frame^2", low=0)
+    dvxmin: float = _parameter("minimum displacement in x", unit="mm/frame")
+    dvxmax: float = _parameter("maximum displacement in x", unit="mm/frame")
+    dvymin: float = _parameter("minimum displacement in y", unit="mm/frame")
+    dvymax: float = _parameter("maximum displacement in y", unit="mm/frame")
+    dvzmin: float = _parameter("minimum displacement in z", unit="mm/frame")
+    dvzmax: float = _parameter("maximum displacement in z", unit="mm/frame")
+    angle: float = _parameter("maximum change of direction", unit="gon", low=0)
+    dacc: float = _parameter("maximum acceleration", unit="mm/frame^2", low=0)
     add: bool = _parameter("add particles that the tracker finds", key="flagNewParticles")
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     Rows = NDArray[np.void]
 
 MAX_ROWS = 20_000
-"""optv's tracker reads and keeps at most this many targets or particles a frame."""
+"""optv's tracker reads and keeps at most this many targets or particles per frame."""
 
 NO_ROWS = (b"0", b"-1")
 """The counts of a table without rows."""
@@ -224,7 +224,7 @@ def check_frame(particles: Rows, targets: list[Rows], sources: list[str], most: 
 
     Args:
         particles: rows of ``rt_is``.
-        targets: rows of ``_targets``, one array a camera.
+        targets: rows of ``_targets``, one array per camera.
         sources: names for messages: of ``rt_is``, then of each camera's ``_targets``.
         most: rows that the tracker can hold; None: any number.
 

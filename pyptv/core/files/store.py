@@ -97,6 +97,7 @@ class Store:
             ProcessingError: a folder cannot be written.
         """
         try:
+            self._refuse_links()
             shutil.rmtree(self.stages, ignore_errors=True)
             for folder in (self._pristine, self.stages):
                 folder.mkdir(parents=True, exist_ok=True)

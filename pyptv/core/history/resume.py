@@ -83,7 +83,10 @@ def stage_inputs(job: Job) -> dict[str, Any]:
     """Stage -> everything but the images and the stages before it that its results depend on."""
     experiment = job.experiment
     parameters = experiment.parameters.as_tree()
-    for section, key in (("sequence", "first"), ("sequence", "last"), ("ptv", "bit_depth"), ("ptv", "page"), ("ptv", "method")):
+    for section, key in (
+        *(("sequence", key) for key in ("first", "last", "frame_rate")),
+        *(("ptv", key) for key in ("bit_depth", "page", "method")),
+    ):
         parameters[section].pop(key, None)  # what they decide is in "grey values", and in "dense"
     parameters.pop("dense")
     versions = {"results": RESULTS, "optv": version("optv")}
@@ -101,6 +104,7 @@ def stage_inputs(job: Job) -> dict[str, Any]:
     }
     if experiment.stored_targets is not None:
         frames["targets"] = experiment.stored_targets
+        del parameters["targ_rec"]  # nothing is detected
     for number, spec in enumerate(job.hooks, start=1):  # where a file lies does not matter
         frames[f"hook {number}"] = asdict(replace(spec, file=""))
     by_plugin = {spec.kind: asdict(replace(spec, file="")) for spec in job.plugins}

@@ -81,7 +81,7 @@ class _Seen:
 
     @property
     def best(self) -> int:
-        """The least depth that holds all values."""
+        """The smallest depth that holds all values."""
         return next((depth for depth in _DEPTHS if self.highest < 1 << depth), self.highest.bit_length())
 
     def kept(self, depth: int) -> int:

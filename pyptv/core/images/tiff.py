@@ -103,7 +103,7 @@ def _has_another(reader: TiffReader, directory: Directory, size: tuple[int, int]
 
 
 def several_pages(size: tuple[int, int]) -> str:
-    """The message for a file with several images where nobody has said which counts."""
+    """The message for a file with several images if no page was chosen."""
     advice = "say which with --page 1, --page 2, ... (page of section ptv)"
     return f"found several pages of {size[0]} x {size[1]} px, expected one: {advice}"
 

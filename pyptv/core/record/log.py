@@ -1,4 +1,4 @@
-"""What the log says of a run: a line an event, and a summary at the end."""
+"""What the log says of a run: one line per event, and a summary at the end."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ class Rows:
 
 
 class Columns:
-    """Targets, correspondences, particles and links over the frames of a run; told of every event that is reported."""
+    """Targets, correspondences, particles and links over the frames of a run; receives every reported event."""
 
     def __init__(self, frames: FrameRange, n_cams: int) -> None:
         self._n_cams = n_cams
@@ -108,7 +108,7 @@ class Work:
 
 @dataclass
 class Times:
-    """Where the workers' time went; told of every event of a worker, also of tracking that turns out to be needless."""
+    """Where the workers' time went; receives every event of a worker, also of tracking that turns out to be needless."""
 
     stages: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
     workers: dict[int, Work] = field(default_factory=dict)

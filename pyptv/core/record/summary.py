@@ -14,7 +14,7 @@ _UNBROKEN = "\N{NO-BREAK SPACE}"
 
 
 def summary_lines(report: dict[str, Any], files: Sequence[Path] = ()) -> list[str]:
-    """A fact a row, no row wider than 80 columns but for a path or a word that is.
+    """One fact per row, no row wider than 80 columns but for a path or a word that is.
 
     Args:
         report: as ``run_report.json`` has it.

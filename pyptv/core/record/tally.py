@@ -40,7 +40,7 @@ class PassCounts:
 
 @dataclass
 class Tally:
-    """What is known of the frames of a run; told of every event that is reported."""
+    """What is known of the frames of a run; receives every reported event."""
 
     columns: Columns
     """The frames that are done, with their numbers."""
@@ -109,7 +109,7 @@ class Tally:
         return str(error) if isinstance(error, ProcessingError) else f"{type(error).__name__}: {error}"
 
     def lines(self) -> list[str]:
-        """A summary, a fact a line."""
+        """A summary, one fact per line."""
         sequence, tracking = self.columns.sequence(), self.columns.tracking()
         frames, steps = len(sequence["frame"]), len(tracking["frame"])
         lines = [f"Frames: {frames} done" + (f" ({self.kept} kept from the run before)" if self.kept else "")]

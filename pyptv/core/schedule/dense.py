@@ -119,6 +119,11 @@ class DensePlan:
         return self._stopped or (not self._needs_optics and all(progress.left == 0 for progress in self._progress))
 
     @property
+    def waits(self) -> bool:
+        """Frames wait for the kernels to be compiled: they are, before the run begins."""
+        return False
+
+    @property
     def failed_chunks(self) -> int:
         """Chunks in which a frame failed."""
         return sum(any(first <= frame <= last for frame in self._failed) for first, last in self.chunks)

@@ -30,6 +30,10 @@ class AnyPlan(Protocol):
     def finished(self) -> bool:
         """Nothing is left to be done."""
 
+    @property
+    def waits(self) -> bool:
+        """Frames wait for the kernels to be compiled."""
+
     def next_task(self, idle: int = 1, worker: int = 1) -> Task | None:
         """A task for a worker, None if there is none now."""
 
@@ -47,6 +51,11 @@ class Phases:
     def finished(self) -> bool:
         """Every plan is, or the run stops at a failure."""
         return self._now().finished
+
+    @property
+    def waits(self) -> bool:
+        """Frames of that plan wait for the kernels to be compiled."""
+        return self._now().waits
 
     def next_task(self, idle: int = 1, worker: int = 1) -> Task | None:
         """A task of the first plan that is not finished."""
@@ -92,6 +101,11 @@ class Plan:
     def failed_chunks(self) -> int:
         """Chunks in which a frame failed."""
         return self.sequence.failed_chunks
+
+    @property
+    def waits(self) -> bool:
+        """Frames wait for the kernels to be compiled."""
+        return self.sequence.waits
 
     def next_task(self, idle: int = 1, worker: int = 1) -> Task | None:
         """A task for a worker, one of ``idle`` that have nothing to do; None if there is none now."""

@@ -22,6 +22,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 
 from pyptv.core.base.events import StepDone
+from pyptv.core.base.options import Engine
 from pyptv.core.schedule.tracker_runs import (
     LONGEST_PIECE,
     LOOK_AHEAD,
@@ -46,6 +47,10 @@ class Stretch:
     def __init__(self, first: int, counts: SeamCounts) -> None:
         self.truth = Truth(first)
         self._counts = counts
+        self.engine: Engine = "optv"
+        """The engine of all its runs."""
+        self._changes_to: Engine | None = None
+        """The engine that runs are to have once the pieces at work have come to their ends."""
         self._runs: list[TrackerRun] = []
         """In the order of their frames."""
         self._warm_up = WARM_UP
@@ -92,7 +97,7 @@ class Stretch:
             speculate: runs may start where the truth has not come to.
         """
         self._see_who_leads()
-        if self.truth.done:
+        if self.truth.done or self._changes_to is not None:
             return None
         for run in sorted(self._runs, key=lambda run: (run.holder != worker, not run.true)):
             if run in self._runs and (piece := self._continue(run, worker)) is not None:
@@ -113,6 +118,22 @@ class Stretch:
         self._runs.append(run)
         self._runs.sort(key=lambda run: run.first)
         return self._continue(run, worker)
+
+    def change_engine(self, engine: Engine) -> None:
+        """Let the truth be carried on by another engine: at once, or once nobody is at a piece.
+
+        The state of optv's tracker cannot be had. So the other engine begins again: at the start where that is near, else a few
+        frames before the end of the truth, to be proven by equal files.
+        """
+        self._changes_to = engine if engine != self.engine else None
+        if self._changes_to is None or any(run.task is not None for run in self._runs):
+            return
+        if self._runs:
+            tracked = self.truth.until + 1 - self.first
+            self._warm_up = WARM_UP if tracked > MAX_WARM_UP else 2 * MAX_WARM_UP
+        self._runs.clear()
+        self._unproven, self._seconds = 0, 0.0
+        self.engine, self._changes_to = engine, None
 
     def go_on_from(self, run: int, states: Mapping[tuple[int, int, str], str]) -> None:
         """Let the truth go on from a state that an earlier run has saved, if there is one that belongs to what is recalled."""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from pyptv.core.base.events import Event, FrameDone, FrameFailed, LinksJoined, TaskDone, TaskFailed, WorkerDied
 from pyptv.core.base.frames import FrameRange, chunk_ranges, contiguous, describe
+from pyptv.core.engines.choice import Engines
 from pyptv.core.files.store import Store
 from pyptv.core.stages.tasks import FramesKind, FramesTask, Past
 
@@ -44,10 +45,14 @@ class SequencePlan:
         store: Store,
         kind: FramesKind,
         *,
+        engines: Engines,
         past: Callable[[int], Past | None] = nothing,
         shown: bool = True,
     ) -> None:
         """``past``: what an earlier run has noted of a frame; ``shown``: chunks are reported as they end."""
+        self._engines = engines
+        self._held: set[int] = set()
+        """Frames that are too much for optv, until the kernels are compiled."""
         self.chunks = sorted(chunks)
         self._ids = ids
         self._store = store
@@ -66,7 +71,12 @@ class SequencePlan:
     @property
     def finished(self) -> bool:
         """Every frame has come to an end, good or bad."""
-        return not self._waiting and not self._running
+        return not self._waiting and not self._running and not self._held
+
+    @property
+    def waits(self) -> bool:
+        """Frames wait for the kernels to be compiled."""
+        return bool(self._held)
 
     @property
     def failed_chunks(self) -> int:
@@ -75,17 +85,22 @@ class SequencePlan:
 
     def next_task(self) -> FramesTask | None:
         """The next range, if any is left."""
+        if self._held and not self._engines.awaited:
+            self._requeue(self._held)
+            self._held = set()
         if not self._waiting:
             return None
         first, last = self._waiting.popleft()
         past = {frame: entry for frame in range(first, last + 1) if (entry := self._past(frame)) is not None}
-        task = FramesTask(next(self._ids), first, last, self.kind, past)
+        task = FramesTask(next(self._ids), first, last, self.kind, past, self._engines.for_sequence())
         self._running[task.id] = set(range(first, last + 1))
         return task
 
     def record(self, event: Event) -> Iterator[Event]:
         """Take note of an event of this step; yields what is to be reported."""
-        if isinstance(event, FrameDone | FrameFailed | LinksJoined):
+        if isinstance(event, FrameFailed) and event.limit and self._engines.awaited:
+            self._hold(event.frame)
+        elif isinstance(event, FrameDone | FrameFailed | LinksJoined):
             yield from self._finish(event)
         elif isinstance(event, WorkerDied):
             yield from self._again(event)
@@ -102,6 +117,13 @@ class SequencePlan:
     def owns(self, task: int) -> bool:
         """Whether a task is one of this step."""
         return task in self._running
+
+    def _hold(self, frame: int) -> None:
+        """Keep a frame for the compiled kernels: whether it fails must not depend on when they are there."""
+        logger.info("frame %d: too much for optv, kept until the kernels are compiled", frame)
+        self._held.add(frame)
+        for left in self._running.values():
+            left.discard(frame)
 
     def _finish(self, event: FrameDone | FrameFailed | LinksJoined) -> Iterator[Event]:
         for left in self._running.values():

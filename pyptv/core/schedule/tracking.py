@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pyptv.core.base.events import NO_RUN, Event, FrameFailed, StepDone, TaskDone, TaskFailed, WorkerDied
 from pyptv.core.base.frames import FrameRange
+from pyptv.core.engines.choice import Engines
 from pyptv.core.files.store import Store
 from pyptv.core.schedule.seams import Stretch
 from pyptv.core.schedule.sequence import MOST_DEATHS
@@ -29,6 +30,7 @@ class TrackingPlan:
         frames: FrameRange,
         ids: Iterator[int],
         store: Store,
+        engines: Engines,
         *,
         speculate: bool,
         early: bool = False,
@@ -39,6 +41,7 @@ class TrackingPlan:
         self._first, self._last = frames
         self._ids = ids
         self._store = store
+        self._engines = engines
         self._speculate = speculate
         self._early = early
         self._status: dict[int, tuple[bool, bool]] = {}
@@ -125,6 +128,9 @@ class TrackingPlan:
         return None
 
     def _piece(self, worker: int, idle: int, *, speculate: bool) -> TrackTask | None:
+        engine = self._engines.for_tracking()
+        for stretch in self._stretches:
+            stretch.change_engine(engine)
         held = [stretch for stretch in self._stretches if stretch.holds(worker)]
         for stretch in held or self._stretches:
             if not self._speculate and stretch.end is None:
@@ -157,6 +163,7 @@ class TrackingPlan:
             stage=stage,
             meets=piece.meets,
             compares=stage is not None,
+            engine=stretch.engine,
         )
         for other in self._stretches:
             if other is not stretch:

@@ -40,6 +40,7 @@ class Job:
     """A short ASCII path: the tracker's C code works in there. None: no C code tracks."""
     stop_at_failure: bool = True
     engine: Engine = "optv"
+    """The engine that the run begins with; each task names its own."""
     processes: bool = True
     """The run makes the sequence results; otherwise it takes those that are there."""
     tracks: bool = False
@@ -87,6 +88,7 @@ class FramesTask:
     kind: FramesKind = "process"
     past: Mapping[int, Past] = field(default_factory=dict)
     """Frames that an earlier run may have done: the worker looks, and keeps what is still right."""
+    engine: Engine = "optv"
 
 
 class Known(NamedTuple):
@@ -119,6 +121,7 @@ class TrackTask:
     """What the next run had after some frames: where both are the same, the task ends."""
     compares: bool = False
     """Others will be compared with this run: its states are wanted."""
+    engine: Engine = "optv"
 
 
 @dataclass(frozen=True)

@@ -32,17 +32,17 @@ class LostStateError(Exception):
 class TrackingRun:
     """A tracker run in this process, after the step of frame :attr:`at`."""
 
-    def __init__(self, job: Job, run: int, first: int, store: Store, announce: Announce) -> None:
-        self.run = run
-        self.at = first - 1
+    def __init__(self, job: Job, task: TrackTask, store: Store, announce: Announce) -> None:
+        self.run = task.run
+        self.at = task.first - 1
         self._store = store
         self._announce = announce
         self._knows_frames = job.processes
-        self._fed = first - 1
+        self._fed = task.first - 1
         self._inputs: dict[int, dict[str, bytes]] = {}
         self._recent: deque[StepDone] = deque(maxlen=EQUAL_FRAMES)
-        self._scratch = None if job.scratch is None else job.scratch / f"run-{run}-{next(_serial)}"
-        self.tracker: Tracker = make_tracker(job.engine, job.experiment, first, self._scratch)
+        self._scratch = None if job.scratch is None else job.scratch / f"run-{task.run}-{next(_serial)}"
+        self.tracker: Tracker = make_tracker(task.engine, job.experiment, task.first, self._scratch)
 
     def go_on(self, task: TrackTask, saved: Path) -> None:
         """Take over the state from after the frame before a task.
@@ -167,7 +167,7 @@ class Tracking:
         if live is not None and (live.run, live.at) == (task.run, task.first - 1) and not task.begins:
             return live
         self.close()
-        run = TrackingRun(self._job, task.run, task.first, self._store, self._announce)
+        run = TrackingRun(self._job, task, self._store, self._announce)
         self._live = run
         if not task.begins:
             if task.saved is None:

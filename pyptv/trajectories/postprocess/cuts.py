@@ -1,9 +1,9 @@
 """Links that no particle can have followed are cut.
 
-Each link is looked at from both sides: the positions after it are compared with where those before it lead. It is cut where
-they are more likely those of another particle that happens to be there, even if the errors of overlapping spots, which are
-much larger than usual, are allowed for. A single position that is far off breaks the link before it and the one after it: the
-trajectory is joined again across it, and the position stays alone.
+A link is cut where the position that it leads to is more likely that of another particle which happens to be there, even if
+the errors of overlapping spots, which are much larger than usual, are allowed for. Behind a wrong link nothing is where it is
+expected; so a trajectory is followed from both ends, and cut at the first impossible link from either. A wrong link is the same
+one from both. A single position that is far off is cut out: its trajectory is joined again across it, and it stays alone.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pyptv.trajectories.arrays import offsets_of
-from pyptv.trajectories.postprocess.model import HEAD, TAIL, Bridges
+from pyptv.trajectories.postprocess.model import TAIL, Bridges
 from pyptv.trajectories.postprocess.tracks import Pieces, TrackTable, batches
 
 if TYPE_CHECKING:
@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 
 ODDS = math.log(20.0)
 """Logarithm of the odds against a link at which it is cut."""
-_FEWEST = 4
-"""Positions around a link that tell anything of it."""
+_FEWEST = 3
+"""Positions that an expectation needs."""
+_MOST_ROUNDS = 6
 
 
 def cut(table: TrackTable, bridges: Bridges) -> Pieces:
@@ -40,46 +41,73 @@ def cut(table: TrackTable, bridges: Bridges) -> Pieces:
         What is left: pieces that begin at a cut stand behind all others.
     """
     pieces = table.pieces
-    long = np.flatnonzero(pieces.length >= _FEWEST)
-    long = long[np.argsort(pieces.start[long])]
     log_density = math.log(table.per_frame / table.volume)
-    rows: list[Indices] = []
-    owners: list[Indices] = []
-    for batch in batches(pieces.length[long]):
-        some = long[batch]
-        bad, owner = _bad_links(table.position, pieces.start[some], pieces.length[some], bridges, log_density)
-        rows.append(bad)
-        owners.append(some[owner])
-    none = np.empty(0, np.int64)
-    return _apart(pieces, np.concatenate([none, *rows]), np.concatenate([none, *owners]))
+    suspects = np.arange(len(pieces.first))
+    for _ in range(_MOST_ROUNDS):
+        suspects = suspects[pieces.length[suspects] > _FEWEST]
+        suspects = suspects[np.argsort(pieces.start[suspects])]
+        rows, owners = _impossible(table, pieces, suspects, bridges, log_density)
+        if not len(rows):
+            break
+        before = len(pieces.first)
+        pieces = _apart(pieces, rows, owners)
+        suspects = np.concatenate([np.unique(owners), np.arange(before, len(pieces.first))])
+    return pieces
 
 
-def _bad_links(position: Array, start: Indices, length: Indices, bridges: Bridges, log_density: float) -> tuple[Indices, Indices]:
-    """Rows that bad links arrive at, and which of some trajectories they are of."""
+def _impossible(
+    table: TrackTable, pieces: Pieces, some: Indices, bridges: Bridges, log_density: float
+) -> tuple[Indices, Indices]:
+    """Rows that impossible links lead to, the first from either end, and the pieces that they are of."""
+    found: list[Indices] = [np.empty(0, np.int64)]
+    owners: list[Indices] = [np.empty(0, np.int64)]
+    for batch in batches(pieces.length[some]):
+        chosen = some[batch]
+        start, length = pieces.start[chosen], pieces.length[chosen]
+        rows, owner = np.concatenate(
+            [
+                _first_bad(table.position, start, length, bridges, log_density, sign=1),
+                _first_bad(table.position, start, length, bridges.backward, log_density, sign=-1),
+            ],
+            axis=1,
+        )
+        found.append(rows)
+        owners.append(chosen[owner])
+    pairs = np.unique(np.column_stack([np.concatenate(owners), np.concatenate(found)]), axis=0)
+    return pairs[:, 1], pairs[:, 0]
+
+
+def _first_bad(
+    position: Array, start: Indices, length: Indices, bridges: Bridges, log_density: float, *, sign: int
+) -> NDArray[np.int64]:
+    """(2, k): rows that the first bad links lead to, forward in time, and which of n pieces they are of.
+
+    Args:
+        position: (rows, 3) [mm].
+        start: (n,) first rows.
+        length: (n,) numbers of rows.
+        bridges: of the motion in the direction in which the links are followed.
+        log_density: logarithm of the number of particles in a frame and mm^3.
+        sign: 1 forward in time, -1 backward.
+    """
     owner = np.repeat(np.arange(len(start)), length)
     step = np.arange(int(length.sum())) - np.repeat(np.cumsum(length) - length, length)
-    before = np.minimum(step, TAIL)  # positions before the row that a link arrives at
-    after = np.minimum(length[owner] - step, HEAD)
-    checked = np.flatnonzero((before >= 1) & (before + after >= _FEWEST))
-    kinds = before[checked] * (HEAD + 1) + after[checked]
-    bad: list[Indices] = []
-    for kind in np.unique(kinds).tolist():
-        tail, head = divmod(kind, HEAD + 1)
-        some = checked[kinds == kind]
-        rows = (start[owner[some]] + step[some])[:, None] + np.arange(-tail, head)
-        around = position[rows]
-        chance = log_density + bridges.alone(around[:, tail:])
-        bad.append(some[chance - bridges.together(around, tail, 0)[1] > ODDS])  # NaN is no reason
-    found = np.sort(np.concatenate([np.empty(0, np.int64), *bad]))
-    return start[owner[found]] + step[found], owner[found]
+    before = np.minimum(step, TAIL)  # positions before the one that is judged, in that direction
+    checked = np.flatnonzero(before >= _FEWEST)
+    row = (start[owner] + step) if sign > 0 else (start + length - 1)[owner] - step
+    bad: list[Indices] = [np.empty(0, np.int64)]
+    for tail in np.unique(before[checked]).tolist():
+        some = checked[before[checked] == tail]
+        around = position[row[some, None] + sign * np.arange(-tail, 1)]
+        odds = log_density - bridges.together(around, tail, 0)[1]
+        bad.append(some[odds > ODDS])  # NaN is no reason
+    at = np.sort(np.concatenate(bad))
+    first = at[offsets_of(owner[at])[:-1]]
+    return np.stack([row[first] + (sign < 0), owner[first]])
 
 
 def _apart(pieces: Pieces, rows: Indices, owners: Indices) -> Pieces:
-    """Pieces that begin anew at some rows, which belong to some of them, sorted by owner, then by row."""
-    if not len(rows):
-        return pieces
-    order = np.lexsort((rows, owners))
-    rows, owners = rows[order], owners[order]
+    """Pieces that begin anew at some rows, which belong to some of them; sorted by owner, then by row."""
     offsets = offsets_of(owners)
     ends = pieces.start[owners] + pieces.length[owners]
     stops = np.append(rows[1:], 0)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
@@ -68,6 +68,7 @@ class ProcessedTrajectories:
 
     Every trajectory has a row in each frame from its first to its last one. Takes 24 bytes of disk for each row of the run, 48
     (smoothed: 168) for each row of the result, and about 150 bytes of memory a trajectory, particles without a link included.
+    A context, which ends with its files.
     """
 
     def __init__(
@@ -127,6 +128,12 @@ class ProcessedTrajectories:
                 nothing = np.empty(0, np.int64)
                 self._finish(table, whole or chains(pieces, nothing, nothing), min_length)
             files.pop_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     @property
     def rows(self) -> int:

@@ -19,7 +19,7 @@ from pyptv.core.base.command_line import Parser
 from pyptv.core.base.errors import InvalidExperimentError, ProcessingError, Terminated
 from pyptv.core.base.options import Options, make_options
 from pyptv.core.base.streams import show
-from pyptv.core.record.tally import FAILED, INTERRUPTED, INVALID, TERMINATED
+from pyptv.core.record.tally import DONE, FAILED, INTERRUPTED, INVALID, TERMINATED
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +53,10 @@ def command(kind: Command, arguments: list[str] | None) -> int:
 
 
 def _check_usage(parser: Parser, found: argparse.Namespace) -> None:
-    if (found.experiment is None) == (found.demo is None):
+    if found.compile:
+        if found.experiment is not None or found.demo is not None:
+            parser.error("--compile processes nothing: leave out EXP and --demo")
+    elif (found.experiment is None) == (found.demo is None):
         parser.error("name an experiment (EXP), or ask for --demo")
     word = getattr(found, "processes_word", None)
     if word is not None and found.processes is not None:
@@ -62,6 +65,8 @@ def _check_usage(parser: Parser, found: argparse.Namespace) -> None:
 
 
 def _dispatch(kind: Command, found: argparse.Namespace, console: Console) -> int:
+    if found.compile:
+        return _compile()
     found.kind, options = _options(kind, found)
     if found.demo is not None:
         return _demo(found, options, console)
@@ -73,6 +78,17 @@ def _dispatch(kind: Command, found: argparse.Namespace, console: Console) -> int
         show(table.getvalue())
         return code
     return _process(found, options, console, found.experiment, (found.first, found.last))
+
+
+def _compile() -> int:
+    from pyptv.core.engines.choice import compile_now  # not needed for a run
+    from pyptv.kernels.cache import KernelsUnavailableError
+
+    try:
+        compile_now()
+    except KernelsUnavailableError as error:
+        raise InvalidExperimentError(f"--compile: {error}") from error
+    return DONE
 
 
 def _options(kind: Command, found: argparse.Namespace) -> tuple[str, Options]:

@@ -115,6 +115,7 @@ WHAT = (
 )
 
 METHOD = (
+    flag("--compile", meaning="compile the kernels for this machine beforehand, process nothing"),
     option(
         "--method",
         sets="method",

@@ -77,6 +77,10 @@ class CompiledFrameBackend:
         """The targets in a high-pass filtered image."""
         return detect(np.ascontiguousarray(filtered), self._limits[camera])
 
+    def measures(self, targets: Columns) -> Columns:
+        """Targets as numbers, (n, 8): as they are."""
+        return targets
+
     def load_targets(self, rows: Rows, source: str | Path = "targets") -> Columns:  # noqa: ARG002 -- here no number is too large
         """Targets read from a file as detection would give them, without a particle."""
         targets = as_columns(rows)
@@ -93,7 +97,7 @@ class CompiledFrameBackend:
         return rows
 
     def match(self, targets: list[Columns]) -> CompiledMatches:
-        """Stereo-correspondence and 3-D positions of the targets of one frame, one array a camera; they are not changed.
+        """Stereo-correspondence and 3-D positions of the targets of one frame, one array per camera; they are not changed.
 
         Raises:
             FrameError: more candidate correspondences than memory should be filled with, or than can be tried in some seconds.
@@ -160,7 +164,7 @@ def _criteria_row(criteria: CriteriaParameters) -> NDArray[np.float64]:
 
 
 def _detection_limits(limits: DetectionParameters, camera: int) -> NDArray[np.int64]:
-    """What the kernel takes: threshold, discontinuity, then the bounds of n, nx, ny, and the least sum of grey values."""
+    """What the kernel takes: threshold, discontinuity, then the bounds of n, nx, ny, and the minimum sum of grey values."""
     threshold = limits.gvthres[min(camera, len(limits.gvthres) - 1)]
     sizes = (limits.nnmin, limits.nnmax, limits.nxmin, limits.nxmax, limits.nymin, limits.nymax)
     return np.array([threshold, limits.disco, *sizes, limits.sumg_min])

@@ -34,7 +34,7 @@ class _Layout(NamedTuple):
 
 @cache
 def _layout(table: TextTable) -> _Layout:
-    """What the kernels are told of a table: per column the least width, and the decimals, -1 for whole numbers."""
+    """The layout of a table, as the kernels take it: per column the minimum width, and the decimals, -1 for whole numbers."""
     specifiers = _SPECIFIER.findall(table.row_format)
     widths = [int(width or 0) for width, _ in specifiers]
     decimals = [int(places or _WHOLE) for _, places in specifiers]

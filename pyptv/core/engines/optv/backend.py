@@ -23,7 +23,7 @@ from optv.tracker import Tracker
 from optv.tracking_framebuf import TargetArray
 from optv.transforms import convert_arr_metric_to_pixel, convert_arr_pixel_to_metric, correct_arr_brown_affine
 
-from pyptv.core.base.errors import FrameError, TaintedHeapError
+from pyptv.core.base.errors import FrameError, LimitError, TaintedHeapError
 from pyptv.core.engines.matches import ADVICE_TOO_MANY, NO_PARTICLE, Matches, checked_image, particle_rows
 from pyptv.core.engines.optv.c_library import captured_output, zero_small_blocks
 from pyptv.core.experiment.calibration import Calibration
@@ -93,7 +93,7 @@ class OptvFrameBackend:
         """
         targets = target_recognition(np.ascontiguousarray(filtered), self._detection, camera, self._control)
         if len(targets) > MAX_ROWS:
-            kind = TaintedHeapError if len(targets) > _DETECTION_BUFFER else FrameError
+            kind = TaintedHeapError if len(targets) > _DETECTION_BUFFER else LimitError
             raise kind(
                 f"found {len(targets)} targets, optv holds at most {MAX_ROWS}: "
                 "raise gvthres, nnmin or sumg_min in section targ_rec, or use --engine compiled"
@@ -103,6 +103,10 @@ class OptvFrameBackend:
         if len(targets) > 0:  # sort_y of no targets crashes
             targets.sort_y()
         return targets
+
+    def measures(self, targets: TargetArray) -> NDArray[np.float64]:
+        """Targets as numbers, (n, 8), the columns of a ``_targets`` file."""
+        return np.array(self.rows_of(targets), np.float64).reshape(-1, len(TARGETS.columns))
 
     def load_targets(self, rows: Rows, source: str | Path = "targets") -> TargetArray:
         """Targets read from a file as detection would give them: sorted by y, numbered, and without a particle.
@@ -114,7 +118,7 @@ class OptvFrameBackend:
             FrameError: more targets than optv's buffers hold.
         """
         if len(rows) > MAX_ROWS:
-            raise FrameError(f"{source}: found {len(rows)} targets, optv holds at most {MAX_ROWS}: use --engine compiled")
+            raise LimitError(f"{source}: found {len(rows)} targets, optv holds at most {MAX_ROWS}: use --engine compiled")
         targets = self.targets_from(rows)
         for target in targets:
             target.set_tnr(NO_PARTICLE)
@@ -145,7 +149,7 @@ class OptvFrameBackend:
         return [(t.pnr(), *t.pos(), *t.count_pixels(), t.sum_grey_value(), t.tnr()) for t in targets]
 
     def match(self, targets: list[TargetArray]) -> Matches:
-        """Stereo-correspondence and 3-D positions of the targets of one frame, one array a camera.
+        """Stereo-correspondence and 3-D positions of the targets of one frame, one array per camera.
 
         Raises:
             FrameError: a buffer of optv overflowed, so that its answer is not complete.
@@ -154,7 +158,7 @@ class OptvFrameBackend:
         groups = self._correspondences(targets, flat)
         pointers = np.concatenate(groups, axis=1)
         if pointers.shape[1] > MAX_ROWS:
-            raise FrameError(
+            raise LimitError(
                 f"found {pointers.shape[1]} particles, optv's tracker holds at most {MAX_ROWS}: use --engine compiled"
             )
         positions = self._positions(flat, pointers)
@@ -267,7 +271,7 @@ def project(points: NDArray[np.float64], parameters: Parameters, calibrations: S
     Args:
         points: (n, 3) float64, mm.
         parameters: sensor and layers.
-        calibrations: one a camera.
+        calibrations: one per camera.
 
     Returns:
         (n_cameras, n, 2) float64, px: x to the right, y down.
@@ -331,7 +335,7 @@ def _flat_corners(places: NDArray[np.float64], calibrations: Sequence[Calibratio
 
     Args:
         places: (n, 2) on the sensor, mm from its middle, y up.
-        calibrations: one a camera.
+        calibrations: one per camera.
 
     Returns:
         (n_cameras, n, 2).
@@ -343,7 +347,7 @@ def _flat_corners(places: NDArray[np.float64], calibrations: Sequence[Calibratio
 def _refuse_overflow(printed: str) -> None:
     if "verflow" in printed or "More candidates than" in printed:
         said = " ".join(dict.fromkeys(line.strip() for line in printed.splitlines()))
-        raise FrameError(
+        raise LimitError(
             f"too many candidate correspondences for optv ({said}), part of them would be lost: "
             f"use --engine compiled, or {ADVICE_TOO_MANY}"
         )

@@ -38,7 +38,9 @@ _VARIABLES = {
 }
 _SETTINGS = {
     "svg.fonttype": "none",
-    "font.size": 11,
+    "font.size": 14,
+    "axes.titlesize": 14,
+    "legend.fontsize": 13,
     "axes.edgecolor": SOFT,
     "axes.labelcolor": INK,
     "axes.spines.top": False,
@@ -58,8 +60,8 @@ _SETTINGS = {
     "ytick.labelcolor": INK,
     "ytick.major.size": 0,
 }
-_WIDTH, _HEIGHT = 440, 290
-"""Of a figure [pt]: shown at 330 px on a telephone, at 500 px in a row of three, the text can be read."""
+_WIDTH, HEIGHT = 440, 310
+"""Of a figure [pt]: shown at 330 px on a telephone, at 500 px in a row of three, its text is 11 to 16 px high."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ class Canvas:
 
 
 @contextmanager
-def canvas(name: str, height: float = _HEIGHT) -> Iterator[Canvas]:
+def canvas(name: str, height: float = HEIGHT) -> Iterator[Canvas]:
     """A figure of a name and height [pt]; in the block matplotlib's settings are the page's, after it the SVG is there."""
     from matplotlib import rc_context  # an extra
     from matplotlib.figure import Figure  # no pyplot: no global state
@@ -104,8 +106,17 @@ def canvas(name: str, height: float = _HEIGHT) -> Iterator[Canvas]:
 
 def legend(axes: Axes) -> None:
     """A legend above the axes, in one row, where it hides nothing."""
-    spacing = {"handlelength": 1.8, "handletextpad": 0.5, "columnspacing": 0.9, "borderpad": 0}
+    spacing = {"handlelength": 1.5, "handletextpad": 0.4, "columnspacing": 0.8, "borderpad": 0}
     axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=len(SERIES) + 1, **spacing)
+
+
+def logarithmic(axes: Axes, label: str) -> None:
+    """Counts on a logarithmic scale with few ticks, and its label says so."""
+    axes.set_yscale("log")
+    axes.set_ylim(bottom=0.8)
+    axes.set_ylabel(f"{label} (log scale)")
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.minorticks_off()
 
 
 def _embedded(figure: Figure, name: str) -> str:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pyptv.report.evidence import link_ratio
+from pyptv.report.charts.svg import BAD, HEIGHT, SERIES, STYLES, Chart, canvas, legend
+from pyptv.report.evidence import link_ratio, median
 from pyptv.report.record import KINDS, Record
-from pyptv.report.svg import BAD, SERIES, STYLES, Chart, canvas, legend
 from pyptv.report.words import count, listing, number, percent, spread
 
 if TYPE_CHECKING:
@@ -31,7 +31,9 @@ def over_time(record: Record) -> list[Chart]:
     charts = []
     if len(sequence.frame):
         cameras = {f"camera {n}": targets for n, targets in enumerate(sequence.targets, start=1)}
-        charts.append(_Timeline(record, "targets", "Targets of each camera", sequence.frame, cameras).chart("targets"))
+        charts.append(
+            _Timeline(record, "targets", "Targets of each camera", sequence.frame, cameras, deviation=True).chart("targets")
+        )
         if sequence.kinds:
             chart = _Timeline(record, "kinds", "Correspondences by kind", sequence.frame, sequence.kinds).chart("particles")
             charts.append(_with(chart, _shares(sequence.kinds)))
@@ -67,18 +69,27 @@ class _Timeline:
     """(n,) ascending."""
     lines: dict[str, Floats]
     """Label -> (n,)."""
+    deviation: bool = False
+    """Show below, how far each line is from its own median: lines of nearly the same height hide their course."""
 
     def chart(self, unit: str) -> Chart:
         """Draw them."""
-        with canvas(self.name) as drawn:
-            axes = drawn.axes("frame", unit)
+        with canvas(self.name, HEIGHT + 110 * self.deviation) as drawn:
+            rows = drawn.figure.subplots(
+                1 + self.deviation, 1, sharex=True, squeeze=False, height_ratios=[2, 1][: 1 + self.deviation]
+            )[:, 0]
             for which, (label, values) in enumerate(self.lines.items()):
-                self._draw(axes, which, label, values)
-            _mark_failures(axes, self.record)
-            axes.set_ylim(bottom=0)
-            axes.ticklabel_format(axis="x", style="plain")
-            axes.locator_params(axis="x", nbins=5, integer=True)
-            legend(axes)
+                self._draw(rows[0], which, label, values)
+                if self.deviation:
+                    usual = median(values)
+                    self._draw(rows[1], which, label, 100 * (values / usual - 1) if usual > 0 else np.full(len(values), np.nan))
+            rows[0].set_ylabel(unit)
+            rows[0].set_ylim(bottom=0)
+            if self.deviation:
+                rows[1].set_ylabel("% off median")
+            dress_frames(rows[-1], self.record)
+            _mark_failures(rows[0], self.record)
+            legend(rows[0])
         return Chart(self.name, self.title, drawn.svg, self._caption())
 
     @property
@@ -106,7 +117,9 @@ class _Timeline:
         if self._group > 1:
             parts.append(f"Drawn: mean, least and largest of each {self._group} values.")
         if failed := len(record.failures) + len(record.missing):
-            parts.append(f"{count(failed, 'failed frame')} marked on the axis.")
+            parts.append(f"{count(failed, 'failed frame')} marked in red on the axis.")
+        if self.deviation:
+            parts.append("Below: each camera's deviation from its own median.")
         return " ".join(parts)
 
 
@@ -140,4 +153,13 @@ def _mark_failures(axes: Axes, record: Record) -> None:
     span = max(1, record.asked // MOST_POINTS)
     failed = {failure.frame for failure in record.failures} | set(record.missing)
     if shown := sorted({frame // span * span for frame in failed}):
-        axes.plot(shown, [0] * len(shown), "|", color=BAD, markersize=9, markeredgewidth=1.5, label="failed", clip_on=False)
+        axes.plot(shown, [0] * len(shown), "|", color=BAD, markersize=9, markeredgewidth=1.5, clip_on=False)
+
+
+def dress_frames(axes: Axes, record: Record) -> None:
+    """The same frames on every axis of the page."""
+    axes.set_xlabel("frame")
+    axes.ticklabel_format(axis="x", style="plain")
+    axes.locator_params(axis="x", nbins=4, integer=True)
+    margin = max(0.5, 0.02 * (record.last - record.first))
+    axes.set_xlim(record.first - margin, record.last + margin)

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from pyptv.core.experiment.folder import Experiment
-from pyptv.report.svg import SERIES, SOFT, STYLES, Chart, canvas, legend
+from pyptv.report.charts.svg import SERIES, SOFT, STYLES, Chart, canvas, legend
 from pyptv.report.words import count, number
 from pyptv.trajectories.statistics import Distribution, Statistics, read_statistics
 

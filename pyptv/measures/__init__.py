@@ -1,0 +1,13 @@
+"""What the data say of themselves, without a truth: numbers that the advice and the report share.
+
+Each measure takes arrays or :class:`~pyptv.measures.frames.MatchedFrame` objects and returns a frozen dataclass:
+
+    frames        matched frames, read from result files or made by a workbench
+    bench         the engines on a few frames in memory, with any parameters
+    detection     targets over the threshold, sizes, brightness, peak locking
+    reprojection  targets against the projections of their particles: over the image, over time
+    chance        matches of chance among those that were found
+    motion        displacements and accelerations above the chance level; noise of a position
+    linking       the tracker's own links, and those that it makes by chance
+    density       particles per pixel, overlapping spots
+"""

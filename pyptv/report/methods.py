@@ -1,0 +1,118 @@
+"""A paragraph for the methods section of a paper: how these results were made, with the numbers, and what to cite."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from pyptv import __version__
+from pyptv.report.evidence import Evidence, link_ratio
+from pyptv.report.figures import mean
+from pyptv.report.words import count, listing, number
+
+CITATIONS = (
+    (
+        "Maas, H.-G., Gruen, A., Papantoniou, D. (1993). Particle tracking velocimetry in three-dimensional flows. Part 1: "
+        "Photogrammetric determination of particle coordinates. Experiments in Fluids 15, 133–146."
+    ),
+    (
+        "Malik, N. A., Dracos, T., Papantoniou, D. A. (1993). Particle tracking velocimetry in three-dimensional flows. Part 2: "
+        "Particle tracking. Experiments in Fluids 15, 279–294."
+    ),
+    (
+        "Willneff, J. (2003). A spatio-temporal matching algorithm for 3D particle tracking velocimetry. "
+        "Dissertation 15276, ETH Zurich."
+    ),
+    "OpenPTV Consortium. Open source particle tracking velocimetry. https://www.openptv.net",
+)
+"""The method that optv and this program follow, and the software."""
+
+
+def methods(evidence: Evidence, frame_rate: float | None = None) -> str:
+    """The paragraph. It states what is known; what is not recorded is left out."""
+    return " ".join(
+        part
+        for part in (
+            _recording(evidence, frame_rate),
+            _program(evidence),
+            _detection(evidence),
+            _matching(evidence),
+            _tracking(evidence),
+            _outcome(evidence),
+        )
+        if part
+    )
+
+
+def _section(evidence: Evidence, name: str) -> dict[str, Any]:
+    """A section of the run's parameters; as they are now, where it was not recorded whole."""
+    now: dict[str, Any] = evidence.record.experiment.parameters.as_tree()[name]
+    then = evidence.record.values.get(name)
+    return now | then if isinstance(then, dict) else now
+
+
+def _recording(evidence: Evidence, frame_rate: float | None) -> str:
+    record, ptv = evidence.record, _section(evidence, "ptv")
+    rate = f" at {number(frame_rate)} frames per second" if frame_rate else ""
+    cameras = count(record.num_cams, "view" if ptv["splitter"] else "camera")
+    size = f"{ptv['imx']} x {ptv['imy']} px"
+    return f"Images of {cameras} with {size} were recorded{rate}; {count(record.done, 'frame')} were processed."
+
+
+def _program(evidence: Evidence) -> str:
+    run = evidence.record.run
+    if run is None:
+        return f"Results were evaluated with pyptv-batch {__version__}."
+    versions = listing(f"{name} {version}" for name, version in run["versions"].items() if name in {"optv", "numpy", "numba"})
+    return f"Processing used {run['program']['name']} {run['program']['version']} ({versions}), in the algorithms of OpenPTV."
+
+
+def _detection(evidence: Evidence) -> str:
+    found = _section(evidence, "targ_rec")
+    thresholds = sorted({int(one) for one in found["gvthres"][: evidence.record.num_cams]})
+    return (
+        f"After a high-pass filter, targets of {found['nnmin']} to {found['nnmax']} px were detected above a grey value of "
+        f"{listing(map(str, thresholds))}."
+    )
+
+
+def _matching(evidence: Evidence) -> str:
+    if evidence.record.num_cams < 2:
+        return ""
+    criteria, ptv = _section(evidence, "criteria"), _section(evidence, "ptv")
+    media = f"{number(ptv['mmp_n1'])}, {number(ptv['mmp_n2'])} and {number(ptv['mmp_n3'])}"
+    eps0, pixels = number(criteria["eps0"]), number(criteria["eps0"] / ptv["pix_x"])
+    return (
+        f"Stereo-correspondences were sought within {eps0} mm ({pixels} px) of the epipolar lines, with refraction through "
+        f"layers of refractive index {media} (glass of {number(ptv['mmp_d'])} mm)."
+    )
+
+
+def _tracking(evidence: Evidence) -> str:
+    if not len(evidence.record.tracking.frame):
+        return ""
+    track = _section(evidence, "track")
+    limits = listing(
+        f"{number(float(track[f'dv{axis}min']))} to {number(float(track[f'dv{axis}max']))} ({axis})" for axis in "xyz"
+    )
+    return (
+        f"Particles were tracked over four frames, with displacements of {limits} mm per frame, accelerations up to "
+        f"{number(float(track['dacc']))} mm per frame squared and changes of direction up to {number(float(track['angle']))} gon."
+    )
+
+
+def _outcome(evidence: Evidence) -> str:
+    record, motion, sample = evidence.record, evidence.motion, evidence.sample
+    particles, ptv = mean(record.sequence.particles), record.experiment.parameters.ptv
+    parts = [
+        f"{number(particles)} particles per frame ({number(particles / (ptv.imx * ptv.imy))} per pixel) were found on average"
+    ]
+    errors = [error for error in sample.errors if np.isfinite(error)] if sample is not None else []
+    if errors:
+        parts.append(f"with a median reprojection error of {number(min(errors))} to {number(max(errors))} px")
+    said = " ".join(parts)
+    if len(record.tracking.frame) and motion is not None and (linked := motion.lengths[motion.lengths > 1]).size:
+        mean_length = number(float(linked.mean()))
+        said += f"; the link ratio was {number(link_ratio(record))}, the mean length of trajectories {mean_length} frames"
+    return f"{said}."
