@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -59,10 +60,13 @@ build_and_note()
 """
 
 
-def build() -> float:
-    """Compile the groups that are missing, in processes of their own; returns the seconds that it took.
+def build(groups: Sequence[str] | None = None) -> float:
+    """Compile those of some groups that are missing, in processes of their own; returns the seconds that it took.
 
     Where another process is at it, that one is waited for.
+
+    Args:
+        groups: None: all of the standard method.
 
     Raises:
         KernelsUnavailableError: they cannot be compiled here.
@@ -70,9 +74,9 @@ def build() -> float:
     start = time.perf_counter()
     folder = chosen_folder()
     try:
-        _compile_missing(folder)
+        _compile_missing(folder, groups)
     except OSError as error:
-        if not ready():
+        if not ready(groups):
             raise KernelsUnavailableError(f"{folder}: the kernels cannot be kept here: {error.strerror or error}") from error
     _remove_old(folder)
     return time.perf_counter() - start
@@ -121,9 +125,9 @@ def failure() -> str | None:
         return None
 
 
-def _compile_missing(folder: Path) -> None:
+def _compile_missing(folder: Path, wanted: Sequence[str] | None) -> None:
     deadline = time.monotonic() + LONGEST
-    while groups := missing():
+    while groups := missing(wanted):
         try:
             file, _ = lock(folder / _LOCK, patience=1.0)
         except HeldError:
@@ -131,7 +135,7 @@ def _compile_missing(folder: Path) -> None:
                 raise KernelsUnavailableError(f"{folder}: another process has been compiling the kernels for too long") from None
             continue
         with file:
-            groups = missing()  # the other one may just have done it
+            groups = missing(wanted)  # the other one may just have done it
             shutil.rmtree(folder / _PLACE, ignore_errors=True)
             (folder / _PLACE).mkdir()
             try:

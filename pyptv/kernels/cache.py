@@ -38,12 +38,18 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "text": ("pyptv.kernels.text",),
     "matching": ("pyptv.kernels.correspondence",),
     "images": ("pyptv.kernels.detection", "pyptv.kernels.high_pass"),
+    "dense": tuple(
+        f"pyptv.kernels.dense.{name}"
+        for name in ("cells", "epipolar", "linking", "optics", "pairs", "peaks", "shake", "shapes", "spots")
+    ),
 }
 """Name -> modules with functions that Python calls. Each group is compiled by a process of its own, in this order."""
 
 FOR_SEQUENCE = ("images", "matching", "text")
 FOR_TRACKING = ("tracking", "text")
 """The groups that the two steps need."""
+FOR_DENSE = ("dense",)
+"""Those of the dense method: compiled and loaded only for it."""
 
 
 class KernelsUnavailableError(Exception):
@@ -76,14 +82,15 @@ def chosen_folder() -> Path:
 
 
 def ready(groups: Iterable[str] | None = None) -> bool:
-    """Whether groups (None: all) are compiled, and whole, so that they only need be loaded."""
+    """Whether groups (None: all of the standard method) are compiled, and whole, so that they only need be loaded."""
     return not missing(groups)
 
 
 def missing(groups: Iterable[str] | None = None) -> list[str]:
-    """Those of some groups (None: all) that are not compiled, or not whole."""
+    """Those of some groups (None: all of the standard method) that are not compiled, or not whole."""
     folder = chosen_folder()
-    return [group for group in (GROUPS if groups is None else groups) if not _is_whole(folder, group)]
+    wanted = [group for group in GROUPS if group not in FOR_DENSE] if groups is None else groups
+    return [group for group in wanted if not _is_whole(folder, group)]
 
 
 def sums(folder: Path, files: Iterable[str]) -> bytes:
@@ -132,7 +139,7 @@ def _base() -> Path:
 
 def _fingerprint() -> str:
     """What the machine code depends on besides the versions: the sources as they lie here, Python, the processor."""
-    sources = sorted(Path(__file__).parent.glob("*.py"))
+    sources = sorted(Path(__file__).parent.rglob("*.py"))
     parts = [f"{path} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in sources]
     parts += [sys.implementation.cache_tag or "", platform.machine(), _processor()]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]

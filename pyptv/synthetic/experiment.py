@@ -92,6 +92,8 @@ class _Made:
     peaks: Array
     """(n_cameras, n) grey values; NaN where a camera does not see the particle."""
     rng: np.random.Generator
+    sizes: Array | None = None
+    """(n,) of the spots relative to the settings' one; None: all are equal."""
 
 
 def _check_folder(folder: Path, *, overwrite: bool) -> None:
@@ -156,7 +158,13 @@ def _simulate(settings: Settings) -> _Made:
     if settings.calibration_error_px > 0:
         written = disturbed(exact, settings.calibration_error_px, camera_rng, parameters, project)
     truth = Truth(particles.frame, particles.identity, particles.position, pixels)
-    return _Made(tree, parameters, written, truth, _peaks(settings, particles, image_rng), image_rng)
+    peaks = _peaks(settings, particles, image_rng)
+    sizes = None
+    if settings.camera_scatter > 0:
+        peaks *= np.exp(image_rng.standard_normal((settings.n_cameras, 1)) * settings.camera_scatter)
+    if settings.size_scatter > 0:
+        sizes = np.exp(image_rng.standard_normal(particles.n_identities + 1) * settings.size_scatter)[particles.identity]
+    return _Made(tree, parameters, written, truth, peaks, image_rng, sizes)
 
 
 def _peaks(settings: Settings, particles: Particles, rng: np.random.Generator) -> Array:
@@ -191,7 +199,8 @@ def _view(settings: Settings, made: _Made, scene: Scene, camera: int, frame: int
     rows = made.truth.rows_of(frame)
     peaks = made.peaks[camera, rows]
     seen = ~np.isnan(peaks)
-    return expose(settings, scene, made.truth.pixels[camera, rows][seen], peaks[seen], made.rng)
+    sizes = None if made.sizes is None else made.sizes[rows][seen]
+    return expose(settings, scene, made.truth.pixels[camera, rows][seen], peaks[seen], made.rng, sizes=sizes)
 
 
 def _save(image: NDArray[Any], path: Path) -> None:

@@ -29,6 +29,8 @@ class Scene:
     """(height, width) grey values, reflections included."""
     hot: NDArray[np.int64]
     """(n,) indices of the stuck pixels in the flattened image."""
+    light: Image | None = None
+    """(height, width) brightness of particles relative to the even one; None: even."""
 
 
 def make_scene(settings: Settings, rng: np.random.Generator) -> Scene:
@@ -40,26 +42,40 @@ def make_scene(settings: Settings, rng: np.random.Generator) -> Scene:
     if settings.mask:
         background = background + _reflections(x, y, rng)
     hot = rng.choice(width * height, min(settings.hot_pixels, width * height // 100), replace=False)
-    return Scene(background, hot)
+    if settings.unevenness == 0:
+        return Scene(background, hot)
+    light = 1 + np.float32(settings.unevenness) * _clouds(x, y, rng)
+    return Scene(background * (1 + np.float32(settings.unevenness) * _clouds(x, y, rng)), hot, light)
 
 
-def draw_spots(image: Image, centres: Array, peaks: Array, sigma: float) -> None:
+def _clouds(x: Image, y: Image, rng: np.random.Generator) -> Image:
+    """A smooth pattern between -1 and 1, a few waves; ``x`` (width,) and ``y`` (height, 1) go from -1 to 1."""
+    pattern: Image = np.zeros((y.size, x.size), np.float32)
+    for _ in range(4):
+        across, down, phase = rng.uniform(-4, 4), rng.uniform(-4, 4), rng.uniform(0, 2 * np.pi)
+        pattern += np.cos(np.float32(across) * x + np.float32(down) * y + np.float32(phase), dtype=np.float32)
+    pattern /= np.float32(4)
+    return pattern
+
+
+def draw_spots(image: Image, centres: Array, peaks: Array, sigma: float | Array) -> None:
     """Add Gaussian spots to an image, in place.
 
     Args:
         image: (height, width) grey values.
         centres: (n, 2) x, y [px] as optv counts: the middle of the first pixel is 0.5, 0.5. May lie outside.
         peaks: (n,) grey values.
-        sigma: standard deviation of the spots [px].
+        sigma: standard deviation of the spots [px], one for all or (n,).
     """
     height, width = image.shape
-    reach = int(np.ceil(4 * sigma))
+    widths = np.broadcast_to(sigma, peaks.shape)
+    reach = int(np.ceil(4 * widths.max(initial=0)))
     near = ((centres > -reach) & (centres < np.array([width, height]) + reach)).all(axis=1)
-    centres, peaks = centres[near], peaks[near]
+    centres, peaks, widths = centres[near], peaks[near], widths[near]
     first = np.floor(centres).astype(np.int64) - reach
     window = np.arange(2 * reach + 1)
     pixels = first[:, None, :] + window[None, :, None]  # (n, window, 2)
-    profile = np.exp(-0.5 * ((pixels + 0.5 - centres[:, None, :]) / sigma) ** 2).astype(np.float32)
+    profile = np.exp(-0.5 * ((pixels + 0.5 - centres[:, None, :]) / widths[:, None, None]) ** 2).astype(np.float32)
     inside = (pixels >= 0) & (pixels < np.array([width, height]))
     profile[~inside] = 0  # a pixel outside adds nothing, wherever its clipped index points
     columns, rows = np.clip(pixels[..., 0], 0, width - 1), np.clip(pixels[..., 1], 0, height - 1)
@@ -68,7 +84,7 @@ def draw_spots(image: Image, centres: Array, peaks: Array, sigma: float) -> None
 
 
 def expose(
-    settings: Settings, scene: Scene, centres: Array, peaks: Array, rng: np.random.Generator
+    settings: Settings, scene: Scene, centres: Array, peaks: Array, rng: np.random.Generator, *, sizes: Array | None = None
 ) -> NDArray[np.uint8] | NDArray[np.uint16]:
     """The image of a camera in one frame.
 
@@ -78,12 +94,16 @@ def expose(
         centres: (n, 2) spots in the image [px].
         peaks: (n,) peaks of the spots above the background [grey values of 255].
         rng: draws the noise.
+        sizes: (n,) of the spots relative to the settings' one; None: all are equal.
 
     Returns:
         (height, width) uint8, or uint16 with finer steps: 256 to a grey value at 16 bits.
     """
     image = scene.background.copy()
-    draw_spots(image, centres, peaks, settings.sigma)
+    if scene.light is not None:
+        column, row = np.clip(np.floor(centres), 0, np.array(image.shape[::-1]) - 1).astype(np.int64).T
+        peaks = peaks * scene.light[row, column]
+    draw_spots(image, centres, peaks, settings.sigma if sizes is None else settings.sigma * sizes)
     if settings.noise > 0:
         # photon statistics: the variance is proportional to the grey value
         deviation = np.sqrt(image)

@@ -25,7 +25,7 @@ class Settings:
     """Options of :func:`pyptv.synthetic.make_experiment`; the command line is made from the same list."""
 
     n_frames: int = _option(10, "number of frames", low=1, high=1_000_000)
-    n_particles: int = _option(500, "mean number of particles in the measuring volume", low=0, high=20_000)
+    n_particles: int = _option(500, "mean number of particles in the measuring volume", low=0, high=100_000)
     n_cameras: int = _option(4, "number of cameras", low=1, high=MAX_CAMERAS)
     seed: int = _option(0, "same seed, same truth and same pixels", low=0)
     first_frame: int = _option(10_000, "number of the first frame", low=1, high=100_000_000)
@@ -45,6 +45,9 @@ class Settings:
     blinking: float = _option(0.0, "chance that no camera sees a particle in a frame", low=0, high=1)
     hot_pixels: int = _option(20, "number of stuck bright pixels of each camera", low=0, high=10_000)
     calibration_error_px: float = _option(0.0, "rms error of the written calibrations, in the image", "px", low=0, high=20)
+    size_scatter: float = _option(0.0, "standard deviation of the logarithm of particles' spot diameters", low=0, high=1)
+    camera_scatter: float = _option(0.0, "standard deviation of the logarithm of the cameras' brightness", low=0, high=1)
+    unevenness: float = _option(0.0, "by which share light and background vary over the image, at most", low=0, high=0.9)
 
     def __post_init__(self) -> None:
         """Raise :class:`ProcessingError` naming the first option that is out of its limits."""

@@ -6,6 +6,7 @@ import shutil
 from dataclasses import replace
 from itertools import count
 
+from pyptv.core.app.dense import is_dense
 from pyptv.core.app.preflight import Findings, check_run, nearest, prepare_job
 from pyptv.core.app.run import prepare
 from pyptv.core.base.errors import InvalidExperimentError, ProcessingError
@@ -43,11 +44,13 @@ def check_only(exp_path: str, first: int | None, last: int | None, options: Opti
         return INVALID
     findings = check_run(experiment, frames, options)
     try:
-        engine = choose(options, frames, may_compile=False).begun
+        engine: Engine = "compiled" if is_dense(experiment, options) else choose(options, frames, may_compile=False).begun
     except InvalidExperimentError as error:
         findings.problems += error.problems
     rows = _facts(experiment, frames, options.mode)
-    if not findings.problems and options.processes and not any(spec.kind == "sequence" for spec in findings.plugins):
+    if is_dense(experiment, options):
+        rows += [("Method", "dense: neither time nor disk can be told before")]
+    elif not findings.problems and options.processes and not any(spec.kind == "sequence" for spec in findings.plugins):
         rows += _trial(experiment, frames, options, engine, findings)
     _print_rows(rows)
     _print_list("Hints", findings.hints)

@@ -12,6 +12,7 @@ import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pyptv.core.app.dense import dense_problems, is_dense
 from pyptv.core.app.hooks import chosen_hooks
 from pyptv.core.app.input_files import MOST_MISSING, missing_inputs
 from pyptv.core.app.plugins import chosen_plugins
@@ -120,6 +121,8 @@ def check_run(experiment: Experiment, frames: FrameRange, options: Options) -> F
     findings.hints += hints
     if findings.hooks and any(spec.kind == "sequence" for spec in findings.plugins):
         findings.problems.append("hooks work in the sequence step of this program, not in that of a plugin: --hook none")
+    if is_dense(experiment, options):
+        findings.problems += dense_problems(experiment, options)
     return findings
 
 

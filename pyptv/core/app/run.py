@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pyptv.core.app.backward import BackwardPass
+from pyptv.core.app.dense import dense_job, dense_plan, is_dense, prepare_kernels
 from pyptv.core.app.match_again import with_targets
 from pyptv.core.app.plugins import PluginRun
 from pyptv.core.app.preflight import Findings, check_run, frames_outside, prepare_job
@@ -28,6 +29,7 @@ from pyptv.core.files.scratch import remove_scratch
 from pyptv.core.files.store import Store
 from pyptv.core.history.journal import Journal
 from pyptv.core.history.resume import begin
+from pyptv.core.record.dense import DenseRecord
 from pyptv.core.record.log import log_event, log_summary, log_time
 from pyptv.core.record.measures import Columns
 from pyptv.core.record.progress import Meter
@@ -35,6 +37,7 @@ from pyptv.core.record.result import RunResult, result_of
 from pyptv.core.record.run_report import FILE_NAME, Request, RunReport
 from pyptv.core.record.tally import Tally
 from pyptv.core.record.watcher import Watcher
+from pyptv.core.schedule.dense import DensePlan
 from pyptv.core.schedule.plan import AnyPlan, Plan
 from pyptv.core.schedule.sequence import SequencePlan, run_chunks
 from pyptv.core.schedule.tracker_runs import SeamCounts
@@ -67,7 +70,8 @@ def run(
     for plugin in findings.plugins:
         logger.info("%s plugin %s: %s", plugin.kind.capitalize(), plugin.name, plugin.origin)
     record.plugins = {plugin.kind: plugin.name for plugin in findings.plugins}
-    engines = choose(options, frames)
+    dense = dense_job(experiment, frames, options) if is_dense(experiment, options) else None
+    engines = choose(options, frames) if dense is None else prepare_kernels()
     if options.tracking == "both":
         experiment = forward_pass(experiment)
     store = Store(experiment)
@@ -80,13 +84,14 @@ def run(
         stack.callback(remove_scratch, job.scratch)
         by_plugin = {spec.kind for spec in findings.plugins}
         processes = options.processes and "sequence" not in by_plugin
-        job = replace(job, processes=processes, tracks=tracking and "tracking" not in by_plugin)
+        job = replace(job, processes=processes, tracks=tracking and "tracking" not in by_plugin, dense=dense)
         with _clear_errors(experiment):
             job, journal = begin(job, store, frames, options)
             this = _Run(job, store, frames, options, engines, watcher=watcher, record=record, journal=journal)
             if options.clean and (outside := frames_outside(experiment, frames)):
                 for frame in outside:
                     store.forget(frame)
+                    store.tables.forget(frame)
                 logger.info("Removed the results of %d frames outside the range: %s", len(outside), describe(outside))
         with this.reported(), _clear_errors(experiment):
             return this.go()
@@ -139,7 +144,8 @@ class _Run:
         self._ids = count(1)
         self._journal = journal
         self._plugins = PluginRun(job, store, frames, options.frame_timeout)
-        self._plan = self._make_plan()
+        self._dense = DenseRecord(job.dense, frames) if job.dense is not None else None
+        self._plan: Plan | DensePlan = self._make_plan()
 
     def go(self) -> Tally:
         """Run the plan to its end."""
@@ -166,6 +172,8 @@ class _Run:
         with closing(runner.events(plan)) as events:
             for event in events:
                 self._record.times.record(event)
+                if self._dense is not None:
+                    self._dense.record(event)
                 for reported in plan.record(event):
                     take(reported)
 
@@ -180,14 +188,14 @@ class _Run:
             raise
         finally:
             self._tally.engine = self._engines.taken
-            self._tally.chunks = len(self._plan.sequence.chunks)
-            self._tally.failed_chunks = self._plan.sequence.failed_chunks
-            tree = self._record.as_tree(self._tally, self._seams, self._tally.engine, error)
+            self._tally.chunks = len(self._plan.chunks)
+            self._tally.failed_chunks = self._plan.failed_chunks
+            tree = self._record.as_tree(self._tally, self._seams, self._tally.engine, error, self._dense)
             try:
                 if self._watcher is not None:
                     self._watcher.finish(tree)  # may call a function of the user
             finally:
-                log_summary(self._tally, self._seams)
+                log_summary(self._tally, self._seams, self._dense)
                 if self._tally.failed and not self._tally.skipping:
                     self._tell_of_old_results()
                 self._write_report(tree)
@@ -207,8 +215,10 @@ class _Run:
         """What an earlier run has noted of a frame."""
         return self._journal.past(frame) if self._journal is not None else None
 
-    def _make_plan(self) -> Plan:
+    def _make_plan(self) -> Plan | DensePlan:
         options = self._options
+        if self._job.dense is not None:
+            return dense_plan(self._frames, self._store, options, self._job.dense)
         kind: FramesKind = "process" if self._job.processes else "check"
         ids = self._ids
         chunks = run_chunks(self._frames, options.n_processes)
@@ -245,7 +255,8 @@ class _Run:
     @property
     def _seams(self) -> SeamCounts | None:
         """None where there cannot be any."""
-        return self._plan.tracking.seams if self._plan.tracking is not None and self._options.n_processes > 1 else None
+        tracking = self._plan.tracking if isinstance(self._plan, Plan) else None
+        return tracking.seams if tracking is not None and self._options.n_processes > 1 else None
 
 
 def prepare(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 Step = Literal["sequence", "tracking"]
 
@@ -100,6 +101,26 @@ class StepDone:
 
 
 @dataclass(frozen=True)
+class PassDone:
+    """A step of the dense method is done for a frame; its table is in place."""
+
+    frame: int
+    step: str
+    """``found-1``, ``links-1``, ``found-2``, ..., ``published``; ``optics``: the self-calibration, of the run's first frame."""
+    particles: int = 0
+    numbers: Mapping[str, float] = field(default_factory=dict)
+    """What the step counts: see :mod:`pyptv.core.record.dense`."""
+    iterations: tuple[tuple[int, int, int, int], ...] = ()
+    """Of a reconstruction, each: cameras that had to have a peak, particles added, dropped, and there then."""
+    seconds: float = 0.0
+    worker: int = 1
+    kept: bool = False
+    """An earlier run did it, from the same inputs."""
+    notes: Mapping[str, Any] = field(default_factory=dict)
+    """Of the self-calibration: what it found."""
+
+
+@dataclass(frozen=True)
 class LinksJoined:
     """The links of a frame to the next one have been made of those of two passes."""
 
@@ -167,4 +188,4 @@ class Note:
     message: str
 
 
-Event = FrameDone | FrameFailed | StepDone | LinksJoined | TaskDone | TaskFailed | WorkerDied | Note
+Event = FrameDone | FrameFailed | StepDone | LinksJoined | PassDone | TaskDone | TaskFailed | WorkerDied | Note

@@ -19,6 +19,9 @@ Engine = Literal["optv", "compiled"]
 """What does correspondence and tracking: the C code of optv, or the compiled kernels."""
 
 ENGINES = ("auto", "optv", "compiled")
+METHODS = ("standard", "dense")
+"""``standard``: PyPTV's; ``dense``: particles reconstructed from the images, links by prediction."""
+
 BIT_DEPTHS: tuple[int | str, ...] = ("auto", 8, 10, 12, 14, 16)
 """Bits that grey values may have in images that store more than 8; ``auto``: judged from the images."""
 
@@ -31,6 +34,7 @@ _ARGUMENTS = ("exp_path", "first", "last", "progress", "repetitions")
 _CALLED_ELSEWHERE = dict.fromkeys(("n_jobs", "jobs", "workers", "n_workers", "threads", "n_procs", "max_workers"), "n_processes")
 """Keywords of other programs, and what they are called here."""
 
+_LONGEST_MIN_TRACK = 10
 _MOST_PROCESSES = 1000
 """More than any machine serves; each is one more copy of the program in memory."""
 
@@ -49,6 +53,12 @@ class Options:
     serial_tracking: bool = True
     engine: str = "auto"
     """``auto``: the compiled kernels where they are installed and the run is long enough to pay for loading them."""
+    method: str | None = None
+    """``standard`` or ``dense``; None: ``ptv.method``."""
+    min_track: int | None = None
+    """Of the dense method; None: ``dense.min_track``."""
+    self_calibration: bool | None = None
+    """Likewise; None: ``dense.self_calibration``."""
     hooks: tuple[str, ...] = ()
     """Code of others in the sequence step, ``NAME:key=value,...`` each; none: those that the parameters name."""
     sequence_plugin: str | None = None
@@ -104,6 +114,7 @@ class Options:
             self._check_plugin(name, does=does)
 
     def _check_how(self) -> None:
+        self._check_method()
         if self.output is not None:
             object.__setattr__(self, "output", path_argument(self.output, "output"))
         if self.start_method is not None:
@@ -117,6 +128,16 @@ class Options:
             object.__setattr__(self, name, _flag(getattr(self, name), name))
         object.__setattr__(self, "n_processes", whole_number(self.n_processes, "Number of processes"))
         check_processes(self.n_processes)
+
+    def _check_method(self) -> None:
+        if self.method is not None:
+            _check_choice("method", self.method, METHODS)
+        if self.min_track is not None:
+            object.__setattr__(self, "min_track", whole_number(self.min_track, "min_track"))
+            if not 1 <= self.min_track <= _LONGEST_MIN_TRACK:
+                raise ValueError(f"min_track must be 1 to {_LONGEST_MIN_TRACK}, got {short(self.min_track)}")
+        if self.self_calibration is not None:
+            object.__setattr__(self, "self_calibration", _flag(self.self_calibration, "self_calibration"))
 
     def _check_plugin(self, name: str, *, does: bool) -> None:
         plugin = getattr(self, name)

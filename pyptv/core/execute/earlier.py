@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import logging
-import zlib
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from pyptv.core.base.errors import FormatError, ProcessingError
-from pyptv.core.base.events import NO_RUN, FrameDone, ImageStamp, StepDone
-from pyptv.core.base.regular_files import read_regular
+from pyptv.core.base.events import NO_RUN, FrameDone, StepDone
 from pyptv.core.files.atomic import digest, frame_digest
 from pyptv.core.files.formats import count_links, row_count
+from pyptv.core.files.stamps import is_same
 from pyptv.core.files.store import Store
 from pyptv.core.history.journal import read_entry
 from pyptv.core.images.view_cache import neighbours_stamp
@@ -63,9 +61,9 @@ class Earlier:
         return done if whole and self._same_images(frame, done) else None
 
     def _same_images(self, frame: int, done: FrameDone) -> bool:
-        """Whether the images are the same; one whose time alone has changed (it was copied) is told by its bytes."""
+        """Whether the images are the same."""
         paths = [self._job.experiment.input_path(which, frame) for which in range(len(done.images))]
-        changed = [path for path, stamp in zip(paths, done.images, strict=True) if not _is_same(path, stamp)]
+        changed = [path for path, stamp in zip(paths, done.images, strict=True) if not is_same(path, stamp)]
         if changed:
             logger.info("frame %d: processed again, %s has changed since", frame, changed[0])
         return not changed and self._same_neighbours(frame, done)
@@ -112,16 +110,6 @@ class Earlier:
             return None
         current, links = count_links(files["ptv_is"])
         return step if current == step.current and links == step.links else None
-
-
-def _is_same(path: Path, stamp: ImageStamp) -> bool:
-    try:
-        status = path.stat()
-        if (status.st_size, status.st_mtime_ns) == stamp[:2]:
-            return True
-        return status.st_size == stamp[0] and zlib.crc32(read_regular(path)) == stamp[2]
-    except OSError:
-        return False
 
 
 def _frame_done(frame: int, noted: Mapping[str, Any]) -> FrameDone | None:

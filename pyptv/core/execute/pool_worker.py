@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
-from pyptv.core.base.events import Event, FrameDone, Note, StepDone, TaskFailed
+from pyptv.core.base.events import Event, FrameDone, Note, PassDone, StepDone, TaskFailed
 from pyptv.core.execute.line import Address, WorkerLine
 from pyptv.core.execute.progress import Board, Row
 from pyptv.core.files.locks import leave_to_parent
@@ -118,7 +118,7 @@ class _Loop:
             self._outbox.put(TaskFailed(task.id, f"{type(error).__name__}: {error}", self._row.frame))
 
     def _signed(self, event: Event) -> Event:
-        if isinstance(event, FrameDone | StepDone):
+        if isinstance(event, FrameDone | StepDone | PassDone):
             return replace(event, worker=self._number)
         if isinstance(event, TaskFailed) and event.frame is None:
             return replace(event, frame=self._row.frame)

@@ -145,7 +145,8 @@ class PoolRunner:
     def _open(self) -> WorkerPool:
         if self._job.engine == "compiled" and self._n > 1 and self._context.get_start_method() == "fork":
             # before workers are forked: they have the kernels then, and all use the same memory
-            cache.load((*(cache.FOR_SEQUENCE if self._job.processes else ()), *(cache.FOR_TRACKING if self._job.tracks else ())))
+            standard = (*(cache.FOR_SEQUENCE if self._job.processes else ()), *(cache.FOR_TRACKING if self._job.tracks else ()))
+            cache.load(standard if self._job.dense is None else cache.FOR_DENSE)
         self._entrance = Entrance(self._n)
         self._register(self._entrance)
         try:

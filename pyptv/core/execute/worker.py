@@ -6,8 +6,7 @@ import logging
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from pyptv.core.base.errors import FormatError, FrameError, LimitError, ProcessingError, TaintedHeapError
 from pyptv.core.base.events import NO_RUN, Event, FrameDone, FrameFailed, StepDone, TaskDone, TaskFailed
@@ -15,13 +14,16 @@ from pyptv.core.base.options import Engine
 from pyptv.core.engines.optv.c_library import keep_freed_memory
 from pyptv.core.execute.earlier import Earlier
 from pyptv.core.files.atomic import digest, frame_digest
-from pyptv.core.files.formats import MAX_ROWS, PARTICLES, TARGET_COLUMNS, TARGETS, announced, check_frame
 from pyptv.core.files.store import Store
 from pyptv.core.history.journal import Writer
+from pyptv.core.stages.check import check_results
 from pyptv.core.stages.frames import FramePipeline
 from pyptv.core.stages.join import Joiner
-from pyptv.core.stages.tasks import Announce, FramesTask, Job, Past, PublishTask, Task, TrackTask
+from pyptv.core.stages.tasks import Announce, DenseTask, FramesTask, Job, Past, PublishTask, Task, TrackTask
 from pyptv.core.stages.track import Tracking
+
+if TYPE_CHECKING:
+    from pyptv.core.stages.dense.work import DenseWork
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +41,7 @@ class Worker:
         self._tracking = Tracking(job, self._store, announce)
         self._journal = Writer(job.journal, job.serial, job.fingerprints) if job.journal is not None else None
         self._earlier = Earlier(job, self._store)
+        self._dense: DenseWork | None = None
         keep_freed_memory()
 
     def events(self, task: Task) -> Iterator[Event]:
@@ -51,6 +54,8 @@ class Worker:
                     yield event
             elif isinstance(task, PublishTask):
                 yield from self._publish(task)
+            elif isinstance(task, DenseTask):
+                yield from self._dense_frames(task)
             else:
                 yield from self._frames(task)
         except ProcessingError as error:
@@ -67,6 +72,16 @@ class Worker:
     def _note(self, done: FrameDone | StepDone) -> None:
         if self._journal is not None:
             self._journal.note(done)
+
+    def _dense_frames(self, task: DenseTask) -> Iterator[Event]:
+        if self._dense is None:
+            from pyptv.core.stages.dense.work import DenseWork  # loads numba
+
+            self._dense = DenseWork(self._job, self._store, self._announce)
+        for event in self._dense.events(task):
+            if isinstance(event, FrameDone | StepDone) and not event.kept:
+                self._note(event)
+            yield event
 
     def _publish(self, task: PublishTask) -> Iterator[Event]:
         for step in task.steps:
@@ -155,28 +170,9 @@ class Worker:
         """Existing results of a frame, read and checked as the tracker's C code needs them."""
         self._announce(frame, "checking the sequence step's results")
         start = time.perf_counter()
-        paths = self._job.experiment.sequence_files(frame)
         try:
             files = self._store.sequence_input(frame)
         except ProcessingError as error:
             raise FormatError(str(error)) from error
         self._earlier.refuse_mixture(frame, past, files)
-        cameras = [name for name in files if name != "rt_is"]
-        particles = PARTICLES.parse(files["rt_is"], paths["rt_is"])
-        n_targets = tuple(announced(files[name]) or 0 for name in cameras)
-        if len(particles):  # without them the frame is not tracked, and PyPTV may have left anything in its _targets
-            targets = [TARGETS.parse(files[name], paths[name]) for name in cameras]
-            sources = [str(paths["rt_is"]), *(str(paths[name]) for name in cameras)]
-            check_frame(particles, targets, sources, most=MAX_ROWS if self._job.engine == "optv" else None)
-        views = sum((particles[column] >= 0).astype(int) for column in TARGET_COLUMNS[: len(cameras)])
-        counts = tuple(int(np.sum(views == n)) for n in range(len(cameras), min(len(cameras), 2) - 1, -1))
-        return FrameDone(
-            frame=frame,
-            targets=n_targets,
-            counts=counts,
-            particles=len(particles),
-            digest=frame_digest(files),
-            particles_digest=digest(files["rt_is"]),
-            size=sum(map(len, files.values())),
-            seconds={"read": time.perf_counter() - start},
-        )
+        return check_results(self._job, frame, files, start)

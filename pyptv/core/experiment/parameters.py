@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import Any
 
-from pyptv.core.base.options import BIT_DEPTHS
+from pyptv.core.base.options import BIT_DEPTHS, METHODS
 
 MAX_CAMERAS = 4
 """optv's buffers and the rt_is format hold four cameras."""
@@ -72,6 +72,7 @@ class ControlParameters:
         "bits of a grey value in images that store more than 8", choices=BIT_DEPTHS, default=BIT_DEPTHS[0]
     )
     page: int = _parameter("page of image files with several, counted from 1; 0: they have one", low=0, default=0)
+    method: str = _parameter("how particles are found and linked", choices=METHODS, default=METHODS[0])
 
 
 @dataclass(frozen=True)
@@ -146,6 +147,17 @@ class MaskingParameters:
 
 
 @dataclass(frozen=True)
+class DenseParameters:
+    """Section ``dense`` (YAML dialect only): of the method ``dense``; the defaults need no touching."""
+
+    self_calibration: bool = _parameter("measure what the cameras disagree by, and correct for it", default=True)
+    min_track: int = _parameter(
+        "frames that a track must have for its particles to be kept", unit="frame", low=1, high=10, default=3
+    )
+    passes: int = _parameter("how often each frame is reconstructed", low=1, high=4, default=2)
+
+
+@dataclass(frozen=True)
 class Parameters:
     """Everything a run needs from the parameter files, with ``num_cams`` from 1 to 4."""
 
@@ -157,6 +169,7 @@ class Parameters:
     track: TrackingParameters
     pft_version: ExistingTargetParameters
     masking: MaskingParameters
+    dense: DenseParameters = DenseParameters()
 
     def as_tree(self) -> dict[str, Any]:
         """Nested plain dictionaries in the names of the YAML dialect: to compare, to hash, to write."""
@@ -175,6 +188,7 @@ SECTIONS: dict[str, type[Any]] = {
     "track": TrackingParameters,
     "pft_version": ExistingTargetParameters,
     "masking": MaskingParameters,
+    "dense": DenseParameters,
 }
 REQUIRED_SECTIONS = ("ptv", "sequence", "criteria", "targ_rec", "track")
 

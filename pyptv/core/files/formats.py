@@ -183,6 +183,14 @@ ADDED = TextTable(
 )
 """The links again, with the priority of each particle."""
 
+QUALITY = TextTable(
+    "quality",
+    ("number", "intensity", "misfit", "cameras", "track"),
+    "%4d %9.3f %9.4f %2d %4d\n",
+)
+"""Of the dense method, for each row of ``rt_is``: peak of the particle's spots, mean of the cameras [grey values of 255]; energy
+of the residual over that of the spots; cameras that see it; frames of its track, counted as far as the run looked."""
+
 PASSES = TextTable("passes", ("forward", "backward", "found_by"), "%4d %4d %d\n")
 """What the two passes of ``--tracking both`` say of each particle: the row in the next frame that the forward pass links it to,
 that of the backward pass, -1 for none; and who found the link in ``ptv_is``: 3 both, 1 forward, 2 backward, 0 there is none."""

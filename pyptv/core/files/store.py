@@ -29,6 +29,7 @@ from pyptv.core.experiment.output import output_problems, read_record, record_pa
 from pyptv.core.files.atomic import digest, frame_digest, move, remove_leftovers, write_atomic
 from pyptv.core.files.claims import Claim, ClaimedError, claim_frames, locked
 from pyptv.core.files.formats import NO_ROWS
+from pyptv.core.files.tables import Tables
 
 _MOST_VERSIONS = 8
 _LONGEST_HEADER = 10_000
@@ -55,6 +56,8 @@ class Store:
         self._pristine = self.home / "pristine"
         self._states = self.home / "states"
         self._claim: Claim | None = None
+        self.tables = Tables(self.home / "dense")
+        """Of the dense method, between its steps."""
 
     # -- a run --------------------------------------------------------------------------------------------------------
 
@@ -137,12 +140,12 @@ class Store:
     # -- the sequence step's files ------------------------------------------------------------------------------------
 
     def publish_sequence(self, frame: int, files: Mapping[str, bytes]) -> None:
-        """Put a frame's sequence results in place.
+        """Put a frame's sequence results in place, and its links where it has them already.
 
         ``rt_is`` goes first and comes last: a frame that has one is whole. What an earlier tracking run made of the frame
         goes, for it belongs to other targets and particles.
         """
-        paths = self.experiment.sequence_files(frame)
+        paths = self.experiment.tracking_files(frame) | {"quality": self.experiment.result_path("quality", frame)}
         self._forget_particles(frame)
         for name, data in files.items():
             write_atomic(paths[name], data)
@@ -155,7 +158,7 @@ class Store:
                 self.experiment.targets_path(camera, frame).unlink(missing_ok=True)
 
     def _forget_particles(self, frame: int) -> None:
-        for kind in RESULT_KINDS:
+        for kind in (*RESULT_KINDS, "quality"):
             self.experiment.result_path(kind, frame).unlink(missing_ok=True)
         self._drop_joined(frame)
         (self._pristine / str(frame)).unlink(missing_ok=True)
@@ -285,7 +288,7 @@ class Store:
 
     def _refuse_links(self) -> None:
         """The project's own folders are its own: a link in their place would let a run write, or clean, elsewhere."""
-        passes = (self.home / "forward", self.home / "backward")
+        passes = (self.home / "forward", self.home / "backward", self.home / "dense")
         for folder in (self.home, self._pristine, self._states, self.home / "stages", self.home / "journal", *passes):
             if folder.is_symlink():
                 raise ProcessingError(f"{folder}: found a link, expected a folder of this program: remove the link")

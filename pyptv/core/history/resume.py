@@ -17,13 +17,16 @@ from pyptv.core.base.regular_files import read_regular
 from pyptv.core.files.atomic import digest
 from pyptv.core.files.store import Store
 from pyptv.core.history.journal import Journal, differences, start
-from pyptv.core.stages.tasks import Job
+from pyptv.core.stages.tasks import DenseJob, Job
 
 logger = logging.getLogger(__name__)
 
 RESULTS = 1
 """Raised whenever this program gives other results from the same inputs. Its own version, NumPy's and Pillow's do not count: what
 they do here (elementary arithmetic, decoding of image files) has exact results."""
+
+DENSE_RESULTS = 1
+"""Likewise, of the dense method."""
 
 FOLDER = "journal"
 
@@ -82,9 +85,10 @@ def stage_inputs(job: Job) -> dict[str, Any]:
     parameters = experiment.parameters.as_tree()
     for section, key in (
         *(("sequence", key) for key in ("first", "last", "frame_rate")),
-        *(("ptv", key) for key in ("bit_depth", "page")),
+        *(("ptv", key) for key in ("bit_depth", "page", "method")),
     ):
-        parameters[section].pop(key, None)  # what they decide is in "grey values"
+        parameters[section].pop(key, None)  # what they decide is in "grey values", and in "dense"
+    parameters.pop("dense")
     versions = {"results": RESULTS, "optv": version("optv")}
     calibrations = {f"camera {n}": asdict(calibration) for n, calibration in enumerate(experiment.calibrations, start=1)}
     track = parameters.pop("track")
@@ -110,7 +114,23 @@ def stage_inputs(job: Job) -> dict[str, Any]:
     tracking: dict[str, Any] = {"versions": versions, "parameters": {"track": track} | geometry, "calibrations": calibrations}
     if "tracking" in by_plugin:
         tracking["plugin"] = by_plugin["tracking"]
+    if job.dense is not None:
+        return _dense_inputs(job.dense, frames, tracking)
     return {"frames": _as_json(frames), "track": _as_json(tracking)}
+
+
+def _dense_inputs(dense: DenseJob, frames: dict[str, Any], tracking: dict[str, Any]) -> dict[str, Any]:
+    """The same of the dense method, which detects nothing and has settings of its own.
+
+    Its kernels calculate in floating point: what numba makes of them may change with its version.
+    """
+    parameters = {section: values for section, values in frames["parameters"].items() if section != "targ_rec"}
+    versions = {"dense results": DENSE_RESULTS, "numba": version("numba"), "numpy": version("numpy")}
+    settings = {"self_calibration": dense.self_calibration, "passes": dense.passes}
+    return {
+        "frames": _as_json(frames | {"versions": versions, "parameters": parameters, "dense": settings}),
+        "track": _as_json(tracking | {"versions": versions, "dense": {"min_track": dense.min_track}}),
+    }
 
 
 def _contents(path: Path) -> str | None:

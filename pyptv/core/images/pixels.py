@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from pyptv.core.base.events import ImageStamp
 
     Image = NDArray[np.uint8]
+
+Kind = TypeVar("Kind", bound=np.generic)
 
 _LUMA = np.array([0.2125, 0.7154, 0.0721])  # Rec. 709, the weights of scikit-image's rgb2gray, which PyPTV calls
 _EIGHT_BIT, _SIXTEEN_BIT = 8, 16
@@ -74,6 +76,18 @@ def to_eight_bit(pixels: NDArray[Any], depth: int | None = None) -> Image:
         return pixels.astype(np.uint8) * np.uint8(255)
     if pixels.dtype.kind == "f":
         return _from_float(pixels)
+    bits = effective_depth(pixels, depth)
+    if pixels.dtype.kind == "i":
+        pixels = np.maximum(pixels, 0)
+    return (pixels >> (bits - _EIGHT_BIT)).astype(np.uint8)
+
+
+def effective_depth(pixels: NDArray[Any], depth: int | None) -> int:
+    """Bits that the grey values of whole numbers have: ``depth``, at most what the type holds.
+
+    Raises:
+        FrameError: a value has more.
+    """
     natural = natural_depth(pixels.dtype)
     if depth is not None and depth < natural:
         highest = int(pixels.max(initial=0))
@@ -82,9 +96,7 @@ def to_eight_bit(pixels: NDArray[Any], depth: int | None = None) -> Image:
                 f"found a value of {highest}, expected at most {2**depth - 1}, for the images are taken as {depth}-bit ones: "
                 "say how many bits their grey values have (--bit-depth, bit_depth of section ptv)"
             )
-    if pixels.dtype.kind == "i":
-        pixels = np.maximum(pixels, 0)
-    return (pixels >> (min(depth or natural, natural) - _EIGHT_BIT)).astype(np.uint8)
+    return min(depth or natural, natural)
 
 
 def natural_depth(dtype: np.dtype[Any]) -> int:
@@ -130,11 +142,11 @@ def subtract_mask(image: Image, mask: NDArray[np.int16]) -> Image:
     return difference
 
 
-def split(image: Image, order: Sequence[int] = SPLITTER_ORDER) -> list[Image]:
+def split(image: NDArray[Kind], order: Sequence[int] = SPLITTER_ORDER) -> list[NDArray[Kind]]:
     """The four views of a split image, in camera order.
 
     Args:
-        image: (height, width) uint8.
+        image: (height, width), uint8 or another type.
         order: quadrant of each view: 0 top left, 1 top right, 2 bottom left, 3 bottom right.
     """
     height, width = (side // 2 for side in image.shape)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 
-from pyptv.core.base.events import Event, FrameDone, FrameFailed, Note, StepDone
+from pyptv.core.base.events import Event, FrameDone, FrameFailed, Note, PassDone, StepDone
 from pyptv.core.base.frames import describe
 from pyptv.core.base.streams import IN_TABLE
+from pyptv.core.record.dense import DenseRecord
 from pyptv.core.record.tally import Tally
 from pyptv.core.schedule.tracker_runs import SeamCounts
 
@@ -22,7 +23,7 @@ def log_event(event: Event, *, skipping: bool) -> None:
         event: what happened.
         skipping: failed frames are left out: that is worth a warning. Otherwise the first one is raised, at the end.
     """
-    if isinstance(event, FrameDone | StepDone) and not logger.isEnabledFor(logging.DEBUG):
+    if isinstance(event, FrameDone | StepDone | PassDone) and not logger.isEnabledFor(logging.DEBUG):
         return  # asked first: this is called for every frame of the longest runs
     if isinstance(event, FrameDone):
         kinds = ", ".join(f"{name} {n}" for name, n in zip(_KINDS[-len(event.counts) :], event.counts, strict=False))
@@ -32,15 +33,17 @@ def log_event(event: Event, *, skipping: bool) -> None:
             "Step %d: current %d, next %d, links %d, lost %d, added %d",
             *(event.frame, event.current, event.next, event.links, event.lost, event.added),
         )
+    elif isinstance(event, PassDone):
+        logger.debug("Frame %d, %s: particles %d %s", event.frame, event.step, event.particles, dict(event.numbers))
     elif isinstance(event, FrameFailed):
         logger.log(logging.WARNING if skipping else logging.DEBUG, "Failed: %s", event.reason)
     elif isinstance(event, Note):
         logging.getLogger(event.logger).log(event.level, "%s", event.message)
 
 
-def log_summary(report: Tally, seams: SeamCounts | None) -> None:
+def log_summary(report: Tally, seams: SeamCounts | None, dense: DenseRecord | None = None) -> None:
     """What was done, and which frames were left out; why, has been said when it happened."""
-    for line in report.lines():
+    for line in (*report.lines(), *(dense.lines() if dense is not None else ())):
         logger.info("%s", line, extra=IN_TABLE)
     if seams is not None:
         logger.info("Parallel tracking: %s", seams)

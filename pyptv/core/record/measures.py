@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pyptv.core.base.events import Event, FrameDone, FrameFailed, LinksJoined, StepDone
+from pyptv.core.base.events import Event, FrameDone, FrameFailed, LinksJoined, PassDone, StepDone
 from pyptv.core.base.frames import FrameRange
 
-STAGES = ("read", "high-pass", "detect", "match", "write", "tracking")
+STAGES = ("read", "high-pass", "detect", "match", "reconstruct", "write", "tracking")
 """What a worker's time is measured for, in the order of a frame's way through them."""
 
 _KINDS = ("quadruplets", "triplets", "pairs")
@@ -121,6 +121,8 @@ class Times:
             spent = event.seconds
         elif isinstance(event, StepDone):
             spent = {"tracking": event.seconds}
+        elif isinstance(event, PassDone):
+            spent = {"tracking" if event.step.startswith("links") else "reconstruct": event.seconds}
         else:
             return
         work = self.workers.setdefault(event.worker, Work())

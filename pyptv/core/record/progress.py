@@ -6,7 +6,7 @@ import time
 from collections import deque
 from dataclasses import dataclass
 
-from pyptv.core.base.events import Event, FrameDone, FrameFailed, Step, StepDone
+from pyptv.core.base.events import Event, FrameDone, FrameFailed, PassDone, Step, StepDone
 from pyptv.core.base.frames import FrameRange
 from pyptv.core.base.options import Engine, Options
 
@@ -102,6 +102,10 @@ class Meter:
             self._failed.add(event.frame)
             for step in self.steps if event.step == "sequence" else ("tracking",):
                 self._count(step, event.frame)
+        elif isinstance(event, PassDone):  # of the dense method, on the way to a frame's results
+            of: Step = "tracking" if event.step.startswith("links") and "tracking" in self.steps else "sequence"
+            self._busy[of] = self._busy.get(of, 0.0) + event.seconds
+            return False
         else:
             return False
         return True

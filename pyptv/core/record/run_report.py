@@ -30,6 +30,7 @@ from pyptv.core.experiment.calibration import calibration_files
 from pyptv.core.experiment.dialects import parameter_files
 from pyptv.core.experiment.folder import Experiment
 from pyptv.core.files.atomic import write_atomic
+from pyptv.core.record.dense import DenseRecord
 from pyptv.core.record.json_schema import first_problem
 from pyptv.core.record.measures import Times
 from pyptv.core.record.tally import Tally
@@ -87,7 +88,14 @@ class RunReport:
         """Put the report in place, whole; ``OSError`` where that cannot be done."""
         write_atomic(self.path, (_render(tree) + "\n").encode("ascii"))
 
-    def as_tree(self, report: Tally, seams: SeamCounts | None, engine: Engine, error: BaseException | None) -> dict[str, Any]:
+    def as_tree(
+        self,
+        report: Tally,
+        seams: SeamCounts | None,
+        engine: Engine,
+        error: BaseException | None,
+        dense: DenseRecord | None = None,
+    ) -> dict[str, Any]:
         """The report as plain dictionaries, lists, texts and numbers.
 
         Args:
@@ -95,6 +103,7 @@ class RunReport:
             seams: None where there could not be any.
             engine: what did the work.
             error: what ended the run; None: it came to its end.
+            dense: what the dense method says besides; None: the method is the standard one.
         """
         sequence, tracking = report.columns.sequence(), report.columns.tracking()
         return {
@@ -102,7 +111,7 @@ class RunReport:
             "program": {"name": "pyptv-batch", "version": __version__},
             "versions": _versions(engine),
             "host": host(),
-            "command": self._command(engine),
+            "command": self._command(engine) | {"method": "standard" if dense is None else "dense"},
             "inputs": self._inputs,
             "run": {
                 "started": _stamp(self._started),
@@ -118,6 +127,7 @@ class RunReport:
             "seconds": self.times.as_tree(),
             "seams": asdict(seams) if seams is not None else None,
             "passes": asdict(report.passes) if report.passes is not None else None,
+            "dense": dense.as_tree() if dense is not None else None,
         }
 
     def _command(self, engine: Engine) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from pyptv.core.base.errors import WorkersDieError
 from pyptv.core.base.events import Event, FrameDone, FrameFailed, LinksJoined, Note, StepDone, WorkerDied
+from pyptv.core.base.frames import FrameRange
 from pyptv.core.files.store import Store
 from pyptv.core.schedule.sequence import SequencePlan
 from pyptv.core.schedule.tracking import TrackingPlan
@@ -90,6 +91,16 @@ class Plan:
     def finished(self) -> bool:
         """Nothing is left to be done, or the run stops at a failure."""
         return self._stopped or (self.sequence.finished and (self.tracking is None or self.tracking.finished))
+
+    @property
+    def chunks(self) -> list[FrameRange]:
+        """The ranges that the sequence step is handed out in."""
+        return self.sequence.chunks
+
+    @property
+    def failed_chunks(self) -> int:
+        """Chunks in which a frame failed."""
+        return self.sequence.failed_chunks
 
     @property
     def waits(self) -> bool:

@@ -8,10 +8,26 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from pyptv.core.base.events import StepDone
+from pyptv.core.base.frames import FrameRange
 from pyptv.core.base.options import Engine
 from pyptv.core.experiment.folder import Experiment, ImageSettings
 from pyptv.core.plugins.hook_specs import HookSpec
 from pyptv.core.plugins.plugin_specs import PluginSpec
+
+
+@dataclass(frozen=True)
+class DenseJob:
+    """What the dense method needs besides."""
+
+    frames: FrameRange
+    """Of the run: what is outside does not exist for it."""
+    sample: tuple[int, ...] = ()
+    """Frames that the self-calibration looks at: the same ones whatever range is processed."""
+    self_calibration: bool = True
+    passes: int = 2
+    min_track: int = 3
+    resume: bool = False
+    """Tables that an earlier run has made from the same inputs are kept."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +55,8 @@ class Job:
     """Code of others in the sequence step."""
     plugins: tuple[PluginSpec, ...] = ()
     """Code of others in place of a step."""
+    dense: DenseJob | None = None
+    """The method is the dense one."""
 
 
 FramesKind = Literal["process", "check", "probe", "join"]
@@ -115,7 +133,34 @@ class PublishTask:
     steps: tuple[StepDone, ...]
 
 
-Task = FramesTask | TrackTask | PublishTask
+DenseKind = Literal["optics", "find", "link", "publish", "take"]
+"""Steps of the dense method: ``optics`` is the self-calibration; ``find`` particles, ``link`` them, ``publish`` both as result
+files; ``take`` the particles from result files that are there."""
+
+
+OPTICS = "optics"
+"""Name of the table and the event of the self-calibration."""
+
+
+def table_name(kind: DenseKind, number: int) -> str:
+    """What the tables and events of a step are called: ``found-1``."""
+    names = {"find": "found", "take": "found", "link": "links", "publish": "published", "optics": OPTICS}
+    return f"{names[kind]}-{number}" if kind in {"find", "take", "link"} else names[kind]
+
+
+@dataclass(frozen=True)
+class DenseTask:
+    """A step of the dense method for the frames ``first..last``."""
+
+    id: int
+    kind: DenseKind
+    number: int
+    """Which pass, counted from 1."""
+    first: int
+    last: int
+
+
+Task = FramesTask | TrackTask | PublishTask | DenseTask
 
 Announce = Callable[[int, str], None]
 """Called with (frame, what is being done to it) before each part of the work, so that a crash can be named."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pyptv.core.base.command_line import Parser
-from pyptv.core.base.options import BIT_DEPTHS, ENGINES, MODES, ON_ERROR, POSTPROCESS, TRACKING
+from pyptv.core.base.options import BIT_DEPTHS, ENGINES, METHODS, MODES, ON_ERROR, POSTPROCESS, TRACKING
 
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
@@ -116,6 +116,25 @@ WHAT = (
 
 METHOD = (
     flag("--compile", meaning="compile the kernels for this machine beforehand, process nothing"),
+    option(
+        "--method",
+        sets="method",
+        choices=METHODS,
+        meaning="standard: PyPTV's, to the byte; dense: finds far more in densely seeded images (default: ptv.method, standard)",
+    ),
+    option(
+        "--min-track",
+        sets="min_track",
+        type=int,
+        metavar="N",
+        meaning="dense: drop doubtful particles on tracks of fewer frames (default: dense.min_track, 3)",
+    ),
+    option(
+        "--no-self-calibration",
+        sets="self_calibration",
+        action="store_false",
+        meaning="dense: use the calibration as it is",
+    ),
     option(
         "--engine",
         sets="engine",

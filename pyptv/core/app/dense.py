@@ -1,0 +1,116 @@
+"""The dense method in a run: whether it is asked for, what it needs, its job and its plan."""
+
+from __future__ import annotations
+
+import logging
+from itertools import count
+from pathlib import Path
+
+from pyptv.core.base.errors import InvalidExperimentError
+from pyptv.core.base.frames import FrameRange, chunk_ranges
+from pyptv.core.base.options import Options
+from pyptv.core.base.regular_files import is_there
+from pyptv.core.engines.choice import Engines
+from pyptv.core.experiment.folder import Experiment
+from pyptv.core.files.store import Store
+from pyptv.core.schedule.dense import LINKS_ALONE, SINGLE_FRAMES, DensePlan, DenseStep, steps_over_time
+from pyptv.core.stages.tasks import DenseJob
+from pyptv.kernels import build, cache
+
+logger = logging.getLogger(__name__)
+
+_SAMPLE = 5
+"""Frames that the self-calibration looks at."""
+_LONGEST_CHUNK = 8
+"""A frame takes seconds: short chunks let the last ones end at about the same time."""
+_ROUNDS = 4
+
+
+def is_dense(experiment: Experiment, options: Options) -> bool:
+    """Whether a run takes the dense method."""
+    return (options.method or experiment.parameters.ptv.method) == "dense"
+
+
+def dense_problems(experiment: Experiment, options: Options) -> list[str]:
+    """Why the dense method cannot be used; compiles nothing."""
+    source, problems = experiment.source, []
+    if options.mode != "tracking" and experiment.parameters.pft_version.existing_target:
+        problems.append(
+            f"{source}: found Existing_Target, expected images: the dense method finds particles in the images themselves"
+        )
+    if options.mode != "tracking" and experiment.num_cams < 2:
+        problems.append(f"{source}: found 1 camera, expected 2 to 4: the dense method measures positions from several views")
+    if options.mode == "match":
+        problems.append("--mode match: found with --method dense, which takes no stored targets: leave one of them out")
+    if options.tracking == "both":
+        problems.append("--tracking both: found with --method dense, which links both ways anyway: leave it out")
+    if options.hooks or options.sequence_plugin or options.tracking_plugin:
+        problems.append("hooks and plugins: found with --method dense, which has no place for them: leave them out")
+    if options.engine == "optv":
+        problems.append("--engine optv: found with --method dense, which has compiled kernels only: leave it out")
+    if not cache.installed():
+        problems.append('--method dense needs numba: pip install "pyptv-batch[fast]"')
+    return problems
+
+
+def prepare_kernels() -> Engines:
+    """Compile the kernels, unless they are there; returns the engine that they make.
+
+    Raises:
+        InvalidExperimentError: they cannot be had here.
+    """
+    try:
+        if not cache.ready(cache.FOR_DENSE):
+            logger.info("Compiling the kernels of the dense method, once for this version and machine: a minute or two")
+            logger.info("Kernels compiled in %.0f s, kept in %s", build.build(cache.FOR_DENSE), cache.chosen_folder())
+    except cache.KernelsUnavailableError as error:
+        raise InvalidExperimentError(f"--method dense: {error}") from error
+    return Engines("compiled")
+
+
+def dense_job(experiment: Experiment, frames: FrameRange, options: Options) -> DenseJob:
+    """What the workers need to know."""
+    parameters = experiment.parameters.dense
+    calibrates = parameters.self_calibration if options.self_calibration is None else options.self_calibration
+    return DenseJob(
+        frames=frames,
+        sample=_sample(experiment, frames) if options.mode != "tracking" else (),
+        self_calibration=calibrates,
+        passes=parameters.passes if options.mode == "both" else 1,
+        min_track=parameters.min_track if options.min_track is None else options.min_track,
+        resume=options.resume,
+    )
+
+
+def dense_plan(frames: FrameRange, store: Store, options: Options, dense: DenseJob) -> DensePlan:
+    """The plan of a run."""
+    n_frames = frames[1] - frames[0] + 1
+    length = max(1, min(_LONGEST_CHUNK, n_frames // (_ROUNDS * options.n_processes)))
+    chunks = chunk_ranges(*frames, -(-n_frames // length))
+    steps: list[DenseStep] = {
+        "both": steps_over_time(dense.passes, dense.min_track),
+        "sequence": SINGLE_FRAMES,
+        "tracking": LINKS_ALONE,
+    }[options.mode]
+    return DensePlan(frames, chunks, count(1), store, steps, stop_at_failure=options.on_error != "skip")
+
+
+def _sample(experiment: Experiment, frames: FrameRange) -> tuple[int, ...]:
+    """Frames spread over the experiment, not over the range, so that ranges processed one by one get the same correction.
+
+    Where the parameters name frames that are not there, those of the range are taken.
+    """
+    sequence = experiment.parameters.sequence
+    for first, last in ((sequence.first, sequence.last), frames):
+        n = last - first + 1
+        picked = (
+            sorted({first + (2 * k + 1) * n // (2 * _SAMPLE) for k in range(_SAMPLE)}) if n > _SAMPLE else range(first, last + 1)
+        )
+        there = [frame for frame in picked if all(map(is_there, _images(experiment, frame)))]
+        if there:
+            return tuple(there)
+    return (frames[0],)
+
+
+def _images(experiment: Experiment, frame: int) -> list[Path]:
+    return [experiment.image_path(which, frame) for which in range(experiment.images_per_frame)]

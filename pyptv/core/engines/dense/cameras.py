@@ -1,0 +1,102 @@
+"""The cameras of an experiment as the kernels take them, with corrections of the calibration."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pyptv.core.engines.disparity import CameraDisparity
+from pyptv.core.experiment.calibration import Calibration
+from pyptv.core.experiment.parameters import Parameters
+from pyptv.kernels.dense import optics
+from pyptv.kernels.geometry import camera_rows, optics_row
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+_DEPTH_MARGIN = 0.5
+"""[mm] So far outside of the volume's limits of z a particle may be."""
+
+
+@dataclass(frozen=True)
+class Cameras:
+    """Cameras, sensor, layers and volume; arrays as :mod:`pyptv.kernels.dense` takes them."""
+
+    rows: Floats
+    """(n_cams, CAMERA_SIZE)."""
+    optics: Floats
+    """(OPTICS_SIZE,)."""
+    layers: Floats
+    """(6,) [mm]: two x, then the lower and the upper limit of z at these."""
+    corrections: Floats
+    """(n_cams, CORRECTION_SIZE)."""
+    size: tuple[int, int]
+    """Width and height of an image [px]."""
+    step: float
+    """What about a pixel covers in the middle of the volume [mm]: for derivatives."""
+
+    @staticmethod
+    def of(parameters: Parameters, calibrations: Sequence[Calibration]) -> Cameras:
+        """The cameras of an experiment, uncorrected."""
+        criteria = parameters.criteria
+        rows, row = camera_rows(parameters, calibrations), optics_row(parameters)
+        layers = np.array([*criteria.X_lay, *criteria.Zmin_lay, *criteria.Zmax_lay], np.float64)
+        if layers[0] == layers[1]:  # limits that do not depend on x
+            layers[1] += 1.0
+            layers[3], layers[5] = layers[2], layers[4]
+        size = (parameters.ptv.imx, parameters.ptv.imy)
+        cameras = Cameras(rows, row, layers, np.zeros((len(rows), optics.CORRECTION_SIZE)), size, 1.0)
+        return replace(cameras, step=cameras._pixel_in_space())
+
+    def corrected(self, disparities: Sequence[CameraDisparity]) -> Cameras:
+        """The same with corrections, one for each camera."""
+        corrections = np.zeros_like(self.corrections)
+        for row, disparity in zip(corrections, disparities, strict=True):
+            row[:3] = 1.0, *disparity.size
+            row[3:15] = disparity.coefficients.ravel()
+            row[15:] = disparity.box
+        return replace(self, corrections=corrections)
+
+    @property
+    def n_cams(self) -> int:
+        """Number of cameras."""
+        return len(self.rows)
+
+    def project(self, positions: Floats) -> Floats:
+        """Where the cameras see positions (n, 3) [mm], corrections included: (n, n_cams, 2) [px]."""
+        return optics.project(np.ascontiguousarray(positions, np.float64), self.rows, self.optics, self.corrections)
+
+    def project_uncorrected(self, positions: Floats) -> Floats:
+        """The same by the calibration alone: what belongs into ``_targets`` files that agree with the ``.ori`` files."""
+        none = np.zeros_like(self.corrections)
+        return optics.project(np.ascontiguousarray(positions, np.float64), self.rows, self.optics, none)
+
+    def derivatives(self, positions: Floats) -> NDArray[np.float32]:
+        """Derivatives of the projections by the position, (n, n_cams, 2, 3) [px/mm]."""
+        positions = np.ascontiguousarray(positions, np.float64)
+        return optics.derivatives(positions, self.rows, self.optics, self.corrections, self.step)
+
+    def rays(self, places: Floats, starts: NDArray[np.int64]) -> Floats:
+        """Rays (n, 6) of places (n, >= 2) [px]; those of camera c are rows ``starts[c]`` to ``starts[c + 1]``."""
+        return optics.rays(places, starts, self.rows, self.optics, self.corrections)
+
+    def inside(self, positions: Floats) -> NDArray[np.bool_]:
+        """Which positions (n, 3) [mm] are within the limits of z, and numbers at all."""
+        x0, x1, low0, low1, high0, high1 = self.layers
+        share = (positions[:, 0] - x0) / (x1 - x0)
+        low, high = low0 + share * (low1 - low0), high0 + share * (high1 - high0)
+        z = positions[:, 2]
+        within: NDArray[np.bool_] = (z > low - _DEPTH_MARGIN) & (z < high + _DEPTH_MARGIN)
+        return within & np.isfinite(positions).all(axis=1)
+
+    def _pixel_in_space(self) -> float:
+        middle = np.array([[self.layers[:2].mean(), 0.0, self.layers[2:].mean()]])
+        around = np.repeat(middle, 3, axis=0) + 1e-1 * np.eye(3)
+        moved = (self.project(around) - self.project(middle)) / 1e-1
+        lengths = np.sqrt((moved**2).sum(axis=(0, 2)) / 2)  # px/mm; two of three axes are across the view
+        return float(np.clip(1.0 / np.nanmedian(lengths), 1e-6, 1e3)) if np.isfinite(lengths).any() else 1.0

@@ -1,0 +1,200 @@
+"""A frame while it is worked on: images, residual, particles."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pyptv.core.engines.dense.background import background, noise
+from pyptv.core.engines.dense.cameras import Cameras
+from pyptv.core.engines.dense.particles import Spots
+from pyptv.core.engines.dense.settings import Settings
+from pyptv.core.images.full_depth import Views
+from pyptv.kernels.dense import pairs, shake, spots
+from pyptv.kernels.dense.spots import LARGEST_RADIUS, MARGIN
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+    Ints = NDArray[np.int64]
+    Image = NDArray[np.float32]
+    Flags = NDArray[np.uint8]
+
+_WINDOW = 3.5
+"""Half the window of a spot, in sigmas."""
+_ALONE = 50
+"""A median of fewer particles is not believed where there is an earlier one."""
+_BLOCK = 64.0
+"""[px] Particles are kept in the order of blocks of the first image: near ones use the same parts of all images."""
+_ROWS = ("positions", "intensities", "own", "projections", "derivatives", "sharpness", "origin")
+
+
+class Model:
+    """Images of a frame, the particles in them, and the residual: images - background - spots of the particles.
+
+    ``data`` and ``residual`` have margins. All arrays of particles have a row for each; they are described where
+    :mod:`pyptv.kernels.dense.shake` takes them.
+    """
+
+    def __init__(self, views: Views, cameras: Cameras, spots_: Spots, settings: Settings) -> None:
+        self.cameras, self.settings, self.spots = cameras, settings, spots_
+        n_cams, height, width = views.values.shape
+        self.background = background(views.values, settings.tile)
+        self.data = with_margins(views.values - self.background)
+        self.residual = self.data.copy()
+        self.saturated = views.saturated
+        self.noise = noise(without_margins(self.residual))
+        self.level = spots_.level
+        self.hot = np.ones((n_cams, height // shake.CELL + 3, width // shake.CELL + 3), np.uint8)
+        self.positions = np.empty((0, 3))
+        self.intensities = self.own = np.empty((0, n_cams), np.float32)
+        self.projections = np.empty((0, n_cams, 2))
+        self.derivatives = np.empty((0, n_cams, 2, 3), np.float32)
+        self.sharpness = np.empty((0, n_cams, 2), np.float32)
+        self.origin = np.empty(0, np.int64)
+        self.use(spots_)
+
+    def use(self, spots_: Spots) -> None:
+        """Draw with other spots from now on. The residual is made anew by :meth:`redraw`."""
+        self.spots = spots_
+        self.sharpness = spots_.sharpness_at(self.projections, self.cameras.size)
+        self.radius = min(max(3, math.ceil(_WINDOW * spots_.largest)), LARGEST_RADIUS)
+        self.near_saturated = dilated(self.saturated, self.radius)
+
+    def add(self, positions: Floats, *, known: bool = False) -> None:
+        """New particles at positions (n, 3) [mm]: their intensities are fitted, they are not moved.
+
+        ``known``: they are what the reconstruction starts from.
+        """
+        n, n_cams, first = len(positions), self.cameras.n_cams, len(self.positions)
+        projections = self.cameras.project(positions)
+        new = (
+            np.array(positions),
+            np.zeros((n, n_cams), np.float32),
+            np.full((n, n_cams), np.nan, np.float32),
+            projections,
+            self.cameras.derivatives(positions),
+            self.spots.sharpness_at(projections, self.cameras.size),
+            np.arange(n) if known else np.full(n, -1),
+        )
+        for name, rows in zip(_ROWS, new, strict=True):
+            setattr(self, name, np.concatenate([getattr(self, name), rows]))
+        for _ in range(2):
+            self._shake(np.ones_like(self.hot), first, 1, moves=False)
+        shake.heat(self.projections, (np.arange(first + n) >= first).astype(np.uint8), self.hot)
+        self._take(self._order())
+
+    def _order(self) -> Ints:
+        column, row = np.floor(self.projections[:, 0] / _BLOCK).T
+        return np.lexsort((self.positions[:, 2], column, row))
+
+    def _take(self, which: Ints | NDArray[np.bool_]) -> None:
+        for name in _ROWS:
+            setattr(self, name, getattr(self, name)[which])
+
+    def place(self) -> None:
+        """Projections and derivatives anew: shaking moves the first along the second."""
+        self.projections = self.cameras.project(self.positions)
+        self.derivatives = self.cameras.derivatives(self.positions)
+        self.sharpness = self.spots.sharpness_at(self.projections, self.cameras.size)
+
+    def redraw(self) -> None:
+        """The residual anew."""
+        self.residual[:] = self.data
+        spots.subtract(self.residual, self.projections, self.intensities, self.sharpness, self.radius)
+
+    def renew_background(self) -> None:
+        """Take what is smooth in the residual for background, and measure the noise anew."""
+        left = without_margins(self.residual)
+        more = background(left, self.settings.tile)
+        self.background += more
+        without_margins(self.data)[:] -= more
+        left -= more
+        self.noise = noise(left)
+        self.hot[:] = 1
+
+    def shake(self, rounds: int) -> int:
+        """Shake the particles near which something has changed; returns the number of visits."""
+        return self._shake(self.hot, 0, rounds, moves=True)
+
+    def _shake(self, hot: Flags, first: int, rounds: int, *, moves: bool) -> int:
+        settings = self.settings
+        return shake.shake(
+            self.positions,
+            self.intensities,
+            self.own,
+            self.projections,
+            self.derivatives,
+            self.sharpness,
+            self.residual,
+            self.saturated,
+            self.near_saturated,
+            self.spots.gains,
+            hot,
+            first,
+            rounds,
+            self.radius,
+            settings.tie,
+            settings.largest_step,
+            settings.still,
+            moves,
+        )
+
+    def joint(self) -> tuple[Floats, Floats, Ints]:
+        """Of each particle (n,): mean intensity, that of the weakest camera, both by gains, and how many cameras see it."""
+        seen = ~np.isnan(self.own)
+        relative = np.where(seen, self.own / self.spots.gains, 0.0)
+        n_seen = seen.sum(axis=1)
+        mean = np.maximum(relative, 0.0).sum(axis=1) / np.maximum(n_seen, 1)
+        return mean, np.where(seen, relative, np.inf).min(axis=1, initial=np.inf), n_seen
+
+    def prune(self, weakest: float) -> int:
+        """Drop particles that are too weak, doubles, or outside of the volume; returns how many.
+
+        Their spots are put back into the residual.
+        """
+        mean, least, n_seen = self.joint()
+        kept = n_seen >= min(self.cameras.n_cams, 3)
+        if np.isnan(self.spots.level) and kept.any() and (np.isnan(self.level) or len(mean) > _ALONE):
+            self.level = float(np.median(mean[kept]))
+        if not np.isnan(self.level):
+            kept &= (mean > weakest * self.level) & (least > self.settings.weakest_camera * self.level)
+        kept &= self.cameras.inside(self.positions)
+        flags = kept.astype(np.uint8)
+        width, height = self.cameras.size
+        strength = self.intensities.sum(axis=1, dtype=np.float64)
+        pairs.drop_doubles(self.projections, strength, flags, self.settings.merge, width, height)
+        gone = flags == 0
+        shake.heat(self.projections, gone.astype(np.uint8), self.hot)
+        spots.subtract(self.residual, self.projections[gone], -self.intensities[gone], self.sharpness[gone], self.radius)
+        self._take(~gone)
+        return int(gone.sum())
+
+
+def with_margins(images: Image) -> Image:
+    """Images (n, height, width) in a frame of zeros, as the kernels take them."""
+    return np.pad(images, ((0, 0), (MARGIN, MARGIN), (MARGIN, MARGIN)))
+
+
+def without_margins(images: Image) -> Image:
+    """The images in their frames: a view."""
+    return images[:, MARGIN:-MARGIN, MARGIN:-MARGIN]
+
+
+def dilated(flags: Flags, radius: int) -> Flags:
+    """1 wherever there is a 1 within ``radius`` px in x and y; flags (n, height, width)."""
+    if not flags.any():
+        return flags
+    out = flags.copy()
+    for axis in (1, 2):
+        once = out.copy()
+        length = out.shape[axis]
+        for distance in range(1, min(radius, length - 1) + 1):
+            near, far = [slice(None)] * 3, [slice(None)] * 3
+            near[axis], far[axis] = slice(None, -distance), slice(distance, None)
+            out[tuple(near)] |= once[tuple(far)]
+            out[tuple(far)] |= once[tuple(near)]
+    return out

@@ -1,0 +1,146 @@
+"""The particles of a frame: search, shake, prune, and again on what is left of the images."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pyptv.core.engines.dense.background import noise, smoothed
+from pyptv.core.engines.dense.cameras import Cameras
+from pyptv.core.engines.dense.model import Model, with_margins, without_margins
+from pyptv.core.engines.dense.particles import Iteration, Particles, Reconstruction, Spots
+from pyptv.core.engines.dense.search import search
+from pyptv.core.engines.dense.settings import Settings
+from pyptv.core.engines.dense.shape import fit_gains, fit_sigma
+from pyptv.core.images.full_depth import Views
+from pyptv.kernels.dense.spots import misfit
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+START_SIGMA = 0.8
+"""[px] Of spots, before it is fitted."""
+_BRIGHT = 0.3
+"""Where a camera lacks a peak its image must be brighter than that share of the median intensity."""
+_SHAPE_ROUNDS = 4
+_SMOOTHED_PEAK = 0.5
+"""What smoothing leaves of a usual spot's peak."""
+
+
+def reconstruct(
+    views: Views,
+    cameras: Cameras,
+    spots: Spots | None = None,
+    settings: Settings | None = None,
+    start: Floats | Particles | None = None,
+    *,
+    fits_spots: bool = False,
+) -> Reconstruction:
+    """Find the particles of a frame.
+
+    Args:
+        views: the images.
+        cameras: with their corrections.
+        spots: how particles look, the same for all frames of a run; None: fitted to this frame.
+        settings: None: the defaults.
+        fits_spots: the spots are where the fit of this frame's begins.
+        start: particles, or positions (n, 3) [mm], that are shaken and pruned before anything is searched.
+    """
+    settings = settings or Settings()
+    model = Model(views, cameras, spots or Spots.round(cameras.n_cams, START_SIGMA), settings)
+    energy = _energy(without_margins(model.data), model.noise)
+    iterations: list[Iteration] = []
+    if start is not None and len(start):
+        _begin(model, start, iterations)
+    fits = fits_spots or spots is None
+    for full, most in ((True, settings.searches), (False, settings.reduced_searches if cameras.n_cams == 4 else 0)):
+        for k in range(most):
+            if len(model.positions) and (k == 0 or (full and k < 3)):
+                model.renew_background()
+            added = _search(model, full=full)
+            if fits and len(iterations) < 2:
+                _fit_spots(model)
+            model.shake(settings.shakes)
+            _finish_iteration(model, cameras.n_cams if full else cameras.n_cams - 1, added, settings.weakest, iterations)
+            if abs(iterations[-1].added - iterations[-1].dropped) <= settings.few * len(model.positions):
+                break
+    model.renew_background()
+    model.shake(settings.last_shakes)
+    _finish_iteration(model, 0, 0, settings.weakest_last, iterations)
+    model.place()
+    model.redraw()
+    model.hot[:] = 1
+    model.shake(2)
+    return _result(model, iterations, energy)
+
+
+def _begin(model: Model, start: Floats | Particles, iterations: list[Iteration]) -> None:
+    """Shake and prune what is known already."""
+    positions = start.positions if isinstance(start, Particles) else np.asarray(start, np.float64)
+    model.add(positions, known=True)
+    model.shake(model.settings.shakes)
+    _finish_iteration(model, 0, len(positions), model.settings.weakest, iterations)
+
+
+def _search(model: Model, *, full: bool) -> int:
+    """Search the residual for new particles; returns how many there are.
+
+    What is left after the full searches is sparse and weak: there the residual is smoothed, which gains signal over noise.
+    """
+    settings, level = model.settings, model.level
+    where, scatter, share = model.residual, model.noise, 1.0
+    if not full:
+        smooth = smoothed(without_margins(where))
+        where, scatter, share = with_margins(smooth), noise(smooth), _SMOOTHED_PEAK
+    thresholds, dark = settings.noise_factor * scatter, None
+    if not np.isnan(level):
+        thresholds = np.maximum(thresholds, share * settings.weakest_peak * level * model.spots.gains)
+        dark = None if full else _BRIGHT * level * model.spots.gains
+    elif not full:
+        dark = settings.noise_factor * model.noise
+    met = search(where, thresholds, model.cameras, settings.tolerance, images=model.data, dark=dark)
+    model.add(met.positions)
+    return len(met.positions)
+
+
+def _fit_spots(model: Model) -> None:
+    """Fit the spots' sizes and the cameras' brightness to the particles found so far."""
+    model.shake(2)
+    for _ in range(_SHAPE_ROUNDS):
+        model.use(fit_gains(fit_sigma(model), model.own))
+        model.redraw()
+        model.hot[:] = 1
+        model.shake(1)
+
+
+def _finish_iteration(model: Model, cameras: int, added: int, weakest: float, iterations: list[Iteration]) -> None:
+    dropped = model.prune(weakest)
+    iterations.append(Iteration(cameras, added, dropped, len(model.positions)))
+
+
+def _energy(images: NDArray[np.float32], noise: Floats) -> Floats:
+    """Energy of each image above that of its noise, per pixel."""
+    mean = np.einsum("chw,chw->c", images, images, dtype=np.float64, casting="safe") / images[0].size
+    return np.asarray(np.maximum(mean - noise**2, 0.0))
+
+
+def _result(model: Model, iterations: list[Iteration], energy: Floats) -> Reconstruction:
+    each = misfit(model.residual, model.projections, model.intensities, model.sharpness)
+    seen = each >= 0
+    mean = np.where(seen, each, 0).sum(axis=1) / np.maximum(seen.sum(axis=1), 1)
+    particles = Particles(model.positions, model.projections, model.intensities, mean.astype(np.float32), model.origin)
+    residual = np.ascontiguousarray(without_margins(model.residual))
+    left = _energy(residual, model.noise) / np.maximum(energy, 1e-12)
+    return Reconstruction(
+        particles,
+        residual,
+        model.background,
+        tuple(iterations),
+        model.noise,
+        np.minimum(left, 1.0),
+        replace(model.spots, level=model.level),
+    )

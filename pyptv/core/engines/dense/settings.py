@@ -1,0 +1,43 @@
+"""The parameters of the reconstruction: few, and their defaults need no touching."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Of :func:`pyptv.core.engines.dense.reconstruct.reconstruct`. Intensities are shares of the median particle's."""
+
+    searches: int = 3
+    """Searches in the residual for particles that all cameras see."""
+    reduced_searches: int = 6
+    """Searches after that, in which one camera of four may lack a peak."""
+    few: float = 0.001
+    """Share of new particles below which a kind of search ends early."""
+    shakes: int = 4
+    """Rounds of shaking after each search."""
+    last_shakes: int = 8
+    """Rounds after the last one."""
+    tolerance: float = 0.8
+    """Largest distance of a peak from the projection of its particle [px]."""
+    noise_factor: float = 3.0
+    """Peaks of the residual count from so many standard deviations of its noise on."""
+    weakest_peak: float = 0.1
+    """Peaks of the residual count from that share of the median intensity on."""
+    weakest: float = 0.1
+    """Particles with less than that intensity are dropped."""
+    weakest_last: float = 0.15
+    """The same after the last shaking."""
+    weakest_camera: float = 0.05
+    """Particles with less than that in any camera are dropped."""
+    merge: float = 1.0
+    """Of two particles nearer than that in all images the weaker one is dropped [px]."""
+    tie: float = 3.0
+    """Weight of the joint intensity over what a camera alone says."""
+    largest_step: float = 0.7
+    """A particle moves at most so far in a round [px]."""
+    still: float = 0.02
+    """Particles near which nothing has moved farther than that are not shaken again [px]."""
+    tile: int = 32
+    """Side of the tiles whose medians make the background [px]."""

@@ -1,0 +1,117 @@
+"""What links say of a frame: how long its tracks are, and where particles must be that were not found."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from pyptv.core.engines.dense.links import Cloud
+from pyptv.kernels.dense.cells import nearest
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+    Ints = NDArray[np.int64]
+    Flags = NDArray[np.bool_]
+
+TRACK = 3
+"""Links of so many frames are believed: chance makes pairs, hardly ever three that move alike."""
+
+REACH = 3
+"""Frames before and after a frame that :func:`start` looks at."""
+
+_SAME = 0.1
+"""Two places nearer to each other than that share of the mean distance of particles are one particle."""
+
+
+class Linked(Protocol):
+    """Frames with particles and links; those that there are not have none."""
+
+    def positions(self, frame: int) -> Floats:
+        """(n, 3) [mm]."""
+
+    def next(self, frame: int) -> Ints:
+        """(n,) row in the next frame, or -2."""
+
+    def previous(self, frame: int) -> Ints:
+        """(n,) row in the frame before, or -1."""
+
+
+def behind(linked: Linked, frame: int, most: int) -> Ints:
+    """(n,) frames of each particle's track up to this one, itself included; counted up to ``most``."""
+    return _count(linked, frame, -1, most)
+
+
+def ahead(linked: Linked, frame: int, most: int) -> Ints:
+    """(n,) frames of each particle's track from this one on, itself included; counted up to ``most``."""
+    return _count(linked, frame, 1, most)
+
+
+def _count(linked: Linked, frame: int, step: int, most: int) -> Ints:
+    n = len(linked.positions(frame))
+    count, rows = np.ones(n, np.int64), np.arange(n)
+    on = np.ones(n, bool)
+    for _ in range(most - 1):
+        to = linked.next(frame) if step > 0 else linked.previous(frame)
+        rows = np.where(on, to[rows], -1) if len(to) else np.full(n, -1)
+        on = rows >= 0
+        if not on.any():
+            break
+        count += on
+        rows = np.where(on, rows, 0)
+        frame += step
+    return count
+
+
+def length(linked: Linked, frame: int, most: int) -> Ints:
+    """(n,) frames of each particle's track; exact where it is below ``most``."""
+    return behind(linked, frame, most) + ahead(linked, frame, most) - 1
+
+
+def start(linked: Linked, frame: int) -> Floats:
+    """What a frame's second reconstruction begins with, (n, 3) [mm].
+
+    The particles that are on tracks of at least :data:`TRACK` frames, and the places to which tracks point that end in the frame
+    before, or begin in the one after.
+    """
+    own = linked.positions(frame)[length(linked, frame, TRACK) >= TRACK]
+    predicted = np.concatenate([_pointed_at(linked, frame, -1), _pointed_at(linked, frame, 1)])
+    predicted = predicted[np.isfinite(predicted).all(axis=1)]
+    together = np.ascontiguousarray(np.concatenate([own, predicted]))
+    if not len(predicted) or len(together) < 2:
+        return together
+    same = _SAME * float(np.median(Cloud(together).spacing))
+    keeps = np.ones(len(together), bool)
+    close = nearest(together, np.ascontiguousarray(predicted), 4, same=False)
+    for row, others in enumerate(close, start=len(own)):
+        for other in others[others >= 0]:
+            # of predictions from both sides the first stays; one of a particle that is there says nothing new
+            if other < row and keeps[other] and np.linalg.norm(together[other] - together[row]) < same:
+                keeps[row] = False
+                break
+    return together[keeps]
+
+
+def _pointed_at(linked: Linked, frame: int, side: int) -> Floats:
+    """Where tracks point that end beside a frame: before it (``side`` -1), or after it (1)."""
+    beside = frame + side
+    if side < 0:
+        open_end, long = linked.next(beside) < 0, behind(linked, beside, TRACK) >= TRACK
+    else:
+        open_end, long = linked.previous(beside) < 0, ahead(linked, beside, TRACK) >= TRACK
+    rows = np.flatnonzero(open_end & long)
+    if not len(rows):
+        return np.empty((0, 3))
+    x0 = linked.positions(beside)[rows]
+    first = _onward(linked, beside, rows, side)
+    x1 = linked.positions(beside + side)[first]
+    x2 = linked.positions(beside + 2 * side)[_onward(linked, beside + side, first, side)]
+    # x + v + half of the second difference: less noise than with all of it
+    places: Floats = 2.5 * x0 - 2 * x1 + 0.5 * x2
+    return places
+
+
+def _onward(linked: Linked, frame: int, rows: Ints, side: int) -> Ints:
+    return (linked.previous(frame) if side < 0 else linked.next(frame))[rows]

@@ -1,0 +1,20 @@
+"""Whether a file that something was made from is still the same one."""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+
+from pyptv.core.base.events import ImageStamp
+from pyptv.core.base.regular_files import read_regular
+
+
+def is_same(path: Path, stamp: ImageStamp) -> bool:
+    """Whether a file is what it was; one whose time alone has changed (it was copied) is told by its bytes."""
+    try:
+        status = path.stat()
+        if (status.st_size, status.st_mtime_ns) == stamp[:2]:
+            return True
+        return status.st_size == stamp[0] and zlib.crc32(read_regular(path)) == stamp[2]
+    except OSError:
+        return False

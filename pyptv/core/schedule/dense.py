@@ -1,0 +1,255 @@
+"""The tasks of the dense method: steps that each need the one before it for some frames around their own.
+
+The steps of a run over time: optics (once), found 1, links 1, found 2, links 2, ..., publish. A step is handed out for a range of
+frames as soon as the frames that it looks at have come to an end in the step before; later steps come first, so that results
+come early and what lies between is still in the memory of the machine. A frame that fails does not exist for the later steps.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from pyptv.core.base.errors import ProcessingError, WorkersDieError
+from pyptv.core.base.events import (
+    Event,
+    FrameDone,
+    FrameFailed,
+    Note,
+    PassDone,
+    StepDone,
+    TaskDone,
+    TaskFailed,
+    WorkerDied,
+)
+from pyptv.core.base.frames import FrameRange, contiguous
+from pyptv.core.files.store import Store
+from pyptv.core.schedule.sequence import MOST_DEATHS
+from pyptv.core.stages.tasks import OPTICS, DenseKind, DenseTask, table_name
+
+logger = logging.getLogger(__name__)
+
+_MOST_IDLE_DEATHS = 3
+
+
+LINKS_LOOK_AT = (1, 3)
+"""Frames before and after a frame whose particles its links depend on: one more than a link needs where chance is counted."""
+
+
+@dataclass(frozen=True)
+class DenseStep:
+    """A step: what is done, and how far around a frame it looks at the results of the step before."""
+
+    kind: DenseKind
+    number: int = 1
+    back: int = 0
+    ahead: int = 0
+    after_all: bool = False
+    """It begins once all frames have come through the step before."""
+
+    @property
+    def name(self) -> str:
+        """Of its tables and events."""
+        return table_name(self.kind, self.number)
+
+
+def steps_over_time(passes: int, min_track: int) -> list[DenseStep]:
+    """Of a run that finds particles and links them."""
+    steps = [DenseStep("find", 1), DenseStep("link", 1, *LINKS_LOOK_AT)]
+    for number in range(2, passes + 1):
+        steps += [DenseStep("find", number, 3, 3), DenseStep("link", number, *LINKS_LOOK_AT)]
+    reach = max(min_track, 1)
+    return [*steps, DenseStep("publish", passes, reach, reach)]
+
+
+SINGLE_FRAMES = [DenseStep("find", 1), DenseStep("publish", 1)]
+"""Of a run that does not link: each frame for itself."""
+
+LINKS_ALONE = [DenseStep("take", 1), DenseStep("link", 1, *LINKS_LOOK_AT, after_all=True), DenseStep("publish", 1, 1, 1)]
+"""Of a run that links particles that are there. All are checked before the first link is replaced, so that a run that refuses
+one leaves every file as it was."""
+
+
+@dataclass
+class _Progress:
+    """How far a step has come."""
+
+    step: DenseStep
+    waiting: deque[FrameRange]
+    ended: bytearray
+    """1 for each frame that has come to an end."""
+    left: int
+    running: dict[int, set[int]] = field(default_factory=dict)
+    """Task -> its frames that have not come to an end."""
+
+
+class DensePlan:
+    """The whole run of the dense method, on as many workers as there are."""
+
+    def __init__(
+        self,
+        frames: FrameRange,
+        chunks: Sequence[FrameRange],
+        ids: Iterator[int],
+        store: Store,
+        steps: Sequence[DenseStep],
+        *,
+        stop_at_failure: bool,
+    ) -> None:
+        """``chunks``: the ranges that tasks are made of."""
+        self.chunks = list(chunks)
+        self._frames = frames
+        self._ids = ids
+        self._store = store
+        self._stop_at_failure = stop_at_failure
+        n = frames[1] - frames[0] + 1
+        self._progress = [_Progress(step, deque(chunks), bytearray(n), n) for step in steps]
+        self._needs_optics = steps[0].kind == "find"
+        self._optics: int | None = None
+        self._deaths: Counter[int] = Counter()
+        self._idle_deaths = 0
+        self._failed: set[int] = set()
+        self._stopped = False
+
+    @property
+    def finished(self) -> bool:
+        """Nothing is left to be done, or the run stops at a failure."""
+        return self._stopped or (not self._needs_optics and all(progress.left == 0 for progress in self._progress))
+
+    @property
+    def waits(self) -> bool:
+        """Frames wait for the kernels to be compiled: they are, before the run begins."""
+        return False
+
+    @property
+    def failed_chunks(self) -> int:
+        """Chunks in which a frame failed."""
+        return sum(any(first <= frame <= last for frame in self._failed) for first, last in self.chunks)
+
+    def next_task(self, idle: int = 1, worker: int = 1) -> DenseTask | None:  # noqa: ARG002 -- every plan is asked so
+        """A task for a worker that has nothing to do; None if there is none now."""
+        if self._stopped:
+            return None
+        if self._needs_optics:
+            if self._optics is not None:
+                return None
+            self._optics = next(self._ids)
+            return DenseTask(self._optics, "optics", 1, *self._frames)
+        for index in reversed(range(len(self._progress))):
+            progress = self._progress[index]
+            for at, (first, last) in enumerate(progress.waiting):
+                if at >= idle + 2:
+                    break  # those that are ready come first, as a rule
+                if index == 0 or self._is_ready(self._progress[index - 1], progress.step, first, last):
+                    del progress.waiting[at]
+                    task = DenseTask(next(self._ids), progress.step.kind, progress.step.number, first, last)
+                    ended = {frame for frame in range(first, last + 1) if progress.ended[frame - self._frames[0]]}
+                    progress.running[task.id] = set(range(first, last + 1)) - ended
+                    return task
+        return None
+
+    def record(self, event: Event) -> Iterator[Event]:
+        """Take note of an event; yields what is to be reported."""
+        if isinstance(event, Note):
+            yield event
+        elif isinstance(event, PassDone | FrameDone | StepDone | FrameFailed):
+            yield from self._frame_ended(event)
+        elif isinstance(event, WorkerDied):
+            self._count_idle_deaths(event)
+            yield from self._died(event)
+        elif isinstance(event, TaskFailed):
+            yield from self._task_failed(event)
+        elif isinstance(event, TaskDone):
+            if event.task == self._optics:
+                self._needs_optics = False
+            elif (progress := self._of(event.task)) is not None:
+                self._again(progress, progress.running.pop(event.task))
+
+    # -- inside --------------------------------------------------------------------------------------------------------
+
+    def _is_ready(self, before: _Progress, step: DenseStep, first: int, last: int) -> bool:
+        if step.after_all:
+            return before.left == 0
+        low = max(first - step.back, self._frames[0]) - self._frames[0]
+        high = min(last + step.ahead, self._frames[1]) - self._frames[0]
+        return all(before.ended[low : high + 1])
+
+    def _of(self, task: int) -> _Progress | None:
+        return next((progress for progress in self._progress if task in progress.running), None)
+
+    def _frame_ended(self, event: PassDone | FrameDone | StepDone | FrameFailed) -> Iterator[Event]:
+        if isinstance(event, FrameFailed):
+            yield from self._fail(event)
+            return
+        yield event
+        if isinstance(event, PassDone) and event.step != OPTICS:
+            progress = next(progress for progress in self._progress if progress.step.name == event.step)
+            self._end(progress, event.frame)
+
+    def _end(self, progress: _Progress, frame: int) -> None:
+        for left in progress.running.values():
+            left.discard(frame)
+        index = frame - self._frames[0]
+        progress.left -= not progress.ended[index]
+        progress.ended[index] = 1
+
+    def _fail(self, failed: FrameFailed) -> Iterator[Event]:
+        if failed.frame in self._failed:
+            return
+        self._failed.add(failed.frame)
+        for progress in self._progress:
+            if not progress.ended[failed.frame - self._frames[0]]:
+                self._store.tables.remove(progress.step.name, failed.frame)  # an earlier run may have left one
+                self._end(progress, failed.frame)
+        yield failed
+        if self._stop_at_failure:
+            self._stopped = True
+        else:
+            self._store.forget(failed.frame)
+
+    def _died(self, death: WorkerDied) -> Iterator[Event]:
+        if death.task == self._optics:
+            self._deaths[-1] += 1
+            if self._deaths[-1] >= MOST_DEATHS:
+                raise ProcessingError(f"Self-calibration: worker {death.cause} while {death.doing or 'it worked at it'}")
+            logger.warning("Worker %s at the self-calibration: it is tried once more", death.cause)
+            self._optics = None
+            return
+        progress = self._of(death.task)
+        if progress is None:
+            return
+        left = progress.running.pop(death.task)
+        if death.frame is None or death.frame not in left:
+            self._again(progress, left)
+            return
+        self._deaths[death.frame] += 1
+        reason = f"frame {death.frame}: worker {death.cause} while {death.doing}"
+        if self._deaths[death.frame] < MOST_DEATHS:
+            logger.warning("%s: the frame is tried once more, alone", reason)
+            self._again(progress, left - {death.frame})
+            progress.waiting.appendleft((death.frame, death.frame))
+        else:
+            yield from self._fail(FrameFailed(death.frame, reason))
+            self._again(progress, left - {death.frame})
+
+    def _task_failed(self, event: TaskFailed) -> Iterator[Event]:
+        if event.task == self._optics:
+            raise ProcessingError(event.reason)
+        progress = self._of(event.task)
+        if progress is None:
+            return
+        left = progress.running.pop(event.task)
+        if left:
+            frame = event.frame if event.frame in left else min(left)
+            yield from self._fail(FrameFailed(frame, f"frame {frame}: {event.reason}"))
+            self._again(progress, left - {frame})
+
+    def _again(self, progress: _Progress, frames: set[int]) -> None:
+        progress.waiting.extendleft(reversed(contiguous(frames)))
+
+    def _count_idle_deaths(self, event: WorkerDied) -> None:
+        self._idle_deaths = self._idle_deaths + 1 if event.frame is None else 0
+        if self._idle_deaths >= _MOST_IDLE_DEATHS:
+            raise WorkersDieError(self._idle_deaths, event.cause)

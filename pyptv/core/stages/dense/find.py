@@ -1,0 +1,115 @@
+"""Particles of a frame: from its images, in later passes beginning with what the tracks of the pass before say."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pyptv.core.base.events import PassDone
+from pyptv.core.engines.dense.particles import Particles, Reconstruction
+from pyptv.core.engines.dense.reconstruct import reconstruct
+from pyptv.core.engines.dense.tracks import REACH, start
+from pyptv.core.files.atomic import digest
+from pyptv.core.files.stamps import is_same
+from pyptv.core.files.store import Store
+from pyptv.core.files.tables import NO_FRAME, Header
+from pyptv.core.images.full_depth import Views, read_frame, read_masks
+from pyptv.core.stages.dense.optics import Optics
+from pyptv.core.stages.dense.window import Window
+from pyptv.core.stages.tasks import Announce, DenseJob, Job, table_name
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+VIEW = "view"
+"""Table of a part of the images of one frame, and of what is left of them: for the report."""
+_VIEW_SIDE = 400
+"""[px]"""
+_FIRST_PASS = 1
+
+
+class FindStep:
+    """Reconstructs frames of one pass after the other; holds what all frames share."""
+
+    def __init__(self, job: Job, dense: DenseJob, store: Store, announce: Announce, optics: Optics) -> None:
+        self._job, self._dense, self._store, self._announce, self._optics = job, dense, store, announce, optics
+        self._masks = read_masks(job.experiment, job.images)
+
+    def find(self, frame: int, number: int, before: Window | None) -> PassDone:
+        """Reconstruct a frame, unless an earlier run has, from the same inputs.
+
+        Args:
+            frame: its number.
+            number: of the pass.
+            before: particles and links of the pass before; None in the first one.
+
+        Raises:
+            FrameError: an image cannot be used.
+        """
+        began = time.perf_counter()
+        name = table_name("find", number)
+        seeds = before.inputs(frame, REACH, REACH, links=True) if before is not None else ""
+        key = digest(f"{self._job.fingerprints['frames']} {self._optics.digest} {number} {seeds}".encode())
+        header = self._store.tables.header(name, frame)
+        if self._dense.resume and header is not None and header.key == key and self._same_images(frame, header):
+            return _event(frame, name, header.notes, kept=True)
+        self._announce(frame, "reading images")
+        views, stamps = read_frame(self._job.experiment, self._job.images, frame, self._masks)
+        self._announce(frame, f"finding particles, pass {number}")
+        places = start(before, frame) if before is not None else None
+        found = reconstruct(views, self._optics.cameras, self._optics.spots, start=places)
+        notes = _notes(found, 0 if places is None else len(places))
+        self._store.tables.write(name, frame, key, self._arrays(found.particles), notes=notes, stamps=stamps)
+        if number == self._dense.passes and frame == self._dense.frames[0]:
+            self._write_view(frame, views, found)
+        return _event(frame, name, notes, seconds=time.perf_counter() - began)
+
+    def _same_images(self, frame: int, header: Header) -> bool:
+        experiment = self._job.experiment
+        paths = [experiment.image_path(which, frame) for which in range(experiment.images_per_frame)]
+        return len(paths) == len(header.stamps) and all(map(is_same, paths, header.stamps))
+
+    def _arrays(self, found: Particles) -> dict[str, NDArray[Any]]:
+        """The table of a frame's particles."""
+        return {
+            "positions": found.positions,
+            "pixels": self._optics.cameras.project_uncorrected(found.positions),
+            "sigma": self._optics.spots.sigma_at(found.projections, self._optics.cameras.size).astype(np.float32),
+            "intensities": found.intensities,
+            "misfit": found.misfit,
+        }
+
+    def _write_view(self, frame: int, views: Views, found: Reconstruction) -> None:
+        """Keep the middle of the images of the run's first frame, and what is left of them, for the report."""
+        height, width = views.values.shape[1:]
+        top, left = max(0, (height - _VIEW_SIDE) // 2), max(0, (width - _VIEW_SIDE) // 2)
+        part = np.s_[:, top : top + _VIEW_SIDE, left : left + _VIEW_SIDE]
+        image = views.values[part]
+        arrays = {"image": _grey(image), "residual": _grey(found.residual[part] + np.median(found.background[part]))}
+        self._store.tables.write(VIEW, NO_FRAME, "", arrays, notes={"frame": frame, "left": left, "top": top})
+
+
+def _grey(image: NDArray[np.float32]) -> NDArray[np.uint8]:
+    grey: NDArray[np.uint8] = np.clip(np.rint(image), 0, 255).astype(np.uint8)
+    return grey
+
+
+def _notes(found: Reconstruction, begun_with: int) -> dict[str, Any]:
+    """What is told of a reconstruction; plain numbers."""
+    return {
+        "particles": len(found.particles),
+        "begun_with": begun_with,
+        "iterations": [[int(i.cameras), int(i.added), int(i.dropped), int(i.total)] for i in found.iterations],
+        "energy_left": float(np.mean(found.energy_left)) if len(found.energy_left) else 0.0,
+        "noise": float(np.mean(found.noise)),
+        "misfit": float(np.median(found.particles.misfit)) if len(found.particles) else 0.0,
+    }
+
+
+def _event(frame: int, name: str, notes: Mapping[str, Any], *, seconds: float = 0.0, kept: bool = False) -> PassDone:
+    numbers = {key: float(notes[key]) for key in ("begun_with", "energy_left", "noise", "misfit")}
+    iterations = tuple((int(c), int(a), int(d), int(t)) for c, a, d, t in notes["iterations"])
+    return PassDone(frame, name, int(notes["particles"]), numbers, iterations, seconds, kept=kept)

@@ -1,0 +1,81 @@
+"""The tables around a frame, as far as the run goes."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pyptv.core.base.frames import FrameRange
+from pyptv.core.engines.dense.links import NO_NEXT, previous
+from pyptv.core.files.atomic import digest
+from pyptv.core.files.tables import Table, Tables
+from pyptv.core.stages.tasks import table_name
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+    Ints = NDArray[np.int64]
+
+_KEPT = 32
+"""Tables in memory."""
+
+
+class Window:
+    """Particles and links of one pass; frames outside the run, and those that failed, have none."""
+
+    def __init__(self, tables: Tables, frames: FrameRange, number: int) -> None:
+        self._tables = tables
+        self._frames = frames
+        self._found, self._links = table_name("find", number), table_name("link", number)
+        self._memory: OrderedDict[tuple[str, int], Table | None] = OrderedDict()
+
+    def found(self, frame: int) -> Table | None:
+        """The table of a frame's particles."""
+        return self._read(self._found, frame)
+
+    def particles(self, frame: int) -> Floats | None:
+        """(n, 3) [mm]; None where there is no such frame."""
+        table = self.found(frame)
+        return table.arrays["positions"] if table is not None else None
+
+    def positions(self, frame: int) -> Floats:
+        """(n, 3) [mm]."""
+        particles = self.particles(frame)
+        return np.empty((0, 3)) if particles is None else particles
+
+    def next(self, frame: int) -> Ints:
+        """(n,) row in the next frame, or -2."""
+        table = self._read(self._links, frame)
+        n = len(self.positions(frame))
+        if table is None or len(table.arrays["next"]) != n or self.particles(frame + 1) is None:
+            return np.full(n, NO_NEXT, np.int64)
+        return table.arrays["next"]
+
+    def previous(self, frame: int) -> Ints:
+        """(n,) row in the frame before, or -1."""
+        return previous(self.next(frame - 1), len(self.positions(frame)))
+
+    def inputs(self, frame: int, back: int, ahead: int, *, links: bool) -> str:
+        """A fingerprint of the tables around a frame."""
+        names = [self._found, *([self._links] if links else [])]
+        parts = []
+        for beside in range(frame - back, frame + ahead + 1):
+            for name in names:
+                header = self._tables.header(name, beside) if self._within(beside) else None
+                parts.append(header.digest if header is not None else "-")
+        return digest(" ".join(parts).encode())
+
+    def _within(self, frame: int) -> bool:
+        return self._frames[0] <= frame <= self._frames[1]
+
+    def _read(self, name: str, frame: int) -> Table | None:
+        if not self._within(frame):
+            return None
+        if (name, frame) not in self._memory:
+            self._memory[name, frame] = self._tables.read(name, frame)
+            while len(self._memory) > _KEPT:
+                self._memory.popitem(last=False)
+        return self._memory[name, frame]

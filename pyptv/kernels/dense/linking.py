@@ -1,0 +1,262 @@
+"""Links between two frames: votes of neighbours where nothing is known, two-way nearest to predictions where something is.
+
+Particles move much as their neighbours do. Where nothing is known of the motion, each displacement that may be a particle's is
+voted for by its neighbours: those that may have moved alike (relaxation, after Baek and Lee, Experiments in Fluids 22, 1996).
+Where the motion is known, each particle's place in the next frame is predicted, and a link needs two that are each other's
+nearest.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pyptv.kernels.dense.cells import along, make_cells
+from pyptv.kernels.jit import entry, inner
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pyptv.kernels.dense.cells import Cells
+
+    Floats = NDArray[np.float64]
+    Ints = NDArray[np.int64]
+    Flags = NDArray[np.bool_]
+
+_MOST_CANDIDATES = 32
+"""Of the particles in the search box those nearest to its middle count: limits that are far too wide cost no time."""
+
+
+@inner
+def _in_box(
+    cells: Cells,
+    point: Floats,
+    b: Floats,
+    box: tuple[Floats, Floats, Floats],
+    first: Ints,
+    last: Ints,
+    rows: Ints,
+    squares: Floats,
+) -> int:
+    low, high, middle = box
+    n = 0
+    for i in range(first[0], last[0] + 1):
+        for j in range(first[1], last[1] + 1):
+            line = (i * cells.shape[1] + j) * cells.shape[2]
+            for at in range(cells.start[line + first[2]], cells.start[line + last[2] + 1]):
+                row = cells.order[at]
+                square, within = 0.0, True
+                for axis in range(3):
+                    d = b[row, axis] - point[axis]
+                    within = within and low[axis] <= d <= high[axis]
+                    square += (d - middle[axis]) ** 2
+                if within and (n < len(rows) or square < squares[n - 1]):
+                    n = min(n + 1, len(rows))
+                    place = n - 1
+                    while place > 0 and squares[place - 1] > square:
+                        rows[place], squares[place] = rows[place - 1], squares[place - 1]
+                        place -= 1
+                    rows[place], squares[place] = row, square
+    return n
+
+
+@inner
+def _candidates(a: Floats, b: Floats, low: Floats, high: Floats) -> tuple[Ints, Ints]:
+    """Of each particle (n,) those of the next frame in its search box: (n, _MOST_CANDIDATES) rows, and how many."""
+    cells = make_cells(b)
+    rows, count = np.full((len(a), _MOST_CANDIDATES), -1, np.int64), np.zeros(len(a), np.int64)
+    squares = np.empty(_MOST_CANDIDATES)
+    first, last = np.empty(3, np.int64), np.empty(3, np.int64)
+    middle = 0.5 * (low + high)
+    for p in range(len(a)):
+        for axis in range(3):
+            first[axis] = along(a[p, axis] + low[axis], cells.low[axis], cells.size, cells.shape[axis])
+            last[axis] = along(a[p, axis] + high[axis], cells.low[axis], cells.size, cells.shape[axis])
+        count[p] = _in_box(cells, a[p], b, (low, high, middle), first, last, rows[p], squares)
+    return rows, count
+
+
+@inner
+def _drop_one_way(best: Ints, back: Ints) -> None:
+    """Only two that choose each other are linked."""
+    for p in range(len(best)):
+        if best[p] >= 0 and back[best[p]] != p:
+            best[p] = -1
+
+
+@inner
+def _votes(a: Floats, b: Floats, p: int, q: int, neighbours: Ints, rows: Ints, count: Ints, alike: float) -> float:
+    """The votes for the displacement from ``a[p]`` to ``b[q]``."""
+    votes = 0.0
+    for k in range(neighbours.shape[1]):
+        other = neighbours[p, k]
+        if other < 0:
+            break
+        least = np.inf
+        for c in range(count[other]):
+            square = 0.0
+            for axis in range(3):
+                d = b[rows[other, c], axis] - a[other, axis] - (b[q, axis] - a[p, axis])
+                square += d * d
+            least = min(least, square)
+        votes += 1.0 / (1.0 + least / (alike * alike))
+    return float(votes)
+
+
+@entry("int64[::1](float64[:, ::1], float64[:, ::1], int64[:, ::1], float64[::1], float64[::1], float64[::1], float64)")
+def vote(a: Floats, b: Floats, neighbours: Ints, low: Floats, high: Floats, alike: Floats, share: float) -> Ints:
+    """Links where nothing is known of the motion but its limits.
+
+    A candidate displacement of a particle gets from each neighbour ``1 / (1 + (d / alike)^2)``, d being the distance to the
+    nearest of the neighbour's own candidate displacements. A link needs the most votes among those of both its particles.
+
+    Args:
+        a: (n, 3) particles [mm].
+        b: (m, 3) those of the next frame [mm].
+        neighbours: (n, k) rows of ``a``, -1 for none.
+        low: (3,) least displacement [mm].
+        high: (3,) largest one [mm].
+        alike: (n,) difference of two neighbours' displacements at which the vote is a half [mm].
+        share: of the votes that there can be a link needs so many.
+
+    Returns:
+        (n,) row of ``b``, or -1.
+    """
+    rows, count = _candidates(a, b, low, high)
+    best, best_votes = np.full(len(a), -1, np.int64), np.zeros(len(a))
+    back, back_votes = np.full(len(b), -1, np.int64), np.zeros(len(b))
+    for p in range(len(a)):
+        n_neighbours = 0
+        for k in range(neighbours.shape[1]):
+            n_neighbours += neighbours[p, k] >= 0
+        for c in range(count[p]):
+            q = rows[p, c]
+            votes = _votes(a, b, p, q, neighbours, rows, count, alike[p])
+            if votes >= share * n_neighbours:
+                if votes > best_votes[p]:
+                    best[p], best_votes[p] = q, votes
+                if votes > back_votes[q]:
+                    back[q], back_votes[q] = p, votes
+    _drop_one_way(best, back)
+    return best
+
+
+@inner
+def _median(values: Floats, n: int) -> float:
+    """The median of the first ``n`` values, which are sorted by it."""
+    for at in range(1, n):
+        value, place = values[at], at
+        while place > 0 and values[place - 1] > value:
+            values[place] = values[place - 1]
+            place -= 1
+        values[place] = value
+    return float(0.5 * (values[(n - 1) // 2] + values[n // 2]))
+
+
+@entry("Tuple((float64[:, ::1], float64[::1]))(float64[:, ::1], boolean[::1], int64[:, ::1], int64)")
+def local_median(values: Floats, known: Flags, neighbours: Ints, most: int) -> tuple[Floats, Floats]:
+    """The median of the values of the nearest neighbours that have one, and how far these scatter.
+
+    Args:
+        values: (n, 3).
+        known: (n,) whether there is a value.
+        neighbours: (n, k) rows, the nearest first, -1 for none.
+        most: at most so many of them count.
+
+    Returns:
+        (n, 3) median of each component, 0 where no neighbour has a value; (n,) the largest component's 1.4826 median of the
+        distances from it, infinite where fewer than three have one.
+    """
+    medians, spread = np.zeros((len(neighbours), 3)), np.full(len(neighbours), np.inf)
+    rows, ordered = np.empty(most, np.int64), np.empty(most)
+    for row in range(len(neighbours)):
+        n = 0
+        for k in range(neighbours.shape[1]):
+            other = neighbours[row, k]
+            if other < 0 or n == most:
+                break
+            if known[other]:
+                rows[n] = other
+                n += 1
+        widest = 0.0
+        for axis in range(3 if n > 0 else 0):
+            for k in range(n):
+                ordered[k] = values[rows[k], axis]
+            medians[row, axis] = _median(ordered, n)
+            for k in range(n):
+                ordered[k] = abs(values[rows[k], axis] - medians[row, axis])
+            widest = max(widest, _median(ordered, n))
+        if n >= 3:
+            spread[row] = 1.4826 * widest
+    return medians, spread
+
+
+@inner
+def _misfit(
+    point: Floats, other: Floats, forward: Floats, weight: float, backward: Floats, back_weight: float, box: Floats
+) -> float:
+    """How far [mm] a displacement is from the weighted mean of both predictions; infinite outside its limits."""
+    square = 0.0
+    for axis in range(3):
+        d = other[axis] - point[axis]
+        if not box[axis] <= d <= box[axis + 3]:
+            return np.inf
+        expected = (weight * forward[axis] + back_weight * backward[axis]) / (weight + back_weight)
+        square += (d - expected) ** 2
+    return float(np.sqrt(square))
+
+
+@entry(
+    "int64[::1](float64[:, ::1], float64[:, ::1], float64[:, ::1], float64[::1], float64[:, ::1], float64[::1], float64[::1], "
+    "float64[::1])"
+)
+def two_way(
+    a: Floats,
+    b: Floats,
+    forward: Floats,
+    forward_weight: Floats,
+    backward: Floats,
+    backward_weight: Floats,
+    reach: Floats,
+    box: Floats,
+) -> Ints:
+    """Links of particles that are each other's nearest to what is predicted of their displacement.
+
+    Args:
+        a: (n, 3) particles [mm].
+        b: (m, 3) those of the next frame [mm].
+        forward: (n, 3) predicted displacement of each particle of ``a`` [mm].
+        forward_weight: (n,) how much it counts, above 0.
+        backward: (m, 3) predicted displacement that has led to each particle of ``b`` [mm].
+        backward_weight: (m,) how much that counts; 0: there is no prediction.
+        reach: (n,) a link is at most so far from the prediction [mm].
+        box: (6,) least and largest displacement along each axis [mm].
+
+    Returns:
+        (n,) row of ``b``, or -1.
+    """
+    cells = make_cells(b)
+    best, least = np.full(len(a), -1, np.int64), np.full(len(a), np.inf)
+    back, back_least = np.full(len(b), -1, np.int64), np.full(len(b), np.inf)
+    for p in range(len(a)):
+        # a prediction from behind may pull the expected place away from that of the forward one alone
+        wide = 2.0 * reach[p]
+        first, last = np.empty(3, np.int64), np.empty(3, np.int64)
+        for axis in range(3):
+            place = a[p, axis] + forward[p, axis]
+            first[axis] = along(place - wide, cells.low[axis], cells.size, cells.shape[axis])
+            last[axis] = along(place + wide, cells.low[axis], cells.size, cells.shape[axis])
+        for i in range(first[0], last[0] + 1):
+            for j in range(first[1], last[1] + 1):
+                line = (i * cells.shape[1] + j) * cells.shape[2]
+                for at in range(cells.start[line + first[2]], cells.start[line + last[2] + 1]):
+                    q = cells.order[at]
+                    far = _misfit(a[p], b[q], forward[p], forward_weight[p], backward[q], backward_weight[q], box)
+                    if far <= reach[p]:
+                        if far < least[p]:
+                            best[p], least[p] = q, far
+                        if far < back_least[q]:
+                            back[q], back_least[q] = p, far
+    _drop_one_way(best, back)
+    return best

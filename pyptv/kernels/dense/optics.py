@@ -1,0 +1,96 @@
+"""Cameras with a correction on top of the calibration: projections, their derivatives, rays."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pyptv.kernels.geometry import FLATTENING_STEP, pixel_to_flat, project_pixel, ray
+from pyptv.kernels.jit import entry, inner
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+CORRECTION_SIZE = 19
+"""A row of numbers: 1 where there is a correction (else 0), width and height of the image [px], six coefficients of the shift in
+x and six in y [px] of 1, a, b, a^2, a b, b^2, and least x, least y, largest x, largest y [px] within which it varies.
+
+a = x / width - 1/2, b = y / height - 1/2: :mod:`pyptv.core.engines.disparity` fits them.
+"""
+_X_TERMS, _Y_TERMS, _BOX = 3, 9, 15
+
+
+@inner
+def shift(correction: Floats, u: float, v: float) -> tuple[float, float]:
+    """By how much a place that the calibration projects to is corrected [px]."""
+    a = min(max(u, correction[_BOX]), correction[_BOX + 2]) / correction[1] - 0.5
+    b = min(max(v, correction[_BOX + 1]), correction[_BOX + 3]) / correction[2] - 0.5
+    x, y = correction[_X_TERMS:_Y_TERMS], correction[_Y_TERMS:_BOX]
+    du = x[0] + x[1] * a + x[2] * b + x[3] * a * a + x[4] * a * b + x[5] * b * b
+    dv = y[0] + y[1] * a + y[2] * b + y[3] * a * a + y[4] * a * b + y[5] * b * b
+    return du, dv
+
+
+@inner
+def seen(camera: Floats, optics: Floats, correction: Floats, x: float, y: float, z: float) -> tuple[float, float]:
+    """Where a camera sees a point (mm): (x, y), px."""
+    u, v = project_pixel(camera, optics, x, y, z)
+    if correction[0] != 0.0:
+        du, dv = shift(correction, u, v)
+        return u + du, v + dv
+    return u, v
+
+
+@inner
+def back(camera: Floats, optics: Floats, correction: Floats, u: float, v: float, out: Floats) -> None:
+    """The ray (6,) of a place in the image (px): a point on it (mm) and its unit direction."""
+    if correction[0] != 0.0:
+        du, dv = shift(correction, u, v)
+        du, dv = shift(correction, u - du, v - dv)  # it is given at the place before the correction
+        u, v = u - du, v - dv
+    flat_x, flat_y = pixel_to_flat(camera, optics, u, v, FLATTENING_STEP)
+    out[0], out[1], out[2], out[3], out[4], out[5] = ray(camera, optics, flat_x, flat_y)
+
+
+@entry("float64[:, :, ::1](float64[:, ::1], float64[:, ::1], float64[::1], float64[:, ::1])")
+def project(positions: Floats, cameras: Floats, optics: Floats, corrections: Floats) -> Floats:
+    """The projections (n, n_cams, 2) [px] of positions (n, 3) [mm]."""
+    n, n_cams = len(positions), len(cameras)
+    out = np.empty((n, n_cams, 2))
+    for p in range(n):
+        for c in range(n_cams):
+            x, y, z = positions[p]
+            out[p, c, 0], out[p, c, 1] = seen(cameras[c], optics, corrections[c], x, y, z)
+    return out
+
+
+@entry("float32[:, :, :, ::1](float64[:, ::1], float64[:, ::1], float64[::1], float64[:, ::1], float64)")
+def derivatives(positions: Floats, cameras: Floats, optics: Floats, corrections: Floats, step: float) -> NDArray[np.float32]:
+    """Derivatives of the projections by x, y, z, (n, n_cams, 2, 3) [px/mm], by central differences over +- ``step`` mm."""
+    n, n_cams = len(positions), len(cameras)
+    out = np.empty((n, n_cams, 2, 3), np.float32)
+    delta = np.zeros(3)
+    for p in range(n):
+        x, y, z = positions[p]
+        for c in range(n_cams):
+            for k in range(3):
+                delta[k] = step
+                u1, v1 = seen(cameras[c], optics, corrections[c], x + delta[0], y + delta[1], z + delta[2])
+                u0, v0 = seen(cameras[c], optics, corrections[c], x - delta[0], y - delta[1], z - delta[2])
+                delta[k] = 0.0
+                out[p, c, 0, k] = (u1 - u0) / (2 * step)
+                out[p, c, 1, k] = (v1 - v0) / (2 * step)
+    return out
+
+
+@entry("float64[:, ::1](float64[:, ::1], int64[::1], float64[:, ::1], float64[::1], float64[:, ::1])")
+def rays(places: Floats, starts: NDArray[np.int64], cameras: Floats, optics: Floats, corrections: Floats) -> Floats:
+    """The rays (n, 6) of places (n, >= 2) [px]; those of camera c are rows ``starts[c]`` to ``starts[c + 1]``."""
+    out = np.empty((len(places), 6))
+    for c in range(len(cameras)):
+        for i in range(starts[c], starts[c + 1]):
+            back(cameras[c], optics, corrections[c], places[i, 0], places[i, 1], out[i])
+    return out

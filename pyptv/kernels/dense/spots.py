@@ -1,0 +1,145 @@
+"""Spots in images: Gaussians, sampled at the middles of pixels, added and subtracted.
+
+A spot is peak * exp(-sharpness_x dx^2 - sharpness_y dy^2), sharpness = 1 / (2 sigma^2) [1/px^2]. It is drawn in a window of whole
+pixels around the one in which its centre lies.
+
+Images here have a margin of MARGIN pixels on each side, so that no window needs to be cut: outside of the image the profile of a
+spot is 0. Windows are as wide as whole vectors of WIDE pixels, for loops over a known number of pixels are the fastest.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pyptv.kernels.jit import entry, routine
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+    Image = NDArray[np.float32]
+
+LARGEST_RADIUS = 15
+WIDE = 8
+PROFILE = 2 * (LARGEST_RADIUS + 1)
+"""Room that a profile needs."""
+MARGIN = 24
+"""[px] More than the largest radius and a vector."""
+
+
+@routine
+def blocks_of(radius: int) -> int:
+    """Vectors that a window needs in a row."""
+    return (2 * radius + WIDE) // WIDE
+
+
+@routine
+def profile(centre: float, sharpness: float, radius: int, size: int, out: Image) -> int:
+    """The Gaussian along an axis at the pixels -radius..radius around the one that holds ``centre``, which is returned.
+
+    Each value follows from the one before it: exp(-a (k - d)^2) changes by a factor which itself changes by exp(-2 a). Beyond the
+    radius, and at pixels that are not between 0 and ``size``, it is 0.
+    """
+    pixel = math.floor(centre)
+    d = centre - pixel - 0.5
+    side = math.exp(2.0 * sharpness * d)
+    factor = math.exp(-sharpness)
+    square = factor * factor
+    value = math.exp(-sharpness * d * d)
+    out[radius] = value
+    right, up = value, factor * side
+    left, down = value, factor / side
+    for k in range(1, radius + 1):
+        right *= up
+        left *= down
+        up *= square
+        down *= square
+        out[radius + k] = right
+        out[radius - k] = left
+    for k in range(2 * radius + 1, WIDE * blocks_of(radius)):
+        out[k] = 0.0
+    if pixel < radius or pixel + radius >= size:
+        for k in range(2 * radius + 1):
+            if not 0 <= pixel - radius + k < size:
+                out[k] = 0.0
+    return pixel
+
+
+@routine
+def first_of(shape: tuple[int, int, int], c: int, x: int, y: int, radius: int) -> int:
+    """Where the window around a pixel of image c starts in the flattened images (n_cams, height, width), margins included."""
+    return (c * shape[1] + y - radius + MARGIN) * shape[2] + x - radius + MARGIN
+
+
+@routine
+def add(flat: Image, start: int, stride: int, peak: float, across: Image, down: Image, radius: int) -> None:
+    """Add ``peak`` times the product of two profiles in the window that starts at a pixel of the flattened images."""
+    for i in range(2 * radius + 1):
+        at = np.uint64(start + i * stride)
+        factor = np.float32(peak) * down[i]
+        for block in range(blocks_of(radius)):
+            for k in range(WIDE):
+                j = np.uint64(block * WIDE + k)
+                flat[at + j] += factor * across[j]
+
+
+@routine
+def is_drawn(u: float, v: float, width: int, height: int) -> bool:
+    """Whether a spot is drawn: its centre is in the image."""
+    return 0.0 <= u < width and 0.0 <= v < height
+
+
+@entry("void(float32[:, :, ::1], float64[:, :, ::1], float32[:, ::1], float32[:, :, ::1], int64)")
+def subtract(images: Image, projections: Floats, intensities: Image, sharpness: Image, radius: int) -> None:
+    """Subtract the spots of particles from the images, in place.
+
+    Args:
+        images: (n_cams, height, width), margins included.
+        projections: (n, n_cams, 2) x, y [px].
+        intensities: (n, n_cams) peaks; 0: the camera does not see the particle.
+        sharpness: (n, n_cams, 2) in x and y [1/px^2].
+        radius: of the window [px].
+    """
+    width, height = images.shape[2] - 2 * MARGIN, images.shape[1] - 2 * MARGIN
+    across, down = np.empty(PROFILE, np.float32), np.empty(PROFILE, np.float32)
+    flat, stride = images.reshape(images.size), images.shape[2]
+    for p in range(len(projections)):
+        for c in range(len(images)):
+            u, v = projections[p, c]
+            if intensities[p, c] != 0.0 and is_drawn(u, v, width, height):
+                x = profile(u, sharpness[p, c, 0], radius, width, across)
+                y = profile(v, sharpness[p, c, 1], radius, height, down)
+                start = first_of(images.shape, c, x, y, radius)
+                add(flat, start, stride, -intensities[p, c], across, down, radius)
+
+
+@entry("float32[:, ::1](float32[:, :, ::1], float64[:, :, ::1], float32[:, ::1], float32[:, :, ::1])")
+def misfit(residual: Image, projections: Floats, intensities: Image, sharpness: Image) -> Image:
+    """What is left of each particle's 3 x 3 pixels: energy of the residual over that of its spot, (n, n_cams).
+
+    -1 where a camera does not see it. ``residual`` has margins.
+    """
+    n_cams = len(residual)
+    width, height = residual.shape[2] - 2 * MARGIN, residual.shape[1] - 2 * MARGIN
+    out = np.full((len(projections), n_cams), -1.0, np.float32)
+    across, down = np.empty(PROFILE, np.float32), np.empty(PROFILE, np.float32)
+    for p in range(len(projections)):
+        for c in range(n_cams):
+            u, v = projections[p, c]
+            if intensities[p, c] == 0.0 or not is_drawn(u, v, width, height):
+                continue
+            x = profile(u, sharpness[p, c, 0], 1, width, across)
+            y = profile(v, sharpness[p, c, 1], 1, height, down)
+            left = spot = 0.0
+            for i in range(3):
+                for j in range(3):
+                    g = intensities[p, c] * down[i] * across[j]
+                    r = residual[c, y - 1 + i + MARGIN, x - 1 + j + MARGIN] if g != 0.0 else 0.0
+                    left += r * r
+                    spot += g * g
+            if spot > 0.0:
+                out[p, c] = left / spot
+    return out

@@ -1,0 +1,250 @@
+"""The reconstruction of the dense method: kernels against plain NumPy, made-up particles found again, self-calibration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+
+from pyptv.core.engines import disparity
+from pyptv.core.experiment.folder import load_experiment
+from pyptv.core.images.full_depth import Views, read_frame
+from pyptv.core.images.grey_values import decide
+from pyptv.kernels import cache
+from pyptv.synthetic import make_experiment
+from pyptv.synthetic.optics import true_calibrations
+from pyptv.synthetic.plan import checked_parameters, parameter_tree
+from pyptv.synthetic.render import draw_spots
+from pyptv.synthetic.settings import Settings as Scene
+
+pytest.importorskip("numba")
+from pyptv.core.engines.dense.background import background, noise
+from pyptv.core.engines.dense.calibrate import fit_spots, self_calibrate
+from pyptv.core.engines.dense.cameras import Cameras
+from pyptv.core.engines.dense.model import with_margins, without_margins
+from pyptv.core.engines.dense.particles import Spots
+from pyptv.core.engines.dense.reconstruct import reconstruct
+from pyptv.kernels.dense import spots as spot_kernels
+from pyptv.kernels.dense.peaks import find_peaks
+
+SIZE = (320, 256)
+SIGMA = 0.7
+
+
+@dataclass
+class Lab:
+    """Cameras, and images of particles as they see them."""
+
+    cameras: Cameras
+    rng: np.random.Generator
+
+    def see(self, positions, peaks=100.0, noise_level=1.0, ground=10.0, sigma=SIGMA) -> Views:
+        """Images of particles; ``peaks`` one for all, (n,) or (n, n_cams)."""
+        projections = self.cameras.project(np.asarray(positions, float))
+        peaks = np.broadcast_to(np.reshape(peaks, (-1, 1)) if np.ndim(peaks) == 1 else peaks, projections.shape[:2])
+        values = np.full((self.cameras.n_cams, SIZE[1], SIZE[0]), ground, np.float32)
+        for c, image in enumerate(values):
+            draw_spots(image, projections[:, c], peaks[:, c].astype(float), sigma)
+        values += noise_level * self.rng.standard_normal(values.shape)
+        return Views.of(np.clip(values, 0, 255))
+
+    def scatter(self, n: int) -> np.ndarray:
+        """Positions (n, 3) in the volume."""
+        return self.rng.uniform(-0.5, 0.5, (n, 3)) * [90, 70, 38]
+
+    @property
+    def spots(self) -> Spots:
+        """As they are."""
+        return Spots.round(self.cameras.n_cams, SIGMA, 100.0)
+
+
+def lab_of(n_cameras: int) -> Lab:
+    """The cameras of a synthetic experiment."""
+    parameters = checked_parameters(parameter_tree(Scene(image_size=SIZE, n_cameras=n_cameras), _still()))
+    return Lab(Cameras.of(parameters, true_calibrations(n_cameras)), np.random.default_rng(7))
+
+
+def _still():
+    from pyptv.synthetic.flow import Extremes
+
+    return Extremes(np.ones(3), 1.0)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _kernels():
+    cache.load(cache.FOR_DENSE)
+
+
+@pytest.fixture
+def lab() -> Lab:
+    return lab_of(4)
+
+
+def hits(found, true, pixels: float, cameras: Cameras) -> tuple[int, float]:
+    """True particles with exactly one found within some pixels in all images; and the rms distance in px of an axis."""
+    apart = cameras.project(found)[:, None] - cameras.project(np.asarray(true, float))[None]
+    far = np.linalg.norm(apart, axis=3).max(axis=2)
+    near = far < pixels
+    once = near.sum(axis=0) == 1
+    pairs = near & once
+    rms = float(np.sqrt((apart[pairs] ** 2).mean())) if pairs.any() else np.nan
+    return int(once.sum()), rms
+
+
+def test_a_drawn_spot_is_the_formula(lab):
+    """Also where it is cut by the edge; and subtracting what was drawn leaves nothing."""
+    for u, v in ((50.3, 60.8), (0.4, 100.0), (319.9, 255.2)):
+        image = with_margins(np.zeros((1, SIZE[1], SIZE[0]), np.float32))
+        where, peak = np.array([[[u, v]]]), np.array([[-80.0]], np.float32)
+        sharp = np.array([[[0.5 / 0.7**2, 0.5 / 1.1**2]]], np.float32)
+        spot_kernels.subtract(image, where, peak, sharp, 7)
+        x, y = np.arange(SIZE[0]) + 0.5, np.arange(SIZE[1])[:, None] + 0.5
+        expected = 80 * np.exp(-0.5 * ((x - u) / 0.7) ** 2 - 0.5 * ((y - v) / 1.1) ** 2)
+        inner = without_margins(image)[0]
+        assert np.abs(inner - expected).max() < 1e-3
+        assert image.sum() == pytest.approx(inner.sum(), rel=1e-6)  # nothing is drawn into the margins
+        spot_kernels.subtract(image, where, -peak, sharp, 7)
+        assert np.abs(image).max() < 1e-4
+
+
+def test_peaks_and_background_are_those_of_plain_numpy(lab):
+    image = lab.rng.normal(0, 1, (1, SIZE[1], SIZE[0])).astype(np.float32)
+    found = find_peaks(with_margins(image)[0], 1.0)
+    middle = image[0, 1:-1, 1:-1]
+    around = [image[0, 1 + i : SIZE[1] - 1 + i, 1 + j : SIZE[0] - 1 + j] for i in (-1, 0, 1) for j in (-1, 0, 1) if i or j]
+    y, x = np.nonzero((middle > np.max(around, axis=0)) & (middle > 1.0))
+    assert len(found) == len(x)
+    assert np.abs(found[:, :2] - np.column_stack([x, y]) - 1.5).max() <= 0.6 + 1e-9
+    ramp = (20 + 0.1 * np.arange(SIZE[0]) + 0.05 * np.arange(SIZE[1])[:, None])[None].astype(np.float32)
+    assert np.abs((background(ramp + image, 32) - ramp)[0, 48:-48, 48:-48]).max() < 1.0
+    assert noise(image)[0] == pytest.approx(1.0, abs=0.05)
+
+
+@pytest.mark.parametrize("n_cameras", [2, 3, 4])
+def test_one_particle_to_a_hundredth_of_a_pixel(n_cameras):
+    lab = lab_of(n_cameras)
+    true = np.array([[10.3, -7.7, 4.2]])
+    peaks = np.array([[80.0, 100.0, 110.0, 90.0][:n_cameras]])
+    found = reconstruct(lab.see(true, peaks, noise_level=0.3), lab.cameras, lab.spots).particles
+    assert len(found) == 1
+    assert hits(found.positions, true, 0.03, lab.cameras) == (1, pytest.approx(0, abs=0.01))
+    assert found.intensities.mean() == pytest.approx(peaks.mean(), rel=0.02)
+    assert np.argsort(found.intensities[0]).tolist() == np.argsort(peaks[0]).tolist()  # each is tied to their mean
+    assert found.seen.all()
+    assert found.misfit[0] < 0.01
+
+
+@pytest.mark.parametrize("apart", [1.0, 1.5, 2.0])
+def test_two_spots_on_top_of_each_other(lab, apart):
+    """They overlap in all four images: the camera's pixels, not the particles' distance, is what they are apart."""
+    true = [[5.0, 0.0, 0.0], [5.0, apart * lab.cameras.step, 0.0]]
+    found = reconstruct(lab.see(true, noise_level=0.5), lab.cameras, lab.spots).particles
+    if apart >= 1.5:  # 2.1 sigma
+        assert len(found) == 2
+        assert hits(found.positions, true, 0.4, lab.cameras)[0] == 2
+    else:  # 1.4 sigma in every image: one blob without a dip
+        assert 1 <= len(found) <= 3
+        assert hits(found.positions, true, 0.6, lab.cameras)[0] >= 1
+
+
+def test_many_particles_and_what_a_start_is_worth(lab):
+    """0.006 particles per pixel; all of them are found, nothing else; a start is shaken, pruned, and named."""
+    true = lab.scatter(500)
+    views = lab.see(true, lab.rng.uniform(60, 140, 500))
+    done = reconstruct(views, lab.cameras, lab.spots)
+    n_hit, rms = hits(done.particles.positions, true, 0.5, lab.cameras)
+    assert n_hit >= 0.99 * len(true)
+    assert len(done.particles) <= 1.01 * len(true)
+    assert rms < 0.05
+    assert done.energy_left.max() < 0.1
+    assert done.iterations[-1].total == len(done.particles)
+    known = np.concatenate([true[:400] + 0.02, [[0.0, 0.0, 400.0], [1.0, 2.0, 3.0]]])
+    again = reconstruct(views, lab.cameras, lab.spots, start=known)
+    assert hits(again.particles.positions, true, 0.5, lab.cameras)[0] >= 0.99 * len(true)
+    origin = again.particles.origin
+    own = origin >= 0
+    assert np.count_nonzero(own & (origin < 400)) >= 395
+    assert 400 not in origin  # outside of the volume
+    moved = np.linalg.norm(again.particles.positions[own] - known[origin[own]], axis=1)
+    assert np.median(moved) < 0.1
+
+
+def test_frames_with_nothing_to_find(lab):
+    """Black, saturated and pure noise: at most one particle out of noise for each 10 000 pixels of an image."""
+    black = Views.of(np.zeros((4, SIZE[1], SIZE[0])))
+    white = Views.of(np.full((4, SIZE[1], SIZE[0]), 255.0))
+    for views in (black, white):
+        for spots in (None, lab.spots):
+            assert len(reconstruct(views, lab.cameras, spots).particles) == 0
+    empty = lab.see(np.empty((0, 3)), noise_level=5.0, ground=50.0)
+    assert len(reconstruct(empty, lab.cameras, lab.spots).particles) == 0
+    assert len(reconstruct(empty, lab.cameras, None).particles) <= SIZE[0] * SIZE[1] / 10_000
+
+
+def test_saturated_pixels_are_left_out(lab):
+    true = lab.scatter(60)
+    views = lab.see(true, 600.0, noise_level=0.5)
+    assert views.saturated.any()
+    found = reconstruct(views, lab.cameras, replace(lab.spots, level=600.0)).particles
+    n_hit, rms = hits(found.positions, true, 0.5, lab.cameras)
+    assert n_hit >= 55
+    assert rms < 0.1
+    assert np.median(found.intensities[found.seen]) > 400  # more than a pixel can hold
+
+
+def test_spots_are_fitted(lab):
+    frames = [lab.see(lab.scatter(250), np.tile([60.0, 80.0, 100.0, 120.0], (250, 1)), sigma=1.0) for _ in range(2)]
+    spots = fit_spots(frames, lab.cameras)
+    assert spots.sigma[:, :, 0] == pytest.approx(np.full((4, 2), 1.0), abs=0.05)
+    assert spots.gains == pytest.approx(np.array([60, 80, 100, 120]) / 90, rel=0.05)
+    assert spots.level == pytest.approx(90, rel=0.1)
+
+
+def test_self_calibration_finds_what_was_put_in(lab):
+    """Cameras that see what the calibration does not say: the part that cameras can disagree about is found."""
+    off = [disparity.none(SIZE) for _ in range(4)]
+    off[1] = replace(off[1], coefficients=np.array([[1.5, 0.8, 0, 0, 0, 0], [-1.0, 0, 0.6, 0, 0, 0.5]]))
+    seeing = Lab(lab.cameras.corrected(off), lab.rng)
+    frames = [seeing.see(seeing.scatter(150)) for _ in range(4)]
+    found = self_calibrate(frames, lab.cameras)
+    assert [camera.n_used > 100 for camera in found.cameras] == [True] * 4
+    before = np.sqrt(np.mean([camera.rms_before**2 for camera in found.cameras]))
+    after = np.sqrt(np.mean([camera.rms_after**2 for camera in found.cameras]))
+    assert before > 0.4
+    assert after < 0.1
+    true = seeing.scatter(200)
+    corrected = lab.cameras.corrected(found.cameras)
+    particles = reconstruct(seeing.see(true), corrected, lab.spots).particles
+    plain = reconstruct(seeing.see(true), lab.cameras, lab.spots).particles
+    assert len(particles) >= 195 > len(plain)
+
+
+def test_a_disparity_is_robust_and_says_how_sure_it_is():
+    rng = np.random.default_rng(1)
+    coefficients = np.array([[1, 0.3, 0.2, 0.5, -0.3, 0.1], [-0.4, 0, 0.6, 0.1, 0.2, -0.5]])
+    for n, wrong, within in ((4, 0.0, None), (40, 0.1, 0.4), (2000, 0.3, 0.05)):
+        places = rng.uniform(0, SIZE, (n, 2))
+        true = disparity.design(places, SIZE) @ coefficients.T
+        shifts = true + rng.normal(0, 0.1, true.shape)
+        shifts[rng.random(n) < wrong] += 3.0
+        fitted = disparity.fit(places, shifts, SIZE)
+        if within is None:
+            assert fitted.n_used == 0
+            assert not fitted.evaluate(places).any()
+        else:
+            assert np.abs(fitted.evaluate(places) - true).max() < within
+            assert fitted.rms_after < fitted.rms_before
+            assert fitted.uncertainty < within
+
+
+def test_grey_values_keep_all_bits(tmp_path):
+    """12-bit images in 16-bit files: the particles' images differ from the 8-bit ones by less than one of their steps."""
+    folder = make_experiment(tmp_path / "deep", 1, 20, image_size=SIZE, depth=12, hot_pixels=1)
+    experiment = load_experiment(folder)
+    views, stamps = read_frame(experiment, decide(experiment, 12).settings, 10000)
+    assert views.values.shape == (4, SIZE[1], SIZE[0])
+    assert views.values.dtype == np.float32
+    assert len(stamps) == 4
+    assert len(np.unique(views.values)) > 256
+    assert views.values.max() == pytest.approx(255.0 * 4080 / 4095, abs=0.01)  # the hot pixels are 255 of the upper 8 bits
