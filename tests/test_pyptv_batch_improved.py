@@ -208,7 +208,7 @@ class TestBadArguments:
             main(folder, 99999)
 
     def test_a_wrong_option(self, folder):
-        with pytest.raises(ValueError, match=r"^Mode must be one of both, sequence, tracking, got 'all'$"):
+        with pytest.raises(ValueError, match=r"^Mode must be one of both, sequence, tracking, match, got 'all'$"):
             main(folder, 1, 2, mode="all")
 
 
