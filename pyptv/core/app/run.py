@@ -11,6 +11,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from pyptv.core.app.parts import Parts, note_end, note_start, options_of_check, part_of, share_of, tracks_ahead
 from pyptv.core.app.preflight import Findings, check_run, frames_outside, prepare_job
 from pyptv.core.base.errors import InvalidExperimentError, ProcessingError
 from pyptv.core.base.events import Event, FrameDone, FrameFailed
@@ -22,6 +23,7 @@ from pyptv.core.experiment.folder import Experiment, load_experiment
 from pyptv.core.files.scratch import remove_scratch
 from pyptv.core.files.store import Store
 from pyptv.core.history.journal import Journal
+from pyptv.core.history.parts import Part
 from pyptv.core.history.resume import begin
 from pyptv.core.record.log import log_event, log_summary, log_time
 from pyptv.core.record.measures import Columns
@@ -55,21 +57,28 @@ def run(
         ProcessingError: nothing could be processed: the experiment, a file, or the machine is to blame.
     """
     skipping = options.on_error == "skip"
+    whole, part = frames, part_of(options, frames)
+    frames = whole if part is None else part.frames
     record = RunReport(request or Request(str(experiment.folder)), experiment, frames, options)
-    findings = check_run(experiment, frames, options)
+    findings = check_run(experiment, frames, options_of_check(options, part))
     report_findings(findings)
-    engine = choose(options, frames)
+    engine = choose(options, whole)
     store = Store(experiment)
     with ExitStack() as stack:
         stack.callback(store.close)  # first: a signal's handler may raise once the frames are claimed
-        store.open(frames)
-        tracking = options.mode != "sequence"
+        store.open(frames, among_many=part is not None)
+        tracking = tracks_ahead(part, engine, tracks=options.mode != "sequence")
         job = prepare_job(experiment, findings.images, stop_at_failure=not skipping, engine=engine, tracking=tracking)
         stack.callback(remove_scratch, job.scratch)
-        job = replace(job, processes=options.mode != "tracking", tracks=tracking)
+        job = replace(job, processes=options.mode != "tracking", tracks=tracking, part="" if part is None else part.name)
         with _clear_errors(experiment):
-            job, journal = begin(job, store, frames, options)
-            this = _Run(job, store, frames, options, watcher=watcher, record=record, journal=journal)
+            job, journal = begin(job, store, frames, options, part)
+            parts = None
+            if options.finish and journal is not None:
+                parts = Parts(store, journal, frames, only_tracked=options.mode == "tracking")
+                parts.describe(frames)
+                job = replace(job, absent=parts.why)
+            this = _Run(job, store, frames, options, watcher=watcher, record=record, journal=journal, part=part, parts=parts)
             if options.clean and (outside := frames_outside(experiment, frames)):
                 for frame in outside:
                     store.forget(frame)
@@ -108,6 +117,8 @@ class _Run:
         watcher: Watcher | None,
         record: RunReport,
         journal: Journal | None,
+        part: Part | None = None,
+        parts: Parts | None = None,
     ) -> None:
         self._job = job
         self._store = store
@@ -115,6 +126,8 @@ class _Run:
         self._options = options
         self._watcher = watcher
         self._record = record
+        self._part = part
+        self._parts = parts
         self._tally = Tally(Columns(frames, job.experiment.num_cams), skipping=not job.stop_at_failure, engine=job.engine)
         self._finished = bytearray(frames[1] - frames[0] + 1)
         """1 for each frame that has come to an end, good or bad."""
@@ -123,7 +136,10 @@ class _Run:
 
     def go(self) -> Tally:
         """Run the plan to its end."""
-        self._record.path.unlink(missing_ok=True)  # from here on it would not describe what is there
+        if self._part is not None:
+            note_start(self._part, self._store)
+        else:
+            self._record.path.unlink(missing_ok=True)  # from here on it would not describe what is there
         if self._watcher is not None:
             self._watcher.expect(len(self._finished), self._options.steps)
         # closing: whatever ends this loop ends the workers at once, not when somebody drops the traceback
@@ -132,8 +148,10 @@ class _Run:
                 self._record.times.record(event)
                 for reported in self._plan.record(event):
                     self._take(reported)
-        if self._options.resume:
+        if self._options.resume or (self._part is not None and self._tally.kept):
             logger.info("Resumed: %d frames and the links of %d were kept", self._tally.kept, self._tally.kept_steps)
+        if self._parts is not None and not self._tally.failed:
+            self._parts.remove()
         return self._tally
 
     @contextmanager
@@ -154,7 +172,10 @@ class _Run:
             log_summary(self._tally, self._seams)
             if self._tally.failed and not self._tally.skipping:
                 self._tell_of_old_results()
-            self._write_report(tree)
+            if self._part is not None:
+                note_end(self._part, self._store, self._tally, error)
+            else:
+                self._write_report(tree)
 
     def _take(self, event: Event) -> None:
         if isinstance(event, FrameDone | FrameFailed):
@@ -166,18 +187,21 @@ class _Run:
 
     def _make_plan(self, journal: Journal | None) -> Plan:
         options = self._options
-        kind: FramesKind = "check" if options.mode == "tracking" else "process"
+        kind: FramesKind = "process" if self._parts is None else "keep"
+        if options.mode == "tracking":
+            kind = "check"
         ids = count(1)
-        chunks = self._chunks()
+        chunks = self._chunks() if self._parts is None else self._parts.in_order(self._chunks())
         if options.n_processes > 1:
             more = f" and {len(chunks) - _MOST_SHOWN} more" if len(chunks) > _MOST_SHOWN else ""
             logger.info("Frame chunks: %s%s", chunks[:_MOST_SHOWN], more)
         past = journal.past if journal is not None else nothing
         sequence = SequencePlan(chunks, ids, self._store, kind, past=past, shown=options.n_processes > 1)
         tracking = None
-        if options.mode != "sequence":
+        if self._job.tracks:
             speculate = options.n_processes > 1 and not options.serial_tracking
-            tracking = TrackingPlan(self._frames, ids, self._store, speculate=speculate, early=speculate)
+            share = share_of(self._part)
+            tracking = TrackingPlan(self._frames, ids, self._store, speculate=speculate, early=speculate, share=share)
         return Plan(self._job, self._store, sequence=sequence, tracking=tracking)
 
     def _chunks(self) -> list[FrameRange]:
@@ -207,7 +231,8 @@ class _Run:
     @property
     def _seams(self) -> SeamCounts | None:
         """None where there cannot be any."""
-        return self._plan.tracking.seams if self._plan.tracking is not None and self._options.n_processes > 1 else None
+        several = self._options.n_processes > 1 or self._parts is not None
+        return self._plan.tracking.seams if self._plan.tracking is not None and several else None
 
 
 def prepare(

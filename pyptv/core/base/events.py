@@ -93,6 +93,8 @@ class StepDone:
     """An earlier run did it, and its files are still the same."""
     sequence: str = ""
     """Fingerprint of the frame's sequence results, where nobody else has noted it."""
+    part: str = ""
+    """The part of a job array that has tracked it ahead, and in whose folder its files lie; empty: none."""
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,13 @@ class Options:
     """Seconds at one part of a frame without progress, after which a worker is killed and replaced. 0: never. None: 300 s, or 20
     times the slowest part of a frame so far, whichever is longer."""
 
+    part: tuple[int, int] | str | None = None
+    """Do only this part of the frame range, ``"3/10"`` or ``(3, 10)``: a job of an array, for ``finish`` to put together."""
+    finish: bool = False
+    """Put the parts of a job array together: prove the seams between them, and track what is missing."""
+    scratch: Path | None = None
+    """Folder for scratch files; None: ``$SLURM_TMPDIR``, the temporary folder, or another usual one."""
+
     def __post_init__(self) -> None:
         _check_choice("Mode", self.mode, MODES)
         _check_choice("on_error", self.on_error, ON_ERROR)
@@ -67,10 +74,15 @@ class Options:
         timeout = self.frame_timeout
         if timeout is not None and not (isinstance(timeout, int | float) and timeout >= 0):
             raise ValueError(f"frame_timeout must be a number of seconds >= 0, got {short(timeout)}")
-        for name in ("resume", "clean", "serial_tracking", "report"):
+        if self.scratch is not None:
+            object.__setattr__(self, "scratch", path_argument(self.scratch, "scratch"))
+        object.__setattr__(self, "part", _part(self.part))
+        for name in ("resume", "clean", "serial_tracking", "report", "finish"):
             object.__setattr__(self, name, _flag(getattr(self, name), name))
         object.__setattr__(self, "n_processes", whole_number(self.n_processes, "Number of processes"))
         check_processes(self.n_processes)
+        if self.part is not None and (self.finish or self.clean or self.report):
+            raise ValueError("part goes without finish, clean and report: these are for the whole range, once the parts are done")
 
     @property
     def steps(self) -> int:
@@ -125,6 +137,20 @@ def path_argument(value: Any, name: str) -> Path:
     if not path or "\0" in path:
         raise ValueError(f"{name} must be a path, got {short(path)}")
     return Path(path)
+
+
+def _part(value: Any) -> tuple[int, int] | None:
+    """``"3/10"``, or the two numbers."""
+    if value is None:
+        return None
+    words = value.split("/") if isinstance(value, str) else value
+    try:
+        number, of = (whole_number(word, "part") for word in words)
+    except (TypeError, ValueError):
+        raise ValueError(f"part must be I/N, such as 3/10, got {short(value)}") from None
+    if not 1 <= number <= of:
+        raise ValueError(f"part must be I/N with I from 1 to N, got {number}/{of}")
+    return number, of
 
 
 def _flag(value: Any, name: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from bisect import bisect_right
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from pyptv.core.base.events import Event, FrameDone, FrameFailed, TaskDone, TaskFailed, WorkerDied
 from pyptv.core.base.frames import FrameRange, contiguous
@@ -27,7 +27,7 @@ class SequencePlan:
 
     def __init__(
         self,
-        chunks: Iterable[FrameRange],
+        chunks: Sequence[FrameRange],
         ids: Iterator[int],
         store: Store,
         kind: FramesKind,
@@ -42,7 +42,7 @@ class SequencePlan:
         self.kind: FramesKind = kind
         self._past = past
         self._shown = shown
-        self._waiting: deque[FrameRange] = deque(self.chunks)
+        self._waiting: deque[FrameRange] = deque(chunks)
         self._running: dict[int, set[int]] = {}
         """Task -> its frames that are not finished yet."""
         self._deaths: Counter[int] = Counter()

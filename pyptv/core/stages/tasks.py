@@ -32,10 +32,34 @@ class Job:
     """Number of the run in the journal."""
     fingerprints: Mapping[str, str] = field(default_factory=dict)
     """Stage -> fingerprint of everything but the images that its results depend on."""
+    part: str = ""
+    """The part of a job array that this run is; empty: it is a run of its own."""
+    absent: Absent | None = None
+    """Why frames are not there, for a run that only takes what others have done."""
+    claim: Path | None = None
+    """The file that the run keeps locked as long as it lives."""
 
 
-FramesKind = Literal["process", "check", "probe"]
-"""``process`` frames; ``check`` results that are there, as tracking needs them; ``probe``: process, but write nothing."""
+@dataclass(frozen=True)
+class Absent:
+    """Why frames that the parts of a job array should have done are not there."""
+
+    reasons: Mapping[int, str]
+    """Frame -> why it failed in its part: a whole sentence."""
+    ranges: tuple[tuple[int, int, str], ...]
+    """(first, last, what became of the part that has these frames)."""
+
+    def reason(self, frame: int) -> str:
+        """Why a frame is not there."""
+        if frame in self.reasons:
+            return self.reasons[frame]
+        part = next((text for first, last, text in self.ranges if first <= frame <= last), "no part has it")
+        return f"frame {frame}: not done: {part}"
+
+
+FramesKind = Literal["process", "check", "probe", "keep"]
+"""``process`` frames; ``check`` results that are there, as tracking needs them; ``probe``: process, but write nothing; ``keep``
+what earlier runs have done: a frame that they have not done fails."""
 
 
 class Entry(NamedTuple):
@@ -46,10 +70,11 @@ class Entry(NamedTuple):
 
 
 class Past(NamedTuple):
-    """What the journal says of a frame: where the line of its sequence step is, and that of its tracking step."""
+    """What the journal says of a frame: where the line of its sequence step is, of its tracking step, of its links in advance."""
 
     frame: Entry | None = None
     step: Entry | None = None
+    guess: Entry | None = None
 
 
 @dataclass(frozen=True)
@@ -94,6 +119,8 @@ class TrackTask:
     """What the next run had after some frames: where both are the same, the task ends."""
     compares: bool = False
     """Others will be compared with this run: its states are wanted."""
+    keeps: bool = False
+    """What it stages is noted, so that a later run can prove it and put it in place: the run of a part of a job array."""
 
 
 @dataclass(frozen=True)
