@@ -2,7 +2,7 @@
 
 Command line::
 
-    pyptv-batch EXP [FIRST LAST] [options]
+    pyptv-batch EXP [FIRST LAST] [-j N] [options]
     python -m pyptv.pyptv_batch EXP FIRST LAST
     python pyptv/pyptv_batch.py EXP FIRST LAST
 
@@ -57,17 +57,21 @@ def main(
             folder that was the ``output`` of an earlier run.
         first: first frame; default: that of the sequence parameters.
         last: last frame, included.
-        repetitions: how often to do it all; each time gives the same files.
+        repetitions: how often to repeat the whole run; each time gives the same files.
         **options: fields of :class:`pyptv.core.base.options.Options`: ``mode`` ("both", "sequence", "tracking"), ``on_error``
             ("abort", "skip"), ``resume``, ``clean``, ``engine`` ("auto", "optv",
             "compiled"), ``report``, ``output`` (a folder for ``res/`` and ``_targets``), ``bit_depth``, ``page``,
-            ``frame_timeout``, ``start_method``.
+            ``frame_timeout``, ``n_processes`` (default 1; None: the usable CPUs), ``serial_tracking``, ``start_method``.
 
     Raises:
         ValueError: a bad argument.
         ProcessingError: the experiment is not valid, or a frame failed (and ``on_error`` is "abort").
     """
-    batch.run_batch(exp_path, first, last, repetitions=repetitions, options=make_options(options))
+    if "n_processes" in options:
+        kind, chosen = batch.PARALLEL_BATCH, batch.parallel_options(options, options.pop("n_processes"))
+    else:
+        kind, chosen = batch.BATCH, make_options(options)
+    batch.run_batch(exp_path, first, last, repetitions=repetitions, kind=kind, options=chosen)
 
 
 def run_batch(seq_first: int, seq_last: int, exp_path: str | Path) -> None:
@@ -92,7 +96,8 @@ def parse_command_line_args() -> tuple[Path, int, int]:
 
 def cli(arguments: list[str] | None = None) -> int:
     """The command ``pyptv-batch``: returns its exit code."""
-    from pyptv.core.app.cli import SEQUENTIAL, command  # only the command line needs argparse
+    from pyptv.core.app.cli.command import command  # only the command line needs argparse
+    from pyptv.core.app.cli.options import SEQUENTIAL
 
     return command(SEQUENTIAL, arguments)
 

@@ -2,7 +2,7 @@
 
 Command line::
 
-    pyptv-batch-parallel EXP [FIRST LAST [N_PROCESSES]] [options]
+    pyptv-batch-parallel EXP [FIRST LAST] [-j N] [options]
     python -m pyptv.pyptv_batch_parallel EXP FIRST LAST 4
     python pyptv/pyptv_batch_parallel.py EXP FIRST LAST 4
 
@@ -21,11 +21,10 @@ from pathlib import Path
 from typing import Any
 
 from pyptv.core.app import batch
-from pyptv.core.app.batch import process_count, run_sequence_chunk
+from pyptv.core.app.batch import run_sequence_chunk
 from pyptv.core.app.scripts import parse_words
 from pyptv.core.base.errors import ProcessingError
 from pyptv.core.base.frames import chunk_ranges
-from pyptv.core.base.options import make_options
 from pyptv.core.experiment.attrdict import AttrDict
 from pyptv.core.experiment.folder import validate_experiment_directory
 
@@ -69,9 +68,8 @@ def main(
         ValueError: a bad argument.
         ProcessingError: the experiment is not valid, or a frame failed (and ``on_error`` is "abort").
     """
-    n = process_count(n_processes)
-    chosen = make_options({"serial_tracking": False, **options, "n_processes": n})
-    batch.run_batch(exp_path, first, last, kind="parallel batch", options=chosen)
+    chosen = batch.parallel_options(options, n_processes)
+    batch.run_batch(exp_path, first, last, kind=batch.PARALLEL_BATCH, options=chosen)
 
 
 def run_batch(seq_first: int, seq_last: int, exp_path: str | Path) -> None:
@@ -96,7 +94,8 @@ def parse_command_line_args() -> tuple[Path, int, int, int | None]:
 
 def cli(arguments: list[str] | None = None) -> int:
     """The command ``pyptv-batch-parallel``: returns its exit code."""
-    from pyptv.core.app.cli import PARALLEL, command  # only the command line needs argparse
+    from pyptv.core.app.cli.command import command  # only the command line needs argparse
+    from pyptv.core.app.cli.options import PARALLEL
 
     return command(PARALLEL, arguments)
 

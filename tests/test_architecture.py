@@ -20,7 +20,9 @@ MAY = {
         "self._handlers[0].setLevel",
         "sys.stderr.write",
     },
-    "pyptv.core.app.cli": {"show", "signal.signal"},
+    "pyptv.__main__": {"sys.exit", "show", "sys.stderr.write"},
+    "pyptv.core.app.cli.command": {"show", "signal.signal"},
+    "pyptv.core.base.command_line": {"show"},
     "pyptv.core.base.streams": {"sys.stdout.write"},
     "pyptv.core.execute.pool_worker": {"signal.signal", "package.setLevel", "sys.exit"},  # in a process of its own
     "pyptv.pyptv_batch": {"sys.exit"},
@@ -83,7 +85,7 @@ def test_a_logger_is_called_after_its_module(name: str) -> None:
     assert made - by_name.get(name, set()) <= {"logging.getLogger(__name__)"}
 
 
-@pytest.mark.parametrize("module", ["pyptv.pyptv_batch", "pyptv.pyptv_batch_parallel"])
+@pytest.mark.parametrize("module", ["pyptv.pyptv_batch", "pyptv.pyptv_batch_parallel", "pyptv.__main__"])
 def test_help_loads_nothing_heavy(module: str) -> None:
     code = f"""
 import sys

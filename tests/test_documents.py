@@ -13,7 +13,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from pyptv.core.app.cli import PARALLEL, SEQUENTIAL, build_parser
+from pyptv.core.app.cli.options import PARALLEL, SEQUENTIAL, build_parser
 from pyptv.core.experiment.parameters import SECTIONS, key_of
 from pyptv.core.files.formats import ADDED, LINKS, PARTICLES, TARGETS
 from pyptv.core.record import tally as report

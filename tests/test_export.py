@@ -580,7 +580,7 @@ class TestDocument:
         table = self.TEXT.split("| option | meaning |")[1].split("\n\n")[0]
         named = set(re.findall(r"`(--[a-z-]+)", table))
         there = {name for action in build_parser()._actions for name in action.option_strings if name.startswith("--")}
-        assert named == there - {"--help", "--version"}
+        assert named == there - {"--help", "--version", "--completion"}
 
     @pytest.mark.parametrize("number", range(3))
     def test_its_examples_run(self, number, tracked, tmp_path):

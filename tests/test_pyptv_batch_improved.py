@@ -273,10 +273,14 @@ print(sorted(heavy & {name.partition(".")[0] for name in sys.modules}))
         [
             ([], "name an experiment (EXP), or ask for --demo"),
             (["EXP", "1"], "FIRST needs LAST: name both frames, or none"),
-            (["EXP", "one", "2"], "argument FIRST: invalid int value: 'one'"),
+            (["EXP", "one", "2"], "argument FIRST: found 'one', expected a frame number"),
             (["EXP", "1", "2", "--mode", "all"], "argument --mode: invalid choice: 'all'"),
             (["EXP", "1", "2", "--log-level", "LOUD"], "argument --log-level: invalid choice: 'LOUD'"),
-            (["EXP", "1", "2", "--fast"], "unrecognized arguments: --fast"),
+            (["EXP", "1", "2", "--xyzzy"], "unknown option --xyzzy; --help lists them"),
+            (["--modes", "sequence", "EXP"], "unknown option --modes: did you mean --mode?"),
+            (["EXP", "--threads=4"], "unknown option --threads: did you mean --processes?"),
+            (["EXP", "-n", "4"], "unknown option -n: did you mean -j?"),
+            (["EXP", "1", "2", "--first", "1"], "name the frames once: FIRST LAST, or --first and --last"),
             (["EXP", "1", "2", "--log-file", "/no/such/folder/log"], "--log-file /no/such/folder/log: No such file or directory"),
         ],
     )

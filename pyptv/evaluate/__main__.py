@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from pyptv.core.base.command_line import Parser
 from pyptv.core.base.errors import ProcessingError
 from pyptv.core.base.streams import show
 from pyptv.evaluate.compare import evaluate
@@ -14,21 +15,22 @@ from pyptv.evaluate.plot import plot
 from pyptv.evaluate.table import table, write_json
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> Parser:
     """The options of the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m pyptv.evaluate",
-        description="Score a processed synthetic experiment against its truth.csv; needs scipy.",
-        epilog='Install the extra: pip install "pyptv-batch[evaluate]"',
+    parser = Parser(
+        "python -m pyptv.evaluate",
+        "EXP [FIRST LAST]",
+        "Score a processed synthetic experiment against its truth.csv.",
+        'Needs the extra: pip install "pyptv-batch[evaluate]".\n\nexit codes: 0 done; 1 not done; 2 bad usage',
     )
     parser.add_argument(
         "experiment", metavar="EXP", type=Path, help="experiment folder, with truth.csv and res/, or the output folder of a run"
     )
-    parser.add_argument("--first", type=int, metavar="N", help="first frame to score (default: first of the truth)")
-    parser.add_argument("--last", type=int, metavar="N", help="last frame to score (default: last of the truth)")
-    parser.add_argument("--tolerance", type=float, metavar="MM", help="farthest a true detection is off (default: 3 px)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="where to write the JSON (default: EXP/score.json)")
-    parser.add_argument(
+    parser.add_range("the first one of the truth", "the last one of the truth")
+    score = parser.section("Score")
+    score.add_argument("--tolerance", type=float, metavar="MM", help="how far off a true detection may be (default: 3 px)")
+    score.add_argument("--json", type=Path, metavar="FILE", help="where to write the JSON (default: EXP/score.json)")
+    score.add_argument(
         "--plot",
         type=Path,
         nargs="?",
@@ -50,6 +52,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def cli(arguments: Sequence[str] | None = None) -> int:
+    """The command ``python -m pyptv evaluate``: returns its exit code."""
+    return main(arguments)
+
+
 def run(options: argparse.Namespace) -> list[str]:
     """What to print, after writing the files asked for."""
     score = evaluate(options.experiment, options.first, options.last, tolerance_mm=options.tolerance)
@@ -64,4 +71,4 @@ def run(options: argparse.Namespace) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(cli())

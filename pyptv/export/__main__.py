@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pyptv import __version__
+from pyptv.core.base.command_line import Parser
 from pyptv.core.base.errors import InvalidExperimentError, ProcessingError
 from pyptv.core.base.streams import show
 from pyptv.export import FORMATS
@@ -18,39 +18,41 @@ _EPILOG = """\
 formats, who reads them, and what to install:
 {formats}
 
-exit codes: 0 written; 1 not written: nothing to export, a library is missing, the output cannot be written;
-2 bad usage, or the experiment or a result file is damaged; 130 interrupted"""
+exit codes:
+  0 written; 1 not written: nothing to export, a library is missing, the output
+  cannot be written; 2 bad usage, or the experiment or a result file is damaged;
+  130 interrupted"""
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> Parser:
     """The options of the command line."""
     formats = "\n".join(
         f'  {entry.name:<9}{entry.readers:<27}pip install "pyptv-batch[{entry.extra}]"' for entry in FORMATS.values()
     )
-    parser = argparse.ArgumentParser(
-        prog="pyptv-export",
-        description="Write the trajectories of a tracked experiment in the formats of other programs.",
-        epilog=_EPILOG.format(formats=formats),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = Parser(
+        "pyptv-export",
+        "EXP [FIRST LAST] --to FORMAT",
+        "Write the trajectories of a tracked experiment in the formats of other programs.",
+        _EPILOG.format(formats=formats),
     )
     parser.add_argument(
         "experiment", metavar="EXP", help="experiment folder, a YAML parameter file in it, or the output folder of a run"
     )
-    parser.add_argument("--to", action="append", required=True, choices=FORMATS, help="format; may be given several times")
-    parser.add_argument(
+    parser.add_range("the first one that is tracked", "the last one that is tracked")
+    files = parser.section("Files")
+    files.add_argument("--to", action="append", required=True, choices=FORMATS, help="format; may be given several times")
+    files.add_argument(
         "--output",
         type=Path,
         metavar="PATH",
         help="what to write (default: in EXP/res/export); with several formats, the folder to write into",
     )
-    parser.add_argument("--first", type=int, metavar="N", help="first frame (default: the first one that is tracked)")
-    parser.add_argument("--last", type=int, metavar="N", help="last frame, included (default: the last one that is tracked)")
-    parser.add_argument("--min-length", type=int, default=1, metavar="N", help="least number of frames (default 1)")
-    parser.add_argument("--frame-rate", type=float, metavar="HZ", help="frames per second (default: per frame, not per second)")
-    parser.add_argument("--units", choices=("mm", "m"), default="mm", help="unit of length (default mm)")
-    parser.add_argument("--window", type=int, default=5, metavar="N", help="frames in the fit of velocity (odd, default 5)")
-    parser.add_argument("--order", type=int, default=2, metavar="N", help="order of its polynomial (2 to 5, default 2)")
-    parser.add_argument("--version", action="version", version=f"pyptv-export {__version__}")
+    units = parser.section("Trajectories and units")
+    units.add_argument("--min-length", type=int, default=1, metavar="N", help="minimum number of frames (default: 1)")
+    units.add_argument("--frame-rate", type=float, metavar="HZ", help="frames per second (default: per frame, not per second)")
+    units.add_argument("--units", choices=("mm", "m"), default="mm", help="unit of length (default: mm)")
+    units.add_argument("--window", type=int, default=5, metavar="N", help="frames in the fit of velocity (odd, default: 5)")
+    units.add_argument("--order", type=int, default=2, metavar="N", help="order of its polynomial (2 to 5, default: 2)")
     return parser
 
 

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pyptv import __version__
+from pyptv.core.base.command_line import Parser
 from pyptv.core.base.errors import InvalidExperimentError, ProcessingError
 from pyptv.core.base.streams import show
 
 DONE, FAILED, INVALID = 0, 1, 2
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> Parser:
     """The options of the command line."""
-    parser = argparse.ArgumentParser(
-        prog="pyptv-report",
-        description="Write the report of a processed experiment: one HTML file, readable offline.",
-        epilog='Install the extra: pip install "pyptv-batch[report]". Exit codes: 0 written; 1 not; 2 bad usage or experiment.',
+    parser = Parser(
+        "pyptv-report",
+        "EXP",
+        "Write the report of a processed experiment: one HTML file, readable offline.",
+        'Needs the extra: pip install "pyptv-batch[report]".\n\nexit codes: 0 written; 1 not written; 2 bad usage or experiment',
     )
     parser.add_argument(
         "experiment",
@@ -27,9 +27,9 @@ def build_parser() -> argparse.ArgumentParser:
         type=Path,
         help="experiment folder, a YAML parameter file in it, or the output folder of a run",
     )
-    parser.add_argument("--output", type=Path, metavar="FILE", help="the file to write (default: EXP/res/report.html)")
-    parser.add_argument("--frame", type=int, metavar="N", help="the frame whose images are shown (default: one in the middle)")
-    parser.add_argument("--version", action="version", version=f"pyptv-report {__version__}")
+    page = parser.section("Page")
+    page.add_argument("--output", type=Path, metavar="FILE", help="the file to write (default: EXP/res/report.html)")
+    page.add_argument("--frame", type=int, metavar="N", help="the frame whose images are shown (default: one in the middle)")
     return parser
 
 
@@ -50,10 +50,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return DONE
 
 
-def cli(arguments: Sequence[str] | None = None) -> None:
-    """The console script ``pyptv-report``."""
-    sys.exit(main(arguments))
+def cli(arguments: Sequence[str] | None = None) -> int:
+    """The command ``pyptv-report``: returns its exit code."""
+    return main(arguments)
 
 
 if __name__ == "__main__":
-    cli()
+    sys.exit(cli())

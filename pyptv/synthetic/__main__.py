@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import Field, fields
 from typing import Any
 
+from pyptv.core.base.command_line import Parser
 from pyptv.core.base.errors import ProcessingError
 from pyptv.core.base.streams import show
 from pyptv.synthetic import Settings, make_experiment
@@ -16,17 +17,18 @@ _CALLED = {"n_frames": "frames", "n_particles": "particles", "n_cameras": "camer
 """Options that the command line calls otherwise."""
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> Parser:
     """The options are those of :class:`Settings`."""
-    parser = argparse.ArgumentParser(
-        prog="python -m pyptv.synthetic",
-        description="Make a synthetic particle tracking experiment, with its truth in truth.csv.",
-        epilog="Splitter, negative and mask write the YAML parameters only: the legacy dialect cannot say them.",
+    parser = Parser(
+        "python -m pyptv.synthetic",
+        "DIR",
+        "Make a synthetic particle tracking experiment, with its truth in truth.csv.",
+        "Splitter, negative and mask write the YAML parameters only: the legacy dialect\ncannot say them.",
     )
     parser.add_argument("directory", metavar="DIR", help="folder to make")
     parser.add_argument("--overwrite", action="store_true", help="replace a synthetic experiment at DIR")
-    for option in fields(Settings):
-        _add(parser, option)
+    for entry in fields(Settings):
+        _add(parser.section("Experiment"), entry)
     return parser
 
 
@@ -46,7 +48,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _add(parser: argparse.ArgumentParser, option: Field[Any]) -> None:
+def cli(arguments: Sequence[str] | None = None) -> int:
+    """The command ``python -m pyptv synthetic``: returns its exit code."""
+    return main(arguments)
+
+
+def _add(parser: Any, option: Field[Any]) -> None:
     name = _CALLED.get(option.name, option.name).replace("_", "-")
     default = option.default
     unit = f" [{option.metadata['unit']}]" if option.metadata["unit"] else ""
@@ -65,4 +72,4 @@ def _add(parser: argparse.ArgumentParser, option: Field[Any]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(cli())

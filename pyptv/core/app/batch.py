@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,13 +12,16 @@ from pyptv.core.base.errors import InvalidExperimentError, ProcessingError
 from pyptv.core.base.events import FrameFailed, TaskFailed
 from pyptv.core.base.frames import check_range, frame_number
 from pyptv.core.base.machine import usable_cpus
-from pyptv.core.base.options import Options, check_processes, path_argument, whole_number
+from pyptv.core.base.options import Options, check_processes, make_options, path_argument, whole_number
 
 if TYPE_CHECKING:
     from pyptv.core.record.tally import Tally
     from pyptv.core.record.watcher import Watcher
 
 logger = logging.getLogger(__name__)
+
+BATCH, PARALLEL_BATCH = "batch", "parallel batch"
+"""One worker process, or as many as were asked for."""
 
 
 def run_batch(
@@ -27,7 +30,7 @@ def run_batch(
     last: Any,
     *,
     repetitions: Any = 1,
-    kind: str = "batch",
+    kind: str = BATCH,
     watch: Watcher | None = None,
     argv: Sequence[str] | None = None,
     options: Options | None = None,
@@ -39,7 +42,7 @@ def run_batch(
         first: number, numeric text, or None for the parameters' own.
         last: likewise.
         repetitions: at least 1.
-        kind: ``"batch"`` or ``"parallel batch"``: how the log calls it.
+        kind: :data:`BATCH` or :data:`PARALLEL_BATCH`: how log and run report call it.
         watch: receives the number of frames, then every event, finally the reports.
         argv: the words of the command line; None: called from Python.
         options: how to run; None: as by default.
@@ -72,7 +75,7 @@ def run_batch(
     if experiment.output is not None:
         logger.info("Results go to: %s", experiment.results)
     logger.info("Frame range: %d to %d", *frames)
-    if kind == "batch":
+    if kind == BATCH:
         logger.info("Repetitions: %d", times)
     else:
         logger.info("Number of processes: %d", options.n_processes)
@@ -119,6 +122,19 @@ def _write_html(exp_path: str | Path, watch: Watcher | None) -> None:
     logger.info("HTML report: %s", path)
     if watch is not None:
         watch.wrote(path)
+
+
+def parallel_options(chosen: Mapping[str, Any], n_processes: Any) -> Options:
+    """The options of a run on several processes, which shares tracking out unless ``chosen`` says otherwise.
+
+    Args:
+        chosen: fields of :class:`pyptv.core.base.options.Options`.
+        n_processes: None: the CPUs that this process may use.
+
+    Raises:
+        ValueError: a wrong value.
+    """
+    return make_options({"serial_tracking": False, **chosen, "n_processes": process_count(n_processes)})
 
 
 def process_count(asked: Any) -> int:

@@ -15,7 +15,6 @@ from pyptv.core.record.summary import summary_lines
 LOG_FORMAT = "%(asctime)s - %(levelname)s - %(message)s"
 _BAR_FORMAT = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} frames [{elapsed}<{remaining}, {rate_noinv_fmt}]"
 _STEP_WIDTH = len("sequence")
-LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
 class Console:

@@ -20,6 +20,12 @@ ENGINES = ("auto", "optv", "compiled")
 BIT_DEPTHS: tuple[int | str, ...] = ("auto", 8, 10, 12, 14, 16)
 """Bits that grey values may have in images that store more than 8; ``auto``: judged from the images."""
 
+_ARGUMENTS = ("exp_path", "first", "last", "repetitions")
+"""What ``main()`` takes besides."""
+
+_CALLED_ELSEWHERE = dict.fromkeys(("n_jobs", "jobs", "workers", "n_workers", "threads", "n_procs", "max_workers"), "n_processes")
+"""Keywords of other programs, and what they are called here."""
+
 _MOST_PROCESSES = 1000
 """More than any machine serves; each is one more copy of the program in memory."""
 
@@ -99,7 +105,8 @@ def make_options(chosen: Mapping[str, Any]) -> Options:
     known = [option.name for option in fields(Options)]
     for name in chosen:
         if name not in known:
-            raise ValueError(f"Unknown option {short(name)}{_meant(name, known) or '.'} Options: {', '.join(known)}")
+            meant = _meant(_CALLED_ELSEWHERE.get(name, name), [*_ARGUMENTS, *known])
+            raise ValueError(f"Unknown option {short(name)}{meant or '.'} Options: {', '.join(known)}")
     return Options(**chosen)
 
 
