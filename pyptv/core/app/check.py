@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import dataclass
 from itertools import count
 
 from pyptv.core.app.preflight import Findings, check_run, nearest, prepare_job
@@ -27,6 +28,18 @@ _TRACKING_SHARE_OF_BYTES = 1.5
 """What the results take on disk with tracking, over what the sequence step alone takes."""
 
 
+@dataclass(frozen=True)
+class Trial:
+    """What the first frame says of the others."""
+
+    frame: FrameDone
+    engine: Engine
+    sequence: float
+    """Seconds of one process for the sequence step of a frame."""
+    tracking: float
+    """Likewise for the tracking step; 0 where there is none."""
+
+
 def check_only(exp_path: str, first: int | None, last: int | None, options: Options) -> int:
     """Check an experiment, try its first frame, and print a table.
 
@@ -47,7 +60,8 @@ def check_only(exp_path: str, first: int | None, last: int | None, options: Opti
         findings.problems += error.problems
     rows = _facts(experiment, frames, options.mode)
     if not findings.problems and options.mode != "tracking":
-        rows += _trial(experiment, frames, options, engine, findings)
+        trial = try_first_frame(experiment, frames, options, engine, findings)
+        rows += _estimates(experiment, frames, options, trial, findings) if trial is not None else []
     _print_rows(rows)
     _print_list("Hints", findings.hints)
     _print_list("Problems", findings.problems)
@@ -67,22 +81,30 @@ def _facts(experiment: Experiment, frames: FrameRange, mode: Mode) -> list[tuple
     ]
 
 
-def _trial(
+def try_first_frame(
     experiment: Experiment, frames: FrameRange, options: Options, engine: Engine, findings: Findings
-) -> list[tuple[str, str]]:
-    """Process the first frame that is whole, write nothing, and tell what the whole range will take."""
+) -> Trial | None:
+    """Process the first frame that is whole, and write nothing; None where that fails, and ``findings`` says why."""
     first = next((number for number in range(frames[0], frames[1] + 1) if number not in findings.missing), None)
     if first is None:
-        return []
+        return None
     try:
         frame = _process_one(experiment, first, engine, findings.images, tracking=options.mode != "sequence")
     except ProcessingError as error:
         # with --on-error skip the run leaves that frame out and goes on
         (findings.hints if options.on_error == "skip" else findings.problems).append(str(error))
-        return []
+        return None
+    tracking = frame.particles * _TRACKING_SECONDS_PER_PARTICLE[engine] if options.mode == "both" else 0.0
+    return Trial(frame, engine, sum(frame.seconds.values()), tracking)
+
+
+def _estimates(
+    experiment: Experiment, frames: FrameRange, options: Options, trial: Trial, findings: Findings
+) -> list[tuple[str, str]]:
+    """What the whole range will take, by the first frame."""
+    frame = trial.frame
     n, n_processes, both = frames[1] - frames[0] + 1, options.n_processes, options.mode == "both"
-    sequence = n * sum(frame.seconds.values()) / n_processes
-    tracking = n * frame.particles * _TRACKING_SECONDS_PER_PARTICLE[engine] / n_processes if both else 0.0
+    seconds = n * (trial.sequence + trial.tracking) / n_processes
     workers = f"{n_processes} process{'es' if n_processes > 1 else ''}"
     size = n * frame.size * (_TRACKING_SHARE_OF_BYTES if both else 1)
     free = shutil.disk_usage(nearest(experiment.results)).free
@@ -90,7 +112,7 @@ def _trial(
         findings.problems.append(f"{experiment.results}: {_bytes(free)} free on the disk, the results need about {_bytes(size)}")
     return [
         ("First frame", f"targets {', '.join(map(str, frame.targets))}; {frame.particles} particles"),
-        ("Time", f"about {_duration(sequence + tracking)} on {workers}, engine {engine}"),
+        ("Time", f"about {duration(seconds)} on {workers}, engine {trial.engine}"),
         ("Disk", f"about {_bytes(size)}, {_bytes(free)} free"),
     ]
 
@@ -124,7 +146,8 @@ def _print_list(title: str, items: list[str]) -> None:
         print(f"  - {item}")  # noqa: T201
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """A time as a person says it."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:

@@ -68,7 +68,13 @@ def run(
         stack.callback(store.close)  # first: a signal's handler may raise once the frames are claimed
         store.open(frames, among_many=part is not None)
         tracking = tracks_ahead(part, engine, tracks=options.mode != "sequence")
-        job = prepare_job(experiment, findings.images, stop_at_failure=not skipping, engine=engine, tracking=tracking)
+        job = prepare_job(
+            *(experiment, findings.images),
+            stop_at_failure=not skipping,
+            engine=engine,
+            tracking=tracking,
+            scratch=options.scratch,
+        )
         stack.callback(remove_scratch, job.scratch)
         job = replace(job, processes=options.mode != "tracking", tracks=tracking, part="" if part is None else part.name)
         with _clear_errors(experiment):

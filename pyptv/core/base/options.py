@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from operator import index
 from pathlib import Path
@@ -60,6 +60,14 @@ class Options:
     """Do only this part of the frame range, ``"3/10"`` or ``(3, 10)``: a job of an array, for ``finish`` to put together."""
     finish: bool = False
     """Put the parts of a job array together: prove the seams between them, and track what is missing."""
+    scheduler: str | None = None
+    """Address of a Dask scheduler, or its scheduler file: its workers do the work. None: processes of this machine do."""
+    client: Any = field(default=None, repr=False, compare=False)
+    """An open ``distributed.Client``, in place of ``scheduler``."""
+    watch: bool = False
+    """Take frames as their images arrive."""
+    until_idle: float | None = None
+    """With ``watch``: end when no new frame has come for so many seconds; None: never."""
     scratch: Path | None = None
     """Folder for scratch files; None: ``$SLURM_TMPDIR``, the temporary folder, or another usual one."""
 
@@ -83,12 +91,30 @@ class Options:
         if self.scratch is not None:
             object.__setattr__(self, "scratch", path_argument(self.scratch, "scratch"))
         object.__setattr__(self, "part", _part(self.part))
-        for name in ("resume", "clean", "serial_tracking", "report", "finish"):
+        for name in ("resume", "clean", "serial_tracking", "report", "finish", "watch"):
             object.__setattr__(self, name, _flag(getattr(self, name), name))
         object.__setattr__(self, "n_processes", whole_number(self.n_processes, "Number of processes"))
         check_processes(self.n_processes)
+        self._check_combinations()
+
+    def _check_combinations(self) -> None:
         if self.part is not None and (self.finish or self.clean or self.report):
             raise ValueError("part goes without finish, clean and report: these are for the whole range, once the parts are done")
+        if self.until_idle is not None and not (isinstance(self.until_idle, int | float) and self.until_idle >= 0):
+            raise ValueError(f"until_idle must be a number of seconds >= 0, got {short(self.until_idle)}")
+        if self.until_idle is not None and not self.watch:
+            raise ValueError("until_idle goes with watch")
+        if self.watch and (self.part is not None or self.finish or self.mode == "tracking"):
+            raise ValueError("watch goes without part and finish, and with the sequence step")
+        if self.scheduler is not None and (not isinstance(self.scheduler, str) or not self.scheduler.strip()):
+            raise ValueError(f"scheduler must be an address or a file, got {short(self.scheduler)}")
+        if self.scheduler is not None and self.client is not None:
+            raise ValueError("name the scheduler once: scheduler, or client")
+
+    @property
+    def on_cluster(self) -> bool:
+        """The work is done by the workers of a Dask scheduler."""
+        return self.scheduler is not None or self.client is not None
 
     @property
     def steps(self) -> int:

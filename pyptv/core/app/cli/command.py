@@ -19,7 +19,7 @@ from pyptv.core.base.command_line import Parser
 from pyptv.core.base.errors import InvalidExperimentError, ProcessingError, Terminated
 from pyptv.core.base.options import Options, make_options
 from pyptv.core.base.streams import show
-from pyptv.core.record.tally import FAILED, INTERRUPTED, INVALID, TERMINATED
+from pyptv.core.record.tally import DONE, FAILED, INTERRUPTED, INVALID, TERMINATED
 
 logger = logging.getLogger(__name__)
 
@@ -65,6 +65,12 @@ def _dispatch(kind: Command, found: argparse.Namespace, console: Console) -> int
     found.kind, options = _options(kind, found)
     if found.demo is not None:
         return _demo(found, options, console)
+    if found.print_slurm is not None or found.print_pbs is not None:
+        from pyptv.core.app.job_script import PBS, SLURM, job_script  # not needed for a run
+
+        scheduler, n_parts = (SLURM, found.print_slurm) if found.print_slurm is not None else (PBS, found.print_pbs)
+        show(job_script(scheduler, n_parts, found.experiment, found.first, found.last, options))
+        return DONE
     if found.check:
         from pyptv.core.app.check import check_only  # not needed for a run
 
