@@ -77,14 +77,14 @@ PBS = Scheduler(
 )
 
 
-def job_script(scheduler: Scheduler, n_parts: int, exp_path: Any, first: int | None, last: int | None, options: Options) -> str:
-    """The script, for frames of an experiment.
+def job_script(scheduler: Scheduler, n_parts: int, exp_path: Any, asked: tuple[int | None, int | None], options: Options) -> str:
+    """The script, for the frames ``asked``, first and last, of an experiment.
 
     Raises:
         InvalidExperimentError: the run would not start.
         ValueError: there are fewer frames than parts.
     """
-    experiment, frames = prepare(exp_path, first, last, options)
+    experiment, frames = prepare(exp_path, *asked, options)
     part = Part(1, n_parts, frames)
     findings = check_run(experiment, frames, options)
     report_findings(findings)
@@ -111,12 +111,13 @@ def _options(options: Options) -> list[str]:
 
 
 def _script(scheduler: Scheduler, part: Part, words: list[str], trial: Trial | None) -> str:
-    n_parts, seconds, finish, notes = part.of, None, None, []
+    (first, last), n_parts = part.whole, part.of
+    seconds, finish, notes = None, None, []
     if trial is not None:
         seconds, finish = _seconds(part.whole, part.of, trial)
         notes = _notes(part, trial, seconds)
     of_part = {"cpus": 1, "memory": _MEMORY_MB, "time": _limit(seconds)}
-    n_frames = part.whole[1] - part.whole[0] + 1
+    n_frames = last - first + 1
     memory = _MEMORY_MB * _FINISH_CPUS + round(n_frames * _KILOBYTES_PER_FRAME / 1000)
     of_finish = {"cpus": _FINISH_CPUS, "memory": memory, "time": _limit(finish)}
     run = shlex.join([sys.executable, "-m", "pyptv.pyptv_batch", *words])
@@ -125,8 +126,7 @@ def _script(scheduler: Scheduler, part: Part, words: list[str], trial: Trial | N
     return "\n".join(
         [
             "#!/bin/bash",
-            f"# pyptv-batch {__version__}: {n_parts} parts of frames {part.whole[0]} to {part.whole[1]} as an array of {scheduler.name}"
-            " jobs,",
+            f"# pyptv-batch {__version__}: {n_parts} parts of frames {first} to {last} as an array of {scheduler.name} jobs,",
             "# and a job that puts them together once all have ended, well or not. Submit both:  bash THIS_FILE",
             f"# Some parts again, and then all of them together again:  {scheduler.again}",
             *(f"# {note}" for note in notes),
@@ -165,10 +165,8 @@ def _seconds(frames: FrameRange, n_parts: int, trial: Trial) -> tuple[float, flo
 def _notes(part: Part, trial: Trial, seconds: float) -> list[str]:
     per_frame = trial.sequence + trial.tracking
     work = seconds - _START
-    notes = [
-        f"Estimated by the first frame, on this machine, engine {trial.engine}: {per_frame * 1000:.0f} ms per frame, "
-        f"{duration(work)} per part."
-    ]
+    measured = f"Estimated by the first frame, on this machine, engine {trial.engine}"
+    notes = [f"{measured}: {per_frame * 1000:.0f} ms per frame, {duration(work)} per part."]
     n_frames = part.whole[1] - part.whole[0] + 1
     if work < _SHORT and part.of > 1:
         fewer = max(1, math.floor(n_frames * per_frame / (5 * _SHORT)))

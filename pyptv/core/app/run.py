@@ -16,9 +16,11 @@ from pyptv.core.app.preflight import Findings, check_run, frames_outside, prepar
 from pyptv.core.base.errors import InvalidExperimentError, ProcessingError
 from pyptv.core.base.events import Event, FrameDone, FrameFailed
 from pyptv.core.base.frames import FrameRange, check_range, chunk_ranges, describe
-from pyptv.core.base.options import Options
+from pyptv.core.base.options import MOST_PROCESSES, Options
 from pyptv.core.engines.choice import choose
-from pyptv.core.execute.runners import make_runner
+from pyptv.core.execute.cluster.connect import open_client
+from pyptv.core.execute.cluster.runner import ClusterRunner
+from pyptv.core.execute.runners import InProcessRunner, PoolRunner, make_runner
 from pyptv.core.experiment.folder import Experiment, load_experiment
 from pyptv.core.files.scratch import remove_scratch
 from pyptv.core.files.store import Store
@@ -37,6 +39,11 @@ from pyptv.core.schedule.tracking import TrackingPlan
 from pyptv.core.stages.tasks import FramesKind, Job
 
 logger = logging.getLogger(__name__)
+
+Runner = InProcessRunner | PoolRunner | ClusterRunner
+
+_SECONDS_A_TASK = 2.0
+"""Of tasks that go to a cluster, where each costs the scheduler some milliseconds."""
 
 _SHORT_CHUNK = 32
 _MOST_ROUNDS = 50
@@ -62,9 +69,12 @@ def run(
     record = RunReport(request or Request(str(experiment.folder)), experiment, frames, options)
     findings = check_run(experiment, frames, options_of_check(options, part))
     report_findings(findings)
-    engine = choose(options, whole)
     store = Store(experiment)
     with ExitStack() as stack:
+        client = stack.enter_context(open_client(options))
+        if client is not None:
+            options = replace(options, n_processes=min(max(1, sum(client.nthreads().values())), MOST_PROCESSES))
+        engine = choose(options, whole)
         stack.callback(store.close)  # first: a signal's handler may raise once the frames are claimed
         store.open(frames, among_many=part is not None)
         tracking = tracks_ahead(part, engine, tracks=options.mode != "sequence")
@@ -77,6 +87,7 @@ def run(
         )
         stack.callback(remove_scratch, job.scratch)
         job = replace(job, processes=options.mode != "tracking", tracks=tracking, part="" if part is None else part.name)
+        job = replace(job, claim=store.claim_file, refreshes=client is not None)
         with _clear_errors(experiment):
             job, journal = begin(job, store, frames, options, part)
             parts = None
@@ -84,13 +95,22 @@ def run(
                 parts = Parts(store, journal, frames, only_tracked=options.mode == "tracking")
                 parts.describe(frames)
                 job = replace(job, absent=parts.why)
-            this = _Run(job, store, frames, options, watcher=watcher, record=record, journal=journal, part=part, parts=parts)
+            runner = _make_runner(job, options, store, client)
+            this = _Run(
+                *(job, store, frames, options, runner), watcher=watcher, record=record, journal=journal, part=part, parts=parts
+            )
             if options.clean and (outside := frames_outside(experiment, frames)):
                 for frame in outside:
                     store.forget(frame)
                 logger.info("Removed the results of %d frames outside the range: %s", len(outside), describe(outside))
         with this.reported(), _clear_errors(experiment):
             return this.go()
+
+
+def _make_runner(job: Job, options: Options, store: Store, client: Any) -> Runner:
+    if client is not None:
+        return ClusterRunner(job, client, store.home, options.frame_timeout)
+    return make_runner(job, options.n_processes, options.start_method, options.frame_timeout)
 
 
 @contextmanager
@@ -119,6 +139,7 @@ class _Run:
         store: Store,
         frames: FrameRange,
         options: Options,
+        runner: Runner,
         *,
         watcher: Watcher | None,
         record: RunReport,
@@ -137,7 +158,7 @@ class _Run:
         self._tally = Tally(Columns(frames, job.experiment.num_cams), skipping=not job.stop_at_failure, engine=job.engine)
         self._finished = bytearray(frames[1] - frames[0] + 1)
         """1 for each frame that has come to an end, good or bad."""
-        self._runner = make_runner(job, options.n_processes, options.start_method, options.frame_timeout)
+        self._runner = runner
         self._plan = self._make_plan(journal)
 
     def go(self) -> Tally:
@@ -198,11 +219,14 @@ class _Run:
             kind = "check"
         ids = count(1)
         chunks = self._chunks() if self._parts is None else self._parts.in_order(self._chunks())
-        if options.n_processes > 1:
+        if options.n_processes > 1 and not options.on_cluster:
             more = f" and {len(chunks) - _MOST_SHOWN} more" if len(chunks) > _MOST_SHOWN else ""
             logger.info("Frame chunks: %s%s", chunks[:_MOST_SHOWN], more)
         past = journal.past if journal is not None else nothing
-        sequence = SequencePlan(chunks, ids, self._store, kind, past=past, shown=options.n_processes > 1)
+        seconds = _SECONDS_A_TASK if options.on_cluster else None
+        sequence = SequencePlan(
+            *(chunks, ids, self._store, kind), past=past, shown=options.n_processes > 1 and seconds is None, seconds=seconds
+        )
         tracking = None
         if self._job.tracks:
             speculate = options.n_processes > 1 and not options.serial_tracking
@@ -212,6 +236,8 @@ class _Run:
 
     def _chunks(self) -> list[FrameRange]:
         n_frames, n = len(self._finished), self._options.n_processes
+        if self._options.on_cluster:
+            return [self._frames]  # cut into tasks by the seconds that they take
         longest = max(_SHORT_CHUNK, n_frames // (n * _MOST_ROUNDS))
         return chunk_ranges(*self._frames, min(n_frames, n * -(-n_frames // (n * longest))))
 

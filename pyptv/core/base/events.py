@@ -131,6 +131,8 @@ class WorkerDied:
     """The frame it worked at, None where it had not begun."""
     doing: str = ""
     """What it did to that frame."""
+    lost: bool = False
+    """Its machine is gone, or the way to it: nothing that it did is to blame."""
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ _ARGUMENTS = ("exp_path", "first", "last", "repetitions")
 _CALLED_ELSEWHERE = dict.fromkeys(("n_jobs", "jobs", "workers", "n_workers", "threads", "n_procs", "max_workers"), "n_processes")
 """Keywords of other programs, and what they are called here."""
 
-_MOST_PROCESSES = 1000
+MOST_PROCESSES = 1000
 """More than any machine serves; each is one more copy of the program in memory."""
 
 
@@ -152,8 +152,8 @@ def check_processes(n: int) -> None:
     """Raise ``ValueError`` unless so many worker processes can be meant."""
     if n < 1:
         raise ValueError(f"Number of processes must be >= 1, got {n}")
-    if n > _MOST_PROCESSES:
-        raise ValueError(f"Number of processes must be at most {_MOST_PROCESSES}, got {short(n)}")
+    if n > MOST_PROCESSES:
+        raise ValueError(f"Number of processes must be at most {MOST_PROCESSES}, got {short(n)}")
 
 
 def path_argument(value: Any, name: str) -> Path:

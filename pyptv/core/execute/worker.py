@@ -40,6 +40,8 @@ class Worker:
     def events(self, task: Task) -> Iterator[Event]:
         """Do a task. The last event is :class:`TaskDone` or :class:`TaskFailed`; no exception of ours comes out."""
         try:
+            if self._job.refreshes:
+                self._store.refresh()
             if isinstance(task, TrackTask):
                 for event in self._tracking.events(task):
                     if isinstance(event, StepDone) and (event.published or event.part):

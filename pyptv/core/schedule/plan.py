@@ -53,7 +53,7 @@ class Plan:
         """Take note of an event; yields what is to be reported: frames done, steps that are final, failures, log records."""
         if isinstance(event, Note):
             yield event
-        if isinstance(event, WorkerDied):
+        if isinstance(event, WorkerDied) and not event.lost:
             self._count_idle_deaths(event)
         task = getattr(event, "task", None)
         if isinstance(event, FrameDone | FrameFailed) or (task is not None and self.sequence.owns(task)):

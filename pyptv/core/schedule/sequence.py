@@ -17,6 +17,12 @@ logger = logging.getLogger(__name__)
 MOST_DEATHS = 2
 """A frame at which a worker died this often is to blame."""
 
+_FIRST_AT_ONCE, _MOST_AT_ONCE = 8, 512
+"""Frames of a task: before their pace is known, and in any case."""
+
+_LEAST_SECONDS = 0.002
+"""For which a frame is looked at, at least."""
+
 
 def nothing(_frame: int) -> None:
     """Nothing was noted of any frame."""
@@ -34,14 +40,29 @@ class SequencePlan:
         *,
         past: Callable[[int], Past | None] = nothing,
         shown: bool = True,
+        seconds: float | None = None,
     ) -> None:
-        """``past``: what an earlier run has noted of a frame; ``shown``: chunks are reported as they end."""
+        """Plan the frames of some chunks.
+
+        Args:
+            chunks: frame ranges, in the order in which they are handed out.
+            ids: numbers for tasks.
+            store: where results are.
+            kind: what is done to the frames.
+            past: what an earlier run has noted of a frame.
+            shown: chunks are reported as they end.
+            seconds: tasks are cut so that they take about so long, as measured.
+        """``past``: what an earlier run has noted of a frame; ``shown``: chunks are reported as they end; ``seconds``: tasks are
+        cut so that they take about so long, as measured."""
         self.chunks = sorted(chunks)
         self._ids = ids
         self._store = store
         self.kind: FramesKind = kind
         self._past = past
         self._shown = shown
+        self._seconds = seconds
+        self._pace = 0.0
+        """Seconds per frame, of late."""
         self._waiting: deque[FrameRange] = deque(chunks)
         self._running: dict[int, set[int]] = {}
         """Task -> its frames that are not finished yet."""
@@ -65,6 +86,10 @@ class SequencePlan:
         if not self._waiting:
             return None
         first, last = self._waiting.popleft()
+        n_frames = self._frames_at_once
+        if n_frames is not None and last - first >= n_frames:
+            self._waiting.appendleft((first + n_frames, last))
+            last = first + n_frames - 1
         past = {frame: entry for frame in range(first, last + 1) if (entry := self._past(frame)) is not None}
         task = FramesTask(next(self._ids), first, last, self.kind, past)
         self._running[task.id] = set(range(first, last + 1))
@@ -86,6 +111,12 @@ class SequencePlan:
         elif isinstance(event, TaskDone):
             self._requeue(self._running.pop(event.task))
 
+    @property
+    def _frames_at_once(self) -> int | None:
+        if self._seconds is None:
+            return None
+        return min(max(1, round(self._seconds / self._pace)), _MOST_AT_ONCE) if self._pace else _FIRST_AT_ONCE
+
     def owns(self, task: int) -> bool:
         """Whether a task is one of this step."""
         return task in self._running
@@ -93,6 +124,9 @@ class SequencePlan:
     def _finish(self, event: FrameDone | FrameFailed) -> Iterator[Event]:
         for left in self._running.values():
             left.discard(event.frame)
+        if isinstance(event, FrameDone):
+            spent = max(sum(event.seconds.values()), _LEAST_SECONDS)
+            self._pace = 0.9 * self._pace + 0.1 * spent if self._pace else spent
         yield event
         chunk = self.chunks[bisect_right(self.chunks, (event.frame, self._last)) - 1]
         self._open[chunk] -= 1

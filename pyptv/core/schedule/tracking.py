@@ -229,6 +229,8 @@ class TrackingPlan:
             stretch.give_back(left)
             return
         stretch.died(task.run)
+        if death.lost:
+            return
         if death.frame is None:
             logger.warning("Worker %s before it began to track: replaced", death.cause)
             return

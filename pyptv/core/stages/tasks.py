@@ -38,6 +38,8 @@ class Job:
     """Why frames are not there, for a run that only takes what others have done."""
     claim: Path | None = None
     """The file that the run keeps locked as long as it lives."""
+    refreshes: bool = False
+    """Other machines write to the same disk during the run: it is looked at anew before each task."""
 
 
 @dataclass(frozen=True)

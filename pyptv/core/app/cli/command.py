@@ -69,7 +69,7 @@ def _dispatch(kind: Command, found: argparse.Namespace, console: Console) -> int
         from pyptv.core.app.job_script import PBS, SLURM, job_script  # not needed for a run
 
         scheduler, n_parts = (SLURM, found.print_slurm) if found.print_slurm is not None else (PBS, found.print_pbs)
-        show(job_script(scheduler, n_parts, found.experiment, found.first, found.last, options))
+        show(job_script(scheduler, n_parts, found.experiment, (found.first, found.last), options))
         return DONE
     if found.check:
         from pyptv.core.app.check import check_only  # not needed for a run
