@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 
 from pyptv.core.app.parts import Parts, note_end, note_start, options_of_check, part_of, share_of, tracks_ahead
 from pyptv.core.app.preflight import Findings, check_run, frames_outside, prepare_job
+from pyptv.core.app.watch import Arrivals, wait_for_first
 from pyptv.core.base.errors import InvalidExperimentError, ProcessingError
 from pyptv.core.base.events import Event, FrameDone, FrameFailed
 from pyptv.core.base.frames import FrameRange, check_range, chunk_ranges, describe
@@ -45,6 +46,9 @@ Runner = InProcessRunner | PoolRunner | ClusterRunner
 _SECONDS_A_TASK = 2.0
 """Of tasks that go to a cluster, where each costs the scheduler some milliseconds."""
 
+_RENEW = 30.0
+"""Seconds between two run reports of a run that watches."""
+
 _SHORT_CHUNK = 32
 _MOST_ROUNDS = 50
 """Chunks of at most 32 frames, or 50 for each process: so that the last ones end at about the same time."""
@@ -67,7 +71,8 @@ def run(
     whole, part = frames, part_of(options, frames)
     frames = whole if part is None else part.frames
     record = RunReport(request or Request(str(experiment.folder)), experiment, frames, options)
-    findings = check_run(experiment, frames, options_of_check(options, part))
+    first = wait_for_first(experiment, frames, options) if options.watch else None
+    findings = check_run(experiment, frames if first is None else (first, first), options_of_check(options, part))
     report_findings(findings)
     store = Store(experiment)
     with ExitStack() as stack:
@@ -153,6 +158,7 @@ class _Run:
         self._options = options
         self._watcher = watcher
         self._record = record
+        self._renewed = time.monotonic()
         self._part = part
         self._parts = parts
         self._tally = Tally(Columns(frames, job.experiment.num_cams), skipping=not job.stop_at_failure, engine=job.engine)
@@ -175,6 +181,10 @@ class _Run:
                 self._record.times.record(event)
                 for reported in self._plan.record(event):
                     self._take(reported)
+                if self._options.watch:
+                    self._renew_report()
+        for reported in self._plan.left:
+            self._take(reported)
         if self._options.resume or (self._part is not None and self._tally.kept):
             logger.info("Resumed: %d frames and the links of %d were kept", self._tally.kept, self._tally.kept_steps)
         if self._parts is not None and not self._tally.failed:
@@ -219,24 +229,29 @@ class _Run:
             kind = "check"
         ids = count(1)
         chunks = self._chunks() if self._parts is None else self._parts.in_order(self._chunks())
-        if options.n_processes > 1 and not options.on_cluster:
+        if options.n_processes > 1 and len(chunks) > 1:
             more = f" and {len(chunks) - _MOST_SHOWN} more" if len(chunks) > _MOST_SHOWN else ""
             logger.info("Frame chunks: %s%s", chunks[:_MOST_SHOWN], more)
         past = journal.past if journal is not None else nothing
         seconds = _SECONDS_A_TASK if options.on_cluster else None
         sequence = SequencePlan(
-            *(chunks, ids, self._store, kind), past=past, shown=options.n_processes > 1 and seconds is None, seconds=seconds
+            *(chunks, ids, self._store, kind),
+            past=past,
+            shown=options.n_processes > 1 and not options.on_cluster and not options.watch,
+            seconds=seconds,
+            expects=options.watch,
         )
         tracking = None
         if self._job.tracks:
             speculate = options.n_processes > 1 and not options.serial_tracking
             share = share_of(self._part)
             tracking = TrackingPlan(self._frames, ids, self._store, speculate=speculate, early=speculate, share=share)
-        return Plan(self._job, self._store, sequence=sequence, tracking=tracking)
+        feed = Arrivals(self._job.experiment, self._frames, options.until_idle) if options.watch else None
+        return Plan(self._job, self._store, sequence=sequence, tracking=tracking, feed=feed)
 
     def _chunks(self) -> list[FrameRange]:
         n_frames, n = len(self._finished), self._options.n_processes
-        if self._options.on_cluster:
+        if self._options.on_cluster or self._options.watch:
             return [self._frames]  # cut into tasks by the seconds that they take
         longest = max(_SHORT_CHUNK, n_frames // (n * _MOST_ROUNDS))
         return chunk_ranges(*self._frames, min(n_frames, n * -(-n_frames // (n * longest))))
@@ -249,6 +264,15 @@ class _Run:
         old = [frame for frame in missed if self._job.experiment.result_path("rt_is", frame).exists()]
         if old:
             logger.warning("Frames %s were not reached: they still hold the results of an earlier run", describe(old))
+
+    def _renew_report(self) -> None:
+        """While frames still come: what an interruption at this moment would leave."""
+        now = time.monotonic()
+        if now - self._renewed > _RENEW:
+            self._renewed = now
+            tree = self._record.as_tree(self._tally, self._seams, self._job.engine, KeyboardInterrupt())
+            with suppress(OSError):  # the next one may be written
+                self._record.write(tree)
 
     def _write_report(self, tree: dict[str, Any]) -> None:
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from bisect import bisect_right
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from pyptv.core.base.events import Event, FrameDone, FrameFailed, TaskDone, TaskFailed, WorkerDied
 from pyptv.core.base.frames import FrameRange, contiguous
@@ -41,6 +41,7 @@ class SequencePlan:
         past: Callable[[int], Past | None] = nothing,
         shown: bool = True,
         seconds: float | None = None,
+        expects: bool = False,
     ) -> None:
         """Plan the frames of some chunks.
 
@@ -52,8 +53,8 @@ class SequencePlan:
             past: what an earlier run has noted of a frame.
             shown: chunks are reported as they end.
             seconds: tasks are cut so that they take about so long, as measured.
-        """``past``: what an earlier run has noted of a frame; ``shown``: chunks are reported as they end; ``seconds``: tasks are
-        cut so that they take about so long, as measured."""
+            expects: frames are handed out only once they are :meth:`offered <offer>`.
+        """
         self.chunks = sorted(chunks)
         self._ids = ids
         self._store = store
@@ -63,7 +64,8 @@ class SequencePlan:
         self._seconds = seconds
         self._pace = 0.0
         """Seconds per frame, of late."""
-        self._waiting: deque[FrameRange] = deque(chunks)
+        self.expects = expects
+        self._waiting: deque[FrameRange] = deque(() if expects else chunks)
         self._running: dict[int, set[int]] = {}
         """Task -> its frames that are not finished yet."""
         self._deaths: Counter[int] = Counter()
@@ -74,7 +76,16 @@ class SequencePlan:
     @property
     def finished(self) -> bool:
         """Every frame has come to an end, good or bad."""
-        return not self._waiting and not self._running
+        return not self._waiting and not self._running and not self.expects
+
+    def offer(self, frames: Iterable[int]) -> None:
+        """These frames can be processed now."""
+        self._waiting.extend(contiguous(frames))
+
+    def retract(self, frame: int) -> None:
+        """A frame that was handed out has come to no end: it will be offered again."""
+        for left in self._running.values():
+            left.discard(frame)
 
     @property
     def failed_chunks(self) -> int:

@@ -119,6 +119,12 @@ class TrackingPlan:
                 yield from self._recall(stretch)
                 self._tidy(stretch)
 
+    def end_at(self, frame: int) -> Iterator[StepDone]:
+        """No frame comes after this one."""
+        self._last = min(self._last, frame)
+        if self._scanned > self._last and self._open is not None:
+            yield from self._close(self._last)
+
     def record(self, event: Event, *, stop_at_failure: bool) -> Iterator[Event]:
         """Take note of an event of this step; yields the frames that are done by it, and failures."""
         if isinstance(event, StepDone):

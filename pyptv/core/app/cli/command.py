@@ -78,6 +78,11 @@ def _dispatch(kind: Command, found: argparse.Namespace, console: Console) -> int
             code = check_only(found.experiment, found.first, found.last, options)
         show(table.getvalue())
         return code
+    if options.watch:
+        from pyptv.core.app.watch import ending_on_ctrl_c  # not needed for other runs
+
+        with ending_on_ctrl_c():
+            return _process(found, options, console, found.experiment, (found.first, found.last))
     return _process(found, options, console, found.experiment, (found.first, found.last))
 
 
