@@ -122,5 +122,5 @@ def _remove_if_empty(folder: Path | None) -> None:
 
 
 def options_of_check(options: Options, part: Part | None) -> Options:
-    """A part says nothing of the results of other frames: other parts have them."""
-    return options if part is None else replace(options, part=None, clean=True)
+    """A part says nothing of the results of other frames: other parts have them. Nor does a run whose frames have not come."""
+    return options if part is None and not options.watch else replace(options, part=None, clean=True)

@@ -233,7 +233,7 @@ class _Run:
             more = f" and {len(chunks) - _MOST_SHOWN} more" if len(chunks) > _MOST_SHOWN else ""
             logger.info("Frame chunks: %s%s", chunks[:_MOST_SHOWN], more)
         past = journal.past if journal is not None else nothing
-        seconds = _SECONDS_A_TASK if options.on_cluster else None
+        seconds = _SECONDS_A_TASK if options.on_cluster or options.watch else None
         sequence = SequencePlan(
             *(chunks, ids, self._store, kind),
             past=past,
@@ -245,7 +245,8 @@ class _Run:
         if self._job.tracks:
             speculate = options.n_processes > 1 and not options.serial_tracking
             share = share_of(self._part)
-            tracking = TrackingPlan(self._frames, ids, self._store, speculate=speculate, early=speculate, share=share)
+            early = speculate or options.watch
+            tracking = TrackingPlan(self._frames, ids, self._store, speculate=speculate, early=early, share=share)
         feed = Arrivals(self._job.experiment, self._frames, options.until_idle) if options.watch else None
         return Plan(self._job, self._store, sequence=sequence, tracking=tracking, feed=feed)
 

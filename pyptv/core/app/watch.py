@@ -1,4 +1,4 @@
-"""``--watch``: frames are taken as their images arrive. Polling, so that it works on network disks, which tell nobody of changes."""
+"""``--watch``: frames are taken as their images arrive. It polls, for network disks tell nobody of changes."""
 
 from __future__ import annotations
 

@@ -92,8 +92,13 @@ class InProcessRunner:
         from pyptv.core.execute.worker import Worker  # imports optv
 
         with closing(Worker(self._job, silent)) as worker:
-            while not plan.finished and (task := plan.next_task()) is not None:
-                yield from worker.events(task)
+            while not plan.finished:
+                if (task := plan.next_task()) is not None:
+                    yield from worker.events(task)
+                elif plan.sequence.expects:
+                    time.sleep(_WAIT / 5)  # its frames are still to come
+                else:
+                    return
 
 
 class PoolRunner:

@@ -77,11 +77,10 @@ def _folders(store: Store, frames: FrameRange, options: Options, part: Part | No
 
 def _warn_of_changes(journal: Journal, trees: Mapping[str, Any], options: Options) -> None:
     """Parts are done again where what they depend on has changed; whoever puts them together finds them missing."""
-    changed = differences(journal.inputs.get("frames"), trees["frames"]) if journal.other_frames else []
-    if changed and options.mode != "tracking":
-        logger.warning(
-            "%d frames were made from other inputs and do not count: %s", journal.other_frames, "; ".join(changed[:_MOST_CHANGES])
-        )
+    if journal.other_frames and options.mode != "tracking":
+        changed = differences(journal.inputs.get("frames"), trees["frames"])
+        what = f": {'; '.join(changed[:_MOST_CHANGES])}" if changed else " (the inputs were those of now in between)"
+        logger.warning("%d frames were made from other inputs and do not count%s", journal.other_frames, what)
 
 
 def _say_what_changed(journal: Journal, trees: Mapping[str, Any], options: Options) -> None:

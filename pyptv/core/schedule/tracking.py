@@ -162,7 +162,7 @@ class TrackingPlan:
     def _piece(self, worker: int, idle: int, *, speculate: bool) -> TrackTask | None:
         held = [stretch for stretch in self._stretches if stretch.holds(worker)]
         for stretch in held or self._stretches:
-            if not self._speculate and stretch.end is None and not stretch.truth.paused:
+            if not (self._speculate or self._early) and stretch.end is None and not stretch.truth.paused:
                 continue  # the only run waits for all frames, so that it is one run
             self._take_up(stretch)
             piece = stretch.wanted(worker, idle, self._ids, speculate=speculate)
