@@ -17,8 +17,9 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pyptv.core.app import batch
 from pyptv.core.app.batch import run_sequence_chunk
@@ -27,6 +28,10 @@ from pyptv.core.base.errors import ProcessingError
 from pyptv.core.base.frames import chunk_ranges
 from pyptv.core.experiment.attrdict import AttrDict
 from pyptv.core.experiment.folder import validate_experiment_directory
+
+if TYPE_CHECKING:
+    from pyptv.core.record.progress import Progress
+    from pyptv.core.record.result import RunResult
 
 __all__ = [
     "AttrDict",
@@ -49,8 +54,10 @@ def main(
     first: int | str | None = None,
     last: int | str | None = None,
     n_processes: int | str | None = None,
+    *,
+    progress: Callable[[Progress], object] | bool | None = None,
     **options: Any,
-) -> None:
+) -> RunResult:
     """Process the frames ``first..last`` of an experiment on several worker processes, tracking included.
 
     Args:
@@ -59,27 +66,33 @@ def main(
         first: first frame; default: that of the sequence parameters.
         last: last frame, included.
         n_processes: number of workers; default: the CPUs that this process may use.
+        progress: a function that is given a :class:`pyptv.core.record.progress.Progress`, up to ten times a second and at the end
+            (an exception in it ends the run); True: a bar; False: log lines only, every 30 s; None: a bar in IPython and
+            notebooks, else log lines.
         **options: fields of :class:`pyptv.core.base.options.Options`: ``mode`` ("both", "sequence", "tracking"), ``on_error``
             ("abort", "skip"), ``resume``, ``clean``, ``engine`` ("auto", "optv",
             "compiled"), ``report``, ``output`` (a folder for ``res/`` and ``_targets``), ``bit_depth``, ``page``,
             ``frame_timeout``, ``serial_tracking``, ``start_method``.
+
+    Returns:
+        What was done: numbers of frames, particles and links, failed frames, seconds, and where the files are.
 
     Raises:
         ValueError: a bad argument.
         ProcessingError: the experiment is not valid, or a frame failed (and ``on_error`` is "abort").
     """
     chosen = batch.parallel_options(options, n_processes)
-    batch.run_batch(exp_path, first, last, kind=batch.PARALLEL_BATCH, options=chosen)
+    return batch.run_batch(exp_path, first, last, kind=batch.PARALLEL_BATCH, watch=batch.follow(progress), options=chosen)
 
 
-def run_batch(seq_first: int, seq_last: int, exp_path: str | Path) -> None:
+def run_batch(seq_first: int, seq_last: int, exp_path: str | Path) -> RunResult:
     """:func:`main` in the order of arguments that PyPTV's scripts have, with all CPUs that this process may use.
 
     Raises:
         ValueError: a bad argument.
         ProcessingError: the experiment is not valid, or a frame failed.
     """
-    main(exp_path, seq_first, seq_last)
+    return main(exp_path, seq_first, seq_last)
 
 
 def parse_command_line_args() -> tuple[Path, int, int, int | None]:

@@ -75,7 +75,7 @@ class TestOptions:
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            ({"mode": "all"}, "^Mode must be one of both, sequence, tracking, got 'all'$"),
+            ({"mode": "all"}, "^Mode must be one of both, sequence, tracking, match, got 'all'$"),
             ({"on_error": "ignore"}, "^on_error must be one of abort, skip, got 'ignore'$"),
             ({"n_processes": 0}, "^Number of processes must be >= 1, got 0$"),
         ],

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pyptv.core.app.check import _bytes, _duration
+from pyptv.core.app.check import _bytes
+from pyptv.core.record.progress import duration
 from pyptv.pyptv_batch import cli
 from pyptv.pyptv_batch_parallel import cli as parallel_cli
 
@@ -94,7 +95,7 @@ def test_tracking_alone_is_checked_without_a_trial(folder, capsys):
     [(0.2, "1 s"), (59.4, "59 s"), (60, "1 min 00 s"), (3599, "59 min 59 s"), (3600, "1 h 00 min"), (90061, "25 h 01 min")],
 )
 def test_durations(seconds, text):
-    assert _duration(seconds) == text
+    assert duration(seconds) == text
 
 
 @pytest.mark.parametrize(

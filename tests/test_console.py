@@ -20,7 +20,8 @@ import pytest
 from conftest import run_python
 
 from pyptv.core.app.console import Console
-from pyptv.core.base.events import FrameDone, FrameFailed, Note, StepDone
+from pyptv.core.base.options import Options
+from pyptv.core.record.progress import Meter
 from pyptv.core.record.summary import WIDTH, summary_lines
 
 LOG_LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} - (DEBUG|INFO|WARNING|ERROR) - .+")
@@ -38,7 +39,7 @@ def make(request):
     return make
 
 
-BAR = re.compile(r"(sequence|tracking) +\d+%\|.*\| \d+/12 frames \[\d\d:\d\d<(\d\d:\d\d|\?), +(\d+\.\d\d|\?) frames/s\]\s*")
+BAR = re.compile(r"\d+/6 frames, \d+ tracked +\d+%\|.*\|(, \d+\.\d frames/s, (\d+ min )?\d+ s( left)?)?\s*")
 
 REPORT = {
     "command": {"engine": "optv"},
@@ -100,7 +101,7 @@ class TestOnATerminal:
         lines = [line for line in re.split(r"[\r\n]+", said.replace("\x1b[A", "")) if line.strip()]
         bars = [line for line in lines if BAR.fullmatch(line)]
         logged = [line for line in lines if " - DEBUG - " in line or " - INFO - " in line]
-        assert any("12/12" in bar for bar in bars)
+        assert any("6/6 frames, 6 tracked 100%" in bar for bar in bars)
         assert all(LOG_LINE.fullmatch(line) for line in logged)
         assert sum(" - DEBUG - Frame " in line for line in logged) == 6
         table = lines[-7:]
@@ -115,6 +116,7 @@ class TestOnATerminal:
         assert table[0] == "Frames       6 of 6 done, 0 failed, 6 tracked"
         assert table[-1] == f"Reports      {folder}/res/run_report.json"
         assert len(bars) + len(logged) + len(table) == len(lines), said
+        assert [line for line in logged if "Run report" in line or "Total processing time" in line] == []  # the table has them
 
     def test_80_columns_are_enough(self, small_experiment):
         folder = small_experiment("e")
@@ -123,7 +125,7 @@ class TestOnATerminal:
         assert code == 3
         lines = [line for line in re.split(r"[\r\n]+", said.replace("\x1b[A", "")) if line.strip()]
         bars = [line for line in lines if BAR.fullmatch(line)]
-        assert any("12/12" in bar for bar in bars), "a frame that failed is through with both steps"
+        assert any("6/6 frames, 6 tracked 100%" in bar for bar in bars), "a frame that failed is through with both steps"
         assert all(len(bar) < 80 for bar in bars)
         assert not [line for line in lines if len(line) > 80 and not LOG_LINE.fullmatch(line) and str(folder) not in line]
         assert "Frames       5 of 6 done, 1 failed, 5 tracked" in lines
@@ -145,39 +147,11 @@ class TestOnATerminal:
         assert "%|" not in said
         assert ("\nFrames  " in said) == (option == "--no-progress")
 
-    def test_the_bar_counts_each_frame_through_each_step(self, make, monkeypatch):
-        monkeypatch.setattr(sys, "stderr", Terminal())
-        console = make()
-        console.expect(3, 2)
-        bar = console._bar
-        assert bar.total == 6
-        console.watch(FrameDone(1, (), (), 0, ""))
-        assert (bar.n, bar.desc) == (1, "sequence")
-        console.watch(StepDone(1, 1, ""))
-        assert (bar.n, bar.desc) == (2, "tracking")
-        console.watch(FrameFailed(2, "bad"))
-        assert (bar.n, bar.desc) == (4, "sequence")
-        console.watch(Note("pyptv", 20, "hello"))
-        assert bar.n == 4
-        console.watch(FrameFailed(3, "bad", step="tracking"))
-        assert bar.n == 5
-        for _ in range(3):
-            console.watch(StepDone(1, 3, ""))
-        assert (bar.n, bar.total) == (6, 6)
-
-    def test_kept_frames_do_not_count_as_fast_ones(self, make, monkeypatch):
-        monkeypatch.setattr(sys, "stderr", Terminal())
-        console = make()
-        console.expect(1000, 1, 990)
-        console.watch(FrameDone(991, (), (), 0, ""))
-        assert (console._bar.n, console._bar.initial) == (991, 990)
-
     def test_a_summary_is_shown_once(self, make, monkeypatch):
         monkeypatch.setattr(sys, "stderr", Terminal())
         console = make()
-        console.expect(1, 1)
+        console.begin(Meter((1, 1), Options(), "optv"))
         console.finish(REPORT)
-        assert console._bar is None
         console.wrote(Path("res/run_report.json"))
         console.show_summary()
         console.show_summary()
@@ -229,9 +203,8 @@ class TestElsewhere:
     def test_no_bar(self, make, monkeypatch):
         monkeypatch.setattr(sys, "stderr", io.StringIO())
         console = make()
-        console.expect(3, 2)
-        console.watch(FrameDone(1, (), (), 0, ""))
-        assert console._bar is None
+        console.begin(Meter((1, 3), Options(), "optv"))
+        console.advance()
         console.finish(REPORT)
         console.show_summary()
         assert sys.stderr.getvalue() == ""

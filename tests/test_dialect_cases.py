@@ -130,7 +130,7 @@ ACCEPTED = [
     Case(
         "a plugin",
         lambda tree: tree.update(plugins={"selected_sequence": "mine"}),
-        says=("plugins.selected_sequence: found the plugin 'mine'; plugins are not supported, the default method is used",),
+        says=("plugins.selected_sequence: found the plugin 'mine'; it runs only with --allow-plugins",),
         dialects=(YAML,),
     ),
     Case(

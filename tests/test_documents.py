@@ -8,11 +8,14 @@ import shutil
 import subprocess
 import sys
 from dataclasses import MISSING, Field, fields
+from importlib import import_module
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
 
+from pyptv import __main__ as launcher
 from pyptv.core.app.cli.options import PARALLEL, SEQUENTIAL, build_parser
 from pyptv.core.experiment.parameters import SECTIONS, key_of
 from pyptv.core.files.formats import ADDED, LINKS, PARTICLES, TARGETS
@@ -24,7 +27,9 @@ ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 DEMOS = sorted((ROOT / "docs" / "demos").glob("*.py"))
 BLOCK = re.compile(r"<!-- runnable(: pytest)? -->\n```python\n(.*?)```", re.DOTALL)
-COMMANDS = {"pyptv-batch": SEQUENTIAL, "pyptv-batch-parallel": PARALLEL}
+RUN = {"pyptv-batch": SEQUENTIAL, "pyptv-batch-parallel": PARALLEL}
+SHORT = {"pyptv-batch": "run", "pyptv-batch-parallel": "parallel", "pyptv-report": "report", "pyptv-export": "export"}
+"""Program -> what ``python -m pyptv`` calls it."""
 
 
 def text(name: str) -> str:
@@ -64,7 +69,7 @@ def run_python(*arguments: str | Path, folder: Path) -> str:
 
 def blocks() -> list[object]:
     found = []
-    for name in ("README.md", "LOGGING_GUIDE.md", "docs/run_report.md"):
+    for name in ("docs/python.md", "LOGGING_GUIDE.md", "docs/run_report.md"):
         for number, match in enumerate(BLOCK.finditer(text(name)), start=1):
             found.append(pytest.param(match[2], match[1] is not None, id=f"{name}-{number}"))
     return found
@@ -84,7 +89,7 @@ def test_example_runs(code: str, is_test: bool, experiment: Path) -> None:
 
 
 def test_both_documents_have_examples() -> None:
-    assert len(BLOCK.findall(text("README.md"))) >= 3
+    assert len(BLOCK.findall(text("docs/python.md"))) >= 4
     assert len(BLOCK.findall(text("LOGGING_GUIDE.md"))) >= 4
 
 
@@ -110,46 +115,97 @@ def test_demo_runs(demo: Path, tmp_path: Path) -> None:
 # -- commands ----------------------------------------------------------------------------------------------------------
 
 
+def called(line: str) -> list[str] | None:
+    """A shell line as the words after ``python -m pyptv``; None where it calls none of our commands."""
+    words = shlex.split(line, comments=True)
+    ends = [i for i, word in enumerate(words) if word in {">", "&", "&&", "|"}] + [len(words)]
+    for i, word in enumerate(words):
+        end = next(end for end in ends if end >= i)
+        if Path(word).name in SHORT:
+            return [SHORT[Path(word).name], *words[i + 1 : end]]
+        if words[i : i + 2] == ["-m", "pyptv"]:
+            return words[i + 2 : end]
+    return None
+
+
 def commands() -> list[list[str]]:
-    """The command lines in the documents that start with one of our commands."""
+    """The command lines in the documents that call one of our commands, each once."""
     found = []
     for document in DOCUMENTS:
         for block in re.findall(r"```sh\n(.*?)```", document.read_text(encoding="utf-8"), re.DOTALL):
-            for line in block.splitlines():
-                words = shlex.split(line, comments=True)
-                start = next((i for i, word in enumerate(words) if Path(word).name in COMMANDS), None)
-                if start is not None:
-                    end = next((i for i, word in enumerate(words) if i > start and word in {">", "&", "&&", "|"}), None)
-                    found.append([Path(words[start]).name, *words[start + 1 : end]])
+            found += [words for line in block.splitlines() if (words := called(line)) and words not in found]
     return found
 
 
 @pytest.mark.parametrize("words", commands(), ids=" ".join)
 def test_command_in_a_document_is_one_that_there_is(words: list[str]) -> None:
-    parser = build_parser(COMMANDS[words[0]])
-    if "--version" in words:
+    entry = launcher.commands()[words[0]]
+    module = import_module(entry.module)
+    kind = RUN.get(next((name for name, short in SHORT.items() if short == words[0]), "pyptv-batch"))
+    parser = module.build_parser() if hasattr(module, "build_parser") else build_parser(kind or SEQUENTIAL)
+    arguments = [*entry.first, *words[1:]]
+    if "--version" in arguments or "--completion" in arguments:
         with pytest.raises(SystemExit, match="0"):
-            parser.parse_args(words[1:])
+            parser.parse_args(arguments)
     else:
-        options = parser.parse_args(words[1:])
-        assert (options.experiment is None) != (options.demo is None)
+        options = parser.parse_args(arguments)
+        assert not hasattr(options, "demo") or (options.experiment is None) != (options.demo is None)
 
 
-def test_readme_names_every_option_and_no_other() -> None:
-    table = text("README.md").split("| option | meaning |")[1].split("\n\n")[0]
+def test_the_tutorial_word_by_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its commands, one after the other, in an empty folder; and what it says they give."""
+    pytest.importorskip("matplotlib")
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"<!-- executed -->\n```sh\n(.*?)```", text("docs/first-run.md"), re.DOTALL)
+    lines = [line for block in blocks for line in block.splitlines()]
+    assert len(lines) == 7
+    said = []
+    for line in lines:
+        assert launcher.cli(called(line)) == 0, line
+        captured = capsys.readouterr()
+        said.append(captured.out + captured.err)
+    assert "The run can start." in said[1]
+    assert re.search(r"Tracking: 3 frames, .* link ratio 0\.\d", said[2])
+    assert "Resumed: 3 frames" in said[3]
+    assert (tmp_path / "my_experiment" / "res" / "report.html").exists()
+    assert "trajectories.csv" in said[5]
+    assert float(re.search(r"3-D recall +(\d\.\d+)", said[6])[1]) > 0.9
+
+
+def test_the_options_that_need_words_are_there_and_no_other_is_named() -> None:
+    table = text("docs/running.md").split("| option | meaning |")[1].split("\n\n")[0]
     named = set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", table))
-    actions = [action for kind in COMMANDS.values() for action in build_parser(kind)._actions]
-    there = {option for action in actions for option in action.option_strings if action.help != "==SUPPRESS=="}
-    assert named - there == set()
-    for action in actions:  # one of its names is enough
-        hidden = action.help == "==SUPPRESS=="
-        assert hidden or not action.option_strings or named & set(action.option_strings), action.option_strings
+    actions = [action for kind in RUN.values() for action in build_parser(kind)._actions]
+    assert named - {option for action in actions for option in action.option_strings} == set()
 
 
-def test_readme_names_every_exit_code_and_no_other() -> None:
-    table = text("README.md").split("| exit code | meaning |")[1].split("\n\n")[0]
+def test_running_names_every_exit_code_and_no_other() -> None:
+    table = text("docs/running.md").split("| exit code | meaning |")[1].split("\n\n")[0]
     codes = {report.DONE, report.FAILED, report.INVALID, report.INCOMPLETE, report.INTERRUPTED, report.TERMINATED}
     assert {int(code) for code in re.findall(r"^\| (\d+) \|", table, re.MULTILINE)} == codes
+
+
+def test_readme_has_its_two_commands_one_line_each_and_fits_a_screen_before_the_result() -> None:
+    lines = text("README.md").splitlines()
+    first, second = (line for line in lines if line.startswith("python3 -m venv .venv && "))
+    assert first.endswith("pyptv-batch --demo")
+    assert second.endswith("python -m pytest tests/")
+    assert lines.index("  3-D recall                0.9998   30381 of 30387 particles found") < 25
+
+
+def test_the_site_has_every_page_every_command_and_the_interface() -> None:
+    """What the site adds to the pages: CI builds it with every warning an error."""
+    pytest.importorskip("mkdocs")
+    spec = spec_from_file_location("site_hook", ROOT / "docs" / "site_hook.py")
+    hook = module_from_spec(spec)
+    spec.loader.exec_module(hook)
+    page = hook.commands_page()
+    for kind in RUN.values():
+        for action in build_parser(kind)._actions:
+            assert action.help == "==SUPPRESS==" or all(option in page for option in action.option_strings)
+    assert [f"### {name}" for names in hook.API.values() for name in names if f"### {name}\n" not in hook.api_page()] == []
+    (more,) = [section["More"] for section in hook.on_config({})["nav"] if "More" in section] or [[]]
+    assert more == []
 
 
 # -- tables ------------------------------------------------------------------------------------------------------------

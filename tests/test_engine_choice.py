@@ -17,7 +17,7 @@ from pyptv import __version__
 from pyptv.core.base.options import Options
 from pyptv.core.engines import choice as engine_choice
 from pyptv.core.engines.choice import WORTH_COMPILING, WORTH_LOADING, choose
-from pyptv.kernels import cache
+from pyptv.kernels import build, cache
 
 pytest.importorskip("numba", reason="the compiled engine needs numba")
 
@@ -34,7 +34,7 @@ def kernel_folder(tmp_path, monkeypatch):
 @pytest.fixture
 def quick_build(monkeypatch):
     """Compiling takes as long as importing this module does."""
-    monkeypatch.setattr(cache, "ENTRY_MODULES", ("pyptv.kernels.cache",))
+    monkeypatch.setattr(cache, "GROUPS", {"none": ("pyptv.kernels.cache",)})
 
 
 def range_of(n: int) -> tuple[int, int]:
@@ -84,49 +84,40 @@ class TestFolder:
 class TestBuild:
     def test_then_they_are_ready(self, kernel_folder, quick_build):
         assert not cache.ready()
-        assert cache.build() > 0
+        assert build.build() > 0
         assert cache.ready()
 
     @pytest.mark.parametrize("spoil", [lambda path: path.unlink(), lambda path: path.write_bytes(b"cut")], ids=["gone", "cut"])
     def test_damaged_ones_are_compiled_again(self, kernel_folder, monkeypatch, spoil):
         """As a full disk or a power cut leaves them."""
-        monkeypatch.setattr(cache, "ENTRY_MODULES", ("pyptv.kernels.ordering",))
-        cache.build()
+        monkeypatch.setattr(cache, "GROUPS", {"text": ("pyptv.kernels.text",)})
+        build.build()
         assert cache.ready()
         code, *_ = cache.chosen_folder().rglob("*.nbc")
         spoil(code)
         assert not cache.ready()
-        cache.build()
+        build.build()
         assert cache.ready()
 
     def test_those_of_a_faster_run_stay(self, kernel_folder, quick_build):
-        cache.build()
+        build.build()
         mark = cache.chosen_folder().stat().st_ino
-        cache.build()
+        build.build()
         assert cache.chosen_folder().stat().st_ino == mark
         assert [path.name for path in kernel_folder.iterdir()] == [cache.chosen_folder().name]
-
-    def test_another_run_is_faster_at_the_last_moment(self, kernel_folder, quick_build, monkeypatch):
-        def too_late(made, target):
-            shutil.copytree(made, target)
-            raise OSError(errno.ENOTEMPTY, "Directory not empty")
-
-        monkeypatch.setattr(cache.Path, "rename", too_late)
-        cache.build()
-        assert cache.ready()
 
     def test_a_full_disk_is_told_in_a_line(self, kernel_folder, quick_build, monkeypatch):
         def full(*_, **__):
             raise OSError(errno.ENOSPC, "No space left on device")
 
-        monkeypatch.setattr(cache.Path, "write_text", full)
+        monkeypatch.setattr(build, "write_atomic", full)
         with pytest.raises(cache.KernelsUnavailableError, match="the kernels cannot be kept here: No space left on device"):
-            cache.build()
+            build.build()
 
     def test_failure_is_told_in_a_line(self, kernel_folder, monkeypatch):
-        monkeypatch.setattr(cache, "ENTRY_MODULES", ("pyptv.kernels.nowhere",))
+        monkeypatch.setattr(cache, "GROUPS", {"none": ("pyptv.kernels.nowhere",)})
         with pytest.raises(cache.KernelsUnavailableError, match=r"cannot be compiled here: ModuleNotFoundError: .*nowhere"):
-            cache.build()
+            build.build()
         assert not cache.ready()
 
     def test_old_kernels_are_removed(self, kernel_folder, quick_build):
@@ -135,13 +126,13 @@ class TestBuild:
             folder.mkdir(parents=True)
         for folder in (old, other):
             os.utime(folder, (0, time.time() - 40 * 86400))
-        cache.build()
+        build.build()
         assert [folder.exists() for folder in (old, recent, other)] == [False, True, True]
 
     def test_a_module_in_the_current_folder_is_not_run(self, kernel_folder, quick_build, tmp_path, monkeypatch):
         (tmp_path / "json.py").write_text("raise SystemExit('hostile')")
         monkeypatch.chdir(tmp_path)
-        cache.build()
+        build.build()
 
 
 class TestChoice:
@@ -177,7 +168,7 @@ class TestChoice:
         assert message == '--engine compiled: the compiled engine needs numba: pip install "pyptv-batch[fast]"'
 
     def test_where_compiling_fails_optv_takes_over(self, kernel_folder, monkeypatch, caplog):
-        monkeypatch.setattr(cache, "ENTRY_MODULES", ("pyptv.kernels.nowhere",))
+        monkeypatch.setattr(cache, "GROUPS", {"none": ("pyptv.kernels.nowhere",)})
         assert choose(Options(), range_of(WORTH_COMPILING)) == "optv"
         assert "Engine optv: the kernels cannot be compiled here" in caplog.text
         assert "cannot be compiled here" in str(refusal(choose, Options(engine="compiled"), range_of(1)))

@@ -118,10 +118,9 @@ def assert_same_tracks(ours: list, reference: list, seed: int) -> None:
 @pytest.fixture(scope="module", autouse=True)
 def _compiled() -> None:
     """Compile once, here and not in a worker."""
-    from pyptv.kernels import cache
+    from pyptv.kernels.build import build
 
-    if not cache.ready():
-        cache.build()
+    build()
 
 
 class TestFrontDoor:

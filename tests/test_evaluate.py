@@ -284,6 +284,12 @@ class TestCommandLine:
         assert tree["link_precision"] is None
         assert tree["link_recall"] is None
 
+    def test_json_to_standard_output(self, case, capsys):
+        folder = case.write()
+        assert main([str(folder), "--json", "-"]) == 0
+        assert json.loads(capsys.readouterr().out)["precision"] == 36 / 37
+        assert not (folder / "score.json").exists()
+
     def test_an_error_is_a_message_and_exit_code_1(self, tmp_path, capsys):
         assert main([str(tmp_path)]) == 1
         assert capsys.readouterr().err.startswith("error: ")

@@ -147,7 +147,7 @@ def test_a_bad_image_fails_its_frame(command, small_experiment, clean_results, s
 
     skipped = command(exp, "--on-error", "skip")
     assert skipped.code == 3
-    assert f"1 frames failed and were left out: {BAD}" in skipped.log
+    assert f"1 frame failed and was left out: {BAD}" in skipped.log
     assert f"frame {BAD}, camera 2" in skipped.log
     assert results(exp) == clean_results(FIRST, BAD - 1) | clean_results(BAD + 1, LAST)
 

@@ -17,9 +17,10 @@ from pyptv.core.experiment.folder import load_experiment
 from pyptv.core.files.formats import PARTICLES, TARGETS
 
 pytest.importorskip("numba")
+import compiled_geometry as geometry
+
 from pyptv.core.engines.compiled.backend import CompiledFrameBackend
-from pyptv.kernels import geometry
-from pyptv.kernels.ordering import descending
+from pyptv.kernels.detection import order_by_y
 
 LAYOUTS = list(product((4, 3, 2, 1), (False, True)))
 
@@ -229,11 +230,18 @@ def best_quadruplets(parameters, calibrations, views):
     return taken
 
 
+def at_heights(y):
+    """Targets of which nothing but y counts."""
+    targets = np.zeros((len(y), 8))
+    targets[:, 2] = y
+    return targets
+
+
 class TestOrdering:
     @pytest.mark.parametrize("n", [0, 1, 2, 3, 1000])
     def test_without_equal_keys_it_sorts(self, n):
         keys = np.random.default_rng(n).normal(size=n)
-        np.testing.assert_array_equal(descending(keys), np.argsort(-keys))
+        np.testing.assert_array_equal(order_by_y(at_heights(keys)), np.argsort(keys))
 
     def test_equal_keys_are_ordered_as_optv_orders_equal_heights(self):
         for seed in range(30):
@@ -245,9 +253,9 @@ class TestOrdering:
             assert new.load_targets(rows)[:, 1].tolist() == expected
 
     def test_an_order_that_defeats_the_middle_pivot(self):
-        keys = np.zeros(4000)
-        keys[2000] = 1.0
-        assert descending(keys)[0] == 2000
+        heights = np.zeros(4000)
+        heights[2000] = -1.0
+        assert order_by_y(at_heights(heights))[0] == 2000
 
 
 def test_matching_leaves_its_input_alone():

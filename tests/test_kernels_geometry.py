@@ -16,7 +16,7 @@ from pyptv.core.files.formats import TARGETS
 from pyptv.synthetic.optics import true_calibrations
 
 pytest.importorskip("numba")
-from pyptv.kernels import geometry
+import compiled_geometry as geometry
 
 AIR = {"mmp_n1": 1.0, "mmp_n2": 1.0, "mmp_n3": 1.0, "mmp_d": 0.0}
 SET_UPS = {

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="lo
 
 N_LONG = 120
 """For runs that must not be over before the test has stopped them, however busy the machine is."""
-KILLS = 50
+KILLS = 30
 
 Versions = dict[str, list[bytes]]
 
@@ -103,7 +103,7 @@ def test_a_killed_worker_costs_one_retry(start, small_experiment, reference):
 
 def test_an_idle_worker_may_die(small_experiment, reference):
     both_died = 0
-    for _ in range(12):  # the moment decides whether the dead worker held its queue's lock
+    for _ in range(6):  # the moment decides whether the dead worker held its queue's lock
         exp = small_experiment(n_frames=N_LONG)
         run = Run("parallel", exp, "--serial-tracking", last=FIRST + N_LONG - 1)
         try:

@@ -27,11 +27,11 @@ SKIPPED = 37
 @pytest.fixture(scope="module")
 def made(tmp_path_factory) -> Path:
     """An experiment without images (``Existing_Target``), so that a frame costs little; two cameras, smooth flow."""
+    from pyptv.core.engines.choice import make_ready
     from pyptv.kernels import cache
     from pyptv.synthetic import make_experiment
 
-    if not cache.ready():
-        cache.build()
+    make_ready()
     cache.load()  # once: the workers are forked
 
     folder = tmp_path_factory.mktemp("parts") / "experiment"

@@ -91,7 +91,7 @@ class TestSequence:
         plan.next_task()
         with caplog.at_level(logging.INFO, "pyptv"):
             tell(plan, done(1), done(3), done(2), FrameFailed(4, "bad"))
-        assert caplog.messages == ["✓ Completed chunk: frames 1 to 2", "✗ Failed chunk: frames 3 to 4"]
+        assert caplog.messages == ["✓ Completed chunk: frames 1 to 2", "✗ Failed chunk: frames 3 to 4: 1 done, failed: 4"]
         assert plan.sequence.failed_chunks == 1
 
     def test_what_an_interrupted_task_left_is_handed_out_again(self, make):
@@ -292,7 +292,7 @@ class TestTracking:
         assert [step.frame for step in publish.steps] == list(range(until + 1, guess.last + 1))
         published = [replace(step, published=True) for step in publish.steps]
         assert tell(plan, *published, TaskDone(publish.id)) == published
-        assert str(plan.tracking.seams) == "1 proven, 0 retried, 0 given up"
+        assert str(plan.tracking.seams) == "1 of 1 pieces joined exactly, 0 tried again (results unaffected)"
 
     def test_a_worker_that_dies_while_it_puts_them_in_place(self, make):
         plan = make((1, 80), tracking=True, speculate=True)

@@ -113,10 +113,10 @@ class TestScripts:
         assert pyptv_batch_parallel.parse_command_line_args() == (folder, FIRST, FIRST + 1, 2)
         assert (pyptv_batch.logger.name, pyptv_batch_parallel.logger.name) == ("pyptv.pyptv_batch", "pyptv.pyptv_batch_parallel")
         exp_path, first, last = pyptv_batch.parse_command_line_args()
-        assert pyptv_batch.run_batch(first, last, exp_path) is None
+        assert pyptv_batch.run_batch(first, last, exp_path).frames == 2
         made = results(folder)
         assert len(made) == 2 * 7
-        assert pyptv_batch_parallel.run_batch(first, last, exp_path) is None
+        assert pyptv_batch_parallel.run_batch(first, last, exp_path).frames == 2
         assert results(folder) == made
 
     @pytest.mark.parametrize("words", [[], ["exp"], ["exp", "1"], ["exp", "one", "2"], ["exp", "1", "2.5"]])
@@ -132,7 +132,7 @@ class TestScripts:
 class TestMain:
     @pytest.mark.parametrize("make", [str, Path, os.fspath], ids=["str", "Path", "fspath"])
     def test_forms_of_the_path(self, folder, make):
-        assert main(make(folder), str(FIRST), FIRST, mode="sequence") is None
+        assert main(make(folder), str(FIRST), FIRST, mode="sequence").frames == 1
         assert (folder / "res" / f"rt_is.{FIRST}").exists()
 
     def test_frames_default_to_those_of_the_parameters(self, folder):
@@ -433,7 +433,7 @@ class TestErrorHandling:
         (folder / "img" / "cam2.10003.tif").write_bytes(b"")
         done = run_python(*MODULE, folder, FIRST, LAST, "--on-error", "skip")
         assert done.returncode == 3
-        assert "WARNING - 1 frames failed and were left out: 10003" in done.stderr
+        assert "WARNING - 1 frame failed and was left out: 10003" in done.stderr
         assert not list((folder / "res").glob("*.10003"))
         assert len(results(folder)) == 5 * 7
 

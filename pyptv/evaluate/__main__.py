@@ -12,7 +12,9 @@ from pyptv.core.base.errors import ProcessingError
 from pyptv.core.base.streams import show
 from pyptv.evaluate.compare import evaluate
 from pyptv.evaluate.plot import plot
-from pyptv.evaluate.table import table, write_json
+from pyptv.evaluate.table import json_text, table, write_json
+
+_STANDARD_OUTPUT = Path("-")
 
 
 def build_parser() -> Parser:
@@ -29,7 +31,9 @@ def build_parser() -> Parser:
     parser.add_range("the first one of the truth", "the last one of the truth")
     score = parser.section("Score")
     score.add_argument("--tolerance", type=float, metavar="MM", help="how far off a true detection may be (default: 3 px)")
-    score.add_argument("--json", type=Path, metavar="FILE", help="where to write the JSON (default: EXP/score.json)")
+    score.add_argument(
+        "--json", type=Path, metavar="FILE", help="where to write the JSON; - for standard output (default: EXP/score.json)"
+    )
     score.add_argument(
         "--plot",
         type=Path,
@@ -61,12 +65,15 @@ def run(options: argparse.Namespace) -> list[str]:
     """What to print, after writing the files asked for."""
     score = evaluate(options.experiment, options.first, options.last, tolerance_mm=options.tolerance)
     json_path = options.json or options.experiment / "score.json"
-    write_json(score, json_path)
-    lines = [table(score), f"written: {json_path}"]
+    if json_path == _STANDARD_OUTPUT:
+        lines = [json_text(score)]
+    else:
+        write_json(score, json_path)
+        lines = [table(score), f"written: {json_path}"]
     if options.plot is not None:
         plot_path = options.experiment / "score.png" if options.plot == Path() else options.plot
         plot(score, plot_path)
-        lines.append(f"written: {plot_path}")
+        lines += [] if json_path == _STANDARD_OUTPUT else [f"written: {plot_path}"]  # a program reads what is printed
     return lines
 
 

@@ -41,9 +41,14 @@ def table(score: Score) -> str:
     return "\n".join(lines)
 
 
+def json_text(score: Score) -> str:
+    """Everything that the score knows, one entry per frame included; NaN as null."""
+    return json.dumps(score.as_tree(), indent=1, allow_nan=False)
+
+
 def write_json(score: Score, path: Path) -> None:
-    """Write everything that the score knows, one entry a frame included; NaN as null."""
-    path.write_text(json.dumps(score.as_tree(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    """Write :func:`json_text` to a file."""
+    path.write_text(json_text(score) + "\n", encoding="utf-8")
 
 
 def _line(name: str, value: str, remark: str = "") -> str:

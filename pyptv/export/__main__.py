@@ -6,12 +6,16 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pyptv.core.base.command_line import Parser
 from pyptv.core.base.errors import InvalidExperimentError, ProcessingError
 from pyptv.core.base.streams import show
 from pyptv.export import FORMATS
 from pyptv.export.api import load, write
+
+if TYPE_CHECKING:
+    from pyptv.trajectories.postprocess import PostProcessing
 
 DONE, FAILED, INVALID, INTERRUPTED = 0, 1, 2, 130
 _EPILOG = """\
@@ -53,7 +57,41 @@ def build_parser() -> Parser:
     units.add_argument("--units", choices=("mm", "m"), default="mm", help="unit of length (default: mm)")
     units.add_argument("--window", type=int, default=5, metavar="N", help="frames in the fit of velocity (odd, default: 5)")
     units.add_argument("--order", type=int, default=2, metavar="N", help="order of its polynomial (2 to 5, default: 2)")
+    _add_postprocessing(parser.section("Post-processing"))
     return parser
+
+
+def _add_postprocessing(group: argparse._ArgumentGroup) -> None:
+    """The options that make trajectories whole; the run's files stay as they are."""
+    group.add_argument("--postprocess", action="store_true", help="cut at impossible links, join across missing frames")
+    group.add_argument("--max-gap", type=int, metavar="N", help="largest number of missing frames in a join (default: 2)")
+    group.add_argument("--no-cut", action="store_true", help="cut nothing")
+    group.add_argument("--no-join", action="store_true", help="join nothing")
+    group.add_argument("--fill", action="store_true", help="seek missing particles among the targets of their frames")
+    group.add_argument("--remove-stationary", action="store_true", help="leave out trajectories that do not move")
+    group.add_argument("--smooth", action="store_true", help="smooth positions, and give errors of all quantities")
+
+
+def _postprocessing(options: argparse.Namespace) -> PostProcessing | None:
+    """What is asked for; None: nothing."""
+    names = ("max_gap", "no_cut", "no_join", "fill", "remove_stationary", "smooth")
+    asked = [name for name in names if getattr(options, name) not in (None, False)]
+    if not options.postprocess:
+        if asked:
+            raise ValueError(f"--{asked[0].replace('_', '-')} needs --postprocess")
+        return None
+    if options.no_join and options.max_gap is not None:
+        raise ValueError("--no-join joins nothing: leave --max-gap out")
+    from pyptv.trajectories.postprocess import PostProcessing  # numpy: --help must not wait for it
+
+    gap = PostProcessing.max_gap if options.max_gap is None else options.max_gap
+    return PostProcessing(
+        cut=not options.no_cut,
+        max_gap=None if options.no_join else gap,
+        fill=options.fill,
+        remove_stationary=options.remove_stationary,
+        smooth=options.smooth,
+    )
 
 
 def cli(arguments: Sequence[str] | None = None) -> int:
@@ -77,7 +115,10 @@ def _run(options: argparse.Namespace) -> None:
     names = ("first", "last", "min_length", "frame_rate", "window", "order")
     several = options.output is not None and len(formats) > 1
     outputs = {name: options.output / FORMATS[name].file_name if several else options.output for name in formats}
-    with load(options.experiment, outputs, options.units, **{name: getattr(options, name) for name in names}) as dataset:
+    chosen = {name: getattr(options, name) for name in names} | {"postprocess": _postprocessing(options)}
+    with load(options.experiment, outputs, options.units, **chosen) as dataset:
+        if dataset.processed is not None:
+            show(f"{dataset.processed.counts}\n")
         show(f"{dataset.metadata['trajectories']} trajectories, {dataset.metadata['rows']} rows\n")
         for name, output in outputs.items():
             show(f"written: {write(dataset, name, output)}\n")

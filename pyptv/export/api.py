@@ -12,7 +12,9 @@ from pyptv.export.formats import FORMATS, Format
 from pyptv.export.place import check_way, placed
 
 if TYPE_CHECKING:
+    from pyptv.core.experiment.folder import Experiment
     from pyptv.export.data import Dataset
+    from pyptv.trajectories.postprocess import PostProcessing
 
 
 def export(
@@ -27,6 +29,7 @@ def export(
     units: str = "mm",
     window: int = 5,
     order: int = 2,
+    postprocess: PostProcessing | None = None,
 ) -> Path:
     """Write the trajectories of a tracked experiment in one format.
 
@@ -42,6 +45,8 @@ def export(
         units: of length, "mm" or "m".
         window: odd number of frames in the fit that gives velocity and acceleration. They are NaN in shorter trajectories.
         order: of its polynomial, 2 to 5, less than ``window``.
+        postprocess: what to do to the trajectories first; None: they are written as the run has linked them. A file beside the
+            export, ``NAME-record.csv``, then says what was done to each.
 
     Returns:
         The path that was written.
@@ -52,28 +57,30 @@ def export(
             ``InvalidExperimentError`` where the experiment or a result file is damaged.
     """
     chosen = {"first": first, "last": last, "min_length": min_length, "frame_rate": frame_rate, "window": window, "order": order}
-    with load(exp_path, {to: output}, units, **chosen) as dataset:
+    with load(exp_path, {to: output}, units, postprocess=postprocess, **chosen) as dataset:
         return write(dataset, to, output)
 
 
-def load(exp_path: str | Path, outputs: Mapping[str, str | Path | None], units: str = "mm", **options: Any) -> Dataset:
+def load(
+    exp_path: str | Path | Experiment, outputs: Mapping[str, str | Path | None], units: str = "mm", **options: Any
+) -> Dataset:
     """Follow what is to be exported, once all libraries are found to be there, and nothing in the way of the outputs.
 
     Args:
-        exp_path: the experiment folder, or a YAML parameter file in it.
+        exp_path: the experiment folder, a YAML parameter file in it, or what ``load_experiment`` returned.
         outputs: name of each format -> what is to be written; None: in ``res/export``. Temporary files lie near the first.
         units: of length, "mm" or "m".
-        **options: of :func:`pyptv.trajectories.read_trajectories`.
+        **options: of :func:`pyptv.export.data.read_dataset`.
 
     Returns:
         The dataset, a context: its temporary files end with it.
     """
     for name in outputs:
         _format(name).require()
-    from pyptv.core.experiment.folder import load_experiment  # numpy, which --help must not wait for
+    from pyptv.core.experiment.folder import Experiment, load_experiment  # numpy, which --help must not wait for
     from pyptv.export.data import read_dataset  # as above
 
-    experiment = load_experiment(exp_path)
+    experiment = exp_path if isinstance(exp_path, Experiment) else load_experiment(exp_path)
     targets = [_target(experiment.results, _format(name), output) for name, output in outputs.items()]
     try:
         for name, target in zip(outputs, targets, strict=True):
@@ -88,10 +95,14 @@ def write(dataset: Dataset, to: str, output: str | Path | None = None) -> Path:
     entry = _format(to)
     target = _target(dataset.experiment.results, entry, output)
     writer = import_module(f"pyptv.export.{entry.writer}")
+    from pyptv.export.record import write_record  # numpy, as above
+
     with placed(target, entry.entries) as beside:
         writer.write(dataset, beside)
         if hasattr(writer, "describe"):  # the format itself has no place for the metadata
             writer.describe(dataset, target)
+        if dataset.processed is not None:
+            write_record(dataset.processed, target)
     return target
 
 

@@ -21,15 +21,22 @@ if TYPE_CHECKING:
     Rows = NDArray[np.void]
 
 ROW = np.dtype([("id", "i8"), ("frame", "i8"), ("position", "f8", 3), ("velocity", "f8", 3), ("acceleration", "f8", 3)])
+_DETAILS = ("source", "origin")
 
 
 def rows_of(block: Trajectories) -> Rows:
     """(n,) of :data:`ROW`: those that have a position; a point at NaN would spoil the bounds of a whole scene."""
     known = np.flatnonzero(np.isfinite(block.position).all(axis=1))
-    rows = np.empty(len(known), ROW)
-    for name in ROW.names or ():
-        rows[name] = getattr(block, name)[known]
+    kind = row_type(processed=block.detail is not None)
+    rows = np.empty(len(known), kind)
+    for name in kind.names or ():
+        rows[name] = getattr(block.detail if name in _DETAILS else block, name)[known]
     return rows
+
+
+def row_type(*, processed: bool) -> np.dtype[np.void]:
+    """Of a row: post-processed ones say where they come from."""
+    return np.dtype([*ROW.descr, *((name, "i8") for name in _DETAILS)]) if processed else ROW
 
 
 def by_frame(dataset: Dataset, workplace: Path) -> Iterator[tuple[int, Rows]]:
@@ -37,7 +44,7 @@ def by_frame(dataset: Dataset, workplace: Path) -> Iterator[tuple[int, Rows]]:
 
     Args:
         dataset: what is exported.
-        workplace: folder for a file of 88 bytes a row.
+        workplace: folder for a file of 88 bytes a row, 104 if they are post-processed.
     """
     frames, counts = dataset.ordered.frames
     full = np.cumsum(counts) - 1
@@ -46,18 +53,19 @@ def by_frame(dataset: Dataset, workplace: Path) -> Iterator[tuple[int, Rows]]:
     capacity = np.add.reduceat(counts, starts)
     places = np.cumsum(capacity) - capacity
     used = np.zeros(len(firsts), dtype=np.int64)
+    kind = row_type(processed=dataset.processed is not None)
     with tempfile.TemporaryFile(dir=workplace) as file:
         for block in dataset.blocks():
             rows = rows_of(block)
             drawer = np.searchsorted(firsts, rows["frame"], side="right") - 1
             order = np.argsort(drawer, kind="stable")
             for number, part in _groups(drawer[order], rows[order]):
-                file.seek(int(places[number] + used[number]) * ROW.itemsize)
+                file.seek(int(places[number] + used[number]) * kind.itemsize)
                 file.write(part.tobytes())
                 used[number] += len(part)
         for place, size in zip(places.tolist(), used.tolist(), strict=True):
-            file.seek(place * ROW.itemsize)
-            rows = np.frombuffer(file.read(size * ROW.itemsize), ROW)
+            file.seek(place * kind.itemsize)
+            rows = np.frombuffer(file.read(size * kind.itemsize), kind)
             rows = rows[np.argsort(rows["frame"], kind="stable")]
             yield from _groups(rows["frame"], rows)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -13,9 +13,10 @@ from typing import Self
 from pyptv import __version__
 from pyptv.core.base.errors import ProcessingError
 from pyptv.core.experiment.folder import Experiment
-from pyptv.trajectories.arrays import Trajectories
+from pyptv.trajectories.arrays import Smoothed, Trajectories
 from pyptv.trajectories.fit import Fit
 from pyptv.trajectories.ordered import OrderedTrajectories
+from pyptv.trajectories.postprocess import PostProcessing, ProcessedTrajectories
 from pyptv.trajectories.read import DEFAULT_ORDER, DEFAULT_WINDOW
 from pyptv.trajectories.stream import check_arguments
 
@@ -27,11 +28,13 @@ LENGTHS = {"mm": 1, "m": 1000}
 class Dataset:
     """Trajectories on disk, read in blocks in the unit of length that :attr:`length` names."""
 
-    ordered: OrderedTrajectories
+    ordered: OrderedTrajectories | ProcessedTrajectories
     fit: Fit
     length: str
     experiment: Experiment
     min_length: int
+    limits: tuple[int | None, int | None] = (None, None)
+    """First and last frame as asked for."""
 
     def __enter__(self) -> Self:
         return self
@@ -47,12 +50,22 @@ class Dataset:
     def blocks(self) -> Iterator[Trajectories]:
         """All rows, some whole trajectories at a time, sorted by id, then by frame. May be asked for again."""
         for block in self.ordered.blocks():
+            detail = block.detail
+            if detail is None or detail.smoothed is None:
+                quantities = (block.position, *self.fit.derivatives(block.id, block.position))
+            else:
+                smoothed = _per_second(detail.smoothed, self.fit.frame_rate or 1.0)
+                quantities = (block.position, smoothed.velocity, smoothed.acceleration)
+                detail = replace(detail, smoothed=_in_units(smoothed, LENGTHS[self.length]))
             # divided, not multiplied by .001: 22.180 mm is then the number nearest to 0.02218
-            quantities = (block.position, *self.fit.derivatives(block.id, block.position))
             position, velocity, acceleration = (values / LENGTHS[self.length] for values in quantities)
-            yield Trajectories(
-                block.id, block.frame, position, velocity, acceleration, self.fit.frame_rate, self.fit.window, self.fit.order
-            )
+            rate, window, order = self.fit.frame_rate, self.fit.window, self.fit.order
+            yield Trajectories(block.id, block.frame, position, velocity, acceleration, rate, window, order, detail)
+
+    @property
+    def processed(self) -> ProcessedTrajectories | None:
+        """The post-processing, where there was one."""
+        return self.ordered if isinstance(self.ordered, ProcessedTrajectories) else None
 
     @property
     def units(self) -> dict[str, str]:
@@ -79,10 +92,17 @@ class Dataset:
             "min_length": self.min_length,
             **({} if rate is None else {"frame_rate": float(rate)}),
             **{f"{name}_unit": unit for name, unit in self.units.items()},
-            "derivatives": "Savitzky-Golay; NaN in trajectories shorter than the window",
-            "window": self.fit.window,
-            "order": self.fit.order,
+            **self._derivatives,
+            **({} if self.processed is None else self.processed.summary),
         }
+
+    @property
+    def _derivatives(self) -> dict[str, str | int]:
+        """Where velocity and acceleration come from."""
+        if self.processed is not None and self.processed.settings.smooth:
+            return {"derivatives": "Kalman smoother, acceleration driven by white noise; errors are standard deviations"}
+        text = "Savitzky-Golay; NaN in trajectories shorter than the window"
+        return {"derivatives": text, "window": self.fit.window, "order": self.fit.order}
 
 
 def read_dataset(
@@ -96,10 +116,12 @@ def read_dataset(
     frame_rate: float | None = None,
     window: int = DEFAULT_WINDOW,
     order: int = DEFAULT_ORDER,
+    postprocess: PostProcessing | None = None,
 ) -> Dataset:
     """Follow the trajectories of an experiment. The dataset is a context, which ends with its files in ``workplace``.
 
-    The arguments are those of :func:`pyptv.trajectories.read_trajectories`, and ``units``: "mm" or "m".
+    The arguments are those of :func:`pyptv.trajectories.read_trajectories`, ``units``: "mm" or "m", and ``postprocess``: what
+    is to be done to the trajectories; None: nothing.
 
     Raises:
         ValueError: a bad argument.
@@ -110,13 +132,34 @@ def read_dataset(
         raise ValueError(f"units: found {units!r}, expected one of {', '.join(LENGTHS)}")
     check_arguments(first, last, min_length)
     fit = Fit(window, order, frame_rate)
-    ordered = OrderedTrajectories(experiment, first, last, min_length=min_length, workplace=workplace)
+    where = (experiment, first, last)
+    ordered: OrderedTrajectories | ProcessedTrajectories
+    if postprocess is None:
+        ordered = OrderedTrajectories(*where, min_length=min_length, workplace=workplace)
+    else:
+        ordered = ProcessedTrajectories(*where, settings=postprocess, min_length=min_length, workplace=workplace)
     if not ordered.rows:
         ordered.close()
         raise ProcessingError(
             f"{experiment.results}: nothing to export: no trajectory of at least {min_length} frames in these ptv_is files"
         )
-    return Dataset(ordered, fit, units, experiment, min_length)
+    return Dataset(ordered, fit, units, experiment, min_length, (first, last))
+
+
+def _per_second(of: Smoothed, rate: float) -> Smoothed:
+    """Velocities and accelerations with a rate of frames per second; 1: per frame, as they are."""
+    return Smoothed(
+        of.velocity * rate,
+        of.acceleration * rate**2,
+        of.position_error,
+        of.velocity_error * rate,
+        of.acceleration_error * rate**2,
+    )
+
+
+def _in_units(of: Smoothed, length: float) -> Smoothed:
+    """All of it divided by the millimetres of a unit of length."""
+    return Smoothed(**{name: values / length for name, values in vars(of).items()})
 
 
 def _text(path: os.PathLike[str]) -> str:

@@ -24,8 +24,8 @@ class Format:
     writer: str
     """Module of this package, with ``write(dataset, path)``."""
     entries: tuple[str, ...] = ()
-    """Patterns of what stands in the folder that is written; empty: it is a file. A folder that holds anything else is
-    somebody's, and is not replaced."""
+    """Patterns of what stands in the folder that is written, first of what always does; empty: it is a file. A folder that
+    holds anything else is somebody's, and is not replaced."""
 
     def require(self) -> None:
         """Load the libraries, so that a missing one is found before anything is read.
@@ -55,9 +55,18 @@ FORMATS = {
             "zarr_store",
             ("zarr.json", "trajectories"),
         ),
-        Format("vtk", "ParaView, pyvista", "trajectories_vtk", "vtk", ("pyvista",), "vtk", ("*.vtp", "*.pvd")),
+        Format("vtk", "ParaView, pyvista", "trajectories_vtk", "trajectories", ("scipy.signal",), "vtk", ("*.pvd", "*.vtp")),
         Format("parquet", "pandas, polars, R, DuckDB", "trajectories.parquet", "table", ("pandas", "pyarrow"), "parquet"),
         Format("csv", "everything", "trajectories.csv", "trajectories", ("scipy.signal",), "csv_file"),
+        Format(
+            "ptv_is",
+            "PyPTV, this program",
+            "trajectories_ptv_is",
+            "trajectories",
+            ("scipy.signal",),
+            "links",
+            ("export.json", "res", "score.json"),
+        ),
         Format("mat", "MATLAB, Octave, scipy", "trajectories.mat", "trajectories", ("scipy.io",), "matlab"),
     )
 }

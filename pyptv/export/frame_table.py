@@ -18,7 +18,13 @@ PREFIXES = {"position": "", "velocity": "v", "acceleration": "a"}
 def column_units(dataset: Dataset) -> dict[str, str]:
     """Column -> its unit, empty for numbers that have none; in the order of the table."""
     units = {"id": "", "frame": ""} | ({} if dataset.fit.frame_rate is None else {"time": "s"})
-    return units | {f"{prefix}{axis}": dataset.units[name] for name, prefix in PREFIXES.items() for axis in AXES}
+    units |= {f"{prefix}{axis}": dataset.units[name] for name, prefix in PREFIXES.items() for axis in AXES}
+    if dataset.processed is None:
+        return units
+    units |= {"source": "", "origin": ""}
+    if dataset.processed.settings.smooth:
+        units |= {f"{prefix}{axis}_error": dataset.units[name] for name, prefix in PREFIXES.items() for axis in AXES}
+    return units
 
 
 def columns_of(block: Trajectories) -> dict[str, NDArray[Any]]:
@@ -28,4 +34,19 @@ def columns_of(block: Trajectories) -> dict[str, NDArray[Any]]:
         columns["time"] = block.frame / block.frame_rate  # [s], 0 at frame 0
     for name, prefix in PREFIXES.items():
         columns |= {f"{prefix}{axis}": getattr(block, name)[:, index] for index, axis in enumerate(AXES)}
+    details = details_of(block)
+    columns |= {name: details.pop(name) for name in ("source", "origin") if name in details}
+    for name, values in details.items():
+        prefix = PREFIXES[name.removesuffix("_error")]
+        columns |= {f"{prefix}{axis}_error": values[:, index] for index, axis in enumerate(AXES)}
     return columns
+
+
+def details_of(block: Trajectories) -> dict[str, NDArray[Any]]:
+    """What post-processing says of the rows: name -> (n,) or (n, 3); nothing where there was none."""
+    if block.detail is None:
+        return {}
+    details: dict[str, NDArray[Any]] = {"source": block.detail.source, "origin": block.detail.origin}
+    if block.detail.smoothed is not None:
+        details |= {f"{name}_error": getattr(block.detail.smoothed, f"{name}_error") for name in PREFIXES}
+    return details

@@ -9,12 +9,16 @@ from __future__ import annotations
 import errno
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pyptv.export.data import Dataset
+from pyptv.export.frame_table import details_of
 from pyptv.trajectories.arrays import Trajectories
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _PARTICLE = np.dtype([("trajid", "i8"), ("pos", "f8", 3), ("velocity", "f8", 3), ("accel", "f8", 3), ("time", "i8")])
 _BOUNDS = np.dtype([("trajid", "i8"), ("first", "i8"), ("last", "i8")])
@@ -37,19 +41,30 @@ def _fill(file: Any, dataset: Dataset) -> None:
     for name, value in dataset.metadata.items():
         file.set_node_attr("/", name, value)
     bounds = file.create_table("/", "bounds", _BOUNDS, expectedrows=dataset.ordered.trajectories)
-    particles = file.create_table("/", "particles", _PARTICLE, expectedrows=dataset.rows)
+    particles: Any = None
     for block in dataset.blocks():
-        particles.append(_particles(block))
+        rows = _particles(block)
+        if particles is None:
+            particles = file.create_table("/", "particles", rows.dtype, expectedrows=dataset.rows)
+        particles.append(rows)
         bounds.append(_bounds(block))
     for column in (particles.cols.trajid, particles.cols.time, bounds.cols.trajid):
         column.create_index()
 
 
 def _particles(block: Trajectories) -> Any:
-    rows = np.empty(len(block.id), _PARTICLE)
+    details = details_of(block)
+    rows = np.empty(len(block.id), _row_type(details))
     rows["trajid"], rows["time"] = block.id, block.frame
     rows["pos"], rows["velocity"], rows["accel"] = block.position, block.velocity, block.acceleration
+    for name, values in details.items():
+        rows[name] = values
     return rows
+
+
+def _row_type(details: dict[str, NDArray[Any]]) -> np.dtype[np.void]:
+    """A row of the table, with what post-processing says of it behind what flowtracks knows."""
+    return np.dtype([*_PARTICLE.descr, *((name, values.dtype, values.shape[1:]) for name, values in details.items())])
 
 
 def _bounds(block: Trajectories) -> Any:

@@ -9,6 +9,7 @@ import numpy as np
 
 from pyptv.core.base.errors import ProcessingError
 from pyptv.export.data import Dataset
+from pyptv.export.frame_table import details_of
 
 MAX_BYTES = 2**31 - 1
 """Of a variable, in format 5."""
@@ -28,6 +29,8 @@ def write(dataset: Dataset, path: Path) -> None:
         )
     blocks = list(dataset.blocks())  # scipy writes a variable whole
     columns = {name: np.concatenate([getattr(block, name) for block in blocks]) for name in _COLUMNS}
+    details = [details_of(block) for block in blocks]
+    columns |= {name: np.concatenate([one[name] for one in details]) for name in details[0]}
     lengths = np.concatenate([block.lengths for block in blocks])
     variables = {**columns, "first_row": np.cumsum(lengths) - lengths + 1, "length": lengths, "metadata": dataset.metadata}
     if dataset.fit.frame_rate is not None:

@@ -51,7 +51,9 @@ def check_way(target: Path, entries: tuple[str, ...]) -> None:
         return
     if target.is_symlink() or not target.is_dir():
         raise ProcessingError(f"{target}: is in the way: this export is a folder, and that is none")
-    strange = [entry.name for entry in target.iterdir() if not any(entry.match(pattern) for pattern in entries)]
+    there = list(target.iterdir())
+    known = any(entry.match(entries[0]) for entry in there)
+    strange = [entry.name for entry in there if not known or not any(entry.match(pattern) for pattern in entries)]
     if strange:
         raise ProcessingError(f"{target}: is not replaced: it holds {strange[0]!a}, which is not of an export. Name a new folder")
 

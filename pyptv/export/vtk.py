@@ -1,13 +1,11 @@
 """For ParaView: a ``.vtp`` file per frame, a ``.pvd`` that lists them with their times, and all paths as lines.
 
-``.pvd`` is ParaView's list of files (https://www.paraview.org/Wiki/ParaView/Data_formats#PVD_File_Format). Neither VTK nor
-pyvista writes it, so the standard library does.
+``.pvd`` is ParaView's list of files (https://www.paraview.org/Wiki/ParaView/Data_formats#PVD_File_Format).
 """
 
 from __future__ import annotations
 
 import json
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
@@ -16,14 +14,11 @@ import numpy as np
 
 from pyptv.export.by_frame import by_frame, rows_of
 from pyptv.export.data import Dataset
+from pyptv.export.vtp import write_lines, write_points
 from pyptv.trajectories.arrays import offsets_of
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from pyptv.export.by_frame import Rows
-
-    Indices = NDArray[np.int64]
 
 SERIES = "trajectories.pvd"
 PATHS = "paths"
@@ -37,7 +32,7 @@ def write(dataset: Dataset, path: Path) -> None:
     series = _Series()
     for number, rows in by_frame(dataset, path):
         name = f"frame_{number}.vtp"
-        _save(_points(rows), path / name, metadata)
+        write_points(path / name, rows["position"], _data(rows), metadata)
         series.add(name, number if rate is None else number / rate, part=0)
     series.save(path / SERIES)
     _write_paths(dataset, path, metadata)
@@ -60,18 +55,15 @@ class _Series:
         ET.ElementTree(self._root).write(path, encoding="utf-8", xml_declaration=True)
 
 
-def _points(rows: Rows, lines: Indices | None = None) -> Any:
-    """``pyvista.PolyData`` of some rows: points with id, frame, velocity and acceleration; vertices where no lines are."""
-    mesh = import_module("pyvista").PolyData(np.ascontiguousarray(rows["position"]), lines=lines)
-    for name in ("id", "frame", "velocity", "acceleration"):
-        mesh.point_data[name] = np.ascontiguousarray(rows[name])
-    return mesh
+def _data(rows: Rows) -> dict[str, Any]:
+    """What is known at each point."""
+    return {name: rows[name] for name in rows.dtype.names or () if name != "position"}
 
 
 def _write_paths(dataset: Dataset, path: Path, metadata: str) -> None:
     """Write the trajectories that have at least two rows with a position, a polyline each; no file where there are none.
 
-    VTK holds a file in memory. So more than a block makes several files, and a ``.pvd`` that shows them as one.
+    Readers hold a file in memory. So more than a block makes several files, and a ``.pvd`` that shows them as one.
     """
     names: list[str] = []
     for block in dataset.blocks():
@@ -80,10 +72,9 @@ def _write_paths(dataset: Dataset, path: Path, metadata: str) -> None:
         lengths = all_lengths[all_lengths > 1]
         if not len(lengths):
             continue
-        starts = np.cumsum(lengths) - lengths
-        cells = np.insert(np.arange(int(lengths.sum())), starts, lengths)  # as VTK lists cells: size, points, size, points ...
         names.append(f"{PATHS}_{len(names) + 1}.vtp")
-        _save(_points(rows[np.repeat(all_lengths > 1, all_lengths)], cells), path / names[-1], metadata)
+        on_lines = rows[np.repeat(all_lengths > 1, all_lengths)]
+        write_lines(path / names[-1], on_lines["position"], lengths, _data(on_lines), metadata)
     if len(names) == 1:
         (path / names[0]).rename(path / f"{PATHS}.vtp")
     elif names:
@@ -91,13 +82,3 @@ def _write_paths(dataset: Dataset, path: Path, metadata: str) -> None:
         for part, name in enumerate(names):
             series.add(name, 0, part)
         series.save(path / f"{PATHS}.pvd")
-
-
-def _save(mesh: Any, path: Path, metadata: str) -> None:
-    """Write a mesh. VTK makes the text, Python the file: VTK crashes where the disk is full."""
-    mesh.field_data["metadata"] = [metadata]
-    writer = import_module("vtkmodules.vtkIOXML").vtkXMLPolyDataWriter()
-    writer.SetInputDataObject(mesh)
-    writer.WriteToOutputStringOn()
-    writer.Write()
-    path.write_text(writer.GetOutputString(), encoding="utf-8")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pyptv.export.data import Dataset
+from pyptv.export.frame_table import details_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -53,6 +54,7 @@ def _chunks(dataset: Dataset) -> Iterator[Columns]:
     left: Columns = {}
     for block in dataset.blocks():
         new = {"trajid": block.id, "time": block.frame, "pos": block.position, "vel": block.velocity, "accel": block.acceleration}
+        new |= details_of(block)
         waiting = {name: np.concatenate([left[name], values]) for name, values in new.items()} if left else new
         size = len(waiting["trajid"])
         for start in range(0, size - size % _ROWS_A_CHUNK, _ROWS_A_CHUNK):

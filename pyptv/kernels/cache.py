@@ -2,8 +2,8 @@
 
 The folder is in the user's cache folder, or in the one that the environment variable ``PYPTV_KERNEL_CACHE`` names; never
 in the package's own, which may be read-only. Its name says what the code in it was made from, so that nothing stale is ever
-loaded; sums of the files tell whether they are whole. numba keeps machine code as pickles: a folder that others may write to
-is not used.
+loaded. Kernels are compiled and loaded in groups; the list of a group's files, with their sums, says that the group is there
+and whole. numba keeps machine code as pickles: a folder that others may write to is not used.
 """
 
 from __future__ import annotations
@@ -13,11 +13,9 @@ import json
 import logging
 import os
 import platform
-import shutil
-import subprocess
 import sys
-import tempfile
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from functools import cache
 from importlib import import_module
@@ -31,23 +29,21 @@ from pyptv.core.files.atomic import digest
 logger = logging.getLogger(__name__)
 
 FOLDER_VARIABLE = "PYPTV_KERNEL_CACHE"
-_FAMILY = "kernels-"
-_BUILDING = ".building-"
-_SUMS = "ready"
-_KEEP_DAYS = 30
+FAMILY = "kernels-"
+_SUMS = "ready-"
 _OTHERS_WRITE = 0o022
-_SAID = 300
 
-ENTRY_MODULES = tuple(f"pyptv.kernels.{name}" for name in ("correspondence", "detection", "high_pass", "text", "tracking"))
-"""The modules with functions that Python calls."""
+GROUPS: dict[str, tuple[str, ...]] = {
+    "tracking": ("pyptv.kernels.tracking",),
+    "text": ("pyptv.kernels.text",),
+    "matching": ("pyptv.kernels.correspondence",),
+    "images": ("pyptv.kernels.detection", "pyptv.kernels.high_pass"),
+}
+"""Name -> modules with functions that Python calls. Each group is compiled by a process of its own, in this order."""
 
-_BUILD = """
-import json, sys
-sys.path[:] = json.loads(sys.argv[1])
-from importlib import import_module
-for name in json.loads(sys.argv[2]):
-    import_module(name)
-"""
+FOR_SEQUENCE = ("images", "matching", "text")
+FOR_TRACKING = ("tracking", "text")
+"""The groups that the two steps need."""
 
 
 class KernelsUnavailableError(Exception):
@@ -66,7 +62,7 @@ def chosen_folder() -> Path:
     Raises:
         KernelsUnavailableError: there is no place for it that only this user can write to.
     """
-    folder = _base() / f"{_FAMILY}{__version__}-numba{version('numba')}-{_fingerprint()}"
+    folder = _base() / f"{FAMILY}{__version__}-numba{version('numba')}-{_fingerprint()}"
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         status = folder.stat()
@@ -79,70 +75,47 @@ def chosen_folder() -> Path:
     return folder
 
 
-def ready() -> bool:
-    """Whether the kernels are compiled, and whole, so that they only need be loaded."""
+def ready(groups: Iterable[str] | None = None) -> bool:
+    """Whether groups (None: all) are compiled, and whole, so that they only need be loaded."""
+    return not missing(groups)
+
+
+def missing(groups: Iterable[str] | None = None) -> list[str]:
+    """Those of some groups (None: all) that are not compiled, or not whole."""
     folder = chosen_folder()
+    return [group for group in (GROUPS if groups is None else groups) if not _is_whole(folder, group)]
+
+
+def sums(folder: Path, files: Iterable[str]) -> bytes:
+    """What :func:`sums_path` holds for a group's files, given as paths below a folder."""
+    return json.dumps({name: digest((folder / name).read_bytes()) for name in files}).encode()
+
+
+def sums_path(folder: Path, group: str) -> Path:
+    """The list of a group's files."""
+    return folder / f"{_SUMS}{group}"
+
+
+def _is_whole(folder: Path, group: str) -> bool:
     try:
-        sums = json.loads((folder / _SUMS).read_text(encoding="utf-8"))
-        return bool(sums == _sums(folder))
-    except (OSError, ValueError):
+        expected = json.loads(sums_path(folder, group).read_bytes())
+        return all(digest((folder / name).read_bytes()) == found for name, found in expected.items())
+    except (OSError, ValueError, AttributeError):
         return False
 
 
-def build() -> float:
-    """Compile all kernels in a process of its own; returns the seconds that it took.
-
-    They are compiled beside their folder and moved into its place when they are whole: other runs may be doing the same.
-
-    Raises:
-        KernelsUnavailableError: they cannot be compiled here.
-    """
-    start = time.perf_counter()
-    folder = chosen_folder()
-    try:
-        with tempfile.TemporaryDirectory(prefix=_BUILDING, dir=folder.parent, ignore_cleanup_errors=True) as base:
-            _compile(Path(base))
-            made = Path(base) / folder.name
-            made.mkdir(mode=0o700, exist_ok=True)
-            (made / _SUMS).write_text(json.dumps(_sums(made)), encoding="utf-8")
-            if not ready():  # another run may have been faster, or be so between these two lines
-                shutil.rmtree(folder)
-                made.rename(folder)
-    except OSError as error:
-        if not ready():
-            raise KernelsUnavailableError(f"{folder}: the kernels cannot be kept here: {error.strerror or error}") from error
-    _remove_old(folder)
-    return time.perf_counter() - start
-
-
-def _compile(base: Path) -> None:
-    """Compile all kernels into the chosen folder's namesake in another place."""
-    done = subprocess.run(  # noqa: S603 -- this interpreter, our own lines
-        [sys.executable, "-P", "-c", _BUILD, json.dumps(sys.path), json.dumps(ENTRY_MODULES)],
-        env=os.environ | {FOLDER_VARIABLE: str(base)},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        check=False,
-        text=True,
-    )
-    if done.returncode != 0:
-        said = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
-        raise KernelsUnavailableError(f"the kernels cannot be compiled here: {said[-1][:_SAID]}")
-
-
-def _sums(folder: Path) -> dict[str, str]:
-    """File -> fingerprint of its bytes, for all files of a folder but the one that holds these."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != _SUMS)
-    return {path.relative_to(folder).as_posix(): digest(path.read_bytes()) for path in files}
+def load(groups: Iterable[str]) -> None:
+    """Load the machine code of groups, once a process, and say what that cost."""
+    for group in groups:
+        _load(group)
 
 
 @cache
-def load() -> None:
-    """Load the machine code of all kernels, once a process, and say what that cost."""
+def _load(group: str) -> None:
     start = time.perf_counter()
-    for name in ENTRY_MODULES:
+    for name in GROUPS[group]:
         import_module(name)
-    logger.debug("Kernels loaded in %.2f s", time.perf_counter() - start)
+    logger.debug("Kernels for %s loaded in %.2f s", group, time.perf_counter() - start)
 
 
 def _base() -> Path:
@@ -171,11 +144,3 @@ def _processor() -> str:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").partition("\n\n")[0]
         return "\n".join(line for line in text.splitlines() if line.startswith(("model name", "flags", "Features", "CPU part")))
     return platform.processor()
-
-
-def _remove_old(kept: Path) -> None:
-    """Remove the kernels of other versions, and what was left half built, that nobody has touched for a month."""
-    for other in (*kept.parent.glob(f"{_FAMILY}*"), *kept.parent.glob(f"{_BUILDING}*")):
-        with suppress(OSError):
-            if other != kept and not other.is_symlink() and time.time() - other.stat().st_mtime > _KEEP_DAYS * 86400:
-                shutil.rmtree(other)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 import numpy as np
 
 from pyptv.kernels.geometry import project_flat
-from pyptv.kernels.jit import inner, leaf
+from pyptv.kernels.jit import inner, leaf, number
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -133,7 +133,7 @@ def find_candidates(cameras: Floats, optics: Floats, criteria: Floats, sensors: 
         longest = max(longest, base[camera + 1] - base[camera])
     first, last = np.zeros((n_cams, n_cams, longest), np.int64), np.zeros((n_cams, n_cams, longest), np.int64)
     partner, distance, grade = np.empty(longest, np.int64), np.empty(longest), np.empty(longest)
-    end, tried = 0, 0
+    end, tried = number(0), 0
     for a in range(n_cams):
         for b in range(a + 1, n_cams):
             for target in range(base[a], base[a + 1]):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from pyptv.kernels.candidates import COMBINATION, MOST, MOST_TRIED, Candidates, TooManyError, TooMuchWorkError, grown
-from pyptv.kernels.jit import inner, leaf
+from pyptv.kernels.jit import inner, leaf, number
 from pyptv.kernels.ordering import descending
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def find_quadruplets(base: Integers, candidates: Candidates, corrmin: float) -> 
     """
     workspace = _workspace(candidates)
     members, quality = np.empty((base[1], 4), np.int64), np.empty(base[1])
-    n = 0
+    n = number(0)
     for target in range(base[1]):
         end = _quadruplets_of(target, candidates, corrmin, workspace, members, quality, n)
         if end > MOST:
@@ -72,12 +72,13 @@ def _quadruplets_of(
     Beyond MOST, and beyond MOST_TRIED, it gives up.
     """
     partner, edges = candidates.partner, workspace.edges
+    a, b, c, d = number(0), number(1), number(2), number(3)
     for edges[0] in range(candidates.first[0, 1, target], candidates.last[0, 1, target]):
         if n > MOST or workspace.tried[0] > MOST_TRIED:
             return n
         second = partner[edges[0]]
-        n_3 = _common(candidates, 0, target, 1, second, 2, workspace.third, workspace.tried)
-        n_4 = _common(candidates, 0, target, 1, second, 3, workspace.fourth, workspace.tried) if n_3 else 0
+        n_3 = _common(candidates, a, target, b, second, c, workspace.third, workspace.tried)
+        n_4 = _common(candidates, a, target, b, second, d, workspace.fourth, workspace.tried) if n_3 else 0
         workspace.tried[0] += COMBINATION * n_3 * n_4
         for k in range(n_3 if n_4 else 0):
             edges[1], edges[3] = workspace.third[k, 0], workspace.third[k, 1]
@@ -86,7 +87,7 @@ def _quadruplets_of(
             for m in range(n_4):
                 edges[2], edges[4], edges[5] = workspace.fourth[m, 0], workspace.fourth[m, 1], workspace.closing[m]
                 if edges[5] >= 0:
-                    q = _quality(candidates, edges, 6)
+                    q = _quality(candidates, edges, number(6))
                     if n < len(quality):
                         members[n, 0], members[n, 1], members[n, 2], members[n, 3] = target, second, third, partner[edges[2]]
                         quality[n] = q
@@ -103,7 +104,7 @@ def find_triplets(base: Integers, candidates: Candidates, used: Flags, corrmin: 
     workspace = _workspace(candidates)
     n_cams = len(base) - 1
     members, quality = np.empty((len(used), n_cams), np.int64), np.empty(len(used))
-    n = 0
+    n = number(0)
     for a in range(n_cams):
         for target in range(base[a + 1] - base[a]):
             if used[base[a] + target]:
@@ -151,7 +152,7 @@ def _triplets_of(
                 for k in range(n_3):
                     edges[1], edges[2] = workspace.third[k, 0], workspace.third[k, 1]
                     third = partner[edges[1]]
-                    q = _quality(candidates, edges, 3)
+                    q = _quality(candidates, edges, number(3))
                     if n < len(quality):
                         for camera in range(n_cams):
                             members[n, camera] = -1

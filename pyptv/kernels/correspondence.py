@@ -8,8 +8,8 @@ import numpy as np
 
 from pyptv.kernels.candidates import CORRMIN, Seen, find_candidates, half_way
 from pyptv.kernels.cliques import find_pairs, find_quadruplets, find_triplets, take_best
-from pyptv.kernels.geometry import pixel_to_flat, ray, triangulate
-from pyptv.kernels.jit import entry, inner
+from pyptv.kernels.geometry import FLATTENING_STEP, pixel_to_flat, ray, triangulate
+from pyptv.kernels.jit import entry, inner, number
 from pyptv.kernels.ordering import descending
 
 if TYPE_CHECKING:
@@ -30,7 +30,9 @@ def _look(cameras: Floats, optics: Floats, base: Integers, targets: Floats) -> t
         begin, end = base[camera], base[camera + 1]
         minus_x, y = np.empty(end - begin), np.empty(end - begin)
         for index in range(end - begin):
-            x, y[index] = pixel_to_flat(cameras[camera], optics, targets[begin + index, 0], targets[begin + index, 1])
+            x, y[index] = pixel_to_flat(
+                cameras[camera], optics, targets[begin + index, 0], targets[begin + index, 1], FLATTENING_STEP
+            )
             minus_x[index] = -x
         for place, index in enumerate(descending(minus_x), begin):
             number[place] = index
@@ -48,12 +50,13 @@ def _positions(base: Integers, rays: Floats, rows: Integers) -> Floats:
     positions = np.empty((len(rows), 3))
     together = np.empty((rows.shape[1], 6))
     for row in range(len(rows)):
-        n = 0
+        n = number(0)
         for camera in range(rows.shape[1]):
             if rows[row, camera] >= 0:
-                together[n] = rays[base[camera] + rows[row, camera]]
+                for column in range(6):
+                    together[n, column] = rays[base[camera] + rows[row, camera], column]
                 n += 1
-        positions[row] = triangulate(together, n)
+        positions[row, 0], positions[row, 1], positions[row, 2] = triangulate(together, n)
     return positions
 
 
@@ -74,7 +77,7 @@ def single_camera(camera: Floats, optics: Floats, criteria: Floats, targets: Flo
     seen, number = _look(camera.reshape(1, -1), optics, base, targets)
     positions = np.empty((len(targets), 3))
     for index in range(len(targets)):
-        positions[index] = half_way(criteria, seen.rays[index])
+        positions[index, 0], positions[index, 1], positions[index, 2] = half_way(criteria, seen.rays[index])
     return number, positions
 
 

@@ -157,6 +157,15 @@ def _search(image: Pixels, shape: tuple[int, int], limits: Ints) -> Floats:
     return found[:n_found]
 
 
+@entry("int64[::1](float64[:, ::1])")
+def order_by_y(targets: Floats) -> Ints:
+    """The rows of targets (n, 8) in the order in which optv sorts them by y."""
+    minus_y = np.empty(len(targets))
+    for row in range(len(targets)):
+        minus_y[row] = -targets[row, _Y]
+    return descending(minus_y)
+
+
 @entry("float64[:, ::1](Array(uint8, 2, 'C', readonly=True), int64[::1])")
 def detect(image: Pixels, limits: Ints) -> Floats:
     """The targets of an image, sorted by y as optv sorts them, equal y included.
@@ -171,6 +180,9 @@ def detect(image: Pixels, limits: Ints) -> Floats:
         threshold; the centre of the first pixel is at 0.5, 0.5), n, nx, ny, sumg, tnr = -1.
     """
     found = _search(image.reshape(image.size), image.shape, limits)
-    targets = found[descending(-found[:, _Y])]
-    targets[:, _PNR] = np.arange(len(targets))
+    targets = np.empty(found.shape)
+    for place, index in enumerate(order_by_y(found)):
+        targets[place, _PNR] = place
+        for column in range(_X, _N_COLUMNS):
+            targets[place, column] = found[index, column]
     return targets

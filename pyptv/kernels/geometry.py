@@ -186,7 +186,7 @@ def _undistort(camera: Floats, x0: float, y0: float, smallest: float) -> tuple[f
 
 
 @leaf
-def pixel_to_flat(camera: Floats, optics: Floats, px: float, py: float, accuracy: float = FLATTENING_STEP) -> tuple[float, float]:
+def pixel_to_flat(camera: Floats, optics: Floats, px: float, py: float, accuracy: float) -> tuple[float, float]:
     """Flat coordinates (x, y), mm, of a place in the image (px).
 
     The distortion is undone by halving the distance to the next estimate until two estimates differ by less than ``accuracy``

@@ -6,15 +6,20 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numba
+import numpy as np
 
 from pyptv.kernels.cache import chosen_folder
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
+_ONLY_KERNELS_CALL = {"error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+"""Without entrances from Python and C, which take an eighth of the time to compile: Python cannot call such a function."""
+
+
 def inner(function: Function) -> Function:
     """For a function that only kernels call: compiled as part of them."""
-    compiled: Function = numba.njit(error_model="numpy")(function)
+    compiled: Function = numba.njit(**_ONLY_KERNELS_CALL)(function)
     return compiled
 
 
@@ -23,8 +28,17 @@ def leaf(function: Function) -> Function:
 
     Counting them takes an atomic instruction for each array at each call, which in small functions is most of the time.
     """
-    compiled: Function = numba.njit(error_model="numpy", forceinline=True, _nrt=False)(function)
+    compiled: Function = numba.njit(**_ONLY_KERNELS_CALL, forceinline=True, _nrt=False)(function)
     return compiled
+
+
+@inner
+def number(value: int) -> int:
+    """A constant as a number like any other, to begin counting with or to pass on.
+
+    numba compiles a function that is passed both a constant and a variable for both, one after the other.
+    """
+    return int(np.int64(value))
 
 
 def entry(signature: str) -> Callable[[Function], Function]:
@@ -35,7 +49,7 @@ def entry(signature: str) -> Callable[[Function], Function]:
         before = numba.config.CACHE_DIR
         numba.config.CACHE_DIR = str(chosen_folder())  # read where the function is decorated, so others keep theirs
         try:
-            compiled: Function = numba.njit(signature, cache=True, error_model="numpy")(function)
+            compiled: Function = numba.njit(signature, cache=True, error_model="numpy", no_cfunc_wrapper=True)(function)
         finally:
             numba.config.CACHE_DIR = before
         return compiled

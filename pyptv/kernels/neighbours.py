@@ -9,7 +9,7 @@ import numpy as np
 
 from pyptv.kernels import geometry
 from pyptv.kernels.frames import NONE, Frame
-from pyptv.kernels.jit import inner, leaf
+from pyptv.kernels.jit import inner, leaf, number
 from pyptv.kernels.reach import LOWER, UPPER, cell_at
 from pyptv.kernels.scene import Scene
 from pyptv.kernels.search import MOST_FOUND, Found, inside, nearest_free, nearest_used
@@ -76,7 +76,7 @@ def search(scene: Scene, frame: Frame, point: Point, near: Neighbours) -> int:
     Returns:
         How many there are.
     """
-    n = 0
+    n = number(0)
     cell = cell_at(scene.span, point)
     for camera in range(len(scene.cameras)):
         before = n
@@ -96,9 +96,9 @@ def _find(scene: Scene, frame: Frame, camera: int, point: Point, cell: Cell, nea
     if not _in_image(scene, centre[0], centre[1]) or math.isnan(seen[0]) or math.isnan(seen[1]):
         return 0
     if cell[0] >= 0:
-        limits = bounding_rectangle(scene, camera, cell, UPPER, seen, centre)
+        limits = bounding_rectangle(scene, camera, cell, number(UPPER), seen, centre)
         n_found = nearest_used(frame, camera, centre, limits, near.found)
-        limits = bounding_rectangle(scene, camera, cell, LOWER, seen, centre)
+        limits = bounding_rectangle(scene, camera, cell, number(LOWER), seen, centre)
         certain = 0
         while certain < n_found:
             target = near.found.target[certain]

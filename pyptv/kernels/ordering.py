@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pyptv.kernels.jit import entry, leaf
+from pyptv.kernels.jit import inner, leaf
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,24 +32,25 @@ def _partition(keys: NDArray[np.float64], order: NDArray[np.int64], first: int, 
     return low, high
 
 
-@entry("int64[::1](float64[::1])")
+@inner
 def descending(keys: NDArray[np.float64]) -> NDArray[np.int64]:
     """The indices (n,) that sort ``keys`` (n,) descending.
 
     Pivot is the middle element, the partition Hoare's with > on both sides: equal keys come out in the order that this gives
     them, which is neither stable nor random. Ascending order is that of the negative keys.
     """
-    keys = keys.copy()
-    order = np.arange(len(keys))
+    work, order = np.empty(len(keys)), np.empty(len(keys), np.int64)
+    for index in range(len(keys)):
+        work[index], order[index] = keys[index], index
     bounds = np.empty((_MAX_DEPTH, 2), np.int64)
     bounds[0, 0], bounds[0, 1] = 0, len(keys) - 1
     depth = 1
     while depth:
         depth -= 1
-        first, last = bounds[depth]
+        first, last = bounds[depth, 0], bounds[depth, 1]
         if first >= last:
             continue
-        low, high = _partition(keys, order, first, last)
+        low, high = _partition(work, order, first, last)
         long_first = high - first > last - low  # the longer part waits: the depth stays below log2 of the length
         for part in (long_first, not long_first):
             bounds[depth, 0] = first if part else low

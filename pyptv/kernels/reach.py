@@ -64,15 +64,22 @@ def _nodes(camera: Floats, optics: Floats, displacement: Floats, span: Floats, l
     """The reach (n, n, n, 4) [px] at the corners of the table's cells; NaN where it is larger than ``largest`` or unknown."""
     n = _CELLS + 1
     nodes = np.empty((n, n, n, SIDES))
-    step = (span[:, 1] - span[:, 0]) / _CELLS
-    for i, j, k in np.ndindex((n, n, n)):
-        point = span[0, 0] + i * step[0], span[1, 0] + j * step[1], span[2, 0] + k * step[2]
+    for node in range(n * n * n):
+        i, j, k = node // (n * n), node // n % n, node % n
+        point = _along(span[0], i), _along(span[1], j), _along(span[2], k)
         px, py = project_pixel(camera, optics, point[0], point[1], point[2])
         left, right, up, down = covered(camera, optics, displacement, point)
         reach = px - left, right - px, py - up, down - py
         for side in range(SIDES):
             nodes[i, j, k, side] = reach[side] if abs(reach[side]) < largest else math.nan
     return nodes
+
+
+@inner
+def _along(span: Floats, node: int) -> float:
+    """The coordinate [mm] of a node of the table along an axis, on which it spans (2,)."""
+    place: float = span[0] + node * ((span[1] - span[0]) / _CELLS)
+    return place
 
 
 @inner
@@ -109,9 +116,11 @@ def reach_bounds(cameras: Floats, optics: Floats, displacement: Floats, span: Fl
     bounds = np.empty((_CELLS, _CELLS, _CELLS, len(cameras), 2, SIDES))
     for camera in range(len(cameras)):
         nodes = _nodes(cameras[camera], optics, displacement, span, largest)
-        for i, j, k, side in np.ndindex((_CELLS, _CELLS, _CELLS, SIDES)):
-            low, high = _bound(nodes, (i, j, k), side)
-            bounds[i, j, k, camera, LOWER, side], bounds[i, j, k, camera, UPPER, side] = low, high
+        for number in range(_CELLS * _CELLS * _CELLS):
+            i, j, k = number // (_CELLS * _CELLS), number // _CELLS % _CELLS, number % _CELLS
+            for side in range(SIDES):
+                low, high = _bound(nodes, (i, j, k), side)
+                bounds[i, j, k, camera, LOWER, side], bounds[i, j, k, camera, UPPER, side] = low, high
     return bounds
 
 

@@ -108,13 +108,14 @@ def measuring_volume(cameras: Floats, optics: Floats, corners: Floats, x_layers:
         z_layers: (4,) ``Zmin_lay`` and ``Zmax_lay`` [mm].
     """
     volume = np.zeros((3, 2))
-    volume[0] = x_layers
-    volume[2, 0], volume[2, 1] = z_layers.min(), z_layers.max()
+    volume[0, 0], volume[0, 1] = x_layers[0], x_layers[1]
+    volume[2, 0] = min(z_layers[0], z_layers[1], z_layers[2], z_layers[3])
+    volume[2, 1] = max(z_layers[0], z_layers[1], z_layers[2], z_layers[3])
     for camera in range(len(cameras)):
-        for corner in corners[camera]:
-            x, y, z, dx, dy, dz = geometry.ray(cameras[camera], optics, corner[0], corner[1])
-            for plane in volume[2]:
-                way = (plane - z) / dz
+        for corner in range(corners.shape[1]):
+            x, y, z, dx, dy, dz = geometry.ray(cameras[camera], optics, corners[camera, corner, 0], corners[camera, corner, 1])
+            for plane in range(2):
+                way = (volume[2, plane] - z) / dz
                 volume[0, 0], volume[0, 1] = min(volume[0, 0], x + way * dx), max(volume[0, 1], x + way * dx)
                 volume[1, 0], volume[1, 1] = min(volume[1, 0], y + way * dy), max(volume[1, 1], y + way * dy)
     return volume

@@ -6,11 +6,12 @@ every case and has the error messages.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pyptv.kernels.jit import entry, inner
+from pyptv.kernels.jit import entry, inner, number
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -157,8 +158,11 @@ def _rounded(value: float, places: int) -> int:
 
 
 @inner
-def _write(out: Bytes, at: int, digits: int, width: int, negative: bool, places: int) -> int:  # noqa: FBT001
-    """Write the digits of one number from ``at``, with the point before the last ``places``; the place after it."""
+def _write(out: Bytes, at: int, digits: int, width: int, negative: int, places: int) -> int:
+    """Write the digits of one number from ``at``, with the point before the last ``places``; the place after it.
+
+    ``negative`` is 1 for a number with a minus.
+    """
     length = 1
     while length < _NUMBER_DIGITS and digits >= _TENS[length]:
         length += 1
@@ -199,7 +203,7 @@ def render(columns: Floats, widths: Ints, decimals: Ints) -> Bytes:
     for width in widths:
         longest += max(width, _FIELD) + 1
     out = np.empty(_COUNT_FIELD + len(columns) * longest, np.uint8)
-    at = _write(out, 0, len(columns), 0, False, _WHOLE)  # noqa: FBT003
+    at = _write(out, number(0), len(columns), number(0), number(0), number(_WHOLE))
     out[at] = _NEWLINE
     at += 1
     for row in range(len(columns)):
@@ -208,7 +212,7 @@ def render(columns: Floats, widths: Ints, decimals: Ints) -> Bytes:
             digits = _rounded(abs(value), decimals[column])
             if digits < 0:
                 return out[:0]
-            negative = bool(np.signbit(value)) and (digits > 0 or decimals[column] != _WHOLE)
+            negative = int(math.copysign(1.0, value) < 0.0 and (digits > 0 or decimals[column] != _WHOLE))
             at = _write(out, at, digits, widths[column], negative, decimals[column])
             out[at] = _SPACE
             at += 1

@@ -18,23 +18,31 @@ FILE_NAME = "report.html"
 _NEEDED = ("jinja2", "jsonschema", "matplotlib", "scipy")
 
 
+def missing() -> list[str]:
+    """Modules of the extra ``report`` that are not installed; looks for them without loading them."""
+    return [name for name in _NEEDED if find_spec(name) is None]
+
+
 def require() -> None:
     """Check that the extra ``report`` is installed, without loading it.
 
     Raises:
         ProcessingError: it is not; says how to install it.
     """
-    if missing := [name for name in _NEEDED if find_spec(name) is None]:
-        raise ProcessingError(f'a report needs {" and ".join(missing)}: pip install "pyptv-batch[report]"')
+    if names := missing():
+        raise ProcessingError(f'a report needs {" and ".join(names)}: pip install "pyptv-batch[report]"')
 
 
-def write_report(exp_path: str | Path, *, output: str | Path | None = None, frame: int | None = None) -> Path:
+def write_report(
+    exp_path: str | Path, *, output: str | Path | None = None, frame: int | None = None, statistics: bool = False
+) -> Path:
     """Write the report of an experiment that has been processed, by this program or by PyPTV.
 
     Args:
         exp_path: the experiment folder, a YAML parameter file in it, or the output folder of a run.
         output: the file to write; None: ``res/report.html`` of the experiment.
         frame: whose images to show; None: one in the middle.
+        statistics: whether to show Lagrangian statistics of velocity and acceleration, too.
 
     Returns:
         The file that was written, whole or not at all.
@@ -49,7 +57,7 @@ def write_report(exp_path: str | Path, *, output: str | Path | None = None, fram
     from pyptv.report.page import render
 
     experiment = load_experiment(exp_path)
-    page = render(experiment, frame)
+    page = render(experiment, frame, statistics=statistics)
     path = experiment.results / FILE_NAME if output is None else Path(output)
     try:
         write_atomic(path, page.encode("utf-8", "replace"))

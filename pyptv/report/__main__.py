@@ -30,6 +30,9 @@ def build_parser() -> Parser:
     page = parser.section("Page")
     page.add_argument("--output", type=Path, metavar="FILE", help="the file to write (default: EXP/res/report.html)")
     page.add_argument("--frame", type=int, metavar="N", help="the frame whose images are shown (default: one in the middle)")
+    page.add_argument(
+        "--statistics", action="store_true", help="show Lagrangian statistics: distributions, profiles, structure function"
+    )
     return parser
 
 
@@ -39,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from pyptv.report import write_report  # --help must not wait for it
 
     try:
-        path = write_report(options.experiment, output=options.output, frame=options.frame)
+        path = write_report(options.experiment, output=options.output, frame=options.frame, statistics=options.statistics)
         show(f"written: {path} ({path.stat().st_size / 1e6:.1f} MB)\n")
     except InvalidExperimentError as error:
         sys.stderr.write(f"error: {error}\n")

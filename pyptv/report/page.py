@@ -18,6 +18,7 @@ from pyptv.report.evidence import Evidence, Finding, Level
 from pyptv.report.motion import Motion, read_motion
 from pyptv.report.motion_charts import of_trajectories
 from pyptv.report.record import Record, read_record
+from pyptv.report.statistics import statistics_charts
 from pyptv.report.timelines import over_time
 from pyptv.report.verdict import headline, judge
 from pyptv.report.views import View, crosses, inside, read_views_of, rings
@@ -27,22 +28,26 @@ _MARK = 4.0
 """Radius of a mark [px] in an image 1000 px wide."""
 
 
-def render(experiment: Experiment, frame: int | None = None) -> str:
+def render(experiment: Experiment, frame: int | None = None, *, statistics: bool = False) -> str:
     """The report as HTML, one page that refers to nothing outside of it.
 
     Args:
         experiment: what has been processed.
         frame: whose images to show; None: the one in the middle of those with particles.
+        statistics: whether to show Lagrangian statistics, too.
 
     Raises:
-        ProcessingError: not processed yet, or ``frame`` has no results.
+        ProcessingError: not processed yet, or ``frame`` has no results; no trajectory is long enough for statistics.
     """
     record = read_record(experiment)
     shown = _frame_to_show(record, frame)
     views, problem = _views(record, shown)
     motion = _motion(record)
     findings = judge(Evidence(record, motion, tuple(view.marks.error for view in views)))
-    return _fill(_context(record, motion, findings) | _frame_context(shown, views, problem))
+    context = _context(record, motion, findings) | _frame_context(shown, views, problem)
+    if statistics:
+        context["track_charts"] += statistics_charts(experiment)
+    return _fill(context)
 
 
 def _frame_to_show(record: Record, frame: int | None) -> int | None:

@@ -166,6 +166,8 @@ def _peaks(settings: Settings, particles: Particles, rng: np.random.Generator) -
     flicker = rng.standard_normal(shape) * min(_FLICKER, settings.intensity_scatter)
     peaks: Array = settings.intensity * np.exp(own[particles.identity] + flicker)
     peaks[rng.random(shape) < settings.dropout] = np.nan
+    if settings.blinking > 0:  # asked for: else the numbers drawn after it stay those of earlier releases
+        peaks[:, rng.random(len(particles.frame)) < settings.blinking] = np.nan
     return peaks
 
 

@@ -42,6 +42,7 @@ class Settings:
     background: float = _option(10.0, "grey value where no particle is", "grey values", low=0, high=255)
     noise: float = _option(1.5, "standard deviation of the background; grows as shot noise", "grey values", low=0, high=50)
     dropout: float = _option(0.01, "chance that a camera does not see a particle in a frame", low=0, high=1)
+    blinking: float = _option(0.0, "chance that no camera sees a particle in a frame", low=0, high=1)
     hot_pixels: int = _option(20, "number of stuck bright pixels of each camera", low=0, high=10_000)
     calibration_error_px: float = _option(0.0, "rms error of the written calibrations, in the image", "px", low=0, high=20)
 

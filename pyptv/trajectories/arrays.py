@@ -52,6 +52,8 @@ class Trajectories:
     """Frames in the fit that gave velocity and acceleration."""
     order: int
     """Order of its polynomial."""
+    detail: Detail | None = None
+    """What post-processing says of each row; None: the trajectories are as the run has linked them."""
 
     @cached_property
     def offsets(self) -> Indices:
@@ -62,6 +64,34 @@ class Trajectories:
     def lengths(self) -> Indices:
         """(m,) int64, number of frames of each trajectory."""
         return np.diff(self.offsets)
+
+
+@dataclass(frozen=True, eq=False)
+class Detail:
+    """What post-processing says of n rows."""
+
+    source: Indices
+    """(n,) id of the run's trajectory that the row is of; -1 where the run has no such row."""
+    origin: Indices
+    """(n,) where the position comes from: 0 the run; 1 found among the targets of its frame; 2 estimated in a gap."""
+    smoothed: Smoothed | None = None
+    """Where positions are smoothed."""
+
+
+@dataclass(frozen=True, eq=False)
+class Smoothed:
+    """The motion of n rows as a model estimates it, and standard deviations of the estimates, (n, 3) each."""
+
+    velocity: Array
+    """[mm/frame]."""
+    acceleration: Array
+    """[mm/frame^2]."""
+    position_error: Array
+    """[mm]."""
+    velocity_error: Array
+    """[mm/frame]."""
+    acceleration_error: Array
+    """[mm/frame^2]."""
 
 
 def offsets_of(identity: Indices) -> Indices:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from pyptv.core.experiment.folder import Experiment
-from pyptv.trajectories.arrays import Trajectory
+from pyptv.trajectories.arrays import Detail, Trajectory
 from pyptv.trajectories.stream import stream_trajectories
 
 if TYPE_CHECKING:
@@ -47,6 +47,8 @@ class Block(NamedTuple):
     """(n,) frame numbers, consecutive within a trajectory."""
     position: Array
     """(n, 3) [mm]; NaN where the rays of a particle do not meet."""
+    detail: Detail | None = None
+    """Of post-processed rows."""
 
 
 class OrderedTrajectories:

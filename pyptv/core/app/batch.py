@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, nullcontext
+from collections.abc import Mapping, Sequence
+from contextlib import closing, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +14,10 @@ from pyptv.core.base.events import FrameFailed, TaskFailed
 from pyptv.core.base.frames import check_range, frame_number
 from pyptv.core.base.machine import usable_cpus
 from pyptv.core.base.options import Options, check_processes, make_options, path_argument, whole_number
+from pyptv.core.base.streams import IN_TABLE
 
 if TYPE_CHECKING:
-    from pyptv.core.record.tally import Tally
+    from pyptv.core.record.result import RunResult
     from pyptv.core.record.watcher import Watcher
 
 logger = logging.getLogger(__name__)
@@ -34,8 +36,8 @@ def run_batch(
     watch: Watcher | None = None,
     argv: Sequence[str] | None = None,
     options: Options | None = None,
-) -> Tally:
-    """Check the arguments, process the frames as often as asked, and return the last report.
+) -> RunResult:
+    """Check the arguments, process the frames as often as asked, and return the last result.
 
     Args:
         exp_path: folder or YAML file.
@@ -43,7 +45,7 @@ def run_batch(
         last: likewise.
         repetitions: at least 1.
         kind: :data:`BATCH` or :data:`PARALLEL_BATCH`: how log and run report call it.
-        watch: receives the number of frames, then every event, finally the reports.
+        watch: who follows the run; None: log lines only.
         argv: the words of the command line; None: called from Python.
         options: how to run; None: as by default.
 
@@ -63,11 +65,14 @@ def run_batch(
         check_range(numbers[0], numbers[1])
     exp_path = path_argument(exp_path, "exp_path")
 
+    from pyptv.core.app import whole_tracks  # bad arguments are told without loading the core
     from pyptv.core.app.run import prepare, process  # bad arguments are told without loading the core
     from pyptv.core.record.run_report import Request  # bad arguments are told without loading the core
 
     if options.report:
         _require_report()
+    if options.postprocess is not None:
+        whole_tracks.require(options)
     request = Request(str(exp_path), kind, tuple(argv) if argv is not None else None)
     experiment, frames = prepare(exp_path, numbers[0], numbers[1], options)
     logger.info("Starting %s processing in directory: %s", kind, experiment.folder)
@@ -79,12 +84,15 @@ def run_batch(
         logger.info("Repetitions: %d", times)
     else:
         logger.info("Number of processes: %d", options.n_processes)
-    with _html_report(experiment.output or exp_path, watch) if options.report else nullcontext():
+    html = _HtmlReport(experiment.output or exp_path, watch) if options.report else None
+    with html or nullcontext():
         for repetition in range(1, times + 1):
             if times > 1:
                 logger.info("Starting repetition %d of %d", repetition, times)
-            report = process(experiment, frames, options, watch, request)
-    return report
+            result = process(experiment, frames, options, watch, request)
+        if options.postprocess is not None:
+            whole_tracks.write_trajectories(experiment, frames, options, watch)
+    return replace(result, html_report=html.path) if html is not None else result
 
 
 def _require_report() -> None:
@@ -97,31 +105,43 @@ def _require_report() -> None:
         raise InvalidExperimentError(f"--report: {error}") from error
 
 
-@contextmanager
-def _html_report(exp_path: str | Path, watch: Watcher | None) -> Iterator[None]:
+def follow(progress: Any) -> Watcher:
+    """Who follows a run that was called from Python; see :func:`pyptv.core.app.progress.follow`."""
+    from pyptv.core.app import progress as shown  # a script that imports main() need not wait for it
+
+    return shown.follow(progress)
+
+
+class _HtmlReport:
     """Around a run: make ``res/report.html`` after it, also where it failed. Whether that works does not matter to the run."""
-    try:
-        yield
-    except InvalidExperimentError:
-        raise  # nothing was run
-    except ProcessingError:
-        _write_html(exp_path, watch)
-        raise
-    else:
-        _write_html(exp_path, watch)
 
+    def __init__(self, exp_path: str | Path, watch: Watcher | None) -> None:
+        self._exp_path = exp_path
+        self._watch = watch
+        self.path: Path | None = None
+        """Where it is, once it is made."""
 
-def _write_html(exp_path: str | Path, watch: Watcher | None) -> None:
-    from pyptv.report import write_report  # only for --report
+    def __enter__(self) -> None:
+        """The run begins."""
 
-    try:
-        path = write_report(exp_path)
-    except Exception as error:  # the results are what counts: nothing that a picture needs may fail the run
-        logger.warning("No HTML report: %s", error if isinstance(error, ProcessingError) else f"{type(error).__name__}: {error}")
-        return
-    logger.info("HTML report: %s", path)
-    if watch is not None:
-        watch.wrote(path)
+    def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
+        """The run has ended."""
+        failed = isinstance(error, ProcessingError) and not isinstance(error, InvalidExperimentError)  # else nothing was run
+        if error is None or failed:
+            self._write()
+
+    def _write(self) -> None:
+        from pyptv.report import write_report  # only for --report
+
+        try:
+            self.path = write_report(self._exp_path)
+        except Exception as error:  # the results are what counts: nothing that a picture needs may fail the run
+            reason = error if isinstance(error, ProcessingError) else f"{type(error).__name__}: {error}"
+            logger.warning("No HTML report: %s", reason)
+            return
+        logger.info("HTML report: %s", self.path, extra=IN_TABLE)
+        if self._watch is not None:
+            self._watch.wrote(self.path)
 
 
 def parallel_options(chosen: Mapping[str, Any], n_processes: Any) -> Options:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 
 from pyptv.core.app.preflight import Findings, check_run, nearest, prepare_job
@@ -11,21 +11,21 @@ from pyptv.core.app.run import prepare
 from pyptv.core.base.errors import InvalidExperimentError, ProcessingError
 from pyptv.core.base.events import FrameDone, FrameFailed
 from pyptv.core.base.frames import FrameRange
-from pyptv.core.base.options import MODES, Engine, Mode, Options
+from pyptv.core.base.options import Engine, Mode, Options
 from pyptv.core.engines.choice import choose
 from pyptv.core.execute.runners import make_runner
-from pyptv.core.experiment.folder import Experiment, ImageSettings
+from pyptv.core.experiment.folder import Experiment
 from pyptv.core.files.scratch import remove_scratch
 from pyptv.core.files.store import Store
+from pyptv.core.record.progress import TRACKING_SECONDS_PER_PARTICLE, duration
 from pyptv.core.record.tally import DONE, INVALID
 from pyptv.core.schedule.plan import Plan
 from pyptv.core.schedule.sequence import SequencePlan
 
-_TRACKING_SECONDS_PER_PARTICLE: dict[Engine, float] = {"optv": 2.0e-4, "compiled": 0.2e-4}
-"""Of one tracking step, at about 1000 particles a frame; with optv it grows faster than their number."""
-
 _TRACKING_SHARE_OF_BYTES = 1.5
 """What the results take on disk with tracking, over what the sequence step alone takes."""
+
+_STEPS: dict[Mode, str] = {"both": "sequence, tracking", "match": "sequence, from stored targets"}
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def check_only(exp_path: str, first: int | None, last: int | None, options: Opti
     except InvalidExperimentError as error:
         findings.problems += error.problems
     rows = _facts(experiment, frames, options.mode)
-    if not findings.problems and options.mode != "tracking":
+    if not findings.problems and options.processes and not any(spec.kind == "sequence" for spec in findings.plugins):
         trial = try_first_frame(experiment, frames, options, engine, findings)
         rows += _estimates(experiment, frames, options, trial, findings) if trial is not None else []
     _print_rows(rows)
@@ -76,7 +76,7 @@ def _facts(experiment: Experiment, frames: FrameRange, mode: Mode) -> list[tuple
         *([("Output", str(experiment.output))] if experiment.output is not None else []),
         ("Parameters", str(experiment.source.relative_to(experiment.folder))),
         ("Frames", f"{frames[0]} to {frames[1]} ({frames[1] - frames[0] + 1})"),
-        ("Steps", "sequence, tracking" if mode == MODES[0] else mode),
+        ("Steps", _STEPS.get(mode, mode)),
         ("Cameras", f"{experiment.num_cams}, {ptv.imx} x {ptv.imy} px" + (", in one split image" if ptv.splitter else "")),
     ]
 
@@ -89,12 +89,12 @@ def try_first_frame(
     if first is None:
         return None
     try:
-        frame = _process_one(experiment, first, engine, findings.images, tracking=options.mode != "sequence")
+        frame = _process_one(experiment, first, engine, findings, tracking=options.tracks)
     except ProcessingError as error:
         # with --on-error skip the run leaves that frame out and goes on
         (findings.hints if options.on_error == "skip" else findings.problems).append(str(error))
         return None
-    tracking = frame.particles * _TRACKING_SECONDS_PER_PARTICLE[engine] if options.mode == "both" else 0.0
+    tracking = frame.particles * TRACKING_SECONDS_PER_PARTICLE[engine] if options.mode == "both" else 0.0
     return Trial(frame, engine, sum(frame.seconds.values()), tracking)
 
 
@@ -117,10 +117,9 @@ def _estimates(
     ]
 
 
-def _process_one(
-    experiment: Experiment, number: int, engine: Engine, images: ImageSettings | None, *, tracking: bool
-) -> FrameDone:
-    job = prepare_job(experiment, images, engine=engine, tracking=tracking, write=False)
+def _process_one(experiment: Experiment, number: int, engine: Engine, findings: Findings, *, tracking: bool) -> FrameDone:
+    job = prepare_job(experiment, findings.images, engine=engine, tracking=tracking, write=False)
+    job = replace(job, hooks=findings.hooks)
     plan = Plan(job, Store(experiment), sequence=SequencePlan([(number, number)], count(1), Store(experiment), "probe"))
     try:
         for event in make_runner(job, 1).events(plan):
@@ -144,15 +143,6 @@ def _print_list(title: str, items: list[str]) -> None:
         print(f"{title}:")  # noqa: T201
     for item in items:
         print(f"  - {item}")  # noqa: T201
-
-
-def duration(seconds: float) -> str:
-    """A time as a person says it."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes:02d} min"
-    return f"{minutes} min {rest:02d} s" if minutes else f"{max(1, rest)} s"
 
 
 def _bytes(size: float) -> str:

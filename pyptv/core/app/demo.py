@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+from importlib.util import find_spec
 from pathlib import Path
 
 from pyptv.core.base.errors import ProcessingError
 from pyptv.core.experiment.folder import load_experiment
+
+logger = logging.getLogger(__name__)
 
 DEFAULT_DIRECTORY = Path("pyptv-demo")
 _N_FRAMES = 30
@@ -28,6 +32,7 @@ def prepare_demo(directory: Path | None = None) -> tuple[Path, int, int]:
 
     folder = DEFAULT_DIRECTORY if directory is None else directory
     if not is_synthetic(folder):
+        logger.info("Making a synthetic experiment of %d frames in %s: a few seconds", _N_FRAMES, folder)
         try:
             make_experiment(folder, _N_FRAMES, _N_PARTICLES)
         except ProcessingError as error:
@@ -40,13 +45,16 @@ def score_text(exp_path: Path) -> str:
     """What to print after the run: the score (or how to get it, where scipy is not installed) and where results are."""
     from pyptv.evaluate import evaluate, truth_folder  # only a demo needs it
     from pyptv.evaluate.table import table, write_json
+    from pyptv.report import missing
 
     results = [
         f"results:    {exp_path / 'res'}  (rt_is: particles, ptv_is: links)",
         f"truth:      {truth_folder(exp_path) / 'truth.csv'}",
-        f"plots with: python -m pyptv.evaluate {exp_path} --plot",
-        f"look at it: pyptv-report {exp_path}",
     ]
+    if find_spec("matplotlib") is not None:
+        results.append(f"plots with: python -m pyptv evaluate {exp_path} --plot")
+    if not missing():
+        results.append(f"look at it: pyptv-report {exp_path}")
     try:
         score = evaluate(exp_path)
     except ProcessingError as error:

@@ -108,15 +108,18 @@ def _what_is_there(
     if common := set.intersection(*of_cameras.values()):
         return f". All cameras have {what} of frames {describe(common)}"
     if not any(of_cameras.values()):
-        return _other_targets(experiment.existing_targets_folder(cameras[0]), listing)
+        folder = experiment.existing_targets_folder(cameras[0])
+        return _other_targets(folder, listing, match_again=experiment.stored_targets is not None)
     each = (f"camera {number}: {describe(frames) or 'none'}" for number, frames in of_cameras.items())
     return f". No frame has {what} of all cameras ({'; '.join(each)})"
 
 
-def _other_targets(folder: Path, listing: FolderListing) -> str:
+def _other_targets(folder: Path, listing: FolderListing, *, match_again: bool) -> str:
     """Targets that another program has called otherwise."""
     if others := of_the_same_kind("cam1.1_targets", listing.names(folder)):
         return f". {folder} holds {others}"
+    if match_again:
+        return ". Run the sequence step first: --mode match takes the targets that it has stored"
     return ". Existing_Target says that they are there: set it to 0 to detect targets in the images"
 
 

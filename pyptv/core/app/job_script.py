@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pyptv import __version__
-from pyptv.core.app.check import Trial, duration, try_first_frame
+from pyptv.core.app.check import Trial, try_first_frame
 from pyptv.core.app.preflight import check_run
 from pyptv.core.app.run import prepare, report_findings
 from pyptv.core.base.errors import InvalidExperimentError
@@ -17,6 +17,7 @@ from pyptv.core.base.frames import FrameRange
 from pyptv.core.base.options import Options
 from pyptv.core.engines.choice import choose
 from pyptv.core.history.parts import Part
+from pyptv.core.record.progress import duration
 
 _START = 120.0
 """Seconds until a job is at work: Python, kernels, a look at the folder on a network disk."""
@@ -89,7 +90,7 @@ def job_script(scheduler: Scheduler, n_parts: int, exp_path: Any, asked: tuple[i
     findings = check_run(experiment, frames, options)
     report_findings(findings)
     trial = None
-    if options.mode != "tracking":
+    if options.processes:
         engine = choose(options, frames, may_compile=False)
         trial = try_first_frame(experiment, frames, options, engine, findings)
         if findings.problems:

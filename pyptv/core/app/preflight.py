@@ -12,7 +12,9 @@ import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pyptv.core.app.hooks import chosen_hooks
 from pyptv.core.app.input_files import MOST_MISSING, missing_inputs
+from pyptv.core.app.plugins import chosen_plugins
 from pyptv.core.base.errors import FrameError
 from pyptv.core.base.frames import FrameRange, contiguous, describe
 from pyptv.core.base.options import Engine, Options
@@ -24,6 +26,8 @@ from pyptv.core.files.result_names import frames_in, frames_with
 from pyptv.core.files.scratch import scratch_folder
 from pyptv.core.images.grey_values import decide
 from pyptv.core.images.image_files import image_kind
+from pyptv.core.plugins.hook_specs import HookSpec
+from pyptv.core.plugins.plugin_specs import PluginSpec
 from pyptv.core.stages.tasks import Job
 
 logger = logging.getLogger(__name__)
@@ -44,6 +48,10 @@ class Findings:
     """What a user should know before a long run."""
     missing: dict[int, str] = field(default_factory=dict)
     """Frame -> the first of its files that is not there."""
+    hooks: tuple[HookSpec, ...] = ()
+    """Those that the run will have."""
+    plugins: tuple[PluginSpec, ...] = ()
+    """Likewise."""
     images: ImageSettings | None = None
     """How images are read; None: not decided, for none are."""
     estimated_bytes: int = 0
@@ -95,7 +103,7 @@ def check_experiment(
 
 def check_run(experiment: Experiment, frames: FrameRange, options: Options) -> Findings:
     """:func:`check_experiment` for a run: what ``--check`` passes starts, what it refuses does not."""
-    return check_experiment(
+    findings = check_experiment(
         experiment,
         frames,
         mode=options.mode,
@@ -104,6 +112,15 @@ def check_run(experiment: Experiment, frames: FrameRange, options: Options) -> F
         bit_depth=options.bit_depth,
         page=options.page,
     )
+    if options.processes:
+        findings.hooks, problems = chosen_hooks(experiment, options)
+        findings.problems += problems
+    findings.plugins, problems, hints = chosen_plugins(experiment, options)
+    findings.problems += problems
+    findings.hints += hints
+    if findings.hooks and any(spec.kind == "sequence" for spec in findings.plugins):
+        findings.problems.append("hooks work in the sequence step of this program, not in that of a plugin: --hook none")
+    return findings
 
 
 def prepare_job(
@@ -115,6 +132,7 @@ def prepare_job(
     tracking: bool = False,
     write: bool = True,
     scratch: Path | None = None,
+    hooks: tuple[HookSpec, ...] = (),
 ) -> Job:
     """What the workers of a run need. ``scratch``, where optv is to track, is a new folder that the caller removes.
 
@@ -125,13 +143,14 @@ def prepare_job(
         engine: of the run.
         tracking: whether the run links frames.
         scratch: where to make it; None: in the temporary folder.
+        hooks: of the sequence step.
         write: make the folders of the ``_targets`` files: where images have a folder for each frame there is none yet.
     """
     experiment = exp_path if isinstance(exp_path, Experiment) else load_experiment(exp_path)
     for camera in range(experiment.num_cams) if write else ():
         experiment.targets_folder(camera).mkdir(parents=True, exist_ok=True)
     folder = scratch_folder(scratch) if tracking and engine == "optv" else None
-    return Job(experiment, images or decide(experiment).settings, folder, stop_at_failure, engine)
+    return Job(experiment, images or decide(experiment).settings, folder, stop_at_failure, engine, hooks=hooks)
 
 
 def shared_images(experiment: Experiment, frames: FrameRange) -> list[str]:

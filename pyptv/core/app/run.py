@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
 
+from pyptv.core.app.backward import BackwardPass
+from pyptv.core.app.match_again import with_targets
 from pyptv.core.app.parts import Parts, note_end, note_start, options_of_check, part_of, share_of, tracks_ahead
+from pyptv.core.app.plugins import PluginRun
 from pyptv.core.app.preflight import Findings, check_run, frames_outside, prepare_job
 from pyptv.core.app.watch import Arrivals, wait_for_first
 from pyptv.core.base.errors import InvalidExperimentError, ProcessingError
 from pyptv.core.base.events import Event, FrameDone, FrameFailed
-from pyptv.core.base.frames import FrameRange, check_range, chunk_ranges, describe
+from pyptv.core.base.frames import FrameRange, check_range, describe
 from pyptv.core.base.options import MOST_PROCESSES, Options
+from pyptv.core.base.streams import IN_TABLE
 from pyptv.core.engines.choice import choose
 from pyptv.core.execute.cluster.connect import open_client
 from pyptv.core.execute.cluster.runner import ClusterRunner
-from pyptv.core.execute.runners import InProcessRunner, PoolRunner, make_runner
+from pyptv.core.execute.runners import Runner as LocalRunner
+from pyptv.core.execute.runners import make_runner
 from pyptv.core.experiment.folder import Experiment, load_experiment
+from pyptv.core.experiment.passes import forward_pass
 from pyptv.core.files.scratch import remove_scratch
 from pyptv.core.files.store import Store
 from pyptv.core.history.journal import Journal
@@ -30,28 +36,26 @@ from pyptv.core.history.parts import Part
 from pyptv.core.history.resume import begin
 from pyptv.core.record.log import log_event, log_summary, log_time
 from pyptv.core.record.measures import Columns
-from pyptv.core.record.run_report import Request, RunReport
+from pyptv.core.record.progress import Meter
+from pyptv.core.record.result import RunResult, result_of
+from pyptv.core.record.run_report import FILE_NAME, Request, RunReport
 from pyptv.core.record.tally import Tally
 from pyptv.core.record.watcher import Watcher
-from pyptv.core.schedule.plan import Plan
-from pyptv.core.schedule.sequence import SequencePlan, nothing
+from pyptv.core.schedule.plan import AnyPlan, Plan
+from pyptv.core.schedule.sequence import SequencePlan, run_chunks
 from pyptv.core.schedule.tracker_runs import SeamCounts
 from pyptv.core.schedule.tracking import TrackingPlan
-from pyptv.core.stages.tasks import FramesKind, Job
+from pyptv.core.stages.tasks import FramesKind, Job, Past
 
 logger = logging.getLogger(__name__)
 
-Runner = InProcessRunner | PoolRunner | ClusterRunner
+Runner = LocalRunner | ClusterRunner
 
 _SECONDS_A_TASK = 2.0
 """Of tasks that go to a cluster, where each costs the scheduler some milliseconds."""
 
 _RENEW = 30.0
 """Seconds between two run reports of a run that watches."""
-
-_SHORT_CHUNK = 32
-_MOST_ROUNDS = 50
-"""Chunks of at most 32 frames, or 50 for each process: so that the last ones end at about the same time."""
 
 _MOST_SHOWN = 12
 
@@ -74,6 +78,14 @@ def run(
     first = wait_for_first(experiment, frames, options) if options.watch else None
     findings = check_run(experiment, frames if first is None else (first, first), options_of_check(options, part))
     report_findings(findings)
+    record.hooks = tuple(map(str, findings.hooks))
+    for spec in findings.hooks:
+        logger.info("Hook %s: %s", spec, spec.origin)
+    for plugin in findings.plugins:
+        logger.info("%s plugin %s: %s", plugin.kind.capitalize(), plugin.name, plugin.origin)
+    record.plugins = {plugin.kind: plugin.name for plugin in findings.plugins}
+    if options.tracking == "both":
+        experiment = forward_pass(experiment)
     store = Store(experiment)
     with ExitStack() as stack:
         client = stack.enter_context(open_client(options))
@@ -82,7 +94,8 @@ def run(
         engine = choose(options, whole)
         stack.callback(store.close)  # first: a signal's handler may raise once the frames are claimed
         store.open(frames, among_many=part is not None)
-        tracking = tracks_ahead(part, engine, tracks=options.mode != "sequence")
+        by_plugin = {spec.kind for spec in findings.plugins}
+        tracking = tracks_ahead(part, engine, tracks=options.tracks)
         job = prepare_job(
             *(experiment, findings.images),
             stop_at_failure=not skipping,
@@ -90,8 +103,10 @@ def run(
             tracking=tracking,
             scratch=options.scratch,
         )
+        job = replace(job, hooks=findings.hooks, plugins=findings.plugins, part="" if part is None else part.name)
         stack.callback(remove_scratch, job.scratch)
-        job = replace(job, processes=options.mode != "tracking", tracks=tracking, part="" if part is None else part.name)
+        processes = options.processes and "sequence" not in by_plugin
+        job = replace(job, processes=processes, tracks=tracking and "tracking" not in by_plugin)
         job = replace(job, claim=store.claim_file, refreshes=client is not None)
         with _clear_errors(experiment):
             job, journal = begin(job, store, frames, options, part)
@@ -162,10 +177,14 @@ class _Run:
         self._part = part
         self._parts = parts
         self._tally = Tally(Columns(frames, job.experiment.num_cams), skipping=not job.stop_at_failure, engine=job.engine)
+        self._meter = Meter(frames, options, job.engine)
         self._finished = bytearray(frames[1] - frames[0] + 1)
         """1 for each frame that has come to an end, good or bad."""
         self._runner = runner
-        self._plan = self._make_plan(journal)
+        self._ids = count(1)
+        self._journal = journal
+        self._plugins = PluginRun(job, store, frames, options.frame_timeout)
+        self._plan = self._make_plan()
 
     def go(self) -> Tally:
         """Run the plan to its end."""
@@ -174,22 +193,35 @@ class _Run:
         else:
             self._record.path.unlink(missing_ok=True)  # from here on it would not describe what is there
         if self._watcher is not None:
-            self._watcher.expect(len(self._finished), self._options.steps)
-        # closing: whatever ends this loop ends the workers at once, not when somebody drops the traceback
-        with closing(self._runner.events(self._plan)) as events:
-            for event in events:
-                self._record.times.record(event)
-                for reported in self._plan.record(event):
-                    self._take(reported)
-                if self._options.watch:
-                    self._renew_report()
-        for reported in self._plan.left:
-            self._take(reported)
+            self._watcher.begin(self._meter)
+        if self._plugins.sequence(self._journal):
+            self._journal = None  # what it has noted of these frames is not true any more
+        self._follow(self._runner, self._plan, self._take)
+        if self._plugins.has("tracking") and not self._tally.failed:
+            for step in self._plugins.tracking():
+                self._take(step)
+        if self._options.tracking == "both" and (self._tally.skipping or not self._tally.failed):
+            self._meter.track_again()
+            second = BackwardPass(self._job, self._frames, self._options, self._ids, self._seams)
+            self._follow(second.runner, second.plan, lambda event: second.pass_on(event, self._tally, self._take, self._count))
+        for event in self._plan.left:
+            self._take(event)
         if self._options.resume or (self._part is not None and self._tally.kept):
             logger.info("Resumed: %d frames and the links of %d were kept", self._tally.kept, self._tally.kept_steps)
         if self._parts is not None and not self._tally.failed:
             self._parts.remove()
         return self._tally
+
+    def _follow(self, runner: Runner, plan: AnyPlan, take: Callable[[Event], None]) -> None:
+        """Have a plan done, and take what it reports."""
+        # closing: whatever ends this loop ends the workers at once, not when somebody drops the traceback
+        with closing(runner.events(plan)) as events:
+            for event in events:
+                self._record.times.record(event)
+                for reported in plan.record(event):
+                    take(reported)
+                if self._options.watch:
+                    self._renew_report()
 
     @contextmanager
     def reported(self) -> Iterator[None]:
@@ -204,41 +236,51 @@ class _Run:
             self._tally.chunks = len(self._plan.sequence.chunks)
             self._tally.failed_chunks = self._plan.sequence.failed_chunks
             tree = self._record.as_tree(self._tally, self._seams, self._job.engine, error)
-            if self._watcher is not None:
-                self._watcher.finish(tree)
-            log_summary(self._tally, self._seams)
-            if self._tally.failed and not self._tally.skipping:
-                self._tell_of_old_results()
-            if self._part is not None:
-                note_end(self._part, self._store, self._tally, error)
-            else:
-                self._write_report(tree)
+            try:
+                if self._watcher is not None:
+                    self._watcher.finish(tree)  # may call a function of the user
+            finally:
+                log_summary(self._tally, self._seams)
+                if self._tally.failed and not self._tally.skipping:
+                    self._tell_of_old_results()
+                if self._part is not None:
+                    note_end(self._part, self._store, self._tally, error)
+                else:
+                    self._write_report(tree)
 
     def _take(self, event: Event) -> None:
         if isinstance(event, FrameDone | FrameFailed):
             self._finished[event.frame - self._frames[0]] = 1
         self._tally.record(event)
         log_event(event, skipping=self._tally.skipping)
-        if self._watcher is not None:
-            self._watcher.watch(event)
+        self._count(event)
 
-    def _make_plan(self, journal: Journal | None) -> Plan:
+    def _count(self, event: Event) -> None:
+        if self._meter.record(event) and self._watcher is not None:
+            self._watcher.advance()
+
+    def _past(self, frame: int) -> Past | None:
+        """What an earlier run has noted of a frame."""
+        return self._journal.past(frame) if self._journal is not None else None
+
+    def _make_plan(self) -> Plan:
         options = self._options
-        kind: FramesKind = "process" if self._parts is None else "keep"
-        if options.mode == "tracking":
-            kind = "check"
-        ids = count(1)
-        chunks = self._chunks() if self._parts is None else self._parts.in_order(self._chunks())
+        kind: FramesKind = "process" if self._job.processes else "check"
+        if self._parts is not None and self._job.processes:
+            kind = "keep"
+        ids = self._ids
+        in_pieces = options.on_cluster or options.watch  # tasks are cut by the seconds that they take
+        chunks = [self._frames] if in_pieces else run_chunks(self._frames, options.n_processes)
+        if self._parts is not None:
+            chunks = self._parts.in_order(chunks)
         if options.n_processes > 1 and len(chunks) > 1:
             more = f" and {len(chunks) - _MOST_SHOWN} more" if len(chunks) > _MOST_SHOWN else ""
             logger.info("Frame chunks: %s%s", chunks[:_MOST_SHOWN], more)
-        past = journal.past if journal is not None else nothing
-        seconds = _SECONDS_A_TASK if options.on_cluster or options.watch else None
         sequence = SequencePlan(
             *(chunks, ids, self._store, kind),
-            past=past,
-            shown=options.n_processes > 1 and not options.on_cluster and not options.watch,
-            seconds=seconds,
+            past=self._past,
+            shown=options.n_processes > 1 and not in_pieces,
+            seconds=_SECONDS_A_TASK if in_pieces else None,
             expects=options.watch,
         )
         tracking = None
@@ -249,13 +291,6 @@ class _Run:
             tracking = TrackingPlan(self._frames, ids, self._store, speculate=speculate, early=early, share=share)
         feed = Arrivals(self._job.experiment, self._frames, options.until_idle) if options.watch else None
         return Plan(self._job, self._store, sequence=sequence, tracking=tracking, feed=feed)
-
-    def _chunks(self) -> list[FrameRange]:
-        n_frames, n = len(self._finished), self._options.n_processes
-        if self._options.on_cluster or self._options.watch:
-            return [self._frames]  # cut into tasks by the seconds that they take
-        longest = max(_SHORT_CHUNK, n_frames // (n * _MOST_ROUNDS))
-        return chunk_ranges(*self._frames, min(n_frames, n * -(-n_frames // (n * longest))))
 
     # -- the end -------------------------------------------------------------------------------------------------------
 
@@ -281,7 +316,7 @@ class _Run:
         except OSError as problem:
             logger.warning("%s: the run report cannot be written: %s", self._record.path, problem.strerror or problem)
         else:
-            logger.info("Run report: %s", self._record.path)
+            logger.info("Run report: %s", self._record.path, extra=IN_TABLE)
             if self._watcher is not None:
                 self._watcher.wrote(self._record.path)
 
@@ -302,20 +337,26 @@ def prepare(
         InvalidExperimentError: the experiment, with all problems that can be known: where a calibration is missing, images are
             looked for all the same.
     """
-    experiment = load_experiment(exp_path, complete=False, output=options.output if options is not None else None)
+    options = options or Options()
+    matches = options.mode == "match"
+    experiment = load_experiment(exp_path, complete=False, output=options.output, match_again=matches)
     sequence = experiment.parameters.sequence
     frames = (sequence.first if first is None else first, sequence.last if last is None else last)
     check_range(*frames)
+    if matches:
+        experiment = with_targets(experiment)
+        logger.info("Targets: those stored in %s", experiment.existing_targets_folder(0))
     if experiment.problems:
-        report_findings(check_run(experiment, frames, options or Options()))
+        report_findings(check_run(experiment, frames, options))
     return experiment, frames
 
 
-def process(experiment: Experiment, frames: FrameRange, options: Options, watcher: Watcher | None, request: Request) -> Tally:
+def process(experiment: Experiment, frames: FrameRange, options: Options, watcher: Watcher | None, request: Request) -> RunResult:
     """:func:`run`, with the time it took in the log, and an error for what ended it at a frame."""
     start = time.perf_counter()
-    report = run(experiment, frames, options, watcher, request)
-    log_time(report, time.perf_counter() - start, request.kind)
-    if report.failed and not report.skipping:
-        raise ProcessingError(next(iter(report.failed.values())).reason)
-    return report
+    tally = run(experiment, frames, options, watcher, request)
+    seconds = time.perf_counter() - start
+    log_time(tally, seconds, request.kind)
+    if tally.failed and not tally.skipping:
+        raise ProcessingError(next(iter(tally.failed.values())).reason)
+    return result_of(tally, frames, seconds, experiment.results, experiment.results / FILE_NAME)

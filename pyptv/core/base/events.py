@@ -45,6 +45,8 @@ class FrameDone:
     size: int = 0
     """Bytes of the frame's files."""
     images: tuple[ImageStamp, ...] = ()
+    neighbours: str = ""
+    """What the images of other frames are that hooks may have looked at."""
     seconds: dict[str, float] = field(default_factory=dict)
     """Wall time of each stage."""
     worker: int = 1
@@ -98,6 +100,29 @@ class StepDone:
 
 
 @dataclass(frozen=True)
+class LinksJoined:
+    """The links of a frame to the next one have been made of those of two passes."""
+
+    frame: int
+    particles: int = 0
+    confirmed: int = 0
+    """Links that both passes have found."""
+    forward: int = 0
+    """Those of the forward pass alone."""
+    backward: int = 0
+    """Those of the backward pass alone."""
+    contradicted: int = 0
+    """Links of either pass that contradict the other one, and do not count."""
+    last: bool = False
+    """There is no next frame."""
+
+    @property
+    def links(self) -> int:
+        """All links to the next frame."""
+        return self.confirmed + self.forward + self.backward
+
+
+@dataclass(frozen=True)
 class TaskDone:
     """A task came to its end: ``interrupted`` where it had to stop before its range was through."""
 
@@ -144,4 +169,4 @@ class Note:
     message: str
 
 
-Event = FrameDone | FrameFailed | StepDone | TaskDone | TaskFailed | WorkerDied | Note
+Event = FrameDone | FrameFailed | StepDone | LinksJoined | TaskDone | TaskFailed | WorkerDied | Note

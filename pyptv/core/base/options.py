@@ -10,9 +10,11 @@ from pathlib import Path
 from reprlib import repr as short
 from typing import Any, Literal
 
-Mode = Literal["both", "sequence", "tracking"]
-MODES: tuple[Mode, ...] = ("both", "sequence", "tracking")
+Mode = Literal["both", "sequence", "tracking", "match"]
+MODES: tuple[Mode, ...] = ("both", "sequence", "tracking", "match")
+"""``match``: the sequence step from stored ``_targets`` files, without its images."""
 ON_ERROR = ("abort", "skip")
+TRACKING = ("forward", "both")
 Engine = Literal["optv", "compiled"]
 """What does correspondence and tracking: the C code of optv, or the compiled kernels."""
 
@@ -20,7 +22,10 @@ ENGINES = ("auto", "optv", "compiled")
 BIT_DEPTHS: tuple[int | str, ...] = ("auto", 8, 10, 12, 14, 16)
 """Bits that grey values may have in images that store more than 8; ``auto``: judged from the images."""
 
-_ARGUMENTS = ("exp_path", "first", "last", "repetitions")
+POSTPROCESS = ("h5", "zarr", "vtk", "parquet", "csv", "ptv_is", "mat")
+"""Formats of trajectories; those of :mod:`pyptv.export.formats`."""
+
+_ARGUMENTS = ("exp_path", "first", "last", "progress", "repetitions")
 """What ``main()`` takes besides."""
 
 _CALLED_ELSEWHERE = dict.fromkeys(("n_jobs", "jobs", "workers", "n_workers", "threads", "n_procs", "max_workers"), "n_processes")
@@ -39,11 +44,23 @@ class Options:
     resume: bool = False
     clean: bool = False
     n_processes: int = 1
+    tracking: str = "forward"
+    """``both``: the frames are tracked from the end as well, and the links of both passes joined."""
     serial_tracking: bool = True
     engine: str = "auto"
     """``auto``: the compiled kernels where they are installed and the run is long enough to pay for loading them."""
+    hooks: tuple[str, ...] = ()
+    """Code of others in the sequence step, ``NAME:key=value,...`` each; none: those that the parameters name."""
+    sequence_plugin: str | None = None
+    """PyPTV's plugin in place of the sequence step; None: the one that the parameters select, if it is allowed."""
+    tracking_plugin: str | None = None
+    """Likewise in place of tracking."""
+    allow_plugins: bool = False
+    """Code that the experiment's folder holds, or its parameters name, may run."""
     report: bool = False
     """Make ``res/report.html`` after the run."""
+    postprocess: str | None = None
+    """Format in which post-processed trajectories are written to ``res/export`` after the run; None: they are not."""
     bit_depth: int | str | None = None
     """Bits of a grey value in images that store more than 8; ``auto``: judged from the images; None: ``ptv.bit_depth``."""
     page: int | None = None
@@ -72,13 +89,36 @@ class Options:
     """Folder for scratch files; None: ``$SLURM_TMPDIR``, the temporary folder, or another usual one."""
 
     def __post_init__(self) -> None:
+        self._check_steps()
+        self._check_images()
+        self._check_extensions()
+        self._check_how()
+
+    def _check_steps(self) -> None:
         _check_choice("Mode", self.mode, MODES)
         _check_choice("on_error", self.on_error, ON_ERROR)
+        _check_choice("tracking", self.tracking, TRACKING)
+        if self.tracking == "both" and not self.tracks:
+            raise ValueError(f"tracking 'both' is for modes that track, got mode {self.mode!r}")
         _check_choice("engine", self.engine, ENGINES)
+        if self.postprocess is not None:
+            _check_choice("postprocess", self.postprocess, POSTPROCESS)
+
+    def _check_images(self) -> None:
         if self.bit_depth is not None and (isinstance(self.bit_depth, bool) or self.bit_depth not in BIT_DEPTHS):
             raise ValueError(f"bit_depth must be one of {', '.join(map(str, BIT_DEPTHS))}, got {short(self.bit_depth)}")
         if self.page is not None and (isinstance(self.page, bool) or not isinstance(self.page, int) or self.page < 1):
             raise ValueError(f"page must be a whole number >= 1, got {short(self.page)}")
+
+    def _check_extensions(self) -> None:
+        """Hooks and plugins."""
+        object.__setattr__(self, "hooks", _texts(self.hooks, "hooks"))
+        if self.hooks and not self.processes:
+            raise ValueError(f"hooks work in the sequence step, got mode {self.mode!r}")
+        for name, does in (("sequence_plugin", self.processes), ("tracking_plugin", self.tracks)):
+            self._check_plugin(name, does=does)
+
+    def _check_how(self) -> None:
         if self.output is not None:
             object.__setattr__(self, "output", path_argument(self.output, "output"))
         if self.start_method is not None:
@@ -91,13 +131,17 @@ class Options:
         if self.scratch is not None:
             object.__setattr__(self, "scratch", path_argument(self.scratch, "scratch"))
         object.__setattr__(self, "part", _part(self.part))
-        for name in ("resume", "clean", "serial_tracking", "report", "finish", "watch"):
+        for name in ("resume", "clean", "serial_tracking", "report", "finish", "watch", "allow_plugins"):
             object.__setattr__(self, name, _flag(getattr(self, name), name))
         object.__setattr__(self, "n_processes", whole_number(self.n_processes, "Number of processes"))
         check_processes(self.n_processes)
         self._check_combinations()
 
     def _check_combinations(self) -> None:
+        shared = self.part is not None or self.finish or self.watch or self.on_cluster
+        other = self.tracking == "both" or self.sequence_plugin or self.tracking_plugin or self.mode == "match"
+        if shared and other:
+            raise ValueError("tracking 'both', mode 'match' and plugins go without part, finish, watch and scheduler")
         if self.part is not None and (self.finish or self.clean or self.report):
             raise ValueError("part goes without finish, clean and report: these are for the whole range, once the parts are done")
         if self.until_idle is not None and not (isinstance(self.until_idle, int | float) and self.until_idle >= 0):
@@ -116,10 +160,33 @@ class Options:
         """The work is done by the workers of a Dask scheduler."""
         return self.scheduler is not None or self.client is not None
 
+    def _check_plugin(self, name: str, *, does: bool) -> None:
+        plugin = getattr(self, name)
+        if plugin is None:
+            return
+        if not isinstance(plugin, str) or not plugin:
+            raise ValueError(f"{name} must be the name of a plugin, got {short(plugin)}")
+        if not does or self.mode == "match":
+            raise ValueError(f"{name} {short(plugin)} has nothing to do with mode {self.mode!r}")
+        if self.tracking == "both" and name == "tracking_plugin":
+            raise ValueError("tracking 'both' is done by the tracker of this program, not by a plugin")
+        if self.hooks and name == "sequence_plugin":
+            raise ValueError("hooks work in the sequence step of this program, not in that of a plugin")
+
     @property
     def steps(self) -> int:
         """How often each frame is worked at."""
-        return 2 if self.mode == "both" else 1
+        return self.processes + self.tracks + (self.tracking == "both")
+
+    @property
+    def processes(self) -> bool:
+        """The run makes the sequence results; otherwise it takes those that are there."""
+        return self.mode != "tracking"
+
+    @property
+    def tracks(self) -> bool:
+        """The run links frames."""
+        return self.mode in ("both", "tracking")
 
 
 def make_options(chosen: Mapping[str, Any]) -> Options:
@@ -184,6 +251,14 @@ def _part(value: Any) -> tuple[int, int] | None:
     if not 1 <= number <= of:
         raise ValueError(f"part must be I/N with I from 1 to N, got {number}/{of}")
     return number, of
+
+
+def _texts(value: Any, name: str) -> tuple[str, ...]:
+    """Some texts; a single one is as good."""
+    texts = (value,) if isinstance(value, str) else value
+    if not isinstance(texts, list | tuple) or not all(isinstance(text, str) for text in texts):
+        raise ValueError(f"{name} must be texts NAME:key=value,..., got {short(value)}")
+    return tuple(texts)
 
 
 def _flag(value: Any, name: str) -> bool:

@@ -11,6 +11,10 @@ from pathlib import Path
 
 from pyptv.core.base.errors import ProcessingError
 
+IN_TABLE = {"in_table": True}
+"""``extra`` of the records that say what the table at the end of a run says, too: a terminal, which gets the table, leaves these
+out."""
+
 
 def show(text: str) -> None:
     """Write text to standard output, at once. A reader that went away (``| head``) wanted no more: that is no error.

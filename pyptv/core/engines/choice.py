@@ -9,11 +9,11 @@ from pyptv.core.base.errors import InvalidExperimentError
 from pyptv.core.base.frames import FrameRange
 from pyptv.core.base.options import Engine, Mode, Options
 from pyptv.core.files.locks import HeldError, lock
-from pyptv.kernels import cache
+from pyptv.kernels import build, cache
 
 logger = logging.getLogger(__name__)
 
-WORTH_LOADING: dict[Mode, int] = {"both": 10, "sequence": 30, "tracking": 10}
+WORTH_LOADING: dict[Mode, int] = {"both": 10, "sequence": 30, "tracking": 10, "match": 30}
 """Frames for each worker from which on loading the kernels pays: docs/performance.md has the measurement."""
 
 _LONGEST_BUILD = 600.0
@@ -42,7 +42,7 @@ def make_ready() -> None:
 
 def _build() -> None:
     logger.info("Compiling the kernels, once for this version and machine: up to a minute")
-    logger.info("Kernels compiled in %.0f s, kept in %s", cache.build(), cache.chosen_folder())
+    logger.info("Kernels compiled in %.0f s, kept in %s", build.build(), cache.chosen_folder())
 
 
 def choose(options: Options, frames: FrameRange, *, may_compile: bool = True) -> Engine:

@@ -11,7 +11,7 @@ from pyptv.core.base.events import StepNumbers
 from pyptv.core.base.options import Engine
 from pyptv.core.engines.optv.backend import OptvFrameBackend
 from pyptv.core.experiment.folder import Experiment
-from pyptv.kernels.cache import load
+from pyptv.kernels.cache import FOR_SEQUENCE, FOR_TRACKING, load
 
 if TYPE_CHECKING:
     from pyptv.core.engines.matches import Image, Matches
@@ -32,6 +32,9 @@ class FrameBackend(Protocol):
 
     def load_targets(self, rows: Rows, source: str | Path = "targets") -> Any:
         """Targets read from a file as detection would give them."""
+
+    def target_rows(self, targets: Any) -> Rows:
+        """Targets as rows of ``_targets`` (n,), x and y as precise as they were found."""
 
     def match(self, targets: list[Any]) -> Matches:
         """Stereo-correspondence and 3-D positions of the targets of one frame, one item per camera."""
@@ -75,7 +78,7 @@ def make_frame_backend(engine: Engine, experiment: Experiment) -> FrameBackend:
     """What does the frame step of an experiment."""
     parameters, calibrations = experiment.parameters, experiment.calibrations
     if engine == "compiled":
-        load()
+        load(FOR_SEQUENCE)
         from pyptv.core.engines.compiled.backend import CompiledFrameBackend  # loads numba
 
         return CompiledFrameBackend(parameters, calibrations)
@@ -86,7 +89,7 @@ def make_tracker(engine: Engine, experiment: Experiment, first: int, folder: Pat
     """A tracker that starts at frame ``first`` of an experiment; ``folder`` is its scratch folder, which optv's needs."""
     parameters, calibrations = experiment.parameters, experiment.calibrations
     if engine == "compiled":
-        load()
+        load(FOR_TRACKING)
         from pyptv.core.engines.compiled.tracker import CompiledTracker  # loads numba
 
         return CompiledTracker(parameters, calibrations, first)

@@ -17,9 +17,12 @@ from pyptv.core.files.atomic import digest, frame_digest
 from pyptv.core.files.formats import count_links, row_count
 from pyptv.core.files.store import Store
 from pyptv.core.history.journal import read_entry
+from pyptv.core.images.view_cache import neighbours_stamp
 from pyptv.core.stages.tasks import Job, Past
 
 logger = logging.getLogger(__name__)
+
+_MOST_DIGITS = 6
 
 
 class Earlier:
@@ -70,7 +73,17 @@ class Earlier:
         changed = [path for path, stamp in zip(paths, done.images, strict=True) if not _is_same(path, stamp)]
         if changed:
             logger.info("frame %d: processed again, %s has changed since", frame, changed[0])
-        return not changed
+        return not changed and self._same_neighbours(frame, done)
+
+    def _same_neighbours(self, frame: int, done: FrameDone) -> bool:
+        """Whether the images of other frames that hooks may have looked at are the same."""
+        reach = done.neighbours.partition(" ")[0]
+        if not (reach.isdecimal() and len(reach) < _MOST_DIGITS):
+            return not done.neighbours
+        same = neighbours_stamp(self._job.experiment, frame, int(reach)) == done.neighbours
+        if not same:
+            logger.info("frame %d: processed again, an image at most %s frames away has changed since", frame, reach)
+        return same
 
     def _same(self, checked: FrameDone, noted: Mapping[str, Any] | None, *linked: Mapping[str, Any] | None) -> FrameDone:
         """A frame that is taken as it is; kept where it was the same when it was tracked, or is what the sequence step wrote."""
@@ -139,6 +152,7 @@ def _frame_done(frame: int, noted: Mapping[str, Any]) -> FrameDone | None:
             particles_digest=str(noted["particles_digest"]),
             size=_whole(noted["size"]),
             images=tuple(images),
+            neighbours=str(noted.get("neighbours", "")),
             kept=True,
         )
     return None

@@ -25,7 +25,7 @@ from pyptv.core.execute.pool import WorkerPool, WorkerProcess
 from pyptv.core.execute.progress import Board
 from pyptv.core.execute.slot import Slot, patience
 from pyptv.core.execute.start_method import start_method as choose_start_method
-from pyptv.core.schedule.plan import Plan
+from pyptv.core.schedule.plan import AnyPlan, Plan
 from pyptv.core.stages.tasks import Job, silent
 from pyptv.kernels import cache
 
@@ -51,9 +51,7 @@ _MOST_FAILED_STARTS = 3
 _WorkerSlot = Slot[WorkerProcess]
 
 
-def make_runner(
-    job: Job, n: int, start_method: str | None = None, frame_timeout: float | None = None
-) -> InProcessRunner | PoolRunner:
+def make_runner(job: Job, n: int, start_method: str | None = None, frame_timeout: float | None = None) -> Runner:
     """The workers of a run, or this process alone where there cannot be any.
 
     Args:
@@ -87,7 +85,7 @@ class InProcessRunner:
     def __init__(self, job: Job) -> None:
         self._job = job
 
-    def events(self, plan: Plan) -> Generator[Event, None, None]:
+    def events(self, plan: AnyPlan) -> Generator[Event, None, None]:
         """The events of all tasks of a plan, which must take note of each before the next is asked for."""
         from pyptv.core.execute.worker import Worker  # imports optv
 
@@ -95,7 +93,7 @@ class InProcessRunner:
             while not plan.finished:
                 if (task := plan.next_task()) is not None:
                     yield from worker.events(task)
-                elif plan.sequence.expects:
+                elif isinstance(plan, Plan) and plan.sequence.expects:
                     time.sleep(_WAIT / 5)  # its frames are still to come
                 else:
                     return
@@ -126,7 +124,7 @@ class PoolRunner:
                 f"use at most {max(0, most - _FILES_OTHERWISE) // _FILES_EACH} processes, or raise the limit"
             )
 
-    def events(self, plan: Plan) -> Generator[Event, None, None]:
+    def events(self, plan: AnyPlan) -> Generator[Event, None, None]:
         """The events of all tasks of a plan, as they come; the plan must take note of each before the next is asked for."""
         with open_files(self._files), selectors.DefaultSelector() as self._selector:
             try:
@@ -141,7 +139,8 @@ class PoolRunner:
 
     def _open(self) -> WorkerPool:
         if self._job.engine == "compiled" and self._n > 1 and self._context.get_start_method() == "fork":
-            cache.load()  # once, before workers are forked: they have the kernels then, and all use the same memory
+            # before workers are forked: they have the kernels then, and all use the same memory
+            cache.load((*(cache.FOR_SEQUENCE if self._job.processes else ()), *(cache.FOR_TRACKING if self._job.tracks else ())))
         self._entrance = Entrance(self._n)
         self._register(self._entrance)
         try:
@@ -197,7 +196,7 @@ class PoolRunner:
 
     # -- tasks and events ---------------------------------------------------------------------------------------------
 
-    def _hand_out(self, plan: Plan) -> None:
+    def _hand_out(self, plan: AnyPlan) -> None:
         idle = [slot for slot in self._slots.values() if slot.task is None]
         starting = self._n - len(self._slots)
         for position, slot in enumerate(idle):
@@ -286,3 +285,6 @@ class PoolRunner:
 
     def _limit(self, *, begun: bool) -> float:
         return patience(self._timeout, self._slowest, begun=begun)
+
+
+Runner = InProcessRunner | PoolRunner

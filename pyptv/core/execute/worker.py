@@ -18,6 +18,7 @@ from pyptv.core.files.formats import MAX_ROWS, PARTICLES, TARGET_COLUMNS, TARGET
 from pyptv.core.files.store import Store
 from pyptv.core.history.journal import Writer
 from pyptv.core.stages.frames import FramePipeline
+from pyptv.core.stages.join import Joiner
 from pyptv.core.stages.tasks import Announce, FramesTask, Job, Past, PublishTask, Task, TrackTask
 from pyptv.core.stages.track import Tracking
 
@@ -32,6 +33,7 @@ class Worker:
         self._announce = announce
         self._store = Store(job.experiment)
         self._pipeline: FramePipeline | None = None
+        self._joiner: Joiner | None = None
         self._tracking = Tracking(job, self._store, announce)
         self._journal = Writer(job.journal, job.serial, job.fingerprints) if job.journal is not None else None
         self._earlier = Earlier(job, self._store)
@@ -88,14 +90,24 @@ class Worker:
                     yield TaskDone(task.id, interrupted=frame < task.last, taint=tainted)
                     return
             except FormatError as error:
-                yield FrameFailed(frame, f"frame {frame}: {error}", step="tracking")
+                yield FrameFailed(frame, f"frame {self._job.experiment.true_frame(frame)}: {error}", step="tracking")
                 if self._job.stop_at_failure:
                     yield TaskDone(task.id, interrupted=frame < task.last)
                     return
         yield TaskDone(task.id)
 
+    def _join(self, frame: int) -> Iterator[Event]:
+        """The links of the two passes over a frame, made into one."""
+        if self._joiner is None:
+            self._joiner = Joiner(replace(self._job.experiment, links=None))
+        self._announce(frame, "joining the links of both passes")
+        yield replace(self._joiner.frame(self._job.experiment.true_frame(frame)), frame=frame)
+
     def _frame(self, task: FramesTask, frame: int) -> Iterator[Event]:
         """A frame, and its links where an earlier run has made them, or where it has nothing to link."""
+        if task.kind == "join":
+            yield from self._join(frame)
+            return
         done: FrameDone | None = None
         step: StepDone | None = None
         if task.kind == "check":
@@ -120,7 +132,9 @@ class Worker:
     def _process(self, frame: int, *, write: bool) -> FrameDone:
         """The sequence step of a frame, its files put in place."""
         if self._pipeline is None:
-            self._pipeline = FramePipeline(self._job.experiment, self._job.images, self._announce, self._job.engine)
+            self._pipeline = FramePipeline(
+                self._job.experiment, self._job.images, self._announce, self._job.engine, self._job.hooks
+            )
         result = self._pipeline.process(frame)
         start = time.perf_counter()
         files = result.files()
@@ -136,6 +150,7 @@ class Worker:
             particles_digest=digest(files["rt_is"]),
             size=sum(map(len, files.values())),
             images=result.images,
+            neighbours=result.neighbours,
             seconds=result.seconds | {"write": time.perf_counter() - start},
         )
 

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 from pyptv.core.base.errors import FormatError, InvalidExperimentError
 from pyptv.core.base.regular_files import is_folder, is_there
 from pyptv.core.base.similar import similar_text
+from pyptv.core.experiment.attrdict import AttrDict
 from pyptv.core.experiment.calibration import Calibration, calibration_files, read_calibration
 from pyptv.core.experiment.dialects import RawParameters, item_of, read_par
-from pyptv.core.experiment.foreign_keys import foreign_keys, foreign_plugins
+from pyptv.core.experiment.foreign_keys import foreign_keys, named_hooks, selected_plugins, splitting_plugins
 from pyptv.core.experiment.image_names import as_folders, expand, fixed_folder, resolve
 from pyptv.core.experiment.listing import FolderListing
 from pyptv.core.experiment.output import output_problems, own_output, recorded_experiment, targets_below
 from pyptv.core.experiment.parameter_checks import build_parameters, volume_hints
 from pyptv.core.experiment.parameter_sets import USUAL_DIRECTORIES, Chosen, choose_parameters
 from pyptv.core.experiment.parameters import SPLITTER_ORDER, Parameters
+from pyptv.core.experiment.passes import LinksPass
 from pyptv.core.experiment.stale_parameters import stale_notes
 
 RESULT_KINDS = ("rt_is", "ptv_is", "added")
@@ -42,6 +46,14 @@ class Experiment:
     """What was listed when it was read."""
     output: Path | None = None
     """Where results go that are not to lie in the experiment's folder."""
+    hooks: tuple[str, ...] = ()
+    """Hooks that the parameters name, ``NAME:key=value,...`` each."""
+    selected_plugins: Mapping[str, tuple[str, str | None]] = field(default_factory=dict, compare=False)
+    """Step -> where the parameters select a plugin of PyPTV for it, and its name; None: the step of this program."""
+    links: LinksPass | None = None
+    """A pass of ``--tracking both``, whose links lie apart; None: links are results."""
+    stored_targets: Literal["beside the images", "in the output"] | None = None
+    """Matching again (``--mode match``): where ``_targets`` files are read; None: the parameters say what a frame is made of."""
 
     @property
     def num_cams(self) -> int:
@@ -74,10 +86,12 @@ class Experiment:
 
     def targets_path(self, camera: int, frame: int) -> Path:
         """The ``_targets`` file of a camera (0-based) and frame."""
-        return self.targets_folder(camera) / _targets_name(camera, frame)
+        return self.targets_folder(camera) / _targets_name(camera, self.true_frame(frame))
 
     def existing_targets_folder(self, camera: int) -> Path:
         """Where the ``_targets`` files of a camera (0-based) lie that are read in place of images (``Existing_Target``)."""
+        if self.output is not None and self.stored_targets == "in the output":
+            return targets_below(self.output, self._images_name(camera))
         return (self.folder / self._images_name(camera)).parent
 
     def input_path(self, which: int, frame: int) -> Path:
@@ -99,8 +113,18 @@ class Experiment:
         return self.parameters.sequence.base_name[0 if self.parameters.ptv.splitter else camera]
 
     def result_path(self, kind: str, frame: int) -> Path:
-        """``res/rt_is.FRAME``, ``res/ptv_is.FRAME`` or ``res/added.FRAME``."""
-        return self.results / f"{kind}.{frame}"
+        """``res/rt_is.FRAME``, ``res/ptv_is.FRAME`` or ``res/added.FRAME``; a pass has its links elsewhere."""
+        folder = self.results if self.links is None or kind == "rt_is" else self.links.folder
+        return folder / f"{kind}.{self.true_frame(frame)}"
+
+    @property
+    def goes_backward(self) -> bool:
+        """Whether this is the backward pass of ``--tracking both``."""
+        return self.links is not None and self.links.backward
+
+    def true_frame(self, frame: int) -> int:
+        """The number of a frame in the names of files, and for people; in a backward pass it is another one."""
+        return frame if self.links is None else self.links.true_frame(frame)
 
     def sequence_files(self, frame: int) -> dict[str, Path]:
         """Short name -> path of what the sequence step writes for a frame; ``rt_is`` last: it marks the frame as done."""
@@ -156,7 +180,9 @@ class ImageSettings:
         return (2 * self.width, 2 * self.height) if self.split else (self.width, self.height)
 
 
-def load_experiment(exp_path: str | Path, *, complete: bool = True, output: str | Path | None = None) -> Experiment:
+def load_experiment(
+    exp_path: str | Path, *, complete: bool = True, output: str | Path | None = None, match_again: bool = False
+) -> Experiment:
     """Read parameters and calibrations of an experiment, and check them.
 
     Args:
@@ -165,6 +191,7 @@ def load_experiment(exp_path: str | Path, *, complete: bool = True, output: str 
         complete: missing folders and calibrations are errors; else they are the experiment's ``problems``, so that the rest can
             be looked at, too.
         output: where results and ``_targets`` files go; None: into the folder of the experiment.
+        match_again: frames are made from stored ``_targets`` files, whatever the parameters say.
 
     Raises:
         InvalidExperimentError: with all problems found.
@@ -175,6 +202,8 @@ def load_experiment(exp_path: str | Path, *, complete: bool = True, output: str 
         path, output = recorded, path if output is None else output
     chosen = choose_parameters(path, listing)
     raw, folder = chosen.raw, chosen.folder
+    if match_again:
+        raw = replace(raw, tree=AttrDict(raw.tree | {"pft_version": {"Existing_Target": True}}))
     parameters = _resolved(build_parameters(raw.tree, raw.locate), folder, listing)
     calibrations, problems = _calibrations(parameters, folder)
     problems = [*_missing_directories(folder, _directories_of(parameters)), *problems]
@@ -187,14 +216,20 @@ def load_experiment(exp_path: str | Path, *, complete: bool = True, output: str 
             problems = [f"{raw.locate('ptv', 'mmp_n1')}: {problem}"]
     place = None if output is None else own_output(_absolute(output), folder)
     places = tuple(raw.locate("sequence", item_of("base_name", n)) for n in range(1, len(parameters.sequence.base_name) + 1))
-    experiment = Experiment(folder, raw.source, parameters, calibrations, name_places=places, listing=listing, output=place)
+    experiment = Experiment(
+        folder, raw.source, parameters, calibrations, name_places=places, listing=listing, output=place, hooks=named_hooks(raw)
+    )
+    selected = selected_plugins(raw, splitter=parameters.ptv.splitter)
+    experiment = replace(experiment, selected_plugins=selected)
+    if match_again:
+        experiment = replace(experiment, stored_targets="beside the images")
     if place is not None:
         targets = {experiment.targets_folder(camera) for camera in range(experiment.num_cams)}
         problems += output_problems(place, raw.source, targets)
     if problems and complete:
         raise InvalidExperimentError(*problems)
-    notes = [*chosen.notes, *foreign_plugins(raw, splitter=parameters.ptv.splitter), *foreign_keys(raw)]
-    notes += [*volume_hints(parameters, raw.locate), *_stale(chosen, parameters, listing)]
+    notes = [*chosen.notes, *splitting_plugins(raw), *foreign_keys(raw)]
+    notes += [*volume_hints(parameters, raw.locate), *_stale(chosen, parameters, listing, match_again=match_again)]
     return replace(experiment, problems=tuple(problems), notes=tuple(notes))
 
 
@@ -270,7 +305,7 @@ def _calibrations(parameters: Parameters, folder: Path) -> tuple[tuple[Calibrati
     return tuple(calibrations), problems
 
 
-def _stale(chosen: Chosen, parameters: Parameters, listing: FolderListing) -> list[str]:
+def _stale(chosen: Chosen, parameters: Parameters, listing: FolderListing, *, match_again: bool) -> list[str]:
     """What is to be said of a ``parameters/`` folder beside the YAML file that counts."""
     if chosen.beside is None:
         return []
@@ -278,6 +313,8 @@ def _stale(chosen: Chosen, parameters: Parameters, listing: FolderListing) -> li
     try:
         raw = read_par(chosen.beside)
         others = _resolved(build_parameters(raw.tree, raw.locate), chosen.folder, listing)
+        if match_again:  # then what was written for it is no matter
+            others = replace(others, pft_version=parameters.pft_version)
     except InvalidExperimentError:
         return [f"{used} is used; {chosen.beside.name}/ beside it is not used, and is not valid"]
     return stale_notes(used, raw, parameters, others)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import fields
 from typing import Any
 
+from pyptv.core.base.errors import FormatError
 from pyptv.core.base.similar import similar
 from pyptv.core.experiment.attrdict import shown
 from pyptv.core.experiment.dialects import RawParameters
@@ -75,19 +76,35 @@ def foreign_keys(raw: RawParameters) -> list[str]:
     return lines
 
 
-def foreign_plugins(raw: RawParameters, *, splitter: bool) -> list[str]:
-    """PyPTV's windows run a selected plugin, its batch run and this one do not: a user may think otherwise."""
+def splitting_plugins(raw: RawParameters) -> list[str]:
+    """That a selected plugin alone says that images are split, which is built in."""
+    if not splits_by_plugin(raw.tree):
+        return []
+    return [f"{raw.locate('plugins', 'selected_sequence')}: images are split, though ptv.splitter is not set"]
+
+
+def selected_plugins(raw: RawParameters, *, splitter: bool) -> dict[str, tuple[str, str | None]]:
+    """Step -> where the parameters select a plugin of PyPTV for it, and which; None where that is built in."""
     plugins = raw.tree.get("plugins")
     built_in = ("default", None, *(_SPLITTER_PLUGINS if splitter else ()))
-    lines = []
-    if splits_by_plugin(raw.tree):
-        lines.append(f"{raw.locate('plugins', 'selected_sequence')}: images are split, though ptv.splitter is not set")
-    for key in ("selected_sequence", "selected_tracking"):
+    found = {}
+    for step in ("sequence", "tracking"):
+        key = f"selected_{step}"
         name = plugins.get(key) if isinstance(plugins, dict) else None
-        if name not in built_in:
-            place = raw.locate("plugins", key)
-            lines.append(f"{place}: found the plugin {shown(name)}; plugins are not supported, the default method is used")
-    return lines
+        found[step] = raw.locate("plugins", key), None if name in built_in else str(name)
+    return found
+
+
+def named_hooks(raw: RawParameters) -> tuple[str, ...]:
+    """The hooks that a YAML file lists under ``hooks``.
+
+    Raises:
+        FormatError: something else stands there.
+    """
+    listed = raw.tree.get("hooks") or []
+    if not isinstance(listed, list) or not all(isinstance(item, str) for item in listed):
+        raise FormatError(f"{raw.source}, hooks: found {shown(listed)}, expected a list of texts NAME or NAME:key=value,...")
+    return tuple(listed)
 
 
 def _other_keys(raw: RawParameters) -> Iterator[tuple[str, str, Any]]:

@@ -183,6 +183,10 @@ ADDED = TextTable(
 )
 """The links again, with the priority of each particle."""
 
+PASSES = TextTable("passes", ("forward", "backward", "found_by"), "%4d %4d %d\n")
+"""What the two passes of ``--tracking both`` say of each particle: the row in the next frame that the forward pass links it to,
+that of the backward pass, -1 for none; and who found the link in ``ptv_is``: 3 both, 1 forward, 2 backward, 0 there is none."""
+
 TARGET_COLUMNS = ("target1", "target2", "target3", "target4")
 
 

@@ -51,6 +51,9 @@ class Store:
     def __init__(self, experiment: Experiment) -> None:
         self.experiment = experiment
         self.home = experiment.results / ".pyptv"
+        if experiment.links is not None and experiment.links.backward:
+            self.home = experiment.links.folder
+        self._joined = _joined_files(experiment)
         self.stages = self.home / "stages"
         self._pristine = self.home / "pristine"
         self._states = self.home / "states"
@@ -74,6 +77,8 @@ class Store:
             self._refuse_links()
             self.experiment.results.mkdir(exist_ok=True, parents=self.experiment.output is not None)
             self._pristine.mkdir(parents=True, exist_ok=True)
+            if self.experiment.links is not None:
+                self.experiment.links.folder.mkdir(exist_ok=True)
             if self.experiment.output is not None:
                 self._take_output(self.experiment.output)
             self._claim = claim_frames(self.home, frames, among_many=among_many)
@@ -114,6 +119,20 @@ class Store:
             with suppress(OSError):
                 os.close(os.open(folder, os.O_RDONLY))
 
+    def open_backward(self) -> None:
+        """Make the folders of a backward pass, whose frames the run has claimed already.
+
+        Raises:
+            ProcessingError: a folder cannot be written.
+        """
+        try:
+            shutil.rmtree(self.stages, ignore_errors=True)
+            for folder in (self._pristine, self.stages):
+                folder.mkdir(parents=True, exist_ok=True)
+            remove_leftovers([self.home, self._pristine])
+        except OSError as error:
+            raise ProcessingError(f"{error.filename or self.home}: cannot be written: {error.strerror}") from error
+
     def _take_output(self, output: Path) -> None:
         """Note whose results an output folder holds, and make the folders of its targets.
 
@@ -143,7 +162,8 @@ class Store:
     def folders(self) -> list[Path]:
         """Every folder that a run writes result files to."""
         targets = [self.experiment.targets_folder(camera) for camera in range(self.experiment.num_cams)]
-        return list(dict.fromkeys([self.experiment.results, self.home, self._pristine, *targets]))
+        links = [] if self.experiment.links is None else [self.experiment.links.folder]
+        return list(dict.fromkeys([self.experiment.results, self.home, self._pristine, *links, *targets]))
 
     # -- the sequence step's files ------------------------------------------------------------------------------------
 
@@ -168,6 +188,7 @@ class Store:
     def _forget_particles(self, frame: int) -> None:
         for kind in RESULT_KINDS:
             self.experiment.result_path(kind, frame).unlink(missing_ok=True)
+        self._drop_joined(frame)
         (self._pristine / str(frame)).unlink(missing_ok=True)
 
     def sequence_input(self, frame: int, only: str | None = None) -> dict[str, bytes]:
@@ -198,6 +219,8 @@ class Store:
         Only files whose bytes differ from the pristine ones are written, and those that tracking alone writes. The pristine copy
         comes first: it is right at every moment.
         """
+        if self.experiment.goes_backward:  # everything but the links is the forward pass's
+            tracked = {name: tracked[name] for name in ("added", "ptv_is")}
         old = self._read_pristine(frame)
         kept = old.contents.keys() if old else set()
         changed = {name: data for name, data in tracked.items() if pristine.get(name) != data}
@@ -209,12 +232,15 @@ class Store:
             packed = _pack({name: pristine[name] for name in replaced}, versions)
             write_atomic(self._pristine / str(frame) if stage is None else stage / f"{frame}.pristine", packed)
         places = self.experiment.tracking_files(frame)
+        if stage is None:
+            self._drop_joined(frame)
         for name, data in written.items():
             write_atomic(places[name] if stage is None else stage / f"{frame}.{name}", data)
 
     def publish_tracked(self, stage: Path, frame: int) -> None:
         """Move a staged frame into its place; what has been moved already stays."""
         places = {"pristine": self._pristine / str(frame)} | self.experiment.tracking_files(frame)
+        self._drop_joined(frame)
         for name, place in places.items():
             with suppress(FileNotFoundError):
                 move(stage / f"{frame}.{name}", place)
@@ -275,6 +301,7 @@ class Store:
 
     def publish_empty(self, frame: int) -> str:
         """Write the tracking files of a frame without particles, unless they are there; its sequence files stay as they are."""
+        self._drop_joined(frame)
         files = {}
         for name in ("added", "ptv_is"):
             path = self.experiment.result_path(name, frame)
@@ -296,10 +323,16 @@ class Store:
 
     def drop_links(self, frame: int) -> None:
         """Remove a frame's links; its sequence files stay."""
+        self._drop_joined(frame)
         for kind in ("added", "ptv_is"):
             self.experiment.result_path(kind, frame).unlink(missing_ok=True)
 
     # -- inside -------------------------------------------------------------------------------------------------------
+
+    def _drop_joined(self, frame: int) -> None:
+        """Remove what was joined from two passes over a frame: it does not belong to the links that come now."""
+        for kind in self._joined:
+            (self.experiment.results / f"{kind}.{frame}").unlink(missing_ok=True)
 
     def _read_pristine(self, frame: int) -> Pristine | None:
         path = self._pristine / str(frame)
@@ -314,9 +347,19 @@ class Store:
 
     def _refuse_links(self) -> None:
         """The project's own folders are its own: a link in their place would let a run write, or clean, elsewhere."""
-        for folder in (self.home, self._pristine, self._states, self.home / "stages", self.home / "journal", self.parts):
+        passes = (self.home / "forward", self.home / "backward", self.parts)
+        for folder in (self.home, self._pristine, self._states, self.home / "stages", self.home / "journal", *passes):
             if folder.is_symlink():
                 raise ProcessingError(f"{folder}: found a link, expected a folder of this program: remove the link")
+
+
+def _joined_files(experiment: Experiment) -> tuple[str, ...]:
+    """The kinds of results that are made of two passes, as far as there may be any."""
+    if experiment.goes_backward:
+        return ()
+    if experiment.links is not None:
+        return ("ptv_is", "added", "passes")
+    return ("passes",) if (experiment.results / ".pyptv" / "forward").is_dir() else ()
 
 
 def _pack(contents: Mapping[str, bytes], tracked: Mapping[str, list[str]]) -> bytes:

@@ -53,9 +53,9 @@ def begin(job: Job, store: Store, frames: FrameRange, options: Options, part: Pa
         journal = Journal(folder, frames, wanted, others, guesses=of_parts)
         if of_parts:
             _warn_of_changes(journal, trees, options)
-        elif options.resume:
+        elif options.resume and not job.experiment.goes_backward:  # the forward pass has said it
             _say_what_changed(journal, trees, options)
-    does = {"frames": job.processes, "track": job.tracks}
+    does = {"frames": options.processes, "track": job.tracks}
     inputs = {stage: (fingerprints[stage], tree) for stage, tree in trees.items() if does[stage]}
     serial = start(folder, inputs, others, tidy=part is not None or store.alone)
     return replace(job, journal=folder, serial=serial, fingerprints=fingerprints), journal
@@ -88,13 +88,18 @@ def _say_what_changed(journal: Journal, trees: Mapping[str, Any], options: Optio
         logger.info("Nothing to resume: no run was recorded here")
         return
     changed = differences(journal.inputs.get("frames"), trees["frames"])
-    if changed and options.mode != "tracking" and not journal.any_frame():
+    if changed and options.processes and not journal.any_frame():
         raise InvalidExperimentError(
             f"Cannot resume, the inputs have changed since: {'; '.join(changed)}. "
             "Run without --resume to process all frames again"
         )
-    if options.mode != "sequence" and (changed := differences(journal.inputs.get("track"), trees["track"])):
+    if options.tracks and (changed := differences(journal.inputs.get("track"), trees["track"])):
         logger.info("Tracking starts again, its inputs have changed since: %s", "; ".join(changed))
+
+
+def last_inputs(store: Store) -> dict[str, Any]:
+    """Stage -> what the last run of an experiment that said so depended on."""
+    return Journal(store.home / FOLDER, (0, 0), {"frames": None, "track": None}).inputs
 
 
 def fingerprint(tree: Any) -> str:
@@ -114,15 +119,24 @@ def stage_inputs(job: Job) -> dict[str, Any]:
     masks = {}
     if parameters["masking"]["mask_flag"] and not experiment.parameters.pft_version.existing_target:
         masks = {path.name: _contents(path) for path in map(experiment.mask_path, range(experiment.num_cams))}
-    frames = {
+    frames: dict[str, Any] = {
         "versions": versions,
         "parameters": parameters,
         "calibrations": calibrations,
         "masks": masks,
         "grey values": asdict(job.images.grey),
     }
+    if experiment.stored_targets is not None:
+        frames["targets"] = experiment.stored_targets
+    for number, spec in enumerate(job.hooks, start=1):  # where a file lies does not matter
+        frames[f"hook {number}"] = asdict(replace(spec, file=""))
+    by_plugin = {spec.kind: asdict(replace(spec, file="")) for spec in job.plugins}
+    if "sequence" in by_plugin:
+        frames["plugin"] = by_plugin["sequence"]
     geometry = {section: parameters[section] for section in ("ptv", "criteria")}
-    tracking = {"versions": versions, "parameters": {"track": track} | geometry, "calibrations": calibrations}
+    tracking: dict[str, Any] = {"versions": versions, "parameters": {"track": track} | geometry, "calibrations": calibrations}
+    if "tracking" in by_plugin:
+        tracking["plugin"] = by_plugin["tracking"]
     return {"frames": _as_json(frames), "track": _as_json(tracking)}
 
 

@@ -6,6 +6,7 @@ import logging
 
 from pyptv.core.base.events import Event, FrameDone, FrameFailed, Note, StepDone
 from pyptv.core.base.frames import describe
+from pyptv.core.base.streams import IN_TABLE
 from pyptv.core.record.tally import Tally
 from pyptv.core.schedule.tracker_runs import SeamCounts
 
@@ -38,24 +39,24 @@ def log_event(event: Event, *, skipping: bool) -> None:
 
 
 def log_summary(report: Tally, seams: SeamCounts | None) -> None:
-    """What was done, and the frames that were left out, each with its reason."""
+    """What was done, and which frames were left out; why, has been said when it happened."""
     for line in report.lines():
-        logger.info("%s", line)
+        logger.info("%s", line, extra=IN_TABLE)
     if seams is not None:
-        logger.info("Seams: %s", seams)
+        logger.info("Parallel tracking: %s", seams)
     if report.failed and report.skipping:
-        logger.warning("%d frames failed and were left out: %s", len(report.failed), describe(report.failed))
-        for failed in report.failed.values():
-            logger.warning("  %s", failed.reason)
+        n = len(report.failed)
+        what = "1 frame failed and was left out" if n == 1 else f"{n} frames failed and were left out"
+        logger.warning("%s: %s", what, describe(report.failed), extra=IN_TABLE)
 
 
 def log_time(report: Tally, seconds: float, kind: str) -> None:
     """How long it took; of a ``"parallel batch"`` also how many chunks went well."""
     if kind == "batch":
-        logger.info("Total processing time: %.2f seconds", seconds)
+        logger.info("Total processing time: %.2f seconds", seconds, extra=IN_TABLE)
         return
-    logger.info("Parallel processing completed:")
-    logger.info("  Total chunks: %d", report.chunks)
-    logger.info("  Successful: %d", report.chunks - report.failed_chunks)
-    logger.info("  Failed: %d", report.failed_chunks)
-    logger.info("  Total processing time: %.2f seconds", seconds)
+    logger.info("Parallel processing completed:", extra=IN_TABLE)
+    logger.info("  Total chunks: %d", report.chunks, extra=IN_TABLE)
+    logger.info("  Successful: %d", report.chunks - report.failed_chunks, extra=IN_TABLE)
+    logger.info("  Failed: %d", report.failed_chunks, extra=IN_TABLE)
+    logger.info("  Total processing time: %.2f seconds", seconds, extra=IN_TABLE)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pyptv.core.base.events import Event, FrameDone, FrameFailed, StepDone
+from pyptv.core.base.events import Event, FrameDone, FrameFailed, LinksJoined, StepDone
 from pyptv.core.base.frames import FrameRange
 
 STAGES = ("read", "high-pass", "detect", "match", "write", "tracking")
@@ -39,6 +39,12 @@ class Rows:
         self._numbers.extend([_ABSENT] * (start + self._width - len(self._numbers)))
         self._numbers[start : start + self._width] = array("i", row)
 
+    def get(self, frame: int) -> list[int] | None:
+        """A frame's numbers; None: there are none."""
+        start = (frame - self._first) * self._width
+        row = self._numbers[start : start + self._width].tolist()
+        return row if row and row[-1] != _ABSENT else None
+
     def drop(self, frame: int) -> None:
         """Forget a frame's numbers."""
         self.set(frame, [_ABSENT] * self._width)
@@ -66,6 +72,11 @@ class Columns:
             self._sequence.set(event.frame, [*event.targets, *event.counts[: len(self._kinds)], event.particles])
         elif isinstance(event, StepDone):
             self._tracking.set(event.frame, [event.links, event.lost, event.added, event.current])
+        elif isinstance(event, LinksJoined):
+            tracked = self._tracking.get(event.frame)
+            if tracked is not None:
+                lost = 0 if event.last else event.particles - event.links
+                self._tracking.set(event.frame, [event.links, lost, *tracked[2:]])
         elif isinstance(event, FrameFailed):
             self._tracking.drop(event.frame)
 

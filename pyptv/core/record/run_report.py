@@ -38,7 +38,7 @@ from pyptv.core.schedule.tracker_runs import SeamCounts
 FILE_NAME = "run_report.json"
 SCHEMA_FILE = Path(__file__).with_name("run_report.schema.json")
 
-_OPTIONS = ("mode", "on_error", "resume", "clean", "bit_depth", "page", "n_processes", "serial_tracking")
+_OPTIONS = ("mode", "tracking", "on_error", "resume", "clean", "bit_depth", "page", "n_processes", "serial_tracking")
 _MOST_BYTES = 500_000_000
 """Six million frames."""
 _MOST_CONTAINERS = 1_000_000
@@ -72,6 +72,8 @@ class RunReport:
     def __init__(self, request: Request, experiment: Experiment, frames: FrameRange, options: Options) -> None:
         """Start the clock, and take the fingerprints of the files that have just been read."""
         self.times = Times()
+        self.hooks: tuple[str, ...] = ()
+        self.plugins: dict[str, str] = {}
         self._started, self._clock = datetime.now(UTC), time.perf_counter()
         self._request, self._experiment, self._frames, self._options = request, experiment, frames, options
         self._inputs = _inputs(experiment)
@@ -115,6 +117,7 @@ class RunReport:
             "tracking": tracking,
             "seconds": self.times.as_tree(),
             "seams": asdict(seams) if seams is not None else None,
+            "passes": asdict(report.passes) if report.passes is not None else None,
         }
 
     def _command(self, engine: Engine) -> dict[str, Any]:
@@ -127,6 +130,8 @@ class RunReport:
             "output": str(self._experiment.output) if self._experiment.output is not None else None,
             **{name: getattr(options, name) for name in _OPTIONS},
             "engine": engine,
+            "hooks": list(self.hooks),
+            "plugins": self.plugins,
         }
 
 

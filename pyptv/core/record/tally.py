@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from pyptv.core.base.errors import ProcessingError, Terminated
-from pyptv.core.base.events import Event, FrameDone, FrameFailed, StepDone
+from pyptv.core.base.events import Event, FrameDone, FrameFailed, LinksJoined, StepDone
 from pyptv.core.base.options import Engine
 from pyptv.core.record.measures import Columns
 
@@ -19,6 +19,23 @@ _OUTCOMES = {
     INTERRUPTED: "interrupted",
     TERMINATED: "terminated",
 }
+
+
+@dataclass
+class PassCounts:
+    """What the two passes of ``--tracking both`` have found, in links."""
+
+    confirmed: int = 0
+    forward: int = 0
+    backward: int = 0
+    contradicted: int = 0
+
+    def add(self, event: LinksJoined) -> None:
+        """Add the links of a frame."""
+        self.confirmed += event.confirmed
+        self.forward += event.forward
+        self.backward += event.backward
+        self.contradicted += event.contradicted
 
 
 @dataclass
@@ -38,6 +55,8 @@ class Tally:
     skipping: bool = False
     """Failed frames are left out; otherwise the first one ends the run."""
     engine: Engine = "optv"
+    passes: PassCounts | None = None
+    """None: there was one pass."""
 
     def record(self, event: Event) -> None:
         """Take note of an event."""
@@ -46,6 +65,9 @@ class Tally:
             self.kept += event.kept
         elif isinstance(event, StepDone):
             self.kept_steps += event.kept
+        elif isinstance(event, LinksJoined):
+            self.passes = self.passes or PassCounts()
+            self.passes.add(event)
         if isinstance(event, FrameFailed):
             self.failed[event.frame] = event
 
@@ -98,4 +120,9 @@ class Tally:
             links, lost, added = (sum(tracking[name]) for name in ("links", "lost", "added"))
             ratio = links / max(1, links + lost)
             lines.append(f"Tracking: {steps} frames, links {links}, lost {lost}, added {added}, link ratio {ratio:.3f}")
+        if (passes := self.passes) is not None:
+            lines.append(
+                f"Both passes: {passes.confirmed} links confirmed, {passes.forward} of the forward pass alone, "
+                f"{passes.backward} of the backward pass alone, {passes.contradicted} contradicted and left out"
+            )
         return [*lines, f"Engine: {self.engine}"]

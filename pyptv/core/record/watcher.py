@@ -5,17 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Protocol
 
-from pyptv.core.base.events import Event
+from pyptv.core.record.progress import Meter
 
 
 class Watcher(Protocol):
     """Follows a run."""
 
-    def expect(self, frames: int, steps: int, done: int = 0) -> None:
-        """So many frames will go through so many steps; ``done`` of these are kept from an earlier run."""
+    def begin(self, meter: Meter) -> None:
+        """The first frame is about to be begun; ``meter`` counts from here on."""
 
-    def watch(self, event: Event) -> None:
-        """This has happened."""
+    def advance(self) -> None:
+        """The meter has moved. Called for every frame and step: it must be quick."""
 
     def finish(self, report: dict[str, Any]) -> None:
         """The run has ended, well or not; its report, as ``run_report.json`` has it."""

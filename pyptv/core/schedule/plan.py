@@ -7,11 +7,12 @@ others do the sequence step; when that is all handed out, they join in the track
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from typing import Protocol
 
 from pyptv.core.base.errors import WorkersDieError
-from pyptv.core.base.events import Event, FrameDone, FrameFailed, Note, StepDone, WorkerDied
+from pyptv.core.base.events import Event, FrameDone, FrameFailed, LinksJoined, Note, StepDone, WorkerDied
 from pyptv.core.files.store import Store
 from pyptv.core.schedule.sequence import SequencePlan
 from pyptv.core.schedule.tracking import TrackingPlan
@@ -41,6 +42,45 @@ class Feed(Protocol):
         """Whether a frame that was processed comes again, for its images have changed since."""
 
 
+class AnyPlan(Protocol):
+    """What a runner asks for tasks, and tells what became of them."""
+
+    @property
+    def finished(self) -> bool:
+        """Nothing is left to be done."""
+
+    def next_task(self, idle: int = 1, worker: int = 1) -> Task | None:
+        """A task for a worker, None if there is none now."""
+
+    def record(self, event: Event) -> Iterator[Event]:
+        """Take note of an event; yields what is to be reported."""
+
+
+class Phases:
+    """Plans that are done one after the other by the same workers; one that stops at a failure is the last."""
+
+    def __init__(self, *plans: Plan) -> None:
+        self._plans = deque(plans)
+
+    @property
+    def finished(self) -> bool:
+        """Every plan is, or the run stops at a failure."""
+        return self._now().finished
+
+    def next_task(self, idle: int = 1, worker: int = 1) -> Task | None:
+        """A task of the first plan that is not finished."""
+        return self._now().next_task(idle, worker)
+
+    def record(self, event: Event) -> Iterator[Event]:
+        """Let that plan take note of an event."""
+        yield from self._plans[0].record(event)
+
+    def _now(self) -> Plan:
+        while len(self._plans) > 1 and self._plans[0].finished and not self._plans[0].stopped:
+            self._plans.popleft()
+        return self._plans[0]
+
+
 class Plan:
     """The whole run: the sequence step, then tracking, on as many workers as there are."""
 
@@ -63,6 +103,11 @@ class Plan:
         self._store = store
         self._stopped = False
         self._idle_deaths = 0
+
+    @property
+    def stopped(self) -> bool:
+        """The run stops at a failure."""
+        return self._stopped
 
     @property
     def finished(self) -> bool:
@@ -92,7 +137,7 @@ class Plan:
         if self._comes_again(event):
             return
         task = getattr(event, "task", None)
-        if isinstance(event, FrameDone | FrameFailed) or (task is not None and self.sequence.owns(task)):
+        if isinstance(event, FrameDone | FrameFailed | LinksJoined) or (task is not None and self.sequence.owns(task)):
             for report in self.sequence.record(event):
                 yield from self._note(report)
                 yield from self._pass_on(report)

@@ -323,7 +323,7 @@ class Stretch:
                 one.last = frame
                 self._counts.proven += 1
                 self._unproven = 0
-                logger.debug("Seam at frame %d proven at frame %d", other.first, frame)
+                logger.debug("Tracking from frame %d agrees with the piece before it at frame %d", other.first, frame)
         if frame <= self.truth.until:
             self._compare_with_truth([frame])
 
@@ -369,13 +369,17 @@ class Stretch:
     def _retry(self, run: TrackerRun) -> None:
         self._counts.retried += 1
         self._warm_up *= 2
-        logger.debug("Tracking again from further back: frame %d does not agree yet", self.truth.until + 1)
+        logger.debug(
+            "Frame %d: pieces do not agree yet; tracking again from further back (results unaffected)", self.truth.until + 1
+        )
         self._runs.remove(run)
 
     def _give_up(self, run: TrackerRun) -> None:
         self._counts.given_up += 1
         self._unproven += 1
-        logger.debug("Seam at frame %d given up: the run before it goes on instead", run.first)
+        logger.debug(
+            "Frame %d: pieces do not agree; the one before it is tracked further instead (results unaffected)", run.first
+        )
         self._runs.remove(run)
 
     def _following(self, run: TrackerRun) -> TrackerRun | None:

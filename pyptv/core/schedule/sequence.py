@@ -7,8 +7,8 @@ from bisect import bisect_right
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from pyptv.core.base.events import Event, FrameDone, FrameFailed, TaskDone, TaskFailed, WorkerDied
-from pyptv.core.base.frames import FrameRange, contiguous
+from pyptv.core.base.events import Event, FrameDone, FrameFailed, LinksJoined, TaskDone, TaskFailed, WorkerDied
+from pyptv.core.base.frames import FrameRange, chunk_ranges, contiguous, describe
 from pyptv.core.files.store import Store
 from pyptv.core.stages.tasks import FramesKind, FramesTask, Past
 
@@ -22,6 +22,18 @@ _FIRST_AT_ONCE, _MOST_AT_ONCE = 8, 512
 
 _LEAST_SECONDS = 0.002
 """For which a frame is looked at, at least."""
+
+
+_SHORT_CHUNK = 32
+_MOST_ROUNDS = 50
+"""Chunks of at most 32 frames, or 50 for each process: so that the last ones end at about the same time."""
+
+
+def run_chunks(frames: FrameRange, n_processes: int) -> list[FrameRange]:
+    """The chunks of a run."""
+    n_frames = frames[1] - frames[0] + 1
+    longest = max(_SHORT_CHUNK, n_frames // (n_processes * _MOST_ROUNDS))
+    return chunk_ranges(*frames, min(n_frames, n_processes * -(-n_frames // (n_processes * longest))))
 
 
 def nothing(_frame: int) -> None:
@@ -71,7 +83,8 @@ class SequencePlan:
         self._deaths: Counter[int] = Counter()
         self._last = self.chunks[-1][1] if self.chunks else 0
         self._open = {chunk: chunk[1] - chunk[0] + 1 for chunk in self.chunks}
-        self._failed_chunks: set[FrameRange] = set()
+        self._failed: dict[FrameRange, list[int]] = {}
+        """Chunk -> its frames that failed."""
 
     @property
     def finished(self) -> bool:
@@ -90,7 +103,7 @@ class SequencePlan:
     @property
     def failed_chunks(self) -> int:
         """Chunks in which a frame failed."""
-        return len(self._failed_chunks)
+        return len(self._failed)
 
     def next_task(self) -> FramesTask | None:
         """The next range, if any is left."""
@@ -108,7 +121,7 @@ class SequencePlan:
 
     def record(self, event: Event) -> Iterator[Event]:
         """Take note of an event of this step; yields what is to be reported."""
-        if isinstance(event, FrameDone | FrameFailed):
+        if isinstance(event, FrameDone | FrameFailed | LinksJoined):
             yield from self._finish(event)
         elif isinstance(event, WorkerDied):
             yield from self._again(event)
@@ -117,7 +130,7 @@ class SequencePlan:
             if left:
                 frame = min(left)
                 self._forget(frame)  # a full disk may have stopped it between two of its files
-                yield from self._finish(FrameFailed(frame, f"frame {frame}: {event.reason}"))
+                yield from self._finish(FrameFailed(frame, f"frame {self._store.experiment.true_frame(frame)}: {event.reason}"))
                 self._requeue(left - {frame})
         elif isinstance(event, TaskDone):
             self._requeue(self._running.pop(event.task))
@@ -132,7 +145,7 @@ class SequencePlan:
         """Whether a task is one of this step."""
         return task in self._running
 
-    def _finish(self, event: FrameDone | FrameFailed) -> Iterator[Event]:
+    def _finish(self, event: FrameDone | FrameFailed | LinksJoined) -> Iterator[Event]:
         for left in self._running.values():
             left.discard(event.frame)
         if isinstance(event, FrameDone):
@@ -142,11 +155,14 @@ class SequencePlan:
         chunk = self.chunks[bisect_right(self.chunks, (event.frame, self._last)) - 1]
         self._open[chunk] -= 1
         if isinstance(event, FrameFailed):
-            self._failed_chunks.add(chunk)
+            self._failed.setdefault(chunk, []).append(event.frame)
         if self._open[chunk] == 0:
-            mark, word = ("✗", "Failed") if chunk in self._failed_chunks else ("✓", "Completed")
             level = logging.INFO if self._shown and len(self.chunks) > 1 else logging.DEBUG
-            logger.log(level, "%s %s chunk: frames %d to %d", mark, word, *chunk)
+            if failed := self._failed.get(chunk):
+                done = chunk[1] - chunk[0] + 1 - len(failed)
+                logger.log(level, "✗ Failed chunk: frames %d to %d: %d done, failed: %s", *chunk, done, describe(failed))
+            else:
+                logger.log(level, "✓ Completed chunk: frames %d to %d", *chunk)
 
     def _again(self, death: WorkerDied) -> Iterator[Event]:
         """What the dead worker had not done: the frame it was at alone, and the rest."""
@@ -157,7 +173,7 @@ class SequencePlan:
         self._deaths[death.frame] += 1
         left.discard(death.frame)
         self._requeue(left)
-        reason = f"frame {death.frame}: worker {death.cause} while {death.doing}"
+        reason = f"frame {self._store.experiment.true_frame(death.frame)}: worker {death.cause} while {death.doing}"
         if self._deaths[death.frame] < MOST_DEATHS:
             logger.warning("%s: the frame is tried once more, alone", reason)
             self._waiting.appendleft((death.frame, death.frame))

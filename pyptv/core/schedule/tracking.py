@@ -50,9 +50,10 @@ class TrackingPlan:
         speculate: bool,
         early: bool = False,
         share: Share = WHOLE,
+        seams: SeamCounts | None = None,
     ) -> None:
         """``speculate``: runs may start where the truth has not come to; ``early``: one may start during the sequence step."""
-        self.seams = SeamCounts()
+        self.seams = seams or SeamCounts()
         self._first, self._last = frames
         self._ids = ids
         self._store = store
@@ -111,6 +112,9 @@ class TrackingPlan:
         if not step.published and step.part != self._share.part:
             if not self._share.part:
                 self._ahead.note(step)
+            return
+        if step.published and step.current == 0:
+            yield step  # of a frame without particles, which is in no stretch
             return
         stretch = next((stretch for stretch in self._stretches if stretch.first == step.stretch), None)
         if step.frame >= self._scanned or (stretch is not None and stretch.may_recall(step.frame)):
@@ -241,7 +245,7 @@ class TrackingPlan:
             logger.warning("Worker %s before it began to track: replaced", death.cause)
             return
         self._deaths[death.frame] += 1
-        reason = f"frame {death.frame}: worker {death.cause} while {death.doing}"
+        reason = f"frame {self._store.experiment.true_frame(death.frame)}: worker {death.cause} while {death.doing}"
         if self._deaths[death.frame] < MOST_DEATHS:
             logger.warning("%s: tracked again", reason)
         else:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pyptv.core.base.errors import FormatError, FrameError
@@ -16,7 +17,10 @@ from pyptv.core.engines.matches import Matches
 from pyptv.core.engines.shape import make_frame_backend
 from pyptv.core.experiment.folder import Experiment, ImageSettings
 from pyptv.core.files.formats import TARGETS
-from pyptv.core.images.pixels import read_mask, read_views, subtract_mask
+from pyptv.core.images.pixels import read_mask, subtract_mask
+from pyptv.core.images.view_cache import ViewCache, neighbours_stamp
+from pyptv.core.plugins.hook_chain import HookChain, ImageView, rows_of, targets_of
+from pyptv.core.plugins.hook_specs import HookSpec
 from pyptv.core.stages.tasks import Announce, silent
 
 if TYPE_CHECKING:
@@ -38,6 +42,8 @@ class FrameResult:
     images: tuple[ImageStamp, ...]
     seconds: dict[str, float]
     """Wall time of each stage: read, high-pass, detect, match."""
+    neighbours: str = ""
+    """What the images of other frames are that hooks may have looked at."""
 
     @property
     def empty(self) -> bool:
@@ -65,12 +71,21 @@ class FramePipeline:
     """The frame step of an experiment; holds what all frames share."""
 
     def __init__(
-        self, experiment: Experiment, settings: ImageSettings, announce: Announce = silent, engine: Engine = "optv"
+        self,
+        experiment: Experiment,
+        settings: ImageSettings,
+        announce: Announce = silent,
+        engine: Engine = "optv",
+        hooks: Sequence[HookSpec] = (),
     ) -> None:
         self._experiment = experiment
         self._settings = settings
         self._announce = announce
         self._backend = make_frame_backend(engine, experiment)
+        self._hooks = HookChain(hooks)
+        self._images = ViewCache(experiment, settings, self._hooks.reach)
+        if experiment.parameters.pft_version.existing_target and (name := self._hooks.needs_images) is not None:
+            raise FrameError(f"hook {name}: it works on images, and frames are made from stored targets here")
         self._masks: list[NDArray[np.int16]] = []
         if experiment.parameters.masking.enabled:
             self._masks = [read_mask(experiment.mask_path(camera), settings, camera) for camera in range(experiment.num_cams)]
@@ -93,7 +108,8 @@ class FramePipeline:
                 matches = self._backend.match(targets)
         except FrameError as error:
             raise FrameError(f"frame {frame}: {error} of {self._experiment.source}") from error
-        return FrameResult(frame, matches, tuple(stamps), clock.seconds)
+        neighbours = neighbours_stamp(self._experiment, frame, self._hooks.reach)
+        return FrameResult(frame, matches, tuple(stamps), clock.seconds, neighbours)
 
     def _detect(self, frame: int, clock: _Clock) -> tuple[list[TargetArray], list[ImageStamp]]:
         targets: list[TargetArray] = []
@@ -103,7 +119,7 @@ class FramePipeline:
             self._announce(frame, f"reading {path.name}")
             try:
                 with clock.stage("read"):
-                    views, stamp = read_views(path, self._settings, which)
+                    views, stamp = self._images.views(which, frame)
             except FrameError as error:
                 raise FrameError(f"frame {frame}, camera {which + 1}: {error}") from error
             stamps.append(stamp)
@@ -116,17 +132,42 @@ class FramePipeline:
         return targets, stamps
 
     def _detect_view(self, frame: int, camera: int, view: NDArray[np.uint8], clock: _Clock) -> TargetArray:
-        if self._masks:
-            view = subtract_mask(view, self._masks[camera])
         try:
+            if self._hooks.needs_images:
+                self._announce(frame, f"in the hooks for images of camera {camera + 1}")
             with clock.stage("high-pass"):
-                filtered = self._backend.high_pass(view)
-            risk = self._backend.overflow_risk(filtered, camera)
-            self._announce(frame, f"detecting targets in camera {camera + 1}" + (f" ({risk})" if risk else ""))
-            with clock.stage("detect"):
-                return self._backend.detect(filtered, camera)
+                view = self._hooks.filter_image(view, self._seen_by_hooks(frame, camera))
+            if self._masks:
+                view = subtract_mask(view, self._masks[camera])
+            return self._filtered(frame, camera, self._targets_in(frame, camera, view, clock), clock)
         except FrameError as error:
             raise type(error)(f"frame {frame}, camera {camera + 1}: {error}") from error
+
+    def _seen_by_hooks(self, frame: int, camera: int) -> ImageView:
+        return ImageView(frame, camera, self._hooks.reach, partial(self._images.neighbour, camera))
+
+    def _filtered(self, frame: int, camera: int, targets: TargetArray, clock: _Clock) -> TargetArray:
+        """The targets that hooks leave of those that were found."""
+        if not self._hooks.filters:
+            return targets
+        self._announce(frame, f"in the hooks for targets of camera {camera + 1}")
+        with clock.stage("detect"):
+            found = targets_of(self._backend.target_rows(targets))
+            left = self._hooks.filter_targets(found, self._seen_by_hooks(frame, camera))
+            return self._backend.load_targets(rows_of(left))
+
+    def _targets_in(self, frame: int, camera: int, view: NDArray[np.uint8], clock: _Clock) -> TargetArray:
+        """The targets in an image: those that a hook finds, or else those of the high-pass filtered image."""
+        if self._hooks.finds:
+            with clock.stage("detect"):
+                found = self._hooks.find_targets(view, self._seen_by_hooks(frame, camera))
+                return self._backend.load_targets(rows_of(found))
+        with clock.stage("high-pass"):
+            filtered = self._backend.high_pass(view)
+        risk = self._backend.overflow_risk(filtered, camera)
+        self._announce(frame, f"detecting targets in camera {camera + 1}" + (f" ({risk})" if risk else ""))
+        with clock.stage("detect"):
+            return self._backend.detect(filtered, camera)
 
     def _existing_targets(self, frame: int, clock: _Clock) -> tuple[list[TargetArray], list[ImageStamp]]:
         targets = []
@@ -137,7 +178,8 @@ class FramePipeline:
             try:
                 with clock.stage("read"):
                     data, stamp = _read_stamped(path)
-                    targets.append(self._backend.load_targets(TARGETS.parse(data, path), path))
+                    loaded = self._backend.load_targets(TARGETS.parse(data, path), path)
+                targets.append(self._filtered(frame, camera, loaded, clock))
             except (FormatError, FrameError) as error:
                 raise FrameError(f"frame {frame}, camera {camera + 1}: {error}") from error
             if not self._experiment.overwrites_input:  # else the files are results as well, and known by the frame's digest

@@ -10,6 +10,8 @@ from typing import Literal, NamedTuple
 from pyptv.core.base.events import StepDone
 from pyptv.core.base.options import Engine
 from pyptv.core.experiment.folder import Experiment, ImageSettings
+from pyptv.core.plugins.hook_specs import HookSpec
+from pyptv.core.plugins.plugin_specs import PluginSpec
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,10 @@ class Job:
     """Number of the run in the journal."""
     fingerprints: Mapping[str, str] = field(default_factory=dict)
     """Stage -> fingerprint of everything but the images that its results depend on."""
+    hooks: tuple[HookSpec, ...] = ()
+    """Code of others in the sequence step."""
+    plugins: tuple[PluginSpec, ...] = ()
+    """Code of others in place of a step."""
     part: str = ""
     """The part of a job array that this run is; empty: it is a run of its own."""
     absent: Absent | None = None
@@ -59,9 +65,9 @@ class Absent:
         return f"frame {frame}: not done: {part}"
 
 
-FramesKind = Literal["process", "check", "probe", "keep"]
+FramesKind = Literal["process", "check", "probe", "keep", "join"]
 """``process`` frames; ``check`` results that are there, as tracking needs them; ``probe``: process, but write nothing; ``keep``
-what earlier runs have done: a frame that they have not done fails."""
+what earlier runs have done: a frame that they have not done fails; ``join`` the links of two passes."""
 
 
 class Entry(NamedTuple):

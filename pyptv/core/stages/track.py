@@ -75,7 +75,7 @@ class TrackingRun:
                 numbers = self._step(frame, task.end)
                 step = self._store_frame(frame, numbers, task, start)
             except ProcessingError as error:
-                raise ProcessingError(f"frame {frame}: {error}") from error
+                raise ProcessingError(f"frame {self._store.experiment.true_frame(frame)}: {error}") from error
             self.at = frame
             self._recent.append(step)
             yield step

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pyptv.core.base.command_line import Parser
-from pyptv.core.base.options import BIT_DEPTHS, ENGINES, MODES, ON_ERROR
+from pyptv.core.base.options import BIT_DEPTHS, ENGINES, MODES, ON_ERROR, POSTPROCESS, TRACKING
 
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
@@ -95,7 +95,12 @@ def _seconds(text: str) -> float:
 
 
 WHAT = (
-    option("--mode", sets="mode", choices=MODES, meaning="which steps (default: both)"),
+    option(
+        "--mode",
+        sets="mode",
+        choices=MODES,
+        meaning="which steps (default: both); match: the sequence step from stored _targets files",
+    ),
     flag("--check", "--dry-run", meaning="check everything, process nothing, estimate time and disk"),
     flag("--resume", sets="resume", meaning="go on where an earlier run was stopped"),
     option(
@@ -122,6 +127,12 @@ METHOD = (
         choices=ENGINES,
         meaning="code used for detection, matching and tracking; results are identical (default: auto, whichever is faster)",
     ),
+    option(
+        "--tracking",
+        sets="tracking",
+        choices=TRACKING,
+        meaning="both: track from the end as well, and join the links of both passes (default: forward)",
+    ),
 )
 
 IMAGES = (
@@ -138,6 +149,12 @@ IMAGES = (
 RESULTS = (
     option("--output", sets="output", metavar="DIR", meaning="folder for res/ and the _targets files (default: EXP)"),
     flag("--clean", sets="clean", meaning="remove results of frames outside the range"),
+    option(
+        "--postprocess",
+        sets="postprocess",
+        choices=POSTPROCESS,
+        meaning="after the run write its trajectories, joined across missing frames, to res/export; see pyptv-export",
+    ),
     flag("--report", sets="report", meaning="make res/report.html after the run, a page to look at"),
 )
 
@@ -196,7 +213,18 @@ WATCH = (
     ),
 )
 
-PLUGINS: tuple[Option, ...] = ()
+PLUGINS = (
+    option(
+        "--hook",
+        sets="hooks",
+        action="append",
+        metavar="NAME[:KEY=VALUE,...]",
+        meaning="code in the sequence step: background_median, background_minimum, rolling_ball, or your own; may be repeated",
+    ),
+    option("--sequence-plugin", sets="sequence_plugin", metavar="NAME", meaning="PyPTV's plugin in place of the sequence step"),
+    option("--tracking-plugin", sets="tracking_plugin", metavar="NAME", meaning="PyPTV's plugin in place of tracking"),
+    flag("--allow-plugins", sets="allow_plugins", meaning="run code that EXP holds (plugins/) or its parameters name"),
+)
 
 LOG = (
     option("--log-level", type=str.upper, choices=LEVELS, default="INFO", meaning="minimum level of log lines (default: INFO)"),

@@ -21,10 +21,9 @@ from pyptv.core.experiment.parameters import HIGH_PASS_SPAN, MAX_CAMERAS, Criter
 from pyptv.core.files.formats import PARTICLES, TARGETS
 from pyptv.kernels.candidates import COMBINATION, MOST, MOST_TRIED, TooManyError, TooMuchWorkError
 from pyptv.kernels.correspondence import match, single_camera
-from pyptv.kernels.detection import detect
+from pyptv.kernels.detection import detect, order_by_y
 from pyptv.kernels.geometry import camera_rows, optics_row
 from pyptv.kernels.high_pass import high_pass
-from pyptv.kernels.ordering import descending
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -80,10 +79,18 @@ class CompiledFrameBackend:
 
     def load_targets(self, rows: Rows, source: str | Path = "targets") -> Columns:  # noqa: ARG002 -- here no number is too large
         """Targets read from a file as detection would give them, without a particle."""
-        targets = as_columns(rows)[descending(-rows["y"])]
+        targets = as_columns(rows)
+        targets = targets[order_by_y(targets)]
         targets[:, _PNR] = np.arange(len(targets))
         targets[:, _TNR] = NO_PARTICLE
         return targets
+
+    def target_rows(self, targets: Columns) -> Rows:
+        """Targets as rows of ``_targets`` (n,)."""
+        rows = np.empty(len(targets), TARGETS.dtype)
+        for index, name in enumerate(TARGETS.columns):
+            rows[name] = targets[:, index]
+        return rows
 
     def match(self, targets: list[Columns]) -> CompiledMatches:
         """Stereo-correspondence and 3-D positions of the targets of one frame, one array a camera; they are not changed.

@@ -28,7 +28,7 @@ from pyptv.core.engines.matches import ADVICE_TOO_MANY, NO_PARTICLE, Matches, ch
 from pyptv.core.engines.optv.c_library import captured_output, zero_small_blocks
 from pyptv.core.experiment.calibration import Calibration
 from pyptv.core.experiment.parameters import HIGH_PASS_SPAN, MAX_CAMERAS, Parameters
-from pyptv.core.files.formats import MAX_ROWS
+from pyptv.core.files.formats import MAX_ROWS, TARGETS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -115,17 +115,34 @@ class OptvFrameBackend:
         """
         if len(rows) > MAX_ROWS:
             raise FrameError(f"{source}: found {len(rows)} targets, optv holds at most {MAX_ROWS}: use --engine compiled")
+        targets = self.targets_from(rows)
+        for target in targets:
+            target.set_tnr(NO_PARTICLE)
+        if len(targets) > 0:
+            targets.sort_y()
+        return targets
+
+    @staticmethod
+    def targets_from(rows: Rows) -> TargetArray:
+        """Rows of ``_targets`` as they are, as optv has them."""
         targets = TargetArray(len(rows))
-        for index, (pnr, x, y, n, nx, ny, sumg, _) in enumerate(rows.tolist()):
+        for index, (pnr, x, y, n, nx, ny, sumg, tnr) in enumerate(rows.tolist()):
             target = targets[index]
             target.set_pnr(pnr)
             target.set_pos((x, y))
             target.set_pixel_counts(n, nx, ny)
             target.set_sum_grey_value(sumg)
-            target.set_tnr(NO_PARTICLE)
-        if len(targets) > 0:
-            targets.sort_y()
+            target.set_tnr(tnr)
         return targets
+
+    def target_rows(self, targets: TargetArray) -> Rows:
+        """Targets as rows of ``_targets`` (n,)."""
+        return np.array(self.rows_of(targets), TARGETS.dtype)
+
+    @staticmethod
+    def rows_of(targets: TargetArray) -> list[tuple[float, ...]]:
+        """The same as tuples."""
+        return [(t.pnr(), *t.pos(), *t.count_pixels(), t.sum_grey_value(), t.tnr()) for t in targets]
 
     def match(self, targets: list[TargetArray]) -> Matches:
         """Stereo-correspondence and 3-D positions of the targets of one frame, one array a camera.
@@ -143,7 +160,7 @@ class OptvFrameBackend:
         positions = self._positions(flat, pointers)
         return Matches(
             particles=particle_rows(positions, pointers),
-            targets=[_target_rows(found) for found in targets],
+            targets=[self.rows_of(found) for found in targets],
             counts=tuple(group.shape[1] for group in groups),
         )
 
@@ -264,6 +281,34 @@ def project(points: NDArray[np.float64], parameters: Parameters, calibrations: S
     return pixels
 
 
+def triangulate(pixels: NDArray[np.float64], parameters: Parameters, calibrations: Sequence[Calibration]) -> NDArray[np.float64]:
+    """The points nearest to the rays of some places in the images, as the sequence step finds them.
+
+    Args:
+        pixels: (n_cameras, n, 2) float64, px; NaN where a camera does not see the point.
+        parameters: sensor and layers.
+        calibrations: one a camera.
+
+    Returns:
+        (n, 3) float64, mm; NaN where fewer than two cameras see it.
+    """
+    control, cameras = _control_params(parameters, len(calibrations)), [_calibration(one) for one in calibrations]
+    flat = np.full((pixels.shape[1], len(calibrations), 2), _unused_coordinate(control, cameras[0]))
+    seen = np.asarray(np.isfinite(pixels).all(axis=2))
+    for number, camera in enumerate(cameras):
+        points = np.flatnonzero(seen[number])
+        targets = TargetArray(len(points))
+        for index, place in enumerate(pixels[number, points].tolist()):
+            targets[index].set_pnr(index)
+            targets[index].set_pos(place)
+        if len(points):
+            xy, numbers = MatchedCoords(targets, control, camera).as_arrays()
+            flat[points[numbers], number] = xy
+    positions: NDArray[np.float64] = point_positions(flat, control, cameras, _volume_params(parameters))[0]
+    positions[np.count_nonzero(seen, axis=0) < 2] = np.nan
+    return positions
+
+
 def image_corners(parameters: Parameters, calibrations: Sequence[Calibration]) -> NDArray[np.float64]:
     """Flat coordinates of the images' corners: (n_cameras, 4, 2), mm; upper left, upper right, lower left, lower right."""
     ptv = parameters.ptv
@@ -312,14 +357,23 @@ def _is_invented(targets: TargetArray) -> bool:
     return bool(only.pos() == (1.0, 1.0) and only.count_pixels() == (1, 1, 1) and only.sum_grey_value() == 1)
 
 
-def _target_rows(targets: TargetArray) -> list[tuple[float, ...]]:
-    return [(t.pnr(), *t.pos(), *t.count_pixels(), t.sum_grey_value(), t.tnr()) for t in targets]
-
-
 def _unused_coordinate(control: ControlParams, calibration: OptvCalibration) -> float:
     """What optv marks an unseen target with: asked for, since no Python name holds it."""
     none = MatchedCoords(TargetArray(0), control, calibration)
     return float(none.get_by_pnrs(np.array([-1], dtype=np.intp))[0, 0])
+
+
+def optv_objects(
+    parameters: Parameters, calibrations: Sequence[Calibration]
+) -> tuple[ControlParams, VolumeParams, TrackingParams, TargetParams, list[OptvCalibration]]:
+    """Optv's parameter objects and calibrations of an experiment."""
+    return (
+        _control_params(parameters, parameters.num_cams),
+        _volume_params(parameters),
+        _tracking_params(parameters),
+        _target_params(parameters),
+        [_calibration(calibration) for calibration in calibrations],
+    )
 
 
 def _control_params(parameters: Parameters, num_cams: int) -> ControlParams:

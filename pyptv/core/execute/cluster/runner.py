@@ -23,7 +23,7 @@ from pyptv import __version__
 from pyptv.core.base.errors import ProcessingError
 from pyptv.core.base.events import Event, FrameDone, StepDone, WorkerDied
 from pyptv.core.execute.cluster import node
-from pyptv.core.schedule.plan import Plan
+from pyptv.core.schedule.plan import AnyPlan
 from pyptv.core.stages.tasks import FramesTask, Job, Task, TrackTask
 
 logger = logging.getLogger(__name__)
@@ -69,7 +69,7 @@ class ClusterRunner:
         self._done: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._looked = self._said = 0.0
 
-    def events(self, plan: Plan) -> Generator[Event, None, None]:
+    def events(self, plan: AnyPlan) -> Generator[Event, None, None]:
         """The events of all tasks of a plan, as they come; the plan must take note of each before the next is asked for."""
         self._said = time.monotonic()
         self._question.file.write_text(self._question.secret, encoding="ascii")
@@ -170,7 +170,7 @@ class ClusterRunner:
 
     # -- tasks --------------------------------------------------------------------------------------------------------
 
-    def _hand_out(self, plan: Plan) -> None:
+    def _hand_out(self, plan: AnyPlan) -> None:
         idle = [slot for slot in self._slots.values() if slot.task is None]
         for position, slot in enumerate(idle):
             task = plan.next_task(len(idle) - position, slot.number)

@@ -1,0 +1,62 @@
+"""The second half of ``--tracking both``: the frames tracked from the end, then the links of both passes joined."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from pyptv.core.base.events import Event, FrameFailed, LinksJoined, Note, StepDone
+from pyptv.core.base.frames import FrameRange
+from pyptv.core.base.options import Options
+from pyptv.core.execute.runners import make_runner
+from pyptv.core.experiment.passes import backward_pass, mirrored
+from pyptv.core.files.store import Store
+from pyptv.core.history.resume import begin
+from pyptv.core.record.tally import Tally
+from pyptv.core.schedule.plan import Phases, Plan
+from pyptv.core.schedule.sequence import SequencePlan, nothing, run_chunks
+from pyptv.core.schedule.tracker_runs import SeamCounts
+from pyptv.core.schedule.tracking import TrackingPlan
+from pyptv.core.stages.tasks import Job
+
+
+class BackwardPass:
+    """A tracking run over what the forward pass has left, with its frames in reverse; all its frame numbers are mirrored."""
+
+    def __init__(
+        self, job: Job, frames: FrameRange, options: Options, ids: Iterator[int], seams: SeamCounts | None = None
+    ) -> None:
+        """Begin it.
+
+        Args:
+            job: of the forward pass, which is through.
+            frames: of the run, in the experiment's numbers.
+            options: of the run.
+            ids: numbers for tasks and tracker runs, so that none has that of one of the forward pass.
+            seams: those of the forward pass, with which those of this one are counted.
+        """
+        experiment = backward_pass(job.experiment)
+        store, frames = Store(experiment), mirrored(frames)
+        store.open_backward()
+        job = replace(job, experiment=experiment, processes=False, tracks=True)
+        job, journal = begin(job, store, frames, replace(options, mode="tracking"))
+        n = options.n_processes
+        speculate = n > 1 and not options.serial_tracking
+        tracking = TrackingPlan(frames, ids, store, speculate=speculate, seams=seams)
+        past = journal.past if journal is not None else nothing
+        checks = SequencePlan(run_chunks(frames, n), ids, store, "check", past=past, shown=False)
+        joins = SequencePlan(run_chunks(frames, n), ids, store, "join", shown=False)
+        self.plan = Phases(Plan(job, store, sequence=checks, tracking=tracking), Plan(job, store, sequence=joins))
+        self.runner = make_runner(job, n, options.start_method, options.frame_timeout)
+        self._true_frame = experiment.true_frame
+
+    def pass_on(self, event: Event, tally: Tally, take: Callable[[Event], None], count: Callable[[Event], None]) -> None:
+        """Report an event under the experiment's number of its frame, as far as the first pass has not said the same."""
+        if isinstance(event, StepDone):
+            count(replace(event, frame=self._true_frame(event.frame)))
+        elif isinstance(event, FrameFailed | LinksJoined):
+            frame = self._true_frame(event.frame)
+            if not (isinstance(event, FrameFailed) and frame in tally.failed):
+                take(replace(event, frame=frame))
+        elif isinstance(event, Note):
+            take(event)

@@ -1,0 +1,64 @@
+"""The two passes of ``--tracking both``: forward, and backward over the same particles.
+
+A pass is an experiment whose links lie in a folder of their own. To the tracker the backward pass is an ordinary experiment with
+its frames in reverse: frame f stands under the number ``MIRROR - f``, displacements have the opposite sign, and no particle is
+added, so that both passes link the same rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pyptv.core.base.frames import LARGEST_FRAME, FrameRange
+from pyptv.core.experiment.parameters import TrackingParameters
+
+if TYPE_CHECKING:
+    from pyptv.core.experiment.folder import Experiment
+
+MIRROR = LARGEST_FRAME
+"""The same for all runs, so that what one of them has noted of a frame means the same to the next."""
+
+
+@dataclass(frozen=True)
+class LinksPass:
+    """Where a pass has its links, and which way it goes."""
+
+    folder: Path
+    """Holds ``ptv_is`` and ``added`` under the numbers of the experiment."""
+    backward: bool = False
+
+    def true_frame(self, frame: int) -> int:
+        """The experiment's number of a frame of this pass; and the other way round."""
+        return MIRROR - frame if self.backward else frame
+
+
+def forward_pass(experiment: Experiment) -> Experiment:
+    """The experiment of the forward pass."""
+    return replace(experiment, links=LinksPass(experiment.results / ".pyptv" / "forward"))
+
+
+def backward_pass(experiment: Experiment) -> Experiment:
+    """The experiment of the backward pass."""
+    parameters = replace(experiment.parameters, track=_reversed(experiment.parameters.track))
+    return replace(experiment, parameters=parameters, links=LinksPass(experiment.results / ".pyptv" / "backward", backward=True))
+
+
+def mirrored(frames: FrameRange) -> FrameRange:
+    """A range in the numbers of the backward pass; and the other way round."""
+    return MIRROR - frames[1], MIRROR - frames[0]
+
+
+def _reversed(track: TrackingParameters) -> TrackingParameters:
+    """The limits of displacement for a clock that runs backwards; those of turn and acceleration are the same."""
+    return replace(
+        track,
+        dvxmin=-track.dvxmax,
+        dvxmax=-track.dvxmin,
+        dvymin=-track.dvymax,
+        dvymax=-track.dvymin,
+        dvzmin=-track.dvzmax,
+        dvzmax=-track.dvzmin,
+        add=False,
+    )

@@ -1,0 +1,214 @@
+"""Compiling the kernels: a process for each group, as many at a time as there are CPUs; here, or in the background.
+
+One process of a machine compiles at a time, which a lock makes sure of that goes with its holder, however that ends. Code is
+made beside its place and moved there when it is whole; the list of its files, which says that it is there, comes last. So a
+build that is killed leaves either a group or nothing of it, and what it leaves behind is removed by the next one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from pyptv.core.base.machine import usable_cpus
+from pyptv.core.files.atomic import write_atomic
+from pyptv.core.files.locks import HeldError, lock
+from pyptv.kernels import cache
+from pyptv.kernels.cache import FAMILY, FOLDER_VARIABLE, KernelsUnavailableError, chosen_folder, missing, ready
+
+_LOCK = "building.lock"
+_PLACE = "building"
+_FAILED = "failed"
+_KEEP_DAYS = 30
+_SAID = 300
+_PAUSE = 0.05
+LONGEST = 1200.0
+"""Seconds that compiling a group may take, and that a run waits for another one that compiles."""
+_NICENESS = 5
+"""Of a build in the background. More, and it would end after the run that it is to speed up."""
+
+_COMPILE = """
+import json, os, sys, threading, time
+sys.path[:] = json.loads(sys.argv[1])
+def look_for_parent(started_by):
+    while os.getppid() == started_by:
+        time.sleep(0.5)
+    os._exit(1)
+if os.name == "posix":
+    threading.Thread(target=look_for_parent, args=(int(sys.argv[3]),), daemon=True).start()
+from importlib import import_module
+for name in json.loads(sys.argv[2]):
+    import_module(name)
+"""
+
+_DETACHED = """
+import json, os, sys
+sys.path[:] = json.loads(sys.argv[1])
+if hasattr(os, "fork"):
+    if os.fork():
+        os._exit(0)
+    os.nice(int(sys.argv[2]))
+from pyptv.kernels.build import build_and_note
+build_and_note()
+"""
+
+
+def build() -> float:
+    """Compile the groups that are missing, in processes of their own; returns the seconds that it took.
+
+    Where another process is at it, that one is waited for.
+
+    Raises:
+        KernelsUnavailableError: they cannot be compiled here.
+    """
+    start = time.perf_counter()
+    folder = chosen_folder()
+    try:
+        _compile_missing(folder)
+    except OSError as error:
+        if not ready():
+            raise KernelsUnavailableError(f"{folder}: the kernels cannot be kept here: {error.strerror or error}") from error
+    _remove_old(folder)
+    return time.perf_counter() - start
+
+
+def build_in_background() -> None:
+    """Let a process that outlives this one compile what is missing, unless one is at it already.
+
+    It has a low priority, and an end of its own: the run that began it may be over before. Whether it is done tells
+    :func:`~pyptv.kernels.cache.ready`, whether it failed :func:`failure`.
+
+    Raises:
+        KernelsUnavailableError: there is no place for them, or no process can be started.
+    """
+    folder = chosen_folder()
+    with suppress(OSError):
+        (folder / _FAILED).unlink()
+    command = [sys.executable, "-P", "-c", _DETACHED, json.dumps(sys.path), str(_NICENESS)]
+    nowhere = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": folder}
+    try:
+        if os.name == "posix":
+            subprocess.run(command, check=True, start_new_session=True, **nowhere)  # type: ignore[call-overload]  # noqa: S603
+        else:
+            flags = getattr(subprocess, "DETACHED_PROCESS", 0) | getattr(subprocess, "BELOW_NORMAL_PRIORITY_CLASS", 0)
+            subprocess.Popen(command, creationflags=flags, **nowhere)  # type: ignore[call-overload]  # noqa: S603
+    except (OSError, subprocess.SubprocessError) as error:
+        raise KernelsUnavailableError(f"no process to compile the kernels can be started: {error}") from error
+
+
+def build_and_note() -> None:
+    """:func:`build` in the background: nobody hears what went wrong, so that it is written down."""
+    folder = chosen_folder()
+    try:
+        build()
+    except Exception as error:
+        with suppress(OSError):
+            write_atomic(folder / _FAILED, str(error).encode())
+        raise
+
+
+def failure() -> str | None:
+    """Why the last build in the background failed; None: it did not, or has not yet."""
+    try:
+        return (chosen_folder() / _FAILED).read_text(encoding="utf-8", errors="replace")[: 2 * _SAID]
+    except OSError:
+        return None
+
+
+def _compile_missing(folder: Path) -> None:
+    deadline = time.monotonic() + LONGEST
+    while groups := missing():
+        try:
+            file, _ = lock(folder / _LOCK, patience=1.0)
+        except HeldError:
+            if time.monotonic() > deadline:
+                raise KernelsUnavailableError(f"{folder}: another process has been compiling the kernels for too long") from None
+            continue
+        with file:
+            groups = missing()  # the other one may just have done it
+            shutil.rmtree(folder / _PLACE, ignore_errors=True)
+            (folder / _PLACE).mkdir()
+            try:
+                _compile(folder, groups)
+            finally:
+                shutil.rmtree(folder / _PLACE, ignore_errors=True)
+        if not ready(groups):
+            raise KernelsUnavailableError(f"{folder}: the kernels are not what was written (is the disk full?)")
+
+
+def _compile(folder: Path, groups: list[str]) -> None:
+    """Compile groups, and put each in its place as soon as it is there."""
+    waiting, running = list(groups), dict[str, _Compiler]()
+    try:
+        while waiting or running:
+            while waiting and len(running) < usable_cpus():
+                group = waiting.pop(0)
+                running[group] = _Compiler(folder, group)
+            for group in [group for group, compiler in running.items() if compiler.is_done]:
+                running.pop(group).install()
+            time.sleep(_PAUSE)
+    finally:
+        for compiler in running.values():
+            compiler.kill()
+
+
+class _Compiler:
+    """The process that compiles a group."""
+
+    def __init__(self, folder: Path, group: str) -> None:
+        self._folder = folder
+        self._group = group
+        self._base = folder / _PLACE / f"{group}-{os.getpid()}"
+        self._base.mkdir(mode=0o700)
+        self._since = time.monotonic()
+        self._said = open(self._base / "errors", "w+b")  # noqa: SIM115 -- closed with the process
+        self._process = subprocess.Popen(  # noqa: S603 -- this interpreter, our own lines
+            [sys.executable, "-P", "-c", _COMPILE, json.dumps(sys.path), json.dumps(cache.GROUPS[group]), str(os.getpid())],
+            env=os.environ | {FOLDER_VARIABLE: str(self._base)},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=self._said,
+        )
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the process has ended."""
+        if time.monotonic() - self._since > LONGEST:
+            raise KernelsUnavailableError(f"the kernels cannot be compiled here: {self._group} took more than {LONGEST:.0f} s")
+        return self._process.poll() is not None
+
+    def install(self) -> None:
+        """Move the code into its place; the list of its files comes last."""
+        with self._said:
+            self._said.seek(0)
+            said = self._said.read().decode("utf-8", "replace").strip().splitlines()
+        if self._process.returncode != 0:
+            said = said or [f"exit status {self._process.returncode}"]
+            raise KernelsUnavailableError(f"the kernels cannot be compiled here: {said[-1][:_SAID]}")
+        made = self._base / self._folder.name
+        files = sorted(path.relative_to(made).as_posix() for path in made.rglob("*") if path.is_file())
+        listed = cache.sums(made, files)
+        for name in files:
+            (self._folder / name).parent.mkdir(mode=0o700, exist_ok=True)
+            (made / name).replace(self._folder / name)
+        write_atomic(cache.sums_path(self._folder, self._group), listed)
+
+    def kill(self) -> None:
+        """End the process."""
+        self._process.kill()
+        self._process.wait()
+        self._said.close()
+
+
+def _remove_old(kept: Path) -> None:
+    """Remove the kernels of other versions that nobody has compiled for a month."""
+    for other in kept.parent.glob(f"{FAMILY}*"):
+        with suppress(OSError):
+            if other != kept and not other.is_symlink() and time.time() - other.stat().st_mtime > _KEEP_DAYS * 86400:
+                shutil.rmtree(other)
