@@ -32,7 +32,7 @@ def made(tmp_path_factory) -> Path:
     from pyptv.synthetic import make_experiment
 
     make_ready()
-    cache.load()  # once: the workers are forked
+    cache.load((*cache.FOR_SEQUENCE, *cache.FOR_TRACKING))  # once: the workers are forked
 
     folder = tmp_path_factory.mktemp("parts") / "experiment"
     return make_experiment(
