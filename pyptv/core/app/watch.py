@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import logging
-import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from types import FrameType
 
 from pyptv.core.base.errors import ProcessingError
 from pyptv.core.base.events import FrameDone
@@ -170,18 +167,6 @@ class _Ending:
 _ending = _Ending()
 
 
-@contextmanager
-def ending_on_ctrl_c() -> Iterator[None]:
-    """The first Ctrl-C lets a watching run come to its end: what has come is processed. The second one interrupts it."""
-    before = signal.getsignal(signal.SIGINT)
-
-    def end(_signal: int, _frame: FrameType | None) -> None:
-        _ending.asked = True
-        signal.signal(signal.SIGINT, before)
-
-    signal.signal(signal.SIGINT, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-        _ending.asked = False
+def ask_to_end(*, asked: bool = True) -> None:
+    """Let a watching run of this process come to its end: what has come is processed. ``asked=False`` takes that back."""
+    _ending.asked = asked

@@ -79,9 +79,7 @@ def _dispatch(kind: Command, found: argparse.Namespace, console: Console) -> int
         show(table.getvalue())
         return code
     if options.watch:
-        from pyptv.core.app.watch import ending_on_ctrl_c  # not needed for other runs
-
-        with ending_on_ctrl_c():
+        with _ctrl_c_ends_watching():
             return _process(found, options, console, found.experiment, (found.first, found.last))
     return _process(found, options, console, found.experiment, (found.first, found.last))
 
@@ -143,6 +141,25 @@ def _open_standard_streams() -> None:
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # noqa: FBT003 -- its only form
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "r+", encoding="utf-8"))  # noqa: SIM115 -- for as long as the process lives
+
+
+@contextmanager
+def _ctrl_c_ends_watching() -> Iterator[None]:
+    """The first Ctrl-C lets a watching run come to its end: what has come is processed. The second one interrupts it."""
+    from pyptv.core.app.watch import ask_to_end  # not needed for other runs
+
+    before = signal.getsignal(signal.SIGINT)
+
+    def end(_signal: int, _frame: FrameType | None) -> None:
+        ask_to_end()
+        signal.signal(signal.SIGINT, before)
+
+    signal.signal(signal.SIGINT, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        ask_to_end(asked=False)
 
 
 @contextmanager
