@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -36,23 +35,17 @@ def open_client(options: Options) -> Iterator[Any]:
         yield options.client
         return
     place = _place(str(options.scheduler))
-    log = logging.getLogger("distributed")
-    before = log.level
-    log.setLevel(logging.CRITICAL)  # what happens to the connection is said by us
     try:
-        try:
-            client: Any = Client(  # type: ignore[no-untyped-call]
-                **place, timeout=_PATIENCE, set_as_default=False, name="pyptv-batch"
-            )
-        except (OSError, ValueError, TypeError) as error:
-            raise ProcessingError(f"--scheduler {options.scheduler}: no Dask scheduler answers there: {error}") from error
-        try:
-            yield client
-        finally:
-            with suppress(Exception):  # it may be gone
-                client.close(timeout=1)
+        client: Any = Client(  # type: ignore[no-untyped-call]
+            **place, timeout=_PATIENCE, set_as_default=False, name="pyptv-batch"
+        )
+    except (OSError, ValueError, TypeError) as error:
+        raise ProcessingError(f"--scheduler {options.scheduler}: no Dask scheduler answers there: {error}") from error
+    try:
+        yield client
     finally:
-        log.setLevel(before)
+        with suppress(Exception):  # it may be gone
+            client.close(timeout=1)
 
 
 def _place(named: str) -> dict[str, str]:
