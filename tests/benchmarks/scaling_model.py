@@ -4,7 +4,8 @@
 
 Assumptions: a frame takes the same time on every worker: CPU time, and for each file operation the latency of the disk (the
 numbers of operations are those that strace counts, docs/performance.md). The disk serves any number of workers. The parent
-takes its CPU time for each event, one after the other; that is what limits the number of workers. A worker is ready after its
+takes its CPU time for each event (and a scheduler between them for each task: ``--task``), one after the other; that is what
+limits the number of workers. A worker is ready after its
 start-up time. A tracker run that starts inside a stretch comes to the true state four frames later (as measured on smooth
 data). The scheduler, chunks, pieces and seams are the program's own.
 """
@@ -66,6 +67,7 @@ class Costs:
     latency: float
     parent: float
     start: float
+    task: float = 0.0
 
     def of(self, event: Event) -> float:
         """What a worker needs until it reports an event."""
@@ -114,7 +116,7 @@ class Simulation:
         self.hand_out(now)
         while not self.plan.finished and self.queue:
             now, _, worker, event = heapq.heappop(self.queue)
-            parent = max(parent, now) + self.costs.parent
+            parent = max(parent, now) + self.costs.parent + (self.costs.task if isinstance(event, TaskDone) else 0.0)
             for _ in self.plan.record(event):
                 pass
             if isinstance(event, TaskDone):
@@ -178,11 +180,12 @@ def main() -> None:
     parser.add_argument("--tracking", type=float, default=0.015, help="CPU seconds per frame")
     parser.add_argument("--latency", type=float, nargs="+", default=[0.0, 0.001], help="seconds for each file operation")
     parser.add_argument("--parent", type=float, default=0.00003, help="CPU seconds of the parent for each event")
+    parser.add_argument("--task", type=float, default=0.0, help="seconds for each task that is handed out, one after the other")
     parser.add_argument("--start", type=float, default=0.8, help="seconds until a worker is ready")
     options = parser.parse_args()
     print(f"{'latency':>9}{'frames':>8}{'processes':>11}{'wall':>10}{'speed-up':>10}{'efficiency':>12}   seams")
     for latency in options.latency:
-        costs = Costs(options.sequence, options.tracking, latency, options.parent, options.start)
+        costs = Costs(options.sequence, options.tracking, latency, options.parent, options.start, options.task)
         for n_frames in options.frames:
             alone = Simulation(1, n_frames, costs).run()
             for n in options.processes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import count
 
 from pyptv.core.app.dense import is_dense
@@ -29,6 +29,18 @@ _TRACKING_SHARE_OF_BYTES = 1.5
 _STEPS: dict[Mode, str] = {"both": "sequence, tracking", "match": "sequence, from stored targets"}
 
 
+@dataclass(frozen=True)
+class Trial:
+    """What the first frame says of the others."""
+
+    frame: FrameDone
+    engine: Engine
+    sequence: float
+    """Seconds of one process for the sequence step of a frame."""
+    tracking: float
+    """Likewise for the tracking step; 0 where there is none."""
+
+
 def check_only(exp_path: str, first: int | None, last: int | None, options: Options) -> int:
     """Check an experiment, try its first frame, and print a table.
 
@@ -51,7 +63,8 @@ def check_only(exp_path: str, first: int | None, last: int | None, options: Opti
     if is_dense(experiment, options):
         rows += [("Method", "dense: neither time nor disk can be told before")]
     elif not findings.problems and options.processes and not any(spec.kind == "sequence" for spec in findings.plugins):
-        rows += _trial(experiment, frames, options, engine, findings)
+        trial = try_first_frame(experiment, frames, options, engine, findings)
+        rows += _estimates(experiment, frames, options, trial, findings) if trial is not None else []
     _print_rows(rows)
     _print_list("Hints", findings.hints)
     _print_list("Problems", findings.problems)
@@ -71,22 +84,30 @@ def _facts(experiment: Experiment, frames: FrameRange, mode: Mode) -> list[tuple
     ]
 
 
-def _trial(
+def try_first_frame(
     experiment: Experiment, frames: FrameRange, options: Options, engine: Engine, findings: Findings
-) -> list[tuple[str, str]]:
-    """Process the first frame that is whole, write nothing, and tell what the whole range will take."""
+) -> Trial | None:
+    """Process the first frame that is whole, and write nothing; None where that fails, and ``findings`` says why."""
     first = next((number for number in range(frames[0], frames[1] + 1) if number not in findings.missing), None)
     if first is None:
-        return []
+        return None
     try:
         frame = _process_one(experiment, first, engine, findings, tracking=options.tracks)
     except ProcessingError as error:
         # with --on-error skip the run leaves that frame out and goes on
         (findings.hints if options.on_error == "skip" else findings.problems).append(str(error))
-        return []
+        return None
+    tracking = frame.particles * TRACKING_SECONDS_PER_PARTICLE[engine] if options.mode == "both" else 0.0
+    return Trial(frame, engine, sum(frame.seconds.values()), tracking)
+
+
+def _estimates(
+    experiment: Experiment, frames: FrameRange, options: Options, trial: Trial, findings: Findings
+) -> list[tuple[str, str]]:
+    """What the whole range will take, by the first frame."""
+    frame = trial.frame
     n, n_processes, both = frames[1] - frames[0] + 1, options.n_processes, options.mode == "both"
-    sequence = n * sum(frame.seconds.values()) / n_processes
-    tracking = n * frame.particles * TRACKING_SECONDS_PER_PARTICLE[engine] / n_processes if both else 0.0
+    seconds = n * (trial.sequence + trial.tracking) / n_processes
     workers = f"{n_processes} process{'es' if n_processes > 1 else ''}"
     size = n * frame.size * (_TRACKING_SHARE_OF_BYTES if both else 1)
     free = shutil.disk_usage(nearest(experiment.results)).free
@@ -94,7 +115,7 @@ def _trial(
         findings.problems.append(f"{experiment.results}: {_bytes(free)} free on the disk, the results need about {_bytes(size)}")
     return [
         ("First frame", f"targets {', '.join(map(str, frame.targets))}; {frame.particles} particles"),
-        ("Time", f"about {duration(sequence + tracking)} on {workers}, engine {engine}"),
+        ("Time", f"about {duration(seconds)} on {workers}, engine {trial.engine}"),
         ("Disk", f"about {_bytes(size)}, {_bytes(free)} free"),
     ]
 

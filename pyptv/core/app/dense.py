@@ -46,6 +46,8 @@ def dense_problems(experiment: Experiment, options: Options) -> list[str]:
         problems.append("--tracking both: found with --method dense, which links both ways anyway: leave it out")
     if options.hooks or options.sequence_plugin or options.tracking_plugin:
         problems.append("hooks and plugins: found with --method dense, which has no place for them: leave them out")
+    if options.shared:
+        problems.append("--part, --finish, --watch and --scheduler: found with --method dense, which has no place for them")
     if options.engine == "optv":
         problems.append("--engine optv: found with --method dense, which has compiled kernels only: leave it out")
     if not cache.installed():

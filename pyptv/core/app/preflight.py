@@ -134,6 +134,7 @@ def prepare_job(
     engine: Engine = "optv",
     tracking: bool = False,
     write: bool = True,
+    scratch: Path | None = None,
     hooks: tuple[HookSpec, ...] = (),
 ) -> Job:
     """What the workers of a run need. ``scratch``, where optv is to track, is a new folder that the caller removes.
@@ -144,14 +145,15 @@ def prepare_job(
         stop_at_failure: end at the first frame that fails.
         engine: of the run.
         tracking: whether the run links frames.
+        scratch: where to make it; None: in the temporary folder.
         hooks: of the sequence step.
         write: make the folders of the ``_targets`` files: where images have a folder for each frame there is none yet.
     """
     experiment = exp_path if isinstance(exp_path, Experiment) else load_experiment(exp_path)
     for camera in range(experiment.num_cams) if write else ():
         experiment.targets_folder(camera).mkdir(parents=True, exist_ok=True)
-    scratch = scratch_folder() if tracking and engine == "optv" else None
-    return Job(experiment, images or decide(experiment).settings, scratch, stop_at_failure, engine, hooks=hooks)
+    folder = scratch_folder(scratch) if tracking and engine == "optv" else None
+    return Job(experiment, images or decide(experiment).settings, folder, stop_at_failure, engine, hooks=hooks)
 
 
 def shared_images(experiment: Experiment, frames: FrameRange) -> list[str]:

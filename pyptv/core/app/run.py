@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -14,20 +14,26 @@ from typing import Any
 from pyptv.core.app.backward import BackwardPass
 from pyptv.core.app.dense import dense_job, dense_plan, is_dense, prepare_kernels
 from pyptv.core.app.match_again import with_targets
+from pyptv.core.app.parts import Parts, note_end, note_start, options_of_check, part_of, share_of, tracks_ahead
 from pyptv.core.app.plugins import PluginRun
 from pyptv.core.app.preflight import Findings, check_run, frames_outside, prepare_job
+from pyptv.core.app.watch import Arrivals, wait_for_first
 from pyptv.core.base.errors import InvalidExperimentError, ProcessingError
 from pyptv.core.base.events import Event, FrameDone, FrameFailed
 from pyptv.core.base.frames import FrameRange, check_range, describe
-from pyptv.core.base.options import Options
+from pyptv.core.base.options import MOST_PROCESSES, Options
 from pyptv.core.base.streams import IN_TABLE
 from pyptv.core.engines.choice import Engines, choose
-from pyptv.core.execute.runners import Runner, make_runner
+from pyptv.core.execute.cluster.connect import open_client
+from pyptv.core.execute.cluster.runner import ClusterRunner
+from pyptv.core.execute.runners import Runner as LocalRunner
+from pyptv.core.execute.runners import make_runner
 from pyptv.core.experiment.folder import Experiment, load_experiment
 from pyptv.core.experiment.passes import forward_pass
 from pyptv.core.files.scratch import remove_scratch
 from pyptv.core.files.store import Store
 from pyptv.core.history.journal import Journal
+from pyptv.core.history.parts import Part
 from pyptv.core.history.resume import begin
 from pyptv.core.record.dense import DenseRecord
 from pyptv.core.record.log import log_event, log_summary, log_time
@@ -46,6 +52,14 @@ from pyptv.core.stages.tasks import FramesKind, Job, Past
 
 logger = logging.getLogger(__name__)
 
+Runner = LocalRunner | ClusterRunner
+
+_SECONDS_A_TASK = 2.0
+"""Of tasks that go to a cluster, where each costs the scheduler some milliseconds."""
+
+_RENEW = 30.0
+"""Seconds between two run reports of a run that watches."""
+
 _MOST_SHOWN = 12
 
 
@@ -61,8 +75,11 @@ def run(
         ProcessingError: nothing could be processed: the experiment, a file, or the machine is to blame.
     """
     skipping = options.on_error == "skip"
+    whole, part = frames, part_of(options, frames)
+    frames = whole if part is None else part.frames
     record = RunReport(request or Request(str(experiment.folder)), experiment, frames, options)
-    findings = check_run(experiment, frames, options)
+    first = wait_for_first(experiment, frames, options) if options.watch else None
+    findings = check_run(experiment, frames if first is None else (first, first), options_of_check(options, part))
     report_findings(findings)
     record.hooks = tuple(map(str, findings.hooks))
     for spec in findings.hooks:
@@ -71,23 +88,48 @@ def run(
         logger.info("%s plugin %s: %s", plugin.kind.capitalize(), plugin.name, plugin.origin)
     record.plugins = {plugin.kind: plugin.name for plugin in findings.plugins}
     dense = dense_job(experiment, frames, options) if is_dense(experiment, options) else None
-    engines = choose(options, frames) if dense is None else prepare_kernels()
     if options.tracking == "both":
         experiment = forward_pass(experiment)
     store = Store(experiment)
     with ExitStack() as stack:
+        client = stack.enter_context(open_client(options))
+        if client is not None:
+            options = replace(options, n_processes=min(max(1, sum(client.nthreads().values())), MOST_PROCESSES))
+        engines = choose(options, whole) if dense is None else prepare_kernels()
         stack.callback(store.close)  # first: a signal's handler may raise once the frames are claimed
-        store.open(frames)
-        tracking = options.tracks
-        job = prepare_job(experiment, findings.images, stop_at_failure=not skipping, engine=engines.begun, tracking=tracking)
-        job = replace(job, hooks=findings.hooks, plugins=findings.plugins)
-        stack.callback(remove_scratch, job.scratch)
+        store.open(frames, among_many=part is not None)
         by_plugin = {spec.kind for spec in findings.plugins}
+        tracking = tracks_ahead(part, engines.begun, tracks=options.tracks)
+        job = prepare_job(
+            *(experiment, findings.images),
+            stop_at_failure=not skipping,
+            engine=engines.begun,
+            tracking=tracking,
+            scratch=options.scratch,
+        )
+        job = replace(job, hooks=findings.hooks, plugins=findings.plugins, part="" if part is None else part.name)
+        stack.callback(remove_scratch, job.scratch)
         processes = options.processes and "sequence" not in by_plugin
         job = replace(job, processes=processes, tracks=tracking and "tracking" not in by_plugin, dense=dense)
+        job = replace(job, claim=store.claim_file, refreshes=client is not None)
         with _clear_errors(experiment):
-            job, journal = begin(job, store, frames, options)
-            this = _Run(job, store, frames, options, engines, watcher=watcher, record=record, journal=journal)
+            job, journal = begin(job, store, frames, options, part)
+            parts = None
+            if options.finish and journal is not None:
+                parts = Parts(store, journal, frames, only_tracked=options.mode == "tracking")
+                parts.describe(frames)
+                job = replace(job, absent=parts.why)
+            runner = _make_runner(job, options, store, client)
+            this = _Run(
+                *(job, store, frames, options),
+                engines=engines,
+                runner=runner,
+                watcher=watcher,
+                record=record,
+                journal=journal,
+                part=part,
+                parts=parts,
+            )
             if options.clean and (outside := frames_outside(experiment, frames)):
                 for frame in outside:
                     store.forget(frame)
@@ -95,6 +137,12 @@ def run(
                 logger.info("Removed the results of %d frames outside the range: %s", len(outside), describe(outside))
         with this.reported(), _clear_errors(experiment):
             return this.go()
+
+
+def _make_runner(job: Job, options: Options, store: Store, client: Any) -> Runner:
+    if client is not None:
+        return ClusterRunner(job, client, store.home, options.frame_timeout)
+    return make_runner(job, options.n_processes, options.start_method, options.frame_timeout)
 
 
 @contextmanager
@@ -123,11 +171,14 @@ class _Run:
         store: Store,
         frames: FrameRange,
         options: Options,
-        engines: Engines,
         *,
+        engines: Engines,
+        runner: Runner,
         watcher: Watcher | None,
         record: RunReport,
         journal: Journal | None,
+        part: Part | None = None,
+        parts: Parts | None = None,
     ) -> None:
         self._job = job
         self._store = store
@@ -136,11 +187,14 @@ class _Run:
         self._engines = engines
         self._watcher = watcher
         self._record = record
+        self._renewed = time.monotonic()
+        self._part = part
+        self._parts = parts
         self._tally = Tally(Columns(frames, job.experiment.num_cams), skipping=not job.stop_at_failure, engine=job.engine)
         self._meter = Meter(frames, options, job.engine)
         self._finished = bytearray(frames[1] - frames[0] + 1)
         """1 for each frame that has come to an end, good or bad."""
-        self._runner = make_runner(job, options.n_processes, options.start_method, options.frame_timeout)
+        self._runner = runner
         self._ids = count(1)
         self._journal = journal
         self._plugins = PluginRun(job, store, frames, options.frame_timeout)
@@ -149,7 +203,10 @@ class _Run:
 
     def go(self) -> Tally:
         """Run the plan to its end."""
-        self._record.path.unlink(missing_ok=True)  # from here on it would not describe what is there
+        if self._part is not None:
+            note_start(self._part, self._store)
+        else:
+            self._record.path.unlink(missing_ok=True)  # from here on it would not describe what is there
         if self._watcher is not None:
             self._watcher.begin(self._meter)
         if self._plugins.sequence(self._journal):
@@ -162,8 +219,12 @@ class _Run:
             self._meter.track_again()
             second = BackwardPass(self._job, self._frames, self._options, self._ids, engines=self._engines, seams=self._seams)
             self._follow(second.runner, second.plan, lambda event: second.pass_on(event, self._tally, self._take, self._count))
-        if self._options.resume:
+        for event in self._plan.left if isinstance(self._plan, Plan) else ():
+            self._take(event)
+        if self._options.resume or (self._part is not None and self._tally.kept):
             logger.info("Resumed: %d frames and the links of %d were kept", self._tally.kept, self._tally.kept_steps)
+        if self._parts is not None and not self._tally.failed:
+            self._parts.remove()
         return self._tally
 
     def _follow(self, runner: Runner, plan: AnyPlan, take: Callable[[Event], None]) -> None:
@@ -176,6 +237,8 @@ class _Run:
                     self._dense.record(event)
                 for reported in plan.record(event):
                     take(reported)
+                if self._options.watch:
+                    self._renew_report()
 
     @contextmanager
     def reported(self) -> Iterator[None]:
@@ -198,7 +261,10 @@ class _Run:
                 log_summary(self._tally, self._seams, self._dense)
                 if self._tally.failed and not self._tally.skipping:
                     self._tell_of_old_results()
-                self._write_report(tree)
+                if self._part is not None:
+                    note_end(self._part, self._store, self._tally, error)
+                else:
+                    self._write_report(tree)
 
     def _take(self, event: Event) -> None:
         if isinstance(event, FrameDone | FrameFailed):
@@ -220,18 +286,34 @@ class _Run:
         if self._job.dense is not None:
             return dense_plan(self._frames, self._store, options, self._job.dense)
         kind: FramesKind = "process" if self._job.processes else "check"
+        if self._parts is not None and self._job.processes:
+            kind = "keep"
         ids = self._ids
-        chunks = run_chunks(self._frames, options.n_processes)
-        if options.n_processes > 1:
+        in_pieces = options.on_cluster or options.watch  # tasks are cut by the seconds that they take
+        chunks = [self._frames] if in_pieces else run_chunks(self._frames, options.n_processes)
+        if self._parts is not None:
+            chunks = self._parts.in_order(chunks)
+        if options.n_processes > 1 and len(chunks) > 1:
             more = f" and {len(chunks) - _MOST_SHOWN} more" if len(chunks) > _MOST_SHOWN else ""
             logger.info("Frame chunks: %s%s", chunks[:_MOST_SHOWN], more)
-        shown = options.n_processes > 1
-        sequence = SequencePlan(chunks, ids, self._store, kind, engines=self._engines, past=self._past, shown=shown)
+        sequence = SequencePlan(
+            *(chunks, ids, self._store, kind),
+            engines=self._engines,
+            past=self._past,
+            shown=options.n_processes > 1 and not in_pieces,
+            seconds=_SECONDS_A_TASK if in_pieces else None,
+            expects=options.watch,
+        )
         tracking = None
         if self._job.tracks:
             speculate = options.n_processes > 1 and not options.serial_tracking
-            tracking = TrackingPlan(self._frames, ids, self._store, self._engines, speculate=speculate, early=speculate)
-        return Plan(self._job, self._store, sequence=sequence, tracking=tracking)
+            share = share_of(self._part)
+            early = speculate or options.watch
+            tracking = TrackingPlan(
+                *(self._frames, ids, self._store, self._engines), speculate=speculate, early=early, share=share
+            )
+        feed = Arrivals(self._job.experiment, self._frames, options.until_idle) if options.watch else None
+        return Plan(self._job, self._store, sequence=sequence, tracking=tracking, feed=feed)
 
     # -- the end -------------------------------------------------------------------------------------------------------
 
@@ -241,6 +323,15 @@ class _Run:
         old = [frame for frame in missed if self._job.experiment.result_path("rt_is", frame).exists()]
         if old:
             logger.warning("Frames %s were not reached: they still hold the results of an earlier run", describe(old))
+
+    def _renew_report(self) -> None:
+        """While frames still come: what an interruption at this moment would leave."""
+        now = time.monotonic()
+        if now - self._renewed > _RENEW:
+            self._renewed = now
+            tree = self._record.as_tree(self._tally, self._seams, self._engines.taken, KeyboardInterrupt())
+            with suppress(OSError):  # the next one may be written
+                self._record.write(tree)
 
     def _write_report(self, tree: dict[str, Any]) -> None:
         try:
@@ -255,8 +346,9 @@ class _Run:
     @property
     def _seams(self) -> SeamCounts | None:
         """None where there cannot be any."""
+        several = self._options.n_processes > 1 or self._parts is not None
         tracking = self._plan.tracking if isinstance(self._plan, Plan) else None
-        return tracking.seams if tracking is not None and self._options.n_processes > 1 else None
+        return tracking.seams if tracking is not None and several else None
 
 
 def prepare(

@@ -98,6 +98,8 @@ class StepDone:
     """An earlier run did it, and its files are still the same."""
     sequence: str = ""
     """Fingerprint of the frame's sequence results, where nobody else has noted it."""
+    part: str = ""
+    """The part of a job array that has tracked it ahead, and in whose folder its files lie; empty: none."""
 
 
 @dataclass(frozen=True)
@@ -177,6 +179,8 @@ class WorkerDied:
     """The frame it worked at, None where it had not begun."""
     doing: str = ""
     """What it did to that frame."""
+    lost: bool = False
+    """Its machine is gone, or the way to it: nothing that it did is to blame."""
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from operator import index
 from pathlib import Path
@@ -35,7 +35,7 @@ _CALLED_ELSEWHERE = dict.fromkeys(("n_jobs", "jobs", "workers", "n_workers", "th
 """Keywords of other programs, and what they are called here."""
 
 _LONGEST_MIN_TRACK = 10
-_MOST_PROCESSES = 1000
+MOST_PROCESSES = 1000
 """More than any machine serves; each is one more copy of the program in memory."""
 
 
@@ -83,6 +83,21 @@ class Options:
     """Seconds at one part of a frame without progress, after which a worker is killed and replaced. 0: never. None: 300 s, or 20
     times the slowest part of a frame so far, whichever is longer."""
 
+    part: tuple[int, int] | str | None = None
+    """Do only this part of the frame range, ``"3/10"`` or ``(3, 10)``: a job of an array, for ``finish`` to put together."""
+    finish: bool = False
+    """Put the parts of a job array together: prove the seams between them, and track what is missing."""
+    scheduler: str | None = None
+    """Address of a Dask scheduler, or its scheduler file: its workers do the work. None: processes of this machine do."""
+    client: Any = field(default=None, repr=False, compare=False)
+    """An open ``distributed.Client``, in place of ``scheduler``."""
+    watch: bool = False
+    """Take frames as their images arrive."""
+    until_idle: float | None = None
+    """With ``watch``: end when no new frame has come for so many seconds; None: never."""
+    scratch: Path | None = None
+    """Folder for scratch files; None: ``$SLURM_TMPDIR``, the temporary folder, or another usual one."""
+
     def __post_init__(self) -> None:
         self._check_steps()
         self._check_images()
@@ -124,10 +139,43 @@ class Options:
         timeout = self.frame_timeout
         if timeout is not None and not (isinstance(timeout, int | float) and timeout >= 0):
             raise ValueError(f"frame_timeout must be a number of seconds >= 0, got {short(timeout)}")
-        for name in ("resume", "clean", "serial_tracking", "report", "allow_plugins"):
+        if self.scratch is not None:
+            object.__setattr__(self, "scratch", path_argument(self.scratch, "scratch"))
+        object.__setattr__(self, "part", _part(self.part))
+        for name in ("resume", "clean", "serial_tracking", "report", "finish", "watch", "allow_plugins"):
             object.__setattr__(self, name, _flag(getattr(self, name), name))
         object.__setattr__(self, "n_processes", whole_number(self.n_processes, "Number of processes"))
         check_processes(self.n_processes)
+        self._check_combinations()
+
+    def _check_combinations(self) -> None:
+        other = self.tracking == "both" or self.sequence_plugin or self.tracking_plugin or self.mode == "match"
+        if self.shared and (other or self.method == "dense"):
+            raise ValueError(
+                "tracking 'both', mode 'match', method 'dense' and plugins go without part, finish, watch and scheduler"
+            )
+        if self.part is not None and (self.finish or self.clean or self.report):
+            raise ValueError("part goes without finish, clean and report: these are for the whole range, once the parts are done")
+        if self.until_idle is not None and not (isinstance(self.until_idle, int | float) and self.until_idle >= 0):
+            raise ValueError(f"until_idle must be a number of seconds >= 0, got {short(self.until_idle)}")
+        if self.until_idle is not None and not self.watch:
+            raise ValueError("until_idle goes with watch")
+        if self.watch and (self.part is not None or self.finish or self.mode == "tracking"):
+            raise ValueError("watch goes without part and finish, and with the sequence step")
+        if self.scheduler is not None and (not isinstance(self.scheduler, str) or not self.scheduler.strip()):
+            raise ValueError(f"scheduler must be an address or a file, got {short(self.scheduler)}")
+        if self.scheduler is not None and self.client is not None:
+            raise ValueError("name the scheduler once: scheduler, or client")
+
+    @property
+    def shared(self) -> bool:
+        """The run is one of several that make a whole, or others do its work, or its frames are still to come."""
+        return self.part is not None or self.finish or self.watch or self.on_cluster
+
+    @property
+    def on_cluster(self) -> bool:
+        """The work is done by the workers of a Dask scheduler."""
+        return self.scheduler is not None or self.client is not None
 
     def _check_method(self) -> None:
         if self.method is not None:
@@ -198,8 +246,8 @@ def check_processes(n: int) -> None:
     """Raise ``ValueError`` unless so many worker processes can be meant."""
     if n < 1:
         raise ValueError(f"Number of processes must be >= 1, got {n}")
-    if n > _MOST_PROCESSES:
-        raise ValueError(f"Number of processes must be at most {_MOST_PROCESSES}, got {short(n)}")
+    if n > MOST_PROCESSES:
+        raise ValueError(f"Number of processes must be at most {MOST_PROCESSES}, got {short(n)}")
 
 
 def path_argument(value: Any, name: str) -> Path:
@@ -216,6 +264,20 @@ def path_argument(value: Any, name: str) -> Path:
     if not path or "\0" in path:
         raise ValueError(f"{name} must be a path, got {short(path)}")
     return Path(path)
+
+
+def _part(value: Any) -> tuple[int, int] | None:
+    """``"3/10"``, or the two numbers."""
+    if value is None:
+        return None
+    words = value.split("/") if isinstance(value, str) else value
+    try:
+        number, of = (whole_number(word, "part") for word in words)
+    except (TypeError, ValueError):
+        raise ValueError(f"part must be I/N, such as 3/10, got {short(value)}") from None
+    if not 1 <= number <= of:
+        raise ValueError(f"part must be I/N with I from 1 to N, got {number}/{of}")
+    return number, of
 
 
 def _texts(value: Any, name: str) -> tuple[str, ...]:

@@ -83,7 +83,7 @@ def choose(options: Options, frames: FrameRange, *, may_compile: bool = True) ->
         if not cache.ready():
             if not may_compile:
                 return Engines("optv")
-            if not asked:
+            if not asked and not options.shared:
                 build.build_in_background()
                 logger.info("Compiling the kernels in the background, once for this version and machine: optv works until then")
                 return Engines("optv", cache.ready)

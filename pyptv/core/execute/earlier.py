@@ -43,8 +43,13 @@ class Earlier:
         """
         noted = read_entry(self._job.journal, past.frame) if past.frame and self._job.journal else None
         linked = read_entry(self._job.journal, past.step) if past.step and self._job.journal else None
-        done = self._kept(frame, noted) if checked is None else self._same(checked, noted, linked)
-        step = self._linked(frame, linked) if linked is not None and done is not None and done.kept and self._job.tracks else None
+        guessed = read_entry(self._job.journal, past.guess) if past.guess and self._job.journal else None
+        done = self._kept(frame, noted) if checked is None else self._same(checked, noted, linked, guessed)
+        step = None
+        if done is not None and done.kept and self._job.tracks:
+            step = self._linked(frame, linked) if linked is not None else None
+            if step is None and guessed is not None:
+                step = self._guessed(frame, guessed)
         return done, step
 
     def _kept(self, frame: int, noted: Mapping[str, Any] | None) -> FrameDone | None:
@@ -78,9 +83,9 @@ class Earlier:
             logger.info("frame %d: processed again, an image at most %s frames away has changed since", frame, reach)
         return same
 
-    def _same(self, checked: FrameDone, noted: Mapping[str, Any] | None, linked: Mapping[str, Any] | None) -> FrameDone:
+    def _same(self, checked: FrameDone, noted: Mapping[str, Any] | None, *linked: Mapping[str, Any] | None) -> FrameDone:
         """A frame that is taken as it is; kept where it was the same when it was tracked, or is what the sequence step wrote."""
-        same = {noted.get("digest") if noted else None, linked.get("sequence") if linked else None}
+        same = {noted.get("digest") if noted else None, *(line.get("sequence") if line else None for line in linked)}
         return replace(checked, kept=checked.digest in same)
 
     def refuse_mixture(self, frame: int, past: Past | None, files: Mapping[str, bytes]) -> None:
@@ -110,6 +115,16 @@ class Earlier:
             return None
         current, links = count_links(files["ptv_is"])
         return step if current == step.current and links == step.links else None
+
+    def _guessed(self, frame: int, guessed: Mapping[str, Any]) -> StepDone | None:
+        """Links that a part of a job array has made ahead, and that lie in its folder as they were written."""
+        step = _step_done(frame, guessed)
+        with suppress(KeyError, ValueError):
+            if step is not None:
+                step = replace(step, published=False, part=str(guessed["part"]), state=str(guessed["state"]))
+                files = self._store.staged(step.part, frame)
+                return step if files is not None and frame_digest(files) == step.digest else None
+        return None
 
 
 def _frame_done(frame: int, noted: Mapping[str, Any]) -> FrameDone | None:

@@ -178,13 +178,7 @@ class WorkerProcess:
         if self.failure is not None:
             return f"could not be started ({self.failure})"
         code = self.exitcode or 0
-        if code == _UNKNOWN:
-            return "ended, of what is unknown (SIGCHLD is ignored)"
-        if code >= 0:
-            return f"ended with exit status {code}"
-        with suppress(ValueError):
-            return f"killed by signal {-code} ({signal.Signals(-code).name})"
-        return f"killed by signal {-code}"
+        return "ended, of what is unknown (SIGCHLD is ignored)" if code == _UNKNOWN else cause_of(code)
 
     def is_alive(self) -> bool:
         """Whether it has not ended yet."""
@@ -214,6 +208,15 @@ class WorkerProcess:
             import multiprocessing.process as module
 
             module._children.discard(self._process)  # type: ignore[attr-defined]  # noqa: SLF001
+
+
+def cause_of(code: int) -> str:
+    """What the exit code of a process says that it died of."""
+    if code >= 0:
+        return f"ended with exit status {code}"
+    with suppress(ValueError):
+        return f"killed by signal {-code} ({signal.Signals(-code).name})"
+    return f"killed by signal {-code}"
 
 
 @contextmanager

@@ -60,6 +60,11 @@ def start(job: Job, address: Address, board: Board) -> NoReturn:
         end.close()
     _kept.clear()
     leave_to_parent()
+    serve(job, address, board.row)
+
+
+def serve(job: Job, address: Address, row_of: Callable[[int], Row]) -> NoReturn:
+    """Call the parent, and do tasks until there are no more; ``row_of`` a worker's number is where it says what it does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group: the parent decides
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if hasattr(signal, "pthread_sigmask"):
@@ -71,7 +76,7 @@ def start(job: Job, address: Address, board: Board) -> NoReturn:
         _end_with_parent()
         line = WorkerLine(address)
         number = line.receive()
-        _Loop(job, line, board.row(number), number).run()
+        _Loop(job, line, row_of(number), number).run()
     except (OSError, RuntimeError):
         os._exit(1)  # the parent is gone, or has given this worker up; or no thread can be started
     sys.exit(0)

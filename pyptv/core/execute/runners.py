@@ -8,7 +8,6 @@ frame it took with it.
 from __future__ import annotations
 
 import logging
-import math
 import multiprocessing
 import selectors
 import time
@@ -22,9 +21,9 @@ from pyptv.core.base.events import Event, TaskDone, WorkerDied
 from pyptv.core.base.machine import most_open_files, open_files
 from pyptv.core.execute import pool_worker
 from pyptv.core.execute.line import Entrance, ParentLine
-from pyptv.core.execute.pool import WorkerPool
+from pyptv.core.execute.pool import WorkerPool, WorkerProcess
 from pyptv.core.execute.progress import Board
-from pyptv.core.execute.slot import Slot
+from pyptv.core.execute.slot import Slot, patience
 from pyptv.core.execute.start_method import start_method as choose_start_method
 from pyptv.core.schedule.plan import AnyPlan
 from pyptv.core.stages.tasks import Job, silent
@@ -41,12 +40,6 @@ _WAIT = 0.5
 _SOON = 0.01
 """The same while a worker takes a large task."""
 
-_FLOOR, _MULTIPLE = 300.0, 20.0
-"""A worker makes no progress if it stays at one part of a frame for so many seconds, and so many times the slowest so far."""
-
-_START = 600.0
-"""The same for one that has not begun a frame: it may have kernels to compile."""
-
 _DEADLY = 5.0
 """Time [s] within which a killed worker is gone. One that is not hangs in the system, and is left behind."""
 
@@ -54,6 +47,8 @@ _FILES_EACH, _FILES_OTHERWISE = 3, 64
 """Open files of this process: for each worker (two for its process, one for its line), and for everything else."""
 
 _MOST_FAILED_STARTS = 3
+
+_WorkerSlot = Slot[WorkerProcess]
 
 
 def make_runner(job: Job, n: int, start_method: str | None = None, frame_timeout: float | None = None) -> Runner:
@@ -112,9 +107,9 @@ class PoolRunner:
         self._n = n
         self._context = context
         self._timeout = frame_timeout
-        self._slots: dict[int, Slot] = {}
+        self._slots: dict[int, _WorkerSlot] = {}
         """By the worker's number."""
-        self._unsent: list[Slot] = []
+        self._unsent: list[_WorkerSlot] = []
         """Those whose task is larger than their line had room for."""
         self._pool: WorkerPool | None = None
         self._slowest = 0.0
@@ -173,7 +168,7 @@ class PoolRunner:
             self._hang_up(key.fileobj)
         self._slots.clear()
 
-    def _register(self, line: Entrance | ParentLine, slot: Slot | None = None) -> None:
+    def _register(self, line: Entrance | ParentLine, slot: _WorkerSlot | None = None) -> None:
         pool_worker.keep_from_children(line)
         self._selector.register(line, selectors.EVENT_READ, slot)
 
@@ -193,7 +188,7 @@ class PoolRunner:
         elif pid is not None or line.ended:
             self._hang_up(line)
 
-    def _dismiss(self, slot: Slot, pool: WorkerPool) -> None:
+    def _dismiss(self, slot: _WorkerSlot, pool: WorkerPool) -> None:
         """Forget a worker; the pool puts another in its place once its process is gone."""
         slot.process.terminate()
         self._hang_up(slot.line)
@@ -231,7 +226,7 @@ class PoolRunner:
             yield from self._look_after_workers(elapsed, pool)
             self._look_after_starts(elapsed, pool)
 
-    def _hear(self, slot: Slot, pool: WorkerPool) -> Iterator[Event]:
+    def _hear(self, slot: _WorkerSlot, pool: WorkerPool) -> Iterator[Event]:
         """What a worker has reported; its death, where its line has ended."""
         for event in slot.receive():
             yield event
@@ -241,7 +236,7 @@ class PoolRunner:
         if slot.line.ended:
             yield from self._bury(slot, pool)
 
-    def _bury(self, slot: Slot, pool: WorkerPool) -> Iterator[Event]:
+    def _bury(self, slot: _WorkerSlot, pool: WorkerPool) -> Iterator[Event]:
         """A worker is gone, or as good as that."""
         slot.process.join()
         slot.process.terminate()
@@ -290,11 +285,7 @@ class PoolRunner:
                 raise WorkersDieError(self._failed_starts, process.cause())
 
     def _limit(self, *, begun: bool) -> float:
-        """How long [s] a worker may make no progress."""
-        if self._timeout == 0:
-            return math.inf
-        limit = max(_FLOOR, _MULTIPLE * self._slowest) if self._timeout is None else self._timeout
-        return limit if begun else max(limit, _START)
+        return patience(self._timeout, self._slowest, begun=begun)
 
 
 Runner = InProcessRunner | PoolRunner

@@ -2,19 +2,53 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from typing import Generic, Protocol, TypeVar
 
 from pyptv.core.base.events import Event, TaskDone, TaskFailed
 from pyptv.core.execute.line import ParentLine
-from pyptv.core.execute.pool import WorkerProcess
 from pyptv.core.execute.progress import Row
 from pyptv.core.stages.tasks import Task
 
+_FLOOR, _MULTIPLE = 300.0, 20.0
+"""A worker makes no progress if it stays at one part of a frame for so many seconds, and so many times the slowest so far."""
 
-class Slot:
+_START = 600.0
+"""The same for one that has not begun a frame: it may have kernels to compile."""
+
+
+def patience(timeout: float | None, slowest: float, *, begun: bool) -> float:
+    """How long [s] a worker may make no progress.
+
+    Args:
+        timeout: what the user has said; 0: for ever; None: as the slowest part of a frame so far tells.
+        slowest: how long [s] that took.
+        begun: the worker has begun a frame.
+    """
+    if timeout == 0:
+        return math.inf
+    limit = max(_FLOOR, _MULTIPLE * slowest) if timeout is None else timeout
+    return limit if begun else max(limit, _START)
+
+
+class Process(Protocol):
+    """A worker's process, as far as its slot has to do with it."""
+
+    def terminate(self) -> None:
+        """Kill it."""
+
+    def cause(self) -> str:
+        """What it died of."""
+
+
+P = TypeVar("P", bound=Process)
+
+
+class Slot(Generic[P]):
     """A worker that has come in."""
 
-    def __init__(self, number: int, line: ParentLine, process: WorkerProcess, row: Row) -> None:
+    def __init__(self, number: int, line: ParentLine, process: P, row: Row) -> None:
         self.number = number
         self.line = line
         self.process = process

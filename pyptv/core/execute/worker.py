@@ -47,9 +47,11 @@ class Worker:
     def events(self, task: Task) -> Iterator[Event]:
         """Do a task. The last event is :class:`TaskDone` or :class:`TaskFailed`; no exception of ours comes out."""
         try:
+            if self._job.refreshes:
+                self._store.refresh()
             if isinstance(task, TrackTask):
                 for event in self._tracking.events(task):
-                    if isinstance(event, StepDone) and event.published:
+                    if isinstance(event, StepDone) and (event.published or event.part):
                         self._note(event)
                     yield event
             elif isinstance(task, PublishTask):
@@ -87,7 +89,7 @@ class Worker:
         for step in task.steps:
             self._announce(step.frame, "putting the links in place")
             self._store.publish_tracked(task.stage, step.frame)
-            done = replace(step, published=True)
+            done = replace(step, published=True, part="")
             self._note(done)
             yield done
         yield TaskDone(task.id)
@@ -130,6 +132,8 @@ class Worker:
         if (past := task.past.get(frame)) is not None:
             self._announce(frame, "looking at what an earlier run has done")
             done, step = self._earlier.look(frame, past, done)
+        if done is None and task.kind == "keep":
+            raise FrameError(self._job.absent.reason(frame) if self._job.absent is not None else f"frame {frame}: not done")
         if done is None:
             done = self._process(frame, task.engine, write=task.kind == "process")
             if task.kind == "process":

@@ -5,11 +5,14 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import secrets
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
 _MARK = ".pyptv-tmp"
+_TOKEN = secrets.token_hex(3)
+"""Two machines that share a disk may have processes with the same number."""
 
 
 def digest(data: bytes) -> str:
@@ -27,7 +30,7 @@ def write_atomic(path: Path, data: bytes) -> None:
 
     A link in the way is replaced, not followed. Raises ``OSError`` with the path of the file that was to be written.
     """
-    beside = path.with_name(f".{path.name}.{os.getpid()}{_MARK}")
+    beside = path.with_name(f".{path.name}.{os.getpid()}x{_TOKEN}{_MARK}")
     try:
         with suppress(FileNotFoundError):
             beside.unlink()

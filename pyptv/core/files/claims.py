@@ -23,6 +23,8 @@ _PATIENCE = 3.0
 """Seconds to wait for a run that overlaps: the workers of one whose parent was killed may live until they have seen that."""
 
 _PAUSE = 0.1
+_MANY = 40
+"""So much longer is the patience of one among many."""
 
 
 class ClaimedError(Exception):
@@ -39,6 +41,11 @@ class Claim:
     _file: IO[bytes]
     _folders: list[FolderLock] = field(default_factory=list)
 
+    @property
+    def others(self) -> bool:
+        """Whether another run of the experiment lives now."""
+        return any(True for _ in _living(self.path.parent, but=self.path))
+
     def add_folders(self, folders: Iterable[Path]) -> None:
         """Claim the folders of the targets: another experiment may name them, too, by whatever path or link.
 
@@ -49,7 +56,7 @@ class Claim:
             try:
                 self._folders.append(FolderLock(folder))
             except HeldError:
-                if self.alone:  # else it is a run of this experiment that holds it
+                if not self.others:  # else it is a run of this experiment that holds it
                     raise ClaimedError(f"the _targets files in {folder}: a run of another experiment that shares it") from None
 
     @property
@@ -65,20 +72,26 @@ class Claim:
         self.path.unlink(missing_ok=True)
 
 
-def locked(home: Path) -> IO[bytes]:
+def locked(home: Path, patience: float = _PATIENCE) -> IO[bytes]:
     """The lock under which a run looks at the others, as a context.
 
     Raises:
         ClaimedError: another run holds it for longer than it should.
     """
     try:
-        return lock(home / "lock", _PATIENCE)[0]
+        return lock(home / "lock", patience)[0]
     except HeldError:
         raise ClaimedError("this experiment") from None
 
 
-def claim_frames(home: Path, frames: FrameRange) -> Claim:
+def claim_frames(home: Path, frames: FrameRange, *, among_many: bool = False) -> Claim:
     """Claim a range of frames.
+
+    Args:
+        home: ``res/.pyptv``.
+        frames: first and last.
+        among_many: a thousand others may do so at this moment, each on a machine of its own: only those that overlap are looked
+            at, the run never counts as alone, and it waits longer for its turn.
 
     Raises:
         ClaimedError: another run works on some of them.
@@ -88,23 +101,25 @@ def claim_frames(home: Path, frames: FrameRange) -> Claim:
     folder.mkdir(exist_ok=True)
     deadline = time.monotonic() + _PATIENCE
     while True:
-        with locked(home):
-            others = list(_living(folder))
+        with locked(home, _MANY * _PATIENCE if among_many else _PATIENCE):
+            others = list(_living(folder, frames if among_many else None))
             overlapping = [other for other in others if other[0] <= frames[1] and frames[0] <= other[1]]
             if not overlapping:
                 path = folder / f"{frames[0]}-{frames[1]}-{os.getpid()}x{secrets.token_hex(4)}"
                 file, _ = lock(path)
-                return Claim(path, not others, file)
+                return Claim(path, not others and not among_many, file)
         if time.monotonic() >= deadline:
             raise ClaimedError(f"frames {overlapping[0][0]} to {overlapping[0][1]}")
         time.sleep(_PAUSE)
 
 
-def _living(folder: Path) -> Iterator[FrameRange]:
-    """The ranges of runs that are alive; the files of dead ones are removed."""
+def _living(folder: Path, frames: FrameRange | None = None, but: Path | None = None) -> Iterator[FrameRange]:
+    """The ranges of runs that are alive, of those that overlap ``frames``; the files of dead ones are removed."""
     for path in sorted(folder.iterdir()):
         match = _NAME.fullmatch(path.name)
-        if match is None:
+        if match is None or path == but:
+            continue
+        if frames is not None and not (int(match[1]) <= frames[1] and frames[0] <= int(match[2])):
             continue
         try:
             file, locked = lock(path)

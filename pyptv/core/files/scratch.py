@@ -21,14 +21,21 @@ _held: dict[Path, IO[bytes]] = {}
 """The locks of this process's scratch folders."""
 
 
-def scratch_folder() -> Path:
+def scratch_folder(place: Path | None = None) -> Path:
     """A new folder with a short ASCII path, as the tracker needs it; those that killed runs have left are removed.
+
+    Args:
+        place: in which folder; None: a temporary one.
 
     Raises:
         ProcessingError: there is no place for one.
     """
+    if place is not None and not _is_short(str(place.absolute())):
+        raise ProcessingError(
+            f"--scratch: found {place.absolute()}, expected a path of ASCII characters, at most {_LONGEST} of them"
+        )
     tried = []
-    for base in _bases():
+    for base in _bases() if place is None else [place.absolute()]:
         try:
             return _new_folder(base)
         except OSError as error:
@@ -101,9 +108,15 @@ def _bases() -> Iterator[Path]:
     places = ["/tmp", "/var/tmp", "/dev/shm"]  # noqa: S108 -- mkdtemp makes it private
     with suppress(OSError):  # there is none that can be written
         temporary = tempfile.gettempdir()
-        named = [os.environ.get(name) for name in ("TMPDIR", "TEMP", "TMP")]
+        named = [os.environ.get(name) for name in ("SLURM_TMPDIR", "TMPDIR", "TEMP", "TMP")]
         if temporary != str(Path.cwd()) or temporary in named:  # its last resort: no place for us if it was not asked for
             places.insert(0, temporary)
+    if job := os.environ.get("SLURM_TMPDIR"):  # of this job alone, on the node's own disk
+        places.insert(0, job)
     for place in dict.fromkeys(places):
-        if place.isascii() and len(place) < _LONGEST:
+        if _is_short(place):
             yield Path(place)
+
+
+def _is_short(place: str) -> bool:
+    return place.isascii() and len(place) < _LONGEST

@@ -12,6 +12,8 @@ the first of the frame's files is replaced, and names all tracked versions so fa
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
 import zlib
 from collections.abc import Mapping
@@ -33,6 +35,7 @@ from pyptv.core.files.tables import Tables
 
 _MOST_VERSIONS = 8
 _LONGEST_HEADER = 10_000
+_PART = re.compile(r"\d{1,16}-\d{1,16}")
 
 
 @dataclass(frozen=True)
@@ -55,14 +58,20 @@ class Store:
         self.stages = self.home / "stages"
         self._pristine = self.home / "pristine"
         self._states = self.home / "states"
+        self.parts = self.home / "parts"
+        """A folder for each part of a job array."""
         self._claim: Claim | None = None
         self.tables = Tables(self.home / "dense")
         """Of the dense method, between its steps."""
 
     # -- a run --------------------------------------------------------------------------------------------------------
 
-    def open(self, frames: FrameRange) -> None:
+    def open(self, frames: FrameRange, *, among_many: bool = False) -> None:
         """Make the folders, claim a range of frames, and remove what a killed run left unfinished.
+
+        Args:
+            frames: first and last.
+            among_many: it is a part of a job array: others start at the same moment, and nothing that may be theirs is removed.
 
         Raises:
             ProcessingError: the folder cannot be written, or another run works on frames of the range.
@@ -75,11 +84,11 @@ class Store:
                 self.experiment.links.folder.mkdir(exist_ok=True)
             if self.experiment.output is not None:
                 self._take_output(self.experiment.output)
-            self._claim = claim_frames(self.home, frames)
+            self._claim = claim_frames(self.home, frames, among_many=among_many)
             self._claim.add_folders(self.experiment.targets_folder(camera) for camera in range(self.experiment.num_cams))
             self.stages = self.home / "stages" / self._claim.name
             if self._claim.alone:
-                shutil.rmtree(self.stages.parent, ignore_errors=True)
+                self._remove_old_stages()
                 remove_leftovers(self.folders())
             self.stages.mkdir(parents=True, exist_ok=True)
         except ClaimedError as error:
@@ -89,6 +98,29 @@ class Store:
             raise ProcessingError(f"{self.experiment.results}: another run is working on {error}") from error
         except OSError as error:
             raise ProcessingError(f"{error.filename or self.home}: cannot be written: {error.strerror}") from error
+
+    @property
+    def claim_file(self) -> Path | None:
+        """The file that is locked as long as the run lives."""
+        return self._claim.path if self._claim is not None else None
+
+    @property
+    def alone(self) -> bool:
+        """No other run worked on the experiment when this one began."""
+        return self._claim is not None and self._claim.alone
+
+    def _remove_old_stages(self) -> None:
+        """Of runs that are no more; another one may just have begun."""
+        with suppress(OSError):
+            for stage in self.stages.parent.iterdir():
+                if not (self.home / "runs" / stage.name).exists():
+                    shutil.rmtree(stage, ignore_errors=True)
+
+    def refresh(self) -> None:
+        """Open every folder once: a network disk then forgets which files it believed not to be there (close-to-open)."""
+        for folder in (*self.folders(), self._states):
+            with suppress(OSError):
+                os.close(os.open(folder, os.O_RDONLY))
 
     def open_backward(self) -> None:
         """Make the folders of a backward pass, whose frames the run has claimed already.
@@ -221,6 +253,37 @@ class Store:
         """The folder of a tracker run that may not be right."""
         return self.stages / f"run-{run}"
 
+    def part_stage(self, part: str) -> Path:
+        """The folder of what a part of a job array has tracked ahead.
+
+        Raises:
+            ValueError: that is no name of a part.
+        """
+        if not _PART.fullmatch(part):
+            raise ValueError(f"found {part!r:.80}, expected the name of a part, FIRST-LAST")
+        return self.parts / part / "stage"
+
+    def part_states(self, part: str) -> dict[tuple[int, str], Path]:
+        """The states that a part has saved: (frame, tag) -> file."""
+        found = {}
+        for path in self.part_stage(part).parent.glob("state-*-*"):
+            _, frame, tag = path.name.split("-", 2)
+            if frame.isdecimal():
+                found[int(frame), tag] = path
+        return found
+
+    def staged(self, part: str, frame: int) -> dict[str, bytes] | None:
+        """What a frame's files would be once what a part has tracked is in place; None where something is missing."""
+        stage = self.part_stage(part)
+        try:
+            files = self.sequence_input(frame)
+            for name in self.experiment.tracking_files(frame):
+                with suppress(FileNotFoundError):
+                    files[name] = read_regular(stage / f"{frame}.{name}")
+        except (OSError, ProcessingError):
+            return None
+        return files if {"added", "ptv_is"} <= files.keys() else None
+
     def save_state(self, stretch: int, frame: int, tag: str, data: bytes) -> Path:
         """Keep the tracker's state after a frame, in place of earlier ones of that stretch."""
         path = self._states / f"{stretch}-{frame}-{tag}"
@@ -288,7 +351,7 @@ class Store:
 
     def _refuse_links(self) -> None:
         """The project's own folders are its own: a link in their place would let a run write, or clean, elsewhere."""
-        passes = (self.home / "forward", self.home / "backward", self.home / "dense")
+        passes = (self.home / "forward", self.home / "backward", self.home / "dense", self.parts)
         for folder in (self.home, self._pristine, self._states, self.home / "stages", self.home / "journal", *passes):
             if folder.is_symlink():
                 raise ProcessingError(f"{folder}: found a link, expected a folder of this program: remove the link")

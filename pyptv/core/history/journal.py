@@ -18,7 +18,7 @@ import re
 import secrets
 import zlib
 from array import array
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -33,13 +33,19 @@ from pyptv.core.stages.tasks import Entry, Past
 
 FORMAT = 2
 _FILE = re.compile(r"(\d{6,12})-[\w-]+\.jsonl")
-_ENTRY = re.compile(rb'([0-9a-f]{8}) (\{"kind":"(frame|step)","id":"([0-9a-f]{1,64})","frame":(\d{1,18}),.*\})\n', re.DOTALL)
+_ENTRY = re.compile(
+    rb'([0-9a-f]{8}) (\{"kind":"(frame|step|guess)","id":"([0-9a-f]{1,64})","frame":(\d{1,18}),.*\})\n', re.DOTALL
+)
 _LONGEST_LINE = 2**20
 _MOST_FILES = 64
 """So many files are made one before the next run begins."""
+_MOST_IDS = 2**20
+"""Fingerprints and kinds of lines."""
 
-_NOT_OF_A_FRAME = {"seconds", "worker", "kept", "run", "state", "published"}
+_NOT_OF_A_FRAME = {"seconds", "worker", "kept", "run", "state", "published", "part"}
 """How the work went does not matter to a later run."""
+_KINDS = ("frame", "step", "guess")
+"""Of lines: the sequence step of a frame, its links, and links that a part of a job array has made ahead."""
 
 
 class Writer:
@@ -54,8 +60,9 @@ class Writer:
         """Note a frame whose files are in place."""
         if self._file is None:
             self._file = self._path.open("xb", buffering=0)
-        kind, stage = ("frame", "frames") if isinstance(done, FrameDone) else ("step", "track")
-        values = {name: value for name, value in asdict(done).items() if name not in _NOT_OF_A_FRAME}
+        kind, stage = ("frame", "frames") if isinstance(done, FrameDone) else ("guess" if done.part else "step", "track")
+        left_out = _NOT_OF_A_FRAME - {"state", "part"} if kind == "guess" else _NOT_OF_A_FRAME
+        values = {name: value for name, value in asdict(done).items() if name not in left_out}
         self._file.write(_line({"kind": kind, "id": self._fingerprints[stage], "frame": values.pop("frame")} | values))
 
     def close(self) -> None:
@@ -65,21 +72,23 @@ class Writer:
             self._file = None
 
 
-def start(folder: Path, inputs: Mapping[str, tuple[str, Any]]) -> int:
+def start(folder: Path, inputs: Mapping[str, tuple[str, Any]], others: Sequence[Path] = (), *, tidy: bool = True) -> int:
     """Begin the journal of a run.
 
     Args:
         folder: of the journal, made if need be.
         inputs: stage -> (fingerprint, what it is the fingerprint of).
+        others: folders of other journals that it follows.
+        tidy: nobody else writes into the folder: many files may be made one.
 
     Returns:
         The number of the run.
     """
     folder.mkdir(exist_ok=True)
     files = _files(folder)
-    if len(files) > _MOST_FILES:
+    if tidy and len(files) > _MOST_FILES:
         _make_one(folder, files)
-    serial = 1 + max((_serial(path) for path in files), default=0)
+    serial = 1 + max((_serial(path) for path in [*files, *_files(*others)]), default=0)
     lines = [
         _line({"kind": "inputs", "format": FORMAT, "stage": stage, "id": fingerprint, "inputs": tree})
         for stage, (fingerprint, tree) in inputs.items()
@@ -88,35 +97,59 @@ def start(folder: Path, inputs: Mapping[str, tuple[str, Any]]) -> int:
     return serial
 
 
-class Journal:
-    """What earlier runs have noted of the frames of a range: where each line is, 24 bytes per frame and stage."""
+def gather(folder: Path, others: Iterable[Path]) -> None:
+    """Move the files of other journals into one, whose next run then follows all of them."""
+    folder.mkdir(exist_ok=True)
+    for other in others:
+        for path in _files(other):
+            path.replace(folder / f"{path.stem}-{other.parent.name}.jsonl")
 
-    def __init__(self, folder: Path, frames: FrameRange, fingerprints: Mapping[str, str | None]) -> None:
+
+class Journal:
+    """What earlier runs have noted of the frames of a range: where each line is, 12 bytes per frame and kind of line."""
+
+    def __init__(
+        self,
+        folder: Path,
+        frames: FrameRange,
+        fingerprints: Mapping[str, str | None],
+        others: Sequence[Path] = (),
+        *,
+        guesses: bool = False,
+    ) -> None:
         """Look through the journal.
 
         Args:
             folder: of the journal.
             frames: first and last; others are passed over.
             fingerprints: stage -> which lines count; None: those of any.
+            others: folders of further journals.
+            guesses: lines of links that parts of a job array have made ahead count, too.
         """
         self._folder = folder
+        self._guesses = guesses
         self._first, self._last = frames
-        self._ids = {"frame": fingerprints["frames"], "step": fingerprints["track"]}
+        self._ids = {"frame": fingerprints["frames"], "step": fingerprints["track"], "guess": fingerprints["track"]}
         self._files: list[str] = []
         n_frames = frames[1] - frames[0] + 1
-        self._places = {kind: array("q", [-1]) * n_frames for kind in ("frame", "step")}
-        self._in_file = {kind: array("i", [0]) * n_frames for kind in ("frame", "step")}
+        self._places = {kind: array("q", [-1]) * n_frames for kind in _KINDS}
+        self._in_file = {kind: array("i", [0]) * n_frames for kind in _KINDS}
         self.other_frames = 0
         """Lines of frames of the range that were made from other inputs."""
         self.inputs: dict[str, Any] = {}
         """Stage -> what it depended on in the last run that said so."""
-        for path in _files(folder):
+        for path in _files(folder, *others):
             self._look_through(path)
 
     def past(self, frame: int) -> Past | None:
         """Where the lines of a frame are; None where there are none."""
-        past = Past(self._entry("frame", frame), self._entry("step", frame))
-        return past if past.frame or past.step else None
+        guess = self._entry("guess", frame) if self._guesses else None
+        past = Past(self._entry("frame", frame), self._entry("step", frame), guess)
+        return past if any(past) else None
+
+    def has(self, frame: int) -> bool:
+        """Whether the sequence step of a frame was noted."""
+        return self._places["frame"][frame - self._first] >= 0
 
     def any_frame(self) -> bool:
         """Whether a line of a frame counts."""
@@ -129,7 +162,7 @@ class Journal:
 
     def _look_through(self, path: Path) -> None:
         number = len(self._files)
-        self._files.append(path.name)
+        self._files.append(os.path.relpath(path, self._folder))
         for start, line in _lines(path):
             match = _ENTRY.fullmatch(line)
             if match is None:
@@ -207,13 +240,13 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
             start += len(line)
 
 
-def _files(folder: Path) -> list[Path]:
-    """The files of a journal, those of earlier runs first."""
-    try:
-        names = os.listdir(folder)
-    except OSError:
-        return []
-    return sorted((folder / name for name in names if _FILE.fullmatch(name)), key=lambda path: (_serial(path), path.name))
+def _files(*folders: Path) -> list[Path]:
+    """The files of journals, those of earlier runs first."""
+    found = []
+    for folder in folders:
+        with suppress(OSError):
+            found += [folder / name for name in os.listdir(folder) if _FILE.fullmatch(name)]
+    return sorted(found, key=lambda path: (_serial(path), path.name))
 
 
 def _serial(path: Path) -> int:
@@ -222,13 +255,18 @@ def _serial(path: Path) -> int:
 
 def _make_one(folder: Path, files: list[Path]) -> None:
     """Put the lines of many files into one, in their order, and of each frame and fingerprint only the last."""
-    last: dict[tuple[bytes, bytes, bytes], int] = {}
+    ids: dict[tuple[bytes, bytes], int] = {}
+    last: dict[int, int] = {}
+
+    def key(match: re.Match[bytes]) -> int:
+        return int(match[5]) * _MOST_IDS + ids.setdefault((match[3], match[4]), len(ids)) % _MOST_IDS
+
     number = 0
     for path in files:
         for _, line in _lines(path):
             number += 1
             if match := _ENTRY.fullmatch(line):
-                last[match[3], match[4], match[5]] = number
+                last[key(match)] = number
     target = folder / f"{_serial(files[-1]):06d}-0.jsonl"
     beside = folder / f".{target.name}.pyptv-tmp"
     number = 0
@@ -237,7 +275,7 @@ def _make_one(folder: Path, files: list[Path]) -> None:
             for _, line in _lines(path):
                 number += 1
                 match = _ENTRY.fullmatch(line)
-                if line.endswith(b"\n") and (match is None or last[match[3], match[4], match[5]] == number):
+                if line.endswith(b"\n") and (match is None or last[key(match)] == number):
                     file.write(line)
     beside.replace(target)
     for path in files:

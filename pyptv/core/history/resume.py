@@ -16,7 +16,8 @@ from pyptv.core.base.options import Options
 from pyptv.core.base.regular_files import read_regular
 from pyptv.core.files.atomic import digest
 from pyptv.core.files.store import Store
-from pyptv.core.history.journal import Journal, differences, start
+from pyptv.core.history.journal import Journal, differences, gather, start
+from pyptv.core.history.parts import JOURNAL, Part, folders
 from pyptv.core.stages.tasks import DenseJob, Job
 
 logger = logging.getLogger(__name__)
@@ -29,10 +30,14 @@ DENSE_RESULTS = 1
 """Likewise, of the dense method."""
 
 FOLDER = "journal"
+_MOST_CHANGES = 10
 
 
-def begin(job: Job, store: Store, frames: FrameRange, options: Options) -> tuple[Job, Journal | None]:
+def begin(job: Job, store: Store, frames: FrameRange, options: Options, part: Part | None = None) -> tuple[Job, Journal | None]:
     """Begin the journal of a run, and look up what earlier ones have done.
+
+    A part of a job array has a journal of its own, and looks into the main one and those of other parts that share frames with
+    it. The run that puts parts together takes their journals into the main one first.
 
     Returns:
         The job, which knows where to note what; and what was noted, None where nobody needs it.
@@ -42,17 +47,43 @@ def begin(job: Job, store: Store, frames: FrameRange, options: Options) -> tuple
     """
     trees = stage_inputs(job)
     fingerprints = {stage: fingerprint(tree) for stage, tree in trees.items()}
-    folder = store.home / FOLDER
+    folder, others = _folders(store, frames, options, part)
     journal = None
-    if options.resume or options.mode == "tracking":
+    of_parts = part is not None or options.finish
+    if options.resume or of_parts or options.mode == "tracking":
         # frames that are only tracked may have been made by anybody, from anything
         wanted = {"frames": None if options.mode == "tracking" else fingerprints["frames"], "track": fingerprints["track"]}
-        journal = Journal(folder, frames, wanted)
-        if options.resume and not job.experiment.goes_backward:  # the forward pass has said it
+        journal = Journal(folder, frames, wanted, others, guesses=of_parts)
+        if of_parts:
+            _warn_of_changes(journal, trees, options)
+        elif options.resume and not job.experiment.goes_backward:  # the forward pass has said it
             _say_what_changed(journal, trees, options)
     does = {"frames": options.processes, "track": job.tracks}
-    serial = start(folder, {stage: (fingerprints[stage], tree) for stage, tree in trees.items() if does[stage]})
+    inputs = {stage: (fingerprints[stage], tree) for stage, tree in trees.items() if does[stage]}
+    serial = start(folder, inputs, others, tidy=part is not None or store.alone)
     return replace(job, journal=folder, serial=serial, fingerprints=fingerprints), journal
+
+
+def _folders(store: Store, frames: FrameRange, options: Options, part: Part | None) -> tuple[Path, list[Path]]:
+    """Where a run notes what it does, and where it looks besides."""
+    main = store.home / FOLDER
+    of_parts = [folder / JOURNAL for folder in folders(store.parts, frames)]
+    if part is not None:
+        own = store.parts / part.name / JOURNAL
+        own.mkdir(parents=True, exist_ok=True)
+        return own, [main, *(folder for folder in of_parts if folder != own)]
+    if options.finish:
+        gather(main, of_parts)
+        return main, []
+    return main, of_parts
+
+
+def _warn_of_changes(journal: Journal, trees: Mapping[str, Any], options: Options) -> None:
+    """Parts are done again where what they depend on has changed; whoever puts them together finds them missing."""
+    if journal.other_frames and options.mode != "tracking":
+        changed = differences(journal.inputs.get("frames"), trees["frames"])
+        what = f": {'; '.join(changed[:_MOST_CHANGES])}" if changed else " (the inputs were those of now in between)"
+        logger.warning("%d frames were made from other inputs and do not count%s", journal.other_frames, what)
 
 
 def _say_what_changed(journal: Journal, trees: Mapping[str, Any], options: Options) -> None:

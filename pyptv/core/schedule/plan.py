@@ -23,6 +23,26 @@ _MOST_IDLE_DEATHS = 3
 """Workers that die before they have begun a frame, one after the other, before the run gives up."""
 
 
+class Feed(Protocol):
+    """Where frames come from that are not there yet when a run begins."""
+
+    over: bool
+    """No more will come."""
+
+    @property
+    def end(self) -> int:
+        """The last frame that has come."""
+
+    def poll(self) -> list[int]:
+        """Frames that have come since the last time."""
+
+    def failed(self, frame: int) -> bool:
+        """Whether a frame that could not be processed comes again."""
+
+    def outdated(self, done: FrameDone) -> bool:
+        """Whether a frame that was processed comes again, for its images have changed since."""
+
+
 class AnyPlan(Protocol):
     """What a runner asks for tasks, and tells what became of them."""
 
@@ -74,7 +94,19 @@ class Phases:
 class Plan:
     """The whole run: the sequence step, then tracking, on as many workers as there are."""
 
-    def __init__(self, job: Job, store: Store, *, sequence: SequencePlan, tracking: TrackingPlan | None = None) -> None:
+    def __init__(
+        self,
+        job: Job,
+        store: Store,
+        *,
+        sequence: SequencePlan,
+        tracking: TrackingPlan | None = None,
+        feed: Feed | None = None,
+    ) -> None:
+        """``feed``: where the sequence step's frames come from, if they are not all there."""
+        self._feed = feed
+        self.left: list[Event] = []
+        """To be reported, once the plan is finished."""
         self.sequence = sequence
         self.tracking = tracking
         self._job = job
@@ -111,6 +143,7 @@ class Plan:
         """A task for a worker, one of ``idle`` that have nothing to do; None if there is none now."""
         if self._stopped:
             return None
+        self._take_arrivals()
         if self._still_checking:
             return self.sequence.next_task()
         task: Task | None = self.tracking.early_task(worker) if self.tracking is not None else None
@@ -124,8 +157,10 @@ class Plan:
         """Take note of an event; yields what is to be reported: frames done, steps that are final, failures, log records."""
         if isinstance(event, Note):
             yield event
-        if isinstance(event, WorkerDied):
+        if isinstance(event, WorkerDied) and not event.lost:
             self._count_idle_deaths(event)
+        if self._comes_again(event):
+            return
         task = getattr(event, "task", None)
         if isinstance(event, FrameDone | FrameFailed | LinksJoined) or (task is not None and self.sequence.owns(task)):
             for report in self.sequence.record(event):
@@ -136,6 +171,26 @@ class Plan:
         elif self.tracking is not None and (isinstance(event, StepDone) or (task is not None and self.tracking.owns(task))):
             for report in self.tracking.record(event, stop_at_failure=self._job.stop_at_failure):
                 yield from self._note(report)
+
+    def _take_arrivals(self) -> None:
+        if self._feed is None or not self.sequence.expects:
+            return
+        self.sequence.offer(self._feed.poll())
+        if self._feed.over:
+            self.sequence.expects = False
+            if self.tracking is not None:
+                self.left += self.tracking.end_at(self._feed.end)
+
+    def _comes_again(self, event: Event) -> bool:
+        """A frame was taken too early: it is as if it had not been."""
+        if self._feed is None or not self.sequence.expects:
+            return False
+        too_early = isinstance(event, FrameDone) and self._feed.outdated(event)
+        if isinstance(event, FrameFailed) and event.step == "sequence":
+            too_early = self._feed.failed(event.frame)
+        if too_early and isinstance(event, FrameDone | FrameFailed):
+            self.sequence.retract(event.frame)
+        return too_early
 
     def _note(self, report: Event) -> Iterator[Event]:
         if isinstance(report, FrameFailed):

@@ -19,6 +19,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from itertools import pairwise
 
 from pyptv.core.base.events import StepDone
@@ -44,8 +45,14 @@ logger = logging.getLogger(__name__)
 class Stretch:
     """An unbroken range of frames with particles, and the runs that track it."""
 
-    def __init__(self, first: int, counts: SeamCounts) -> None:
+    def __init__(self, first: int, counts: SeamCounts, *, guess: bool = False) -> None:
+        """``guess``: it may have begun before ``first``, where others have the frames: nothing of it is put in place."""
         self.truth = Truth(first)
+        self.guess = guess
+        self.broken = False
+        """Links of an earlier run do not count any more: tracking has begun."""
+        self.offered = first
+        """The next frame that parts of a job array may have tracked ahead."""
         self._counts = counts
         self.engine: Engine = "optv"
         """The engine of all its runs."""
@@ -73,11 +80,37 @@ class Stretch:
 
     def recall(self, step: StepDone) -> bool:
         """Take over a frame that an earlier run has tracked, if it is the next one and still right."""
-        return not self._runs and self.truth.recall(step)
+        return not self.broken and self.truth.recall(step)
 
     def may_recall(self, frame: int) -> bool:
         """Whether the links of an earlier run may still turn out to count at a frame."""
-        return not self._runs and self.truth.may_recall(frame)
+        return not self.broken and self.truth.may_recall(frame)
+
+    def adopt(self, step: StepDone, new_run: Iterator[int], states: Mapping[tuple[int, str], str]) -> int | None:
+        """Take over a frame that a part of a job array has tracked ahead, if it may still be right.
+
+        Args:
+            step: the frame; they come in the order of their numbers.
+            new_run: numbers for runs.
+            states: (frame, tag) -> file, of the states that the part has saved.
+
+        Returns:
+            The number of the run that it belongs to; None: it is not needed.
+        """
+        if step.frame <= self.truth.until or not self.truth.still_fits(step):
+            return None
+        run = next((run for run in self._runs if run.waits_for(step)), None)
+        if run is None:
+            true = step.frame == self.first
+            run = TrackerRun(next(new_run), step.frame, true=true, last=step.frame - 1, begun=True, part=step.part)
+            self.broken |= true
+            self._insert(run)
+        run.take_over(replace(step, run=run.id, stretch=self.first, kept=False), known(step))
+        saved = states.get((step.frame, state_tag(run.knows, run.first, step.frame) or ""))
+        if saved is not None:
+            run.saved = step.frame, saved
+        deque(self._settle(), maxlen=0)  # its frames are staged: none of them is in place
+        return run.id
 
     def cut(self, end: int) -> None:
         """The stretch ends earlier than thought: all runs end."""
@@ -104,19 +137,19 @@ class Stretch:
                 return piece
             if self.holds(worker):
                 return None
-        if not self._runs and self.truth.is_recalling:
+        if not self.broken and self.truth.is_recalling:
             return None
         if not any(self._leads(run) for run in self._runs):
             start = self._leading_start()
-        elif speculate and self._unproven < 2:
+        elif speculate and not self.guess and self._unproven < 2:
             start = self._speculative_start(idle)
         else:
             start = None
         if start is None:
             return None
         run = TrackerRun(next(new_run), start, true=start == self.first, last=start - 1)
-        self._runs.append(run)
-        self._runs.sort(key=lambda run: run.first)
+        self.broken = True
+        self._insert(run)
         return self._continue(run, worker)
 
     def change_engine(self, engine: Engine) -> None:
@@ -141,7 +174,8 @@ class Stretch:
             fits = stretch == self.first and self.first <= frame <= self.truth.until
             if fits and tag == state_tag(self.truth.recent, self.first, frame):
                 saved = states[stretch, frame, tag]
-                self._runs.append(TrackerRun(run, frame + 1, true=True, last=frame, begun=True, saved=(frame, saved)))
+                self._insert(TrackerRun(run, frame + 1, true=True, last=frame, begun=True, saved=(frame, saved)))
+                self.broken = True
                 return
 
     def started(self, run: int, task: int, worker: int) -> None:
@@ -215,10 +249,10 @@ class Stretch:
         """Frames that were to be put in place, and have not been."""
         self._right.extendleft(reversed(list(steps)))
 
-    @property
-    def broken(self) -> bool:
-        """Links of an earlier run do not count any more: tracking has begun."""
-        return bool(self._runs)
+    def give_up(self) -> None:
+        """Track no further what is only guessed."""
+        self._runs.clear()
+        self.truth.given_up = True
 
     @property
     def settled(self) -> bool:
@@ -231,6 +265,8 @@ class Stretch:
         """The next frames of a run, if a worker can take them now."""
         if run.task is not None or not self._goes_on(run):
             return None
+        if run.holder is None and run.saved is not None and run.saved[0] < run.last:
+            run.roll_back()  # the part that has begun it was stopped between two states
         on_disk = run.saved is not None and run.saved[0] == run.last
         if run.begun and run.holder != worker and not on_disk:
             if run.holder is None:
@@ -246,7 +282,7 @@ class Stretch:
         last = min(ready, first + self._piece_length - 1)
         if following is not None:
             last = min(last, max(following.last, following.first - 1))
-        waits_for_more = self.end is None and last == ready and last - first + 1 < SHORTEST_PIECE
+        waits_for_more = self.end is None and not self.truth.paused and last == ready and last - first + 1 < SHORTEST_PIECE
         if last < first or waits_for_more:
             return None
         meets = (
@@ -269,12 +305,14 @@ class Stretch:
         self._runs.remove(run)
 
     def _leads(self, run: TrackerRun) -> bool:
-        return run.true or (run.first <= self.truth.until + 1 and not any(other.true for other in self._runs))
+        may_lead = not run.part and run.first <= self.truth.until + 1
+        return run.true or (may_lead and not any(other.true for other in self._runs))
 
     def _leading_start(self) -> int | None:
         """A run that carries the truth on: from the start, or from a few frames before its end."""
-        first = self.first if self._warm_up > MAX_WARM_UP else max(self.first, self.truth.until + 1 - self._warm_up)
-        enough = self.end is not None or self.truth.ready >= self.truth.until + SHORTEST_PIECE
+        from_start = self.guess or self._warm_up > MAX_WARM_UP
+        first = self.first if from_start else max(self.first, self.truth.until + 1 - self._warm_up)
+        enough = self.end is not None or self.truth.paused or self.truth.ready >= self.truth.until + SHORTEST_PIECE
         return first if enough else None
 
     def _speculative_start(self, idle: int) -> int | None:
@@ -293,7 +331,7 @@ class Stretch:
         if step.frame <= self.truth.until:
             return  # a run from before repeats what is in place already
         self.truth.carry_on(step)
-        if step.published:
+        if step.published or self.guess:
             yield step
         else:
             self._right.append(step)
@@ -331,7 +369,7 @@ class Stretch:
         while self._runs:
             run = self._runs[0]
             if not run.true:
-                if run.last > self.truth.until >= run.first - 1:
+                if run.last > self.truth.until >= run.first - (not run.part):
                     self._retry(run)
                     continue
                 return
@@ -368,6 +406,10 @@ class Stretch:
     def _following(self, run: TrackerRun) -> TrackerRun | None:
         at = self._runs.index(run) + 1
         return self._runs[at] if at < len(self._runs) else None
+
+    def _insert(self, run: TrackerRun) -> None:
+        self._runs.append(run)
+        self._runs.sort(key=lambda run: (run.first, bool(run.part)))
 
     def _find(self, run: int) -> TrackerRun | None:
         return next((known_run for known_run in self._runs if known_run.id == run), None)

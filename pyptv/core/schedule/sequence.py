@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from bisect import bisect_right
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from pyptv.core.base.events import Event, FrameDone, FrameFailed, LinksJoined, TaskDone, TaskFailed, WorkerDied
 from pyptv.core.base.frames import FrameRange, chunk_ranges, contiguous, describe
@@ -17,6 +17,12 @@ logger = logging.getLogger(__name__)
 
 MOST_DEATHS = 2
 """A frame at which a worker died this often is to blame."""
+
+_FIRST_AT_ONCE, _MOST_AT_ONCE = 8, 512
+"""Frames of a task: before their pace is known, and in any case."""
+
+_LEAST_SECONDS = 0.002
+"""For which a frame is looked at, at least."""
 
 
 _SHORT_CHUNK = 32
@@ -40,7 +46,7 @@ class SequencePlan:
 
     def __init__(
         self,
-        chunks: Iterable[FrameRange],
+        chunks: Sequence[FrameRange],
         ids: Iterator[int],
         store: Store,
         kind: FramesKind,
@@ -48,8 +54,22 @@ class SequencePlan:
         engines: Engines,
         past: Callable[[int], Past | None] = nothing,
         shown: bool = True,
+        seconds: float | None = None,
+        expects: bool = False,
     ) -> None:
-        """``past``: what an earlier run has noted of a frame; ``shown``: chunks are reported as they end."""
+        """Plan the frames of some chunks.
+
+        Args:
+            chunks: frame ranges, in the order in which they are handed out.
+            ids: numbers for tasks.
+            store: where results are.
+            kind: what is done to the frames.
+            engines: of the run.
+            past: what an earlier run has noted of a frame.
+            shown: chunks are reported as they end.
+            seconds: tasks are cut so that they take about so long, as measured.
+            expects: frames are handed out only once they are :meth:`offered <offer>`.
+        """
         self._engines = engines
         self._held: set[int] = set()
         """Frames that are too much for optv, until the kernels are compiled."""
@@ -59,7 +79,11 @@ class SequencePlan:
         self.kind: FramesKind = kind
         self._past = past
         self._shown = shown
-        self._waiting: deque[FrameRange] = deque(self.chunks)
+        self._seconds = seconds
+        self._pace = 0.0
+        """Seconds per frame, of late."""
+        self.expects = expects
+        self._waiting: deque[FrameRange] = deque(() if expects else chunks)
         self._running: dict[int, set[int]] = {}
         """Task -> its frames that are not finished yet."""
         self._deaths: Counter[int] = Counter()
@@ -71,12 +95,21 @@ class SequencePlan:
     @property
     def finished(self) -> bool:
         """Every frame has come to an end, good or bad."""
-        return not self._waiting and not self._running and not self._held
+        return not self._waiting and not self._running and not self._held and not self.expects
 
     @property
     def waits(self) -> bool:
-        """Frames wait for the kernels to be compiled."""
-        return bool(self._held)
+        """Frames are still to come, or wait for the kernels to be compiled."""
+        return bool(self._held) or self.expects
+
+    def offer(self, frames: Iterable[int]) -> None:
+        """These frames can be processed now."""
+        self._waiting.extend(contiguous(frames))
+
+    def retract(self, frame: int) -> None:
+        """A frame that was handed out has come to no end: it will be offered again."""
+        for left in self._running.values():
+            left.discard(frame)
 
     @property
     def failed_chunks(self) -> int:
@@ -91,6 +124,10 @@ class SequencePlan:
         if not self._waiting:
             return None
         first, last = self._waiting.popleft()
+        n_frames = self._frames_at_once
+        if n_frames is not None and last - first >= n_frames:
+            self._waiting.appendleft((first + n_frames, last))
+            last = first + n_frames - 1
         past = {frame: entry for frame in range(first, last + 1) if (entry := self._past(frame)) is not None}
         task = FramesTask(next(self._ids), first, last, self.kind, past, self._engines.for_sequence())
         self._running[task.id] = set(range(first, last + 1))
@@ -114,6 +151,12 @@ class SequencePlan:
         elif isinstance(event, TaskDone):
             self._requeue(self._running.pop(event.task))
 
+    @property
+    def _frames_at_once(self) -> int | None:
+        if self._seconds is None:
+            return None
+        return min(max(1, round(self._seconds / self._pace)), _MOST_AT_ONCE) if self._pace else _FIRST_AT_ONCE
+
     def owns(self, task: int) -> bool:
         """Whether a task is one of this step."""
         return task in self._running
@@ -128,6 +171,9 @@ class SequencePlan:
     def _finish(self, event: FrameDone | FrameFailed | LinksJoined) -> Iterator[Event]:
         for left in self._running.values():
             left.discard(event.frame)
+        if isinstance(event, FrameDone):
+            spent = max(sum(event.seconds.values()), _LEAST_SECONDS)
+            self._pace = 0.9 * self._pace + 0.1 * spent if self._pace else spent
         yield event
         chunk = self.chunks[bisect_right(self.chunks, (event.frame, self._last)) - 1]
         self._open[chunk] -= 1

@@ -66,6 +66,8 @@ class TrackerRun:
     knows: dict[int, Known] = field(default_factory=dict)
     met: bool = False
     """It has come to the state of the next run, and ended."""
+    part: str = ""
+    """The part of a job array that has begun it; empty: this run has."""
 
     def roll_back(self) -> None:
         """Go back to its last state on disk, where there is one."""
@@ -74,6 +76,16 @@ class TrackerRun:
             for frame in [frame for frame in self.knows if frame > self.last]:
                 del self.knows[frame]
                 self.steps.pop(frame, None)
+
+    def waits_for(self, step: StepDone) -> bool:
+        """Whether a frame that the same part has done is the next one."""
+        untouched = self.task is None and self.holder is None and not self.met
+        return untouched and self.part == step.part != "" and self.last == step.frame - 1
+
+    def take_over(self, step: StepDone, what: Known) -> None:
+        """One more frame, that somebody else has done."""
+        self.last = step.frame
+        self.steps[step.frame], self.knows[step.frame] = step, what
 
     def trim(self) -> None:
         """Keep only what may still be compared; of a true run."""

@@ -6,12 +6,14 @@ import logging
 import shutil
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from pyptv.core.base.events import NO_RUN, Event, FrameFailed, StepDone, TaskDone, TaskFailed, WorkerDied
 from pyptv.core.base.frames import FrameRange
 from pyptv.core.engines.choice import Engines
 from pyptv.core.files.store import Store
+from pyptv.core.schedule.ahead import Ahead
 from pyptv.core.schedule.seams import Stretch
 from pyptv.core.schedule.sequence import MOST_DEATHS
 from pyptv.core.schedule.tracker_runs import Piece, SeamCounts
@@ -20,6 +22,21 @@ from pyptv.core.stages.tasks import PublishTask, TrackTask
 logger = logging.getLogger(__name__)
 
 _PUBLISHED_AT_ONCE = 64
+
+
+@dataclass(frozen=True)
+class Share:
+    """What of a sequence a plan sees, where it is one part of a job array, or the run that puts the parts together."""
+
+    part: str = ""
+    """The name of the part; empty: it is no part."""
+    begins: bool = True
+    """The sequence begins at the plan's first frame; otherwise others have the frames before it."""
+    ends: bool = True
+    """Likewise, at its last frame."""
+
+
+WHOLE = Share()
 
 
 class TrackingPlan:
@@ -34,6 +51,7 @@ class TrackingPlan:
         *,
         speculate: bool,
         early: bool = False,
+        share: Share = WHOLE,
         seams: SeamCounts | None = None,
     ) -> None:
         """``speculate``: runs may start where the truth has not come to; ``early``: one may start during the sequence step."""
@@ -44,6 +62,7 @@ class TrackingPlan:
         self._engines = engines
         self._speculate = speculate
         self._early = early
+        self._share = share
         self._status: dict[int, tuple[bool, bool]] = {}
         """Frame -> (has particles, is what it was in an earlier run), of frames that came before their turn."""
         self._scanned = self._first
@@ -54,6 +73,7 @@ class TrackingPlan:
         self._tasks: dict[int, tuple[TrackTask | PublishTask, Stretch]] = {}
         self._in_publication: set[int] = set()
         """Staged frames that are being put in place."""
+        self._ahead = Ahead(store)
         self._stages: set[int] = set()
         """Runs that have a stage folder."""
         self._deaths: Counter[int] = Counter()
@@ -88,13 +108,29 @@ class TrackingPlan:
         yield from self._mark(frame, usable=False, kept=False)
 
     def recall(self, step: StepDone) -> Iterator[StepDone]:
-        """Links that an earlier run has made, and that are in place; yields those that are found to count."""
+        """Links that an earlier run has made, and that are in place; yields those that are found to count.
+
+        Links that parts of a job array have made ahead are not in place; they are yielded once they are.
+        """
+        if not step.published and step.part != self._share.part:
+            if not self._share.part:
+                self._ahead.note(step)
+            return
+        if step.published and step.current == 0:
+            yield step  # of a frame without particles, which is in no stretch
+            return
         stretch = next((stretch for stretch in self._stretches if stretch.first == step.stretch), None)
         if step.frame >= self._scanned or (stretch is not None and stretch.may_recall(step.frame)):
             self._known[step.frame] = step
             if stretch is not None:
                 yield from self._recall(stretch)
                 self._tidy(stretch)
+
+    def end_at(self, frame: int) -> Iterator[StepDone]:
+        """No frame comes after this one."""
+        self._last = min(self._last, frame)
+        if self._scanned > self._last and self._open is not None:
+            yield from self._close(self._last)
 
     def record(self, event: Event, *, stop_at_failure: bool) -> Iterator[Event]:
         """Take note of an event of this step; yields the frames that are done by it, and failures."""
@@ -121,11 +157,14 @@ class TrackingPlan:
     def _publish_task(self) -> PublishTask | None:
         for stretch in self._stretches:
             if steps := stretch.take_right(_PUBLISHED_AT_ONCE):
-                task = PublishTask(next(self._ids), self._store.stage_of(steps[0].run), tuple(steps))
+                task = PublishTask(next(self._ids), self._stage_of(steps[0].run), tuple(steps))
                 self._in_publication.update(step.frame for step in steps)
                 self._tasks[task.id] = task, stretch
                 return task
         return None
+
+    def _stage_of(self, run: int) -> Path:
+        return self._ahead.stage_of(run) or self._store.stage_of(run)
 
     def _piece(self, worker: int, idle: int, *, speculate: bool) -> TrackTask | None:
         engine = self._engines.for_tracking()
@@ -133,7 +172,7 @@ class TrackingPlan:
             stretch.change_engine(engine)
         held = [stretch for stretch in self._stretches if stretch.holds(worker)]
         for stretch in held or self._stretches:
-            if not self._speculate and stretch.end is None:
+            if not (self._speculate or self._early) and stretch.end is None and not stretch.truth.paused:
                 continue  # the only run waits for all frames, so that it is one run
             self._take_up(stretch)
             piece = stretch.wanted(worker, idle, self._ids, speculate=speculate)
@@ -143,14 +182,22 @@ class TrackingPlan:
 
     def _take_up(self, stretch: Stretch) -> None:
         """Go on from a state that an earlier run has saved."""
-        if not stretch.broken and not stretch.truth.is_recalling and stretch.truth.until >= stretch.first:
-            stretch.go_on_from(next(self._ids), {state: str(path) for state, path in self._store.states().items()})
+        if stretch.broken or stretch.truth.is_recalling or stretch.truth.until < stretch.first:
+            return
+        if stretch.guess:
+            saved = {(stretch.first, *state): path for state, path in self._store.part_states(self._share.part).items()}
+        else:
+            saved = self._store.states()
+        stretch.go_on_from(next(self._ids), {state: str(path) for state, path in saved.items()})
 
     def _task_for(self, piece: Piece, stretch: Stretch, worker: int) -> TrackTask:
-        stage = None if piece.true else self._store.stage_of(piece.run)
+        stage = None if piece.true else self._stage_of(piece.run)
+        if stretch.guess:
+            stage = self._store.part_stage(self._share.part)
         if stage is not None:
             stage.mkdir(parents=True, exist_ok=True)
-            self._stages.add(piece.run)
+            if stage == self._store.stage_of(piece.run):
+                self._stages.add(piece.run)
         task = TrackTask(
             id=next(self._ids),
             run=piece.run,
@@ -164,6 +211,7 @@ class TrackingPlan:
             meets=piece.meets,
             compares=stage is not None,
             engine=stretch.engine,
+            keeps=stretch.guess,
         )
         for other in self._stretches:
             if other is not stretch:
@@ -198,6 +246,8 @@ class TrackingPlan:
             stretch.give_back(left)
             return
         stretch.died(task.run)
+        if death.lost:
+            return
         if death.frame is None:
             logger.warning("Worker %s before it began to track: replaced", death.cause)
             return
@@ -215,6 +265,10 @@ class TrackingPlan:
         leading = isinstance(task, PublishTask) or stretch.leads(task.run)
         if isinstance(task, TrackTask):
             stretch.died(task.run, lost=True)
+        if stretch.guess:
+            logger.warning("Not tracked ahead from frame %d on (%s): --finish does it", stretch.first, reason)
+            stretch.give_up()
+            return
         if not leading:
             return
         yield FrameFailed(frame, reason, step="tracking")
@@ -242,12 +296,27 @@ class TrackingPlan:
             elif self._open is not None:
                 yield from self._close(self._scanned - 1)
             self._scanned += 1
+            self._adopt()
         if self._scanned > self._last and self._open is not None:
-            yield from self._close(self._last)
+            if self._share.ends:
+                yield from self._close(self._last)
+            else:
+                yield from self._pause(self._open)
+
+    def _adopt(self) -> None:
+        """Give the stretches what parts of a job array have tracked of them, as far as it is known what comes after it."""
+        for stretch in self._stretches:
+            self._ahead.hand_over(stretch, self._ids)
+
+    def _pause(self, stretch: Stretch) -> Iterator[StepDone]:
+        """Whether the stretch goes on is known to others only."""
+        stretch.truth.paused = True
+        yield from self._recall(stretch)
+        self._tidy(stretch)
 
     def _extend(self, frame: int, *, kept: bool) -> Iterator[StepDone]:
         if self._open is None:
-            self._open = Stretch(frame, self.seams)
+            self._open = Stretch(frame, self.seams, guess=frame == self._first and not self._share.begins)
             self._stretches.append(self._open)
         self._open.truth.extend(frame, kept=kept)
         if not self._open.may_recall(frame):
@@ -260,6 +329,7 @@ class TrackingPlan:
             return
         stretch.truth.close(end)
         yield from self._recall(stretch)
+        self._ahead.hand_over(stretch, self._ids)
         if end < stretch.first:
             self._stretches.remove(stretch)
         else:

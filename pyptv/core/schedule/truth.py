@@ -23,13 +23,17 @@ class Truth:
         """Frames up to here are tracked, and right."""
         self.recent: OrderedDict[int, Known] = OrderedDict()
         """What the true run had after the last frames."""
+        self.paused = False
+        """No more frames will be known, whether the stretch ends here or not: others have them."""
+        self.given_up = False
+        """Nothing more is to be tracked here."""
         self._kept_until = first - 1
         """Frames up to here have not changed since an earlier run."""
 
     @property
     def done(self) -> bool:
-        """Every frame is tracked."""
-        return self.end is not None and self.until >= self.end
+        """Every frame is tracked that can be."""
+        return self.given_up or ((self.end is not None or self.paused) and self.until >= self.ready)
 
     @property
     def ready(self) -> int:
@@ -65,16 +69,18 @@ class Truth:
         A step looks at three frames beyond its own: all of them must be what they were. The last frames of a stretch depend on
         where it ends: they count only where it ended there then, too.
         """
-        if step.stretch != self.first or step.frame != self.until + 1:
+        if step.stretch != self.first or step.frame != self.until + 1 or not self.still_fits(step):
             return False
+        self.carry_on(step)
+        return True
+
+    def still_fits(self, step: StepDone) -> bool:
+        """Whether the frames that a step has looked at are what they were, and end where they did as far as that matters."""
         ended_here = self.end is not None and step.last == self.end
         was_open = step.last is None or step.frame <= step.last - END_EFFECT
         is_open = self.end is None or step.frame <= self.end - END_EFFECT
         seen = step.frame + LOOK_AHEAD if self.end is None else min(step.frame + LOOK_AHEAD, self.end)
-        if not (ended_here or (was_open and is_open)) or self._kept_until < seen:
-            return False
-        self.carry_on(step)
-        return True
+        return (ended_here or (was_open and is_open)) and self._kept_until >= seen
 
     def may_recall(self, frame: int) -> bool:
         """Whether the links of an earlier run may still turn out to count at a frame."""

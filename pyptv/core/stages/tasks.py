@@ -57,11 +57,36 @@ class Job:
     """Code of others in place of a step."""
     dense: DenseJob | None = None
     """The method is the dense one."""
+    part: str = ""
+    """The part of a job array that this run is; empty: it is a run of its own."""
+    absent: Absent | None = None
+    """Why frames are not there, for a run that only takes what others have done."""
+    claim: Path | None = None
+    """The file that the run keeps locked as long as it lives."""
+    refreshes: bool = False
+    """Other machines write to the same disk during the run: it is looked at anew before each task."""
 
 
-FramesKind = Literal["process", "check", "probe", "join"]
-"""``process`` frames; ``check`` results that are there, as tracking needs them; ``probe``: process, but write nothing; ``join``
-the links of two passes."""
+@dataclass(frozen=True)
+class Absent:
+    """Why frames that the parts of a job array should have done are not there."""
+
+    reasons: Mapping[int, str]
+    """Frame -> why it failed in its part: a whole sentence."""
+    ranges: tuple[tuple[int, int, str], ...]
+    """(first, last, what became of the part that has these frames)."""
+
+    def reason(self, frame: int) -> str:
+        """Why a frame is not there."""
+        if frame in self.reasons:
+            return self.reasons[frame]
+        part = next((text for first, last, text in self.ranges if first <= frame <= last), "no part has it")
+        return f"frame {frame}: not done: {part}"
+
+
+FramesKind = Literal["process", "check", "probe", "keep", "join"]
+"""``process`` frames; ``check`` results that are there, as tracking needs them; ``probe``: process, but write nothing; ``keep``
+what earlier runs have done: a frame that they have not done fails; ``join`` the links of two passes."""
 
 
 class Entry(NamedTuple):
@@ -72,10 +97,11 @@ class Entry(NamedTuple):
 
 
 class Past(NamedTuple):
-    """What the journal says of a frame: where the line of its sequence step is, and that of its tracking step."""
+    """What the journal says of a frame: where the line of its sequence step is, of its tracking step, of its links in advance."""
 
     frame: Entry | None = None
     step: Entry | None = None
+    guess: Entry | None = None
 
 
 @dataclass(frozen=True)
@@ -122,6 +148,8 @@ class TrackTask:
     compares: bool = False
     """Others will be compared with this run: its states are wanted."""
     engine: Engine = "optv"
+    keeps: bool = False
+    """What it stages is noted, so that a later run can prove it and put it in place: the run of a part of a job array."""
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,7 @@ class TrackingRun:
         self._store = store
         self._announce = announce
         self._knows_frames = job.processes
+        self._part = job.part
         self._fed = task.first - 1
         self._inputs: dict[int, dict[str, bytes]] = {}
         self._recent: deque[StepDone] = deque(maxlen=EQUAL_FRAMES)
@@ -86,14 +87,14 @@ class TrackingRun:
         data = self.tracker.save()
         if data is None:
             return None
-        if task.stage is not None:
-            path = task.stage / f"state-{self.at}"
-            write_atomic(path, data)
-            if task.saved is not None and task.saved.parent == task.stage:
-                task.saved.unlink(missing_ok=True)
-            return str(path)
-        tag = state_tag({step.frame: known(step) for step in self._recent}, task.stretch, self.at)
-        return str(self._store.save_state(task.stretch, self.at, tag or "unproven", data))
+        tag = state_tag({step.frame: known(step) for step in self._recent}, task.stretch, self.at) or "unproven"
+        if task.stage is None:
+            return str(self._store.save_state(task.stretch, self.at, tag, data))
+        path = task.stage.parent / f"state-{self.at}-{tag}" if task.keeps else task.stage / f"state-{self.at}"
+        write_atomic(path, data)
+        if task.saved is not None and task.saved.parent == path.parent and task.saved != path:
+            task.saved.unlink(missing_ok=True)
+        return str(path)
 
     def close(self) -> None:
         """Give back what the tracker holds."""
@@ -132,6 +133,7 @@ class TrackingRun:
             state=self.tracker.state() if task.compares or frame in task.meets else "",
             published=task.stage is None,
             sequence="" if self._knows_frames else frame_digest(pristine),
+            part=self._part if task.keeps else "",
         )
 
 

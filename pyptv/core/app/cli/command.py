@@ -70,6 +70,12 @@ def _dispatch(kind: Command, found: argparse.Namespace, console: Console) -> int
     found.kind, options = _options(kind, found)
     if found.demo is not None:
         return _demo(found, options, console)
+    if found.print_slurm is not None or found.print_pbs is not None:
+        from pyptv.core.app.job_script import PBS, SLURM, job_script  # not needed for a run
+
+        scheduler, n_parts = (SLURM, found.print_slurm) if found.print_slurm is not None else (PBS, found.print_pbs)
+        show(job_script(scheduler, n_parts, found.experiment, (found.first, found.last), options))
+        return DONE
     if found.check:
         from pyptv.core.app.check import check_only  # not needed for a run
 
@@ -77,6 +83,9 @@ def _dispatch(kind: Command, found: argparse.Namespace, console: Console) -> int
             code = check_only(found.experiment, found.first, found.last, options)
         show(table.getvalue())
         return code
+    if options.watch:
+        with _ctrl_c_ends_watching():
+            return _process(found, options, console, found.experiment, (found.first, found.last))
     return _process(found, options, console, found.experiment, (found.first, found.last))
 
 
@@ -148,6 +157,25 @@ def _open_standard_streams() -> None:
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # noqa: FBT003 -- its only form
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "r+", encoding="utf-8"))  # noqa: SIM115 -- for as long as the process lives
+
+
+@contextmanager
+def _ctrl_c_ends_watching() -> Iterator[None]:
+    """The first Ctrl-C lets a watching run come to its end: what has come is processed. The second one interrupts it."""
+    from pyptv.core.app.watch import ask_to_end  # not needed for other runs
+
+    before = signal.getsignal(signal.SIGINT)
+
+    def end(_signal: int, _frame: FrameType | None) -> None:
+        ask_to_end()
+        signal.signal(signal.SIGINT, before)
+
+    signal.signal(signal.SIGINT, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        ask_to_end(asked=False)
 
 
 @contextmanager

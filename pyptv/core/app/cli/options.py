@@ -71,6 +71,12 @@ def _bit_depth(text: str) -> int | str:
     raise argparse.ArgumentTypeError(f"found {text!r}, expected {', '.join(map(str, BIT_DEPTHS))}")
 
 
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 0 < len(text) < 7 or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected a number of parts, at least 1")
+    return int(text)
+
+
 def _page(text: str) -> int:
     if not text.isascii() or not text.isdigit() or not 0 < len(text) < 9 or int(text) < 1:
         raise argparse.ArgumentTypeError(f"found {text!r}, expected a whole number, at least 1")
@@ -191,7 +197,41 @@ PROCESSES = (
     option("--start-method", sets="start_method", choices=("fork", "spawn", "forkserver"), meaning=argparse.SUPPRESS),
 )
 
-CLUSTER: tuple[Option, ...] = ()
+CLUSTER = (
+    option(
+        "--part",
+        sets="part",
+        metavar="I/N",
+        meaning="do the I-th of N parts of the frames, as a job of an array; again: go on with it",
+    ),
+    flag("--finish", sets="finish", meaning="put the parts together: prove their seams, track what is missing"),
+    option("--print-slurm", type=_count, metavar="N", meaning="print a script that submits N parts to SLURM, and --finish"),
+    option("--print-pbs", type=_count, metavar="N", meaning="the same for PBS"),
+    option(
+        "--scheduler",
+        sets="scheduler",
+        commands=(PARALLEL,),
+        metavar="ADDRESS|FILE",
+        meaning="do the work on the Dask workers of this scheduler (its address, or its scheduler file)",
+    ),
+    option(
+        "--scratch",
+        sets="scratch",
+        metavar="DIR",
+        meaning="local folder for scratch files (default: $SLURM_TMPDIR, or the temporary folder)",
+    ),
+)
+
+WATCH = (
+    flag("--watch", sets="watch", meaning="take frames as their images arrive, until LAST, Ctrl-C, or --until-idle"),
+    option(
+        "--until-idle",
+        sets="until_idle",
+        type=_seconds,
+        metavar="S",
+        meaning="with --watch: end when no new frame has come for S seconds (default: never)",
+    ),
+)
 
 PLUGINS = (
     option(
@@ -220,6 +260,7 @@ GROUPS = {
     "Results": RESULTS,
     "Processes": PROCESSES,
     "Cluster": CLUSTER,
+    "Live": WATCH,
     "Plugins": PLUGINS,
     "Messages": LOG,
 }

@@ -1,0 +1,1 @@
+"""Tasks on the workers of a Dask scheduler: who hands them out (``runner``), and what runs on a worker (``node``, ``child``)."""

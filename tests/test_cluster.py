@@ -1,0 +1,183 @@
+"""Dask: a scheduler and two workers, started as users do it; whatever is killed, the result is the sequential one."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from conftest import refusal, results
+
+pytest.importorskip("distributed", reason="the extra 'cluster' is not installed")
+
+from pyptv.core.base.errors import InvalidExperimentError, ProcessingError
+from pyptv.core.base.options import Options
+from pyptv.core.execute.cluster import node
+from pyptv.pyptv_batch import main as sequential
+from pyptv.pyptv_batch_parallel import cli, main
+
+FIRST, LAST = 1, 60
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> tuple[Path, dict[str, bytes]]:
+    """An experiment without images, and what a sequential run makes of it."""
+    import shutil
+
+    from pyptv.synthetic import make_experiment
+
+    folder = tmp_path_factory.mktemp("cluster") / "made"
+    make_experiment(folder, n_frames=LAST, n_particles=25, n_cameras=2, image_size=(320, 256), images=False, first_frame=FIRST)
+    truth = shutil.copytree(folder, folder.with_name("truth"))
+    sequential(truth, FIRST, LAST, engine="optv")
+    return folder, results(truth)
+
+
+@pytest.fixture
+def exp(made, tmp_path) -> Path:
+    import shutil
+
+    return shutil.copytree(made[0], tmp_path / "experiment")
+
+
+class Dask:
+    """A scheduler and its workers, each a command of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.file = folder / "scheduler.json"
+        self.folder = folder
+        self.scheduler = self._start("scheduler", "--port", "0", "--no-dashboard")
+        while not self.file.exists():
+            time.sleep(0.05)
+        self.workers = [self.add_worker() for _ in range(2)]
+
+    def add_worker(self) -> subprocess.Popen:
+        return self._start("worker", "--nthreads", "1", "--no-dashboard", "--local-directory", self.folder)
+
+    def _start(self, what: str, *words) -> subprocess.Popen:
+        return subprocess.Popen(
+            [sys.executable, "-m", f"distributed.cli.dask_{what}", "--scheduler-file", str(self.file), *map(str, words)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    def close(self) -> None:
+        for process in [*self.workers, self.scheduler]:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+@pytest.fixture(scope="module")
+def dask(tmp_path_factory):
+    cluster = Dask(tmp_path_factory.mktemp("dask"))
+    yield cluster
+    cluster.close()
+
+
+def _after_first_result(exp: Path, act) -> threading.Thread:
+    """Do something as soon as the run has written its first frame."""
+
+    def wait() -> None:
+        while not list(exp.glob("res/rt_is.*")):
+            time.sleep(0.01)
+        act()
+
+    thread = threading.Thread(target=wait, daemon=True)
+    thread.start()
+    return thread
+
+
+def _children_of(dask: Dask) -> list[int]:
+    """The processes of the workers that do tasks."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if b"pyptv.core.execute.cluster.child" in (folder / "cmdline").read_bytes():
+                found.append(int(folder.name))
+        except OSError:
+            continue
+    return found
+
+
+class TestRuns:
+    def test_by_scheduler_file_and_client(self, exp, made, dask):
+        from distributed import Client
+
+        assert cli([str(exp), str(FIRST), str(LAST), "--scheduler", str(dask.file), "--engine", "optv", "-q"]) == 0
+        assert results(exp) == made[1]
+        with Client(scheduler_file=str(dask.file), set_as_default=False) as client:
+            main(exp, FIRST, LAST, client=client, engine="optv", resume=True)
+            main(exp, FIRST, LAST, client=client, engine="compiled")
+            assert client.status == "running"
+        assert results(exp) == made[1]
+        assert not list((exp / "res/.pyptv").glob("probe*"))
+        assert not _children_of(dask)
+
+    def test_a_child_and_a_worker_that_are_killed(self, exp, made, dask):
+        """A crash of the C library costs a child; that of a Dask worker costs a task."""
+
+        def kill() -> None:
+            os.kill(_children_of(dask)[0], signal.SIGSEGV)
+            time.sleep(0.3)
+            victim = dask.workers.pop(0)
+            os.killpg(victim.pid, signal.SIGKILL)  # with its nanny
+            victim.wait()
+            dask.workers.append(dask.add_worker())
+
+        thread = _after_first_result(exp, kill)
+        main(exp, FIRST, LAST, scheduler=str(dask.file), engine="optv")
+        thread.join(30)
+        assert results(exp) == made[1]
+
+    def test_a_worker_of_another_version_or_disk_is_not_used(self, exp, dask, tmp_path, monkeypatch):
+        from pyptv.core.execute.cluster import runner
+
+        monkeypatch.setattr(runner, "__version__", "99.0")
+        with pytest.raises(
+            ProcessingError, match=r"No Dask worker can do the work: it has pyptv-batch .*, this is pyptv-batch 99.0"
+        ):
+            main(exp, FIRST, LAST, scheduler=str(dask.file))
+        answer = node.look(node.Question(tmp_path / "elsewhere" / "probe", "secret", needs_kernels=False))
+        assert "it does not have the disk of the experiment" in answer.problem
+        (tmp_path / "probe").write_text("of another disk")
+        assert "another disk" in node.look(node.Question(tmp_path / "probe", "secret", needs_kernels=False)).problem
+
+
+class TestEnds:
+    def test_nobody_there(self, exp, tmp_path):
+        with pytest.raises(InvalidExperimentError, match="no such file: expected the scheduler file"):
+            main(exp, FIRST, LAST, scheduler=str(tmp_path / "none.json"))
+        with pytest.raises(ValueError, match=r"client must be an open distributed.Client"):
+            main(exp, FIRST, LAST, client="tcp://127.0.0.1:1")
+        for wrong in ({"scheduler": " "}, {"scheduler": 5}, {"scheduler": "a", "client": object()}):
+            with pytest.raises(ValueError, match="scheduler"):
+                Options(**wrong)
+
+    def test_ctrl_c_and_a_killed_client_free_the_workers(self, exp, made, dask):
+        command = [sys.executable, "-m", "pyptv.pyptv_batch_parallel", exp, FIRST, LAST, "-q", "--engine", "optv", "--scheduler"]
+        for number, code in ((signal.SIGINT, 130), (signal.SIGKILL, -9)):
+            run = subprocess.Popen([*map(str, command), str(dask.file), *(["--resume"] if number == signal.SIGKILL else [])])
+            _after_first_result(exp, lambda run=run, number=number: run.send_signal(number)).join(60)
+            assert run.wait(60) in {code, 0}
+            deadline = time.monotonic() + 20
+            while _children_of(dask) and time.monotonic() < deadline:
+                time.sleep(0.1)
+            assert not _children_of(dask)
+        main(exp, FIRST, LAST, scheduler=str(dask.file), engine="optv", resume=True)
+        assert results(exp) == made[1]
+
+    def test_the_scheduler_is_killed(self, exp, made, dask):
+        """Last: nobody of this module has one after that."""
+        thread = _after_first_result(exp, lambda: os.killpg(dask.scheduler.pid, signal.SIGKILL))
+        said = refusal(lambda: main(exp, FIRST, LAST, scheduler=str(dask.file), engine="optv"))
+        assert said is None or "The Dask scheduler is gone" in said, "None: the run was through before"
+        thread.join(30)
+        main(exp, FIRST, LAST, engine="optv", n_processes=2, resume=True)
+        assert results(exp) == made[1]

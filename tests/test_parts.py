@@ -1,0 +1,279 @@
+"""Job arrays: parts in any order, again, killed, side by side; put together they are the sequential result, byte for byte."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import results
+
+from pyptv.core.base.errors import InvalidExperimentError, ProcessingError
+from pyptv.core.base.options import Options
+from pyptv.core.history.parts import Part, Record, records
+from pyptv.pyptv_batch import cli, main
+from pyptv.pyptv_batch_parallel import main as parallel
+
+FIRST, LAST = 1, 72
+SKIPPED = 37
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Path:
+    """An experiment without images (``Existing_Target``), so that a frame costs little; two cameras, smooth flow."""
+    from pyptv.core.engines.choice import make_ready
+    from pyptv.kernels import cache
+    from pyptv.synthetic import make_experiment
+
+    make_ready()
+    cache.load((*cache.FOR_SEQUENCE, *cache.FOR_TRACKING))  # once: the workers are forked
+
+    folder = tmp_path_factory.mktemp("parts") / "experiment"
+    return make_experiment(
+        folder, n_frames=LAST, n_particles=25, n_cameras=2, image_size=(320, 256), images=False, first_frame=FIRST
+    )
+
+
+@pytest.fixture(scope="module")
+def truth(made, tmp_path_factory) -> dict[str, dict[str, bytes]]:
+    """What one sequential run gives: of all frames, and where one of them cannot be read."""
+    found = {}
+    for name in ("whole", "hole"):
+        folder = _copy(made, tmp_path_factory.mktemp("truth") / name)
+        if name == "hole":
+            _damage(folder)
+        main(folder, FIRST, LAST, engine="optv", on_error="skip" if name == "hole" else "abort")
+        found[name] = results(folder)
+        found[f"{name} report"] = json.loads((folder / "res/run_report.json").read_text())
+    return found
+
+
+@pytest.fixture
+def exp(made, tmp_path) -> Path:
+    return _copy(made, tmp_path / "experiment")
+
+
+def _copy(source: Path, target: Path) -> Path:
+    shutil.copytree(source, target)
+    return target
+
+
+def _damage(folder: Path) -> None:
+    (folder / "img" / f"cam2.{SKIPPED:04d}_targets").write_text("garbage")
+
+
+def _numbers(report: dict) -> tuple:
+    failed = [(failure["frame"], failure["step"]) for failure in report["frames"]["failed"]]
+    return report["sequence"], report["tracking"], failed, report["run"]["exit_code"]
+
+
+class TestParts:
+    def test_the_shares_are_those_of_chunk_ranges(self):
+        from pyptv.core.base.frames import chunk_ranges
+
+        for of in (1, 2, 5, 7, 10):
+            assert [Part(n, of, (3, 12)).frames for n in range(1, of + 1)] == chunk_ranges(3, 12, of)
+
+    def test_what_is_no_part(self, exp):
+        for part in ("0/3", "4/3", "3", "a/b", (1, 2, 3), "1/0", 5):
+            with pytest.raises(ValueError, match="part"):
+                Options(part=part)
+        with pytest.raises(ValueError, match="found 72 frames, expected at least one for each part"):
+            main(exp, FIRST, LAST, part="1/73")
+        with pytest.raises(ValueError, match="part goes without"):
+            Options(part="1/2", finish=True)
+
+    def test_damaged_records_are_as_if_not_there(self, tmp_path):
+        part = Part(2, 3, (FIRST, LAST))
+        (tmp_path / part.name).mkdir()
+        record = Record(part, "failed", "frame 30: no", {30: "frame 30: no"}, "node7")
+        record.write(tmp_path)
+        assert list(records(tmp_path, (FIRST, LAST))) == [record]
+        text = (tmp_path / part.name / "part.json").read_text()
+        for damaged in ("", text[:40], text.replace("2", "-2"), text.replace('"failed"', "7"), "[" * 10**5, "null"):
+            (tmp_path / part.name / "part.json").write_text(damaged)
+            assert list(records(tmp_path, (FIRST, LAST))) == []
+
+
+class TestPutTogether:
+    def test_in_any_order_and_twice(self, exp, truth):
+        for part in ("3/4", "1/4", "4/4", "3/4", "2/4"):
+            main(exp, FIRST, LAST, engine="compiled", part=part)
+        assert not (exp / "res/run_report.json").exists()
+        main(exp, FIRST, LAST, engine="compiled", finish=True)
+        assert results(exp) == truth["whole"]
+        report = json.loads((exp / "res/run_report.json").read_text())
+        assert _numbers(report) == _numbers(truth["whole report"])
+        assert report["seams"]["proven"] == 3, "each part's guess was worth something"
+        assert not (exp / "res/.pyptv/parts").exists()
+        main(exp, FIRST, LAST, engine="compiled", resume=True)
+        assert results(exp) == truth["whole"]
+
+    def test_a_copy_on_another_disk_with_the_other_engine(self, exp, truth, tmp_path):
+        """Parts of different engines, put together in a copy of the folder, on two processes."""
+        main(exp, FIRST, LAST, engine="compiled", part="2/2")
+        main(exp, FIRST, LAST, engine="optv", part="1/2")
+        other = _copy(exp, tmp_path / "copy")
+        parallel(other, FIRST, LAST, n_processes=2, engine="optv", finish=True)
+        assert results(other) == truth["whole"]
+
+    def test_a_frame_that_failed(self, exp, truth):
+        _damage(exp)
+        for part in ("2/3", "1/3", "3/3"):
+            main(exp, FIRST, LAST, engine="compiled", part=part, on_error="skip")
+        main(exp, FIRST, LAST, engine="compiled", finish=True, on_error="skip")
+        assert results(exp) == truth["hole"]
+        assert _numbers(json.loads((exp / "res/run_report.json").read_text())) == _numbers(truth["hole report"])
+
+    def test_a_part_that_is_missing(self, exp, truth, caplog):
+        caplog.set_level("INFO", "pyptv")
+        for part in ("1/3", "3/3"):
+            main(exp, FIRST, LAST, engine="compiled", part=part)
+        with pytest.raises(ProcessingError, match=r"frame 25: not done: part 2/3 \(frames 25 to 48\) did not run"):
+            main(exp, FIRST, LAST, engine="compiled", finish=True)
+        assert "Parts: 2 of 3 are done" in caplog.text
+        assert "--part 2/3 (sbatch --array=2)" in caplog.text
+        report = json.loads((exp / "res/run_report.json").read_text())
+        assert (report["run"]["outcome"], report["frames"]["done"]) == ("failed", 48)
+        main(exp, FIRST, LAST, engine="compiled", part="2/3")
+        main(exp, FIRST, LAST, engine="compiled", finish=True)
+        assert results(exp) == truth["whole"]
+
+    def test_other_cuts_of_the_same_frames(self, exp, truth):
+        """An array of three was begun; one of two takes what it has done."""
+        main(exp, FIRST, LAST, engine="compiled", part="2/3")
+        for part in ("1/2", "2/2"):
+            main(exp, FIRST, LAST, engine="compiled", part=part)
+        main(exp, FIRST, LAST, engine="compiled", finish=True)
+        assert results(exp) == truth["whole"]
+
+    def test_a_guess_that_was_damaged(self, exp, truth):
+        for part in ("1/2", "2/2"):
+            main(exp, FIRST, LAST, engine="compiled", part=part)
+        stage = exp / "res/.pyptv/parts/37-72/stage"
+        (stage / "50.ptv_is").write_bytes(b"0\n")
+        (stage / "60.added").unlink()
+        for state in stage.parent.glob("state-*"):
+            state.write_bytes(b"garbage")
+        main(exp, FIRST, LAST, engine="compiled", finish=True)
+        assert results(exp) == truth["whole"]
+
+    def test_only_tracking(self, exp, truth):
+        main(exp, FIRST, LAST, engine="optv", mode="sequence")
+        for part in ("2/2", "1/2"):
+            main(exp, FIRST, LAST, engine="compiled", mode="tracking", part=part)
+        main(exp, FIRST, LAST, engine="compiled", mode="tracking", finish=True)
+        assert results(exp) == truth["whole"]
+
+    def test_other_parameters_in_between(self, exp, truth, caplog):
+        """Parts that were made from other parameters do not count."""
+        yaml = next(exp.glob("*.yaml"))
+        text = yaml.read_text()
+        other = text.replace("eps0: ", "eps0: 1")
+        assert other != text
+        yaml.write_text(other)
+        main(exp, FIRST, LAST, engine="compiled", part="1/2")
+        yaml.write_text(text)
+        main(exp, FIRST, LAST, engine="compiled", part="2/2")
+        with pytest.raises(ProcessingError, match="frame 1: not done: part 1/2"):
+            main(exp, FIRST, LAST, engine="compiled", finish=True)
+        assert "36 frames were made from other inputs and do not count" in caplog.text
+        main(exp, FIRST, LAST, engine="compiled", part="1/2")
+        main(exp, FIRST, LAST, engine="compiled", finish=True)
+        assert results(exp) == truth["whole"]
+
+
+class TestProcesses:
+    def test_at_the_same_time_and_stopped_in_any_way(self, exp, truth):
+        """Four parts at once; one is killed, one terminated, one started twice; then all again."""
+        commands = [
+            [sys.executable, "-m", "pyptv.pyptv_batch", str(exp), str(FIRST), str(LAST), "-q", "--engine", "compiled"]
+        ] * 4
+        started = [subprocess.Popen([*command, "--part", f"{n + 1}/4"]) for n, command in enumerate(commands)]
+        deadline = time.monotonic() + 60
+        while not list(exp.glob("res/rt_is.*")) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        started[1].kill()
+        started[2].send_signal(signal.SIGTERM)
+        codes = [process.wait(60) for process in started]
+        assert codes[0] == codes[3] == 0
+        assert codes[1] in {-signal.SIGKILL, 0}
+        assert codes[2] in {143, 0}
+        if codes[2] == 143:
+            assert json.loads((exp / "res/.pyptv/parts/37-54/part.json").read_text())["outcome"] == "terminated"
+        for part in ("2/4", "3/4"):
+            main(exp, FIRST, LAST, engine="compiled", part=part)
+        main(exp, FIRST, LAST, engine="compiled", finish=True)
+        assert results(exp) == truth["whole"]
+        assert not list(exp.rglob("*.pyptv-tmp"))
+
+    def test_the_printed_script_as_it_is(self, exp, truth, capsys, tmp_path):
+        """Run with a stand-in for ``sbatch``, which runs arrays as processes, one after the other."""
+        assert cli([str(exp), str(FIRST), str(LAST), "--engine", "compiled", "--print-slurm", "2", "-q"]) == 0
+        script = capsys.readouterr().out
+        assert "--dependency=afterany" in script
+        assert "#SBATCH" not in script
+        (tmp_path / "submit.sh").write_text(script)
+        _stand_in(tmp_path / "bin" / "sbatch")
+        path = f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"
+        done = subprocess.run(
+            ["bash", "submit.sh"], cwd=tmp_path, env=os.environ | {"PATH": path}, capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, done.stdout.split()[-1]) == (0, "2"), done.stderr
+        assert results(exp) == truth["whole"]
+        assert cli([str(exp), str(FIRST), str(LAST), "--print-pbs", "2", "-q"]) == 0
+        assert subprocess.run(["bash", "-n"], input=capsys.readouterr().out, text=True, check=False).returncode == 0
+
+    def test_more_parts_than_frames(self, exp, capsys):
+        assert cli([str(exp), "1", "3", "--print-slurm", "9", "-q"]) == 2
+        assert "found 3 frames" in capsys.readouterr().err
+
+
+def _stand_in(sbatch: Path) -> None:
+    """``sbatch`` for one machine: runs what it is given at once, an array element by element; prints the number of the job."""
+    sbatch.parent.mkdir()
+    sbatch.write_text(
+        f"#!{sys.executable}\n"
+        "import os, re, subprocess, sys\n"
+        "from pathlib import Path\n"
+        "script, words = sys.stdin.read(), ' '.join(sys.argv)\n"
+        "count = Path(__file__).with_name('jobs'); job = 1 + (int(count.read_text()) if count.exists() else 0)\n"
+        "count.write_text(str(job))\n"
+        "array = re.search(r'--array=(\\d+)-(\\d+)', words)\n"
+        "for index in range(int(array[1]), int(array[2]) + 1) if array else [0]:\n"
+        "    log = re.search(r'--output=(\\S+)', words)[1].replace('%a', str(index))\n"
+        "    with open(log, 'w') as file:\n"
+        "        env = os.environ | {'SLURM_ARRAY_TASK_ID': str(index)}\n"
+        "        subprocess.run(['bash', '-s'], input=script, text=True, env=env, stdout=file, stderr=file)\n"
+        "print(job)\n"
+    )
+    sbatch.chmod(0o755)
+
+
+def test_clean_and_report_are_for_the_whole_range(exp):
+    for option in ("clean", "report"):
+        with pytest.raises(ValueError, match="part goes without"):
+            main(exp, FIRST, LAST, part="1/2", **{option: True})
+
+
+def test_a_scratch_folder_of_ones_own(exp, truth, tmp_path):
+    place = tmp_path / "scratch"
+    with pytest.raises(ProcessingError, match="scratch"):
+        main(exp, FIRST, LAST, engine="optv", scratch=place)
+    place.mkdir()
+    main(exp, FIRST, LAST, engine="optv", scratch=place)
+    assert results(exp) == truth["whole"]
+    assert not list(place.iterdir())
+
+
+def test_a_link_in_place_of_the_parts(exp, tmp_path):
+    (exp / "res/.pyptv").mkdir(parents=True)
+    (exp / "res/.pyptv/parts").symlink_to(tmp_path)
+    with pytest.raises((ProcessingError, InvalidExperimentError), match="found a link"):
+        main(exp, FIRST, LAST, part="1/2")
