@@ -24,7 +24,7 @@ from pyptv.core.base.errors import ProcessingError
 from pyptv.core.base.events import Event, FrameDone, StepDone, WorkerDied
 from pyptv.core.execute.cluster import node
 from pyptv.core.schedule.plan import AnyPlan
-from pyptv.core.stages.tasks import FramesTask, PublishTask, Job, Task, TrackTask
+from pyptv.core.stages.tasks import FramesTask, Job, PublishTask, Task, TrackTask
 
 logger = logging.getLogger(__name__)
 
