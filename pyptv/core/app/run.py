@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from pyptv.core.app.backward import BackwardPass
-from pyptv.core.app.dense import dense_job, dense_plan, is_dense, prepare_kernels
+from pyptv.core.app.dense import dense_job, is_dense, prepare_kernels
 from pyptv.core.app.match_again import with_targets
-from pyptv.core.app.parts import Parts, note_end, note_start, options_of_check, part_of, share_of, tracks_ahead
+from pyptv.core.app.parts import Parts, note_end, note_start, options_of_check, part_of, tracks_ahead
+from pyptv.core.app.plans import Runner, make_plan, runner_of
 from pyptv.core.app.plugins import PluginRun
 from pyptv.core.app.preflight import Findings, check_run, frames_outside, prepare_job
-from pyptv.core.app.watch import Arrivals, wait_for_first
+from pyptv.core.app.watch import wait_for_first
 from pyptv.core.base.errors import InvalidExperimentError, ProcessingError
 from pyptv.core.base.events import Event, FrameDone, FrameFailed
 from pyptv.core.base.frames import FrameRange, check_range, describe
@@ -25,9 +26,6 @@ from pyptv.core.base.options import MOST_PROCESSES, Options
 from pyptv.core.base.streams import IN_TABLE
 from pyptv.core.engines.choice import Engines, choose
 from pyptv.core.execute.cluster.connect import open_client
-from pyptv.core.execute.cluster.runner import ClusterRunner
-from pyptv.core.execute.runners import Runner as LocalRunner
-from pyptv.core.execute.runners import make_runner
 from pyptv.core.experiment.folder import Experiment, load_experiment
 from pyptv.core.experiment.passes import forward_pass
 from pyptv.core.files.scratch import remove_scratch
@@ -43,24 +41,14 @@ from pyptv.core.record.result import RunResult, result_of
 from pyptv.core.record.run_report import FILE_NAME, Request, RunReport
 from pyptv.core.record.tally import Tally
 from pyptv.core.record.watcher import Watcher
-from pyptv.core.schedule.dense import DensePlan
 from pyptv.core.schedule.plan import AnyPlan, Plan
-from pyptv.core.schedule.sequence import SequencePlan, run_chunks
 from pyptv.core.schedule.tracker_runs import SeamCounts
-from pyptv.core.schedule.tracking import TrackingPlan
-from pyptv.core.stages.tasks import FramesKind, Job, Past
+from pyptv.core.stages.tasks import Job, Past
 
 logger = logging.getLogger(__name__)
 
-Runner = LocalRunner | ClusterRunner
-
-_SECONDS_A_TASK = 2.0
-"""Of tasks that go to a cluster, where each costs the scheduler some milliseconds."""
-
 _RENEW = 30.0
 """Seconds between two run reports of a run that watches."""
-
-_MOST_SHOWN = 12
 
 
 def run(
@@ -81,12 +69,7 @@ def run(
     first = wait_for_first(experiment, frames, options) if options.watch else None
     findings = check_run(experiment, frames if first is None else (first, first), options_of_check(options, part))
     report_findings(findings)
-    record.hooks = tuple(map(str, findings.hooks))
-    for spec in findings.hooks:
-        logger.info("Hook %s: %s", spec, spec.origin)
-    for plugin in findings.plugins:
-        logger.info("%s plugin %s: %s", plugin.kind.capitalize(), plugin.name, plugin.origin)
-    record.plugins = {plugin.kind: plugin.name for plugin in findings.plugins}
+    _note_code_of_others(record, findings)
     dense = dense_job(experiment, frames, options) if is_dense(experiment, options) else None
     if options.tracking == "both":
         experiment = forward_pass(experiment)
@@ -119,7 +102,7 @@ def run(
                 parts = Parts(store, journal, frames, only_tracked=options.mode == "tracking")
                 parts.describe(frames)
                 job = replace(job, absent=parts.why)
-            runner = _make_runner(job, options, store, client)
+            runner = runner_of(job, options, store, client)
             this = _Run(
                 *(job, store, frames, options),
                 engines=engines,
@@ -139,10 +122,14 @@ def run(
             return this.go()
 
 
-def _make_runner(job: Job, options: Options, store: Store, client: Any) -> Runner:
-    if client is not None:
-        return ClusterRunner(job, client, store.home, options.frame_timeout)
-    return make_runner(job, options.n_processes, options.start_method, options.frame_timeout)
+def _note_code_of_others(record: RunReport, findings: Findings) -> None:
+    """Hooks and plugins: the log and the run report name them."""
+    record.hooks = tuple(map(str, findings.hooks))
+    for spec in findings.hooks:
+        logger.info("Hook %s: %s", spec, spec.origin)
+    for plugin in findings.plugins:
+        logger.info("%s plugin %s: %s", plugin.kind.capitalize(), plugin.name, plugin.origin)
+    record.plugins = {plugin.kind: plugin.name for plugin in findings.plugins}
 
 
 @contextmanager
@@ -199,7 +186,9 @@ class _Run:
         self._journal = journal
         self._plugins = PluginRun(job, store, frames, options.frame_timeout)
         self._dense = DenseRecord(job.dense, frames) if job.dense is not None else None
-        self._plan: Plan | DensePlan = self._make_plan()
+        self._plan = make_plan(
+            *(job, store, frames, options), engines=engines, ids=self._ids, past=self._past, part=part, parts=parts
+        )
 
     def go(self) -> Tally:
         """Run the plan to its end."""
@@ -280,40 +269,6 @@ class _Run:
     def _past(self, frame: int) -> Past | None:
         """What an earlier run has noted of a frame."""
         return self._journal.past(frame) if self._journal is not None else None
-
-    def _make_plan(self) -> Plan | DensePlan:
-        options = self._options
-        if self._job.dense is not None:
-            return dense_plan(self._frames, self._store, options, self._job.dense)
-        kind: FramesKind = "process" if self._job.processes else "check"
-        if self._parts is not None and self._job.processes:
-            kind = "keep"
-        ids = self._ids
-        in_pieces = options.on_cluster or options.watch  # tasks are cut by the seconds that they take
-        chunks = [self._frames] if in_pieces else run_chunks(self._frames, options.n_processes)
-        if self._parts is not None:
-            chunks = self._parts.in_order(chunks)
-        if options.n_processes > 1 and len(chunks) > 1:
-            more = f" and {len(chunks) - _MOST_SHOWN} more" if len(chunks) > _MOST_SHOWN else ""
-            logger.info("Frame chunks: %s%s", chunks[:_MOST_SHOWN], more)
-        sequence = SequencePlan(
-            *(chunks, ids, self._store, kind),
-            engines=self._engines,
-            past=self._past,
-            shown=options.n_processes > 1 and not in_pieces,
-            seconds=_SECONDS_A_TASK if in_pieces else None,
-            expects=options.watch,
-        )
-        tracking = None
-        if self._job.tracks:
-            speculate = options.n_processes > 1 and not options.serial_tracking
-            share = share_of(self._part)
-            early = speculate or options.watch
-            tracking = TrackingPlan(
-                *(self._frames, ids, self._store, self._engines), speculate=speculate, early=early, share=share
-            )
-        feed = Arrivals(self._job.experiment, self._frames, options.until_idle) if options.watch else None
-        return Plan(self._job, self._store, sequence=sequence, tracking=tracking, feed=feed)
 
     # -- the end -------------------------------------------------------------------------------------------------------
 
