@@ -27,11 +27,11 @@ SKIPPED = 37
 @pytest.fixture(scope="module")
 def made(tmp_path_factory) -> Path:
     """An experiment without images (``Existing_Target``), so that a frame costs little; two cameras, smooth flow."""
-    from pyptv.core.engines.choice import make_ready
+    from pyptv.core.engines.choice import compile_now
     from pyptv.kernels import cache
     from pyptv.synthetic import make_experiment
 
-    make_ready()
+    compile_now()
     cache.load((*cache.FOR_SEQUENCE, *cache.FOR_TRACKING))  # once: the workers are forked
 
     folder = tmp_path_factory.mktemp("parts") / "experiment"

@@ -373,14 +373,14 @@ def test_in_one_process_the_same_plan_gives_the_same_files(small_experiment):
 
     from conftest import results
 
-    from pyptv.core.app import run
+    from pyptv.core.app import plans
     from pyptv.pyptv_batch import main
 
     one, two = small_experiment("one"), small_experiment("two")
     main(one)
     with pytest.MonkeyPatch.context() as patch:
         used = []
-        patch.setattr(run, "make_runner", lambda job, *_: used.append(job) or InProcessRunner(job))
+        patch.setattr(plans, "make_runner", lambda job, *_: used.append(job) or InProcessRunner(job))
         main(two)
     assert len(used) == 1
     assert multiprocessing.active_children() == []

@@ -508,13 +508,13 @@ class TestStretch:
         return stretch.wanted(worker, 1, count(1), speculate=speculate)
 
     def test_the_first_run_starts_at_the_start(self):
-        stretch = Stretch(1, SeamCounts())
+        stretch = Stretch(1, SeamCounts(), "optv")
         stretch.truth.close(60)
         piece = self.wanted(stretch)
         assert (piece.first, piece.true, piece.begins) == (1, True, True)
 
     def test_nothing_is_started_before_it_is_worth_it(self):
-        stretch = Stretch(1, SeamCounts())
+        stretch = Stretch(1, SeamCounts(), "optv")
         stretch.truth.extend(tracker_runs.SHORTEST_PIECE + LOOK_AHEAD - 1, kept=False)
         assert self.wanted(stretch) is None
         stretch.truth.extend(tracker_runs.SHORTEST_PIECE + LOOK_AHEAD, kept=False)
@@ -534,7 +534,7 @@ class TestStretch:
 
     def test_a_wrong_start_is_retried_from_further_back(self):
         counts = SeamCounts()
-        stretch = Stretch(1, counts)
+        stretch = Stretch(1, counts, "optv")
         stretch.truth.extend(400, kept=False)
         stretch.truth.close(400)
         stretch.truth._kept_until = 400

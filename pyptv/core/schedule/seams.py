@@ -45,7 +45,7 @@ logger = logging.getLogger(__name__)
 class Stretch:
     """An unbroken range of frames with particles, and the runs that track it."""
 
-    def __init__(self, first: int, counts: SeamCounts, *, guess: bool = False) -> None:
+    def __init__(self, first: int, counts: SeamCounts, engine: Engine, *, guess: bool = False) -> None:
         """``guess``: it may have begun before ``first``, where others have the frames: nothing of it is put in place."""
         self.truth = Truth(first)
         self.guess = guess
@@ -54,7 +54,7 @@ class Stretch:
         self.offered = first
         """The next frame that parts of a job array may have tracked ahead."""
         self._counts = counts
-        self.engine: Engine = "optv"
+        self.engine = engine
         """The engine of all its runs."""
         self._changes_to: Engine | None = None
         """The engine that runs are to have once the pieces at work have come to their ends."""

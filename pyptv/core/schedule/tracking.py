@@ -277,7 +277,7 @@ class TrackingPlan:
 
     def _split(self, stretch: Stretch, frame: int) -> None:
         """Go on without a frame: the stretch ends before it, another one begins after it."""
-        rest = Stretch(frame + 1, self.seams)
+        rest = Stretch(frame + 1, self.seams, stretch.engine)
         rest.truth.frontier = max(stretch.truth.frontier, frame)
         if stretch is self._open:
             self._open = rest
@@ -316,7 +316,8 @@ class TrackingPlan:
 
     def _extend(self, frame: int, *, kept: bool) -> Iterator[StepDone]:
         if self._open is None:
-            self._open = Stretch(frame, self.seams, guess=frame == self._first and not self._share.begins)
+            guess = frame == self._first and not self._share.begins
+            self._open = Stretch(frame, self.seams, self._engines.for_tracking(), guess=guess)
             self._stretches.append(self._open)
         self._open.truth.extend(frame, kept=kept)
         if not self._open.may_recall(frame):
