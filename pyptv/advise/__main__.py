@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from pyptv import __version__
+from pyptv.core.base.command_line import Parser
 from pyptv.core.base.errors import InvalidExperimentError, ProcessingError
 from pyptv.core.base.frames import check_range
 from pyptv.core.base.streams import show
@@ -18,26 +18,27 @@ DONE, FAILED, INVALID, INTERRUPTED = 0, 1, 2, 130
 FILE_NAME = "advice.json"
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> Parser:
     """The options of the command line."""
-    parser = argparse.ArgumentParser(
-        prog="pyptv-advise",
-        description="Propose parameters from a sample of the frames. Changes nothing.",
-        epilog='Install the extra: pip install "pyptv-batch[advise]". Exit codes: 0 done; 1 failed; 2 bad usage or experiment.',
+    parser = Parser(
+        "pyptv-advise",
+        "EXP [FIRST LAST]",
+        "Propose parameters from a sample of the frames. Changes nothing.",
+        'Needs the extra: pip install "pyptv-batch[advise]".\n\nexit codes: 0 done; 1 failed; 2 bad usage or experiment',
     )
     parser.add_argument("experiment", metavar="EXP", help="experiment folder, or parameter set or YAML file in it")
-    parser.add_argument("first", metavar="FIRST", nargs="?", type=int, help="first frame (default: of the parameters)")
-    parser.add_argument("last", metavar="LAST", nargs="?", type=int, help="last frame, included")
-    parser.add_argument("--write", type=Path, metavar="FILE", help="write the proposed parameters to a new file in EXP")
-    parser.add_argument(
+    parser.add_range("of the parameters", "of the parameters")
+    files = parser.section("Files")
+    files.add_argument("--write", type=Path, metavar="FILE", help="write the proposed parameters to a new file in EXP")
+    files.add_argument(
         "--fix-calibration", type=Path, metavar="DIR", help="write refined calibrations to DIR, and advise for them"
     )
-    parser.add_argument(
+    files.add_argument(
         "--json", type=Path, nargs="?", const=Path(), metavar="FILE", help=f"write all numbers (default: EXP/res/{FILE_NAME})"
     )
-    parser.add_argument("--engine", choices=("auto", "optv", "compiled"), default="auto", help="code used for matching")
-    parser.add_argument("-q", "--quiet", action="store_true", help="show no progress")
-    parser.add_argument("--version", action="version", version=f"pyptv-advise {__version__}")
+    how = parser.section("How")
+    how.add_argument("--engine", choices=("auto", "optv", "compiled"), default="auto", help="code used for matching")
+    how.add_argument("-q", "--quiet", action="store_true", help="show no progress")
     return parser
 
 
