@@ -20,7 +20,7 @@ def build_parser() -> Parser:
     parser = Parser(
         "pyptv-report",
         "EXP...",
-        "Write the report of a processed experiment: one HTML file, readable\noffline. Several experiments are shown side by side.",
+        "Write the report of a processed experiment: one HTML file, readable offline.\nSeveral experiments: side by side.",
         'Needs the extra: pip install "pyptv-batch[report]".\n\nexit codes: 0 written; 1 not written; 2 bad usage or experiment',
     )
     parser.add_argument(
