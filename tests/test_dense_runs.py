@@ -189,7 +189,7 @@ def test_frames_alone_and_links_alone(again: Path) -> None:
     assert not list(again.glob("res/ptv_is.*"))
     assert evaluate(again).recall > 0.93
     pyptv_batch.main(again, method="dense", mode="tracking")
-    assert evaluate(again).link_recall > 0.9
+    assert evaluate(again).link_recall > 0.85
     sequence = {name: data for name, data in results(again).items() if "rt_is" in name or "targets" in name}
     pyptv_batch.main(again, mode="tracking")  # the standard tracker finds the same input, and may be undone
     pyptv_batch.main(again, method="dense", mode="tracking")

@@ -285,6 +285,7 @@ class TestCommandLine:
         assert tree["link_recall"] is None
 
     def test_json_to_standard_output(self, case, capsys):
+        case.add(FIRST, (5, 5, 5))
         folder = case.write()
         assert main([str(folder), "--json", "-"]) == 0
         assert json.loads(capsys.readouterr().out)["precision"] == 36 / 37

@@ -12,6 +12,7 @@ from pyptv import pyptv_batch, pyptv_batch_parallel
 from pyptv.core.base.events import FrameDone, FrameFailed, TaskDone
 from pyptv.core.engines import choice
 from pyptv.core.engines.choice import Engines
+from pyptv.core.schedule import seams
 from pyptv.core.schedule.sequence import SequencePlan
 from pyptv.kernels.build import build
 from pyptv.kernels.cache import FOR_TRACKING
@@ -44,6 +45,7 @@ def slow_build(monkeypatch):
     def begin(tracking, every):
         asked = {FOR_TRACKING: count(), None: count()}
         needed = {FOR_TRACKING: tracking, None: every}
+        monkeypatch.setattr(seams, "SECONDS_A_PIECE", 0.0)  # as short as can be: the number of questions does not depend on speed
         monkeypatch.setattr(choice.build, "build_in_background", lambda: None)
         monkeypatch.setattr(choice.build, "failure", lambda: None)
         monkeypatch.setattr(choice.cache, "ready", lambda groups=None: next(asked[groups]) >= needed[groups] + (groups is None))

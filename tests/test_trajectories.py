@@ -10,12 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import refusal
+from conftest import refusal, sample_tree
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pyptv.core.base.errors import FormatError, ProcessingError
+from pyptv.core.experiment.attrdict import AttrDict
 from pyptv.core.experiment.folder import Experiment, load_experiment
+from pyptv.core.experiment.parameter_checks import build_parameters
 from pyptv.core.files.formats import LINKS
 from pyptv.evaluate.matching import match
 from pyptv.pyptv_batch import main
@@ -428,7 +430,8 @@ def test_any_links_give_what_walking_along_them_gives(tmp_path_factory, seed, n_
             number += 1
     folder = tmp_path_factory.mktemp("links")
     write_links(folder, links)
-    experiment = Experiment(folder, folder, None, ())
+    parameters = build_parameters(AttrDict(sample_tree()), lambda section, key: f"{section}.{key}")
+    experiment = Experiment(folder, folder, parameters, ())
     assert chains(read_trajectories(experiment)) == expected
     if n_frames > 3:
         (folder / "res" / "ptv_is.2").unlink()  # a gap

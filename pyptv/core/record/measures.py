@@ -135,7 +135,11 @@ class Times:
     def as_tree(self) -> dict[str, object]:
         """Plain dictionaries and lists: seconds of each stage, then of each worker that has done anything."""
         return {
-            "stages": {stage: round(seconds, _DIGITS) for stage, seconds in self.stages.items()},
+            "stages": {
+                stage: round(seconds, _DIGITS)
+                for stage, seconds in self.stages.items()
+                if seconds or stage != "reconstruct"  # of another method
+            },
             "workers": [
                 {"worker": number, "frames": work.frames, "steps": work.steps, "busy": round(work.busy, _DIGITS)}
                 for number, work in sorted(self.workers.items())
