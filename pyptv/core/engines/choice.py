@@ -106,6 +106,6 @@ def compile_now() -> None:
     if not cache.installed():
         raise cache.KernelsUnavailableError('the kernels need numba: pip install "pyptv-batch[fast]"')
     if not cache.ready():
-        logger.info("Compiling the kernels, once for this version and machine: about 20 s on two cores")
+        logger.info("Compiling the kernels, once for this version and machine: up to a minute")
         logger.info("Kernels compiled in %.0f s", build.build())
     logger.info("Kernels are kept in %s", cache.chosen_folder())
