@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pyptv.core.files import atomic
 from pyptv.core.files.atomic import digest, frame_digest, move, remove_leftovers, write_atomic
 
 
@@ -54,7 +55,7 @@ def test_a_link_in_the_place_of_the_unfinished_file_is_not_followed(tmp_path):
 
 
 def test_an_unfinished_file_of_a_killed_run_is_no_obstacle(tmp_path):
-    (tmp_path / f".file.{os.getpid()}.pyptv-tmp").write_bytes(b"half a fi")
+    (tmp_path / f".file.{os.getpid()}x{atomic._TOKEN}.pyptv-tmp").write_bytes(b"half a fi")
     write_atomic(tmp_path / "file", b"new")
     assert os.listdir(tmp_path) == ["file"]
 

@@ -96,13 +96,13 @@ class OptvTracker:
         Raises:
             ProcessingError: the tracker has not written a file, or not all of it.
         """
-        if not self._folder.is_dir():
-            raise ProcessingError(f"{self._folder}: the tracker's scratch folder has been removed")
         written = {}
         for name, path in self._paths(frame).items():
             with suppress(FileNotFoundError):
                 written[name] = path.read_bytes()
                 path.unlink()
+            if not self._folder.is_dir():  # looked at last: it may go at any moment
+                raise ProcessingError(f"{self._folder}: the tracker's scratch folder has been removed")
             _check_whole(written.get(name, b""), f"{name}, as the tracker wrote it,")
         n_read = self._n_read.pop(frame)
         if self._num_cams < MAX_CAMERAS:
