@@ -66,7 +66,7 @@ API = {
 def commands_page() -> str:
     """The reference of the commands: what each ``--help`` says."""
     from pyptv.__main__ import commands
-    from pyptv.core.app.cli.options import PARALLEL, SEQUENTIAL, build_parser
+    from pyptv.core.cli.options import PARALLEL, SEQUENTIAL, build_parser
 
     kinds = {"pyptv.pyptv_batch": SEQUENTIAL, "pyptv.pyptv_batch_parallel": PARALLEL}
     parts = [

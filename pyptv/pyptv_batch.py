@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pyptv.core.app import batch
-from pyptv.core.app.scripts import parse_words
 from pyptv.core.base.errors import ProcessingError
 from pyptv.core.base.options import make_options
+from pyptv.core.cli.scripts import follow, parse_words
 from pyptv.core.experiment.attrdict import AttrDict
 from pyptv.core.experiment.folder import validate_experiment_directory
 
@@ -84,9 +84,7 @@ def main(
         kind, chosen = batch.PARALLEL_BATCH, batch.parallel_options(options, options.pop("n_processes"))
     else:
         kind, chosen = batch.BATCH, make_options(options)
-    return batch.run_batch(
-        exp_path, first, last, repetitions=repetitions, kind=kind, watch=batch.follow(progress), options=chosen
-    )
+    return batch.run_batch(exp_path, first, last, repetitions=repetitions, kind=kind, watch=follow(progress), options=chosen)
 
 
 def run_batch(seq_first: int, seq_last: int, exp_path: str | Path) -> RunResult:
@@ -111,8 +109,8 @@ def parse_command_line_args() -> tuple[Path, int, int]:
 
 def cli(arguments: list[str] | None = None) -> int:
     """The command ``pyptv-batch``: returns its exit code."""
-    from pyptv.core.app.cli.command import command  # only the command line needs argparse
-    from pyptv.core.app.cli.options import SEQUENTIAL
+    from pyptv.core.cli.command import command  # only the command line needs argparse
+    from pyptv.core.cli.options import SEQUENTIAL
 
     return command(SEQUENTIAL, arguments)
 

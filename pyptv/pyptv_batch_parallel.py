@@ -23,9 +23,9 @@ from typing import TYPE_CHECKING, Any
 
 from pyptv.core.app import batch
 from pyptv.core.app.batch import run_sequence_chunk
-from pyptv.core.app.scripts import parse_words
 from pyptv.core.base.errors import ProcessingError
 from pyptv.core.base.frames import chunk_ranges
+from pyptv.core.cli.scripts import follow, parse_words
 from pyptv.core.experiment.attrdict import AttrDict
 from pyptv.core.experiment.folder import validate_experiment_directory
 
@@ -82,7 +82,7 @@ def main(
         ProcessingError: the experiment is not valid, or a frame failed (and ``on_error`` is "abort").
     """
     chosen = batch.parallel_options(options, n_processes)
-    return batch.run_batch(exp_path, first, last, kind=batch.PARALLEL_BATCH, watch=batch.follow(progress), options=chosen)
+    return batch.run_batch(exp_path, first, last, kind=batch.PARALLEL_BATCH, watch=follow(progress), options=chosen)
 
 
 def run_batch(seq_first: int, seq_last: int, exp_path: str | Path) -> RunResult:
@@ -107,8 +107,8 @@ def parse_command_line_args() -> tuple[Path, int, int, int | None]:
 
 def cli(arguments: list[str] | None = None) -> int:
     """The command ``pyptv-batch-parallel``: returns its exit code."""
-    from pyptv.core.app.cli.command import command  # only the command line needs argparse
-    from pyptv.core.app.cli.options import PARALLEL
+    from pyptv.core.cli.command import command  # only the command line needs argparse
+    from pyptv.core.cli.options import PARALLEL
 
     return command(PARALLEL, arguments)
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pyptv.core.app.demo import prepare_demo, score_text
 from pyptv.core.base.errors import ProcessingError
+from pyptv.core.cli.demo import prepare_demo, score_text
 from pyptv.core.engines.optv.backend import project
 from pyptv.core.experiment.folder import Experiment, load_experiment
 from pyptv.core.files.formats import PARTICLES, TARGETS
@@ -170,8 +170,8 @@ def test_three_cameras_find_nearly_as_much(tmp_path):
 
 class TestDemo:
     def test_is_made_once_and_scored(self, tmp_path, monkeypatch):
-        monkeypatch.setattr("pyptv.core.app.demo._N_FRAMES", 4)
-        monkeypatch.setattr("pyptv.core.app.demo._N_PARTICLES", 100)
+        monkeypatch.setattr("pyptv.core.cli.demo._N_FRAMES", 4)
+        monkeypatch.setattr("pyptv.core.cli.demo._N_PARTICLES", 100)
         folder, first, last = prepare_demo(tmp_path / "demo")
         assert (folder, first, last) == (tmp_path / "demo", FIRST, FIRST + 3)
         assert score_text(folder).startswith("No score: ")
@@ -185,8 +185,8 @@ class TestDemo:
         assert (folder / "truth.csv").stat().st_mtime_ns == before
 
     def test_default_folder(self, tmp_path, monkeypatch):
-        monkeypatch.setattr("pyptv.core.app.demo._N_FRAMES", 1)
-        monkeypatch.setattr("pyptv.core.app.demo._N_PARTICLES", 20)
+        monkeypatch.setattr("pyptv.core.cli.demo._N_FRAMES", 1)
+        monkeypatch.setattr("pyptv.core.cli.demo._N_PARTICLES", 20)
         monkeypatch.chdir(tmp_path)
         assert prepare_demo(None)[0] == Path("pyptv-demo")
         assert (tmp_path / "pyptv-demo" / "truth.csv").exists()

@@ -13,15 +13,15 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "pyptv"
 MAY = {
-    "pyptv.core.app.check": {"print"},
-    "pyptv.core.app.console": {
+    "pyptv.core.cli.check": {"print"},
+    "pyptv.core.cli.console": {
         "self._logger.setLevel",
         "self._logger.addHandler",
         "self._handlers[0].setLevel",
         "sys.stderr.write",
     },
     "pyptv.__main__": {"sys.exit", "show", "sys.stderr.write"},
-    "pyptv.core.app.cli.command": {"show", "signal.signal"},
+    "pyptv.core.cli.command": {"show", "signal.signal"},
     "pyptv.core.base.command_line": {"show"},
     "pyptv.core.base.streams": {"sys.stdout.write"},
     "pyptv.core.execute.pool_worker": {"signal.signal", "package.setLevel", "sys.exit"},  # in a process of its own
@@ -77,7 +77,7 @@ def test_a_logger_is_called_after_its_module(name: str) -> None:
     by_name = {
         "pyptv.core.execute.pool_worker": {"logging.getLogger()", "logging.getLogger('pyptv')"},
         "pyptv.core.record.log": {"logging.getLogger(event.logger)"},
-        "pyptv.core.app.console": {"logging.getLogger('pyptv')"},
+        "pyptv.core.cli.console": {"logging.getLogger('pyptv')"},
     }
     made = {
         ast.unparse(node)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pyptv.core.app.check import _bytes
+from pyptv.core.cli.check import _bytes
 from pyptv.core.record.progress import duration
 from pyptv.pyptv_batch import cli
 from pyptv.pyptv_batch_parallel import cli as parallel_cli

@@ -6,8 +6,8 @@ import pytest
 from conftest import results
 
 from pyptv.__main__ import cli, commands
-from pyptv.core.app.cli.options import COMMANDS, GROUPS, PARALLEL, SEQUENTIAL, build_parser, chosen_fields
 from pyptv.core.base.options import Options, make_options
+from pyptv.core.cli.options import COMMANDS, GROUPS, PARALLEL, SEQUENTIAL, build_parser, chosen_fields
 from pyptv.evaluate.__main__ import build_parser as build_evaluate
 from pyptv.export.__main__ import build_parser as build_export
 from pyptv.pyptv_batch import cli as sequential

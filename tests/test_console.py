@@ -19,8 +19,8 @@ from pathlib import Path
 import pytest
 from conftest import run_python
 
-from pyptv.core.app.console import Console
 from pyptv.core.base.options import Options
+from pyptv.core.cli.console import Console
 from pyptv.core.record.progress import Meter
 from pyptv.core.record.summary import WIDTH, summary_lines
 

@@ -17,9 +17,9 @@ import pytest
 from conftest import refusal
 
 from pyptv import __version__
-from pyptv.core.app.cli.command import command
-from pyptv.core.app.cli.options import SEQUENTIAL
 from pyptv.core.base.options import Options
+from pyptv.core.cli.command import command
+from pyptv.core.cli.options import SEQUENTIAL
 from pyptv.core.engines import choice as engine_choice
 from pyptv.core.engines.choice import WORTH_LOADING, choose
 from pyptv.kernels import build, cache

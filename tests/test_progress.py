@@ -9,10 +9,10 @@ import time
 
 import pytest
 
-from pyptv.core.app import progress as shown
-from pyptv.core.app.console import Console
 from pyptv.core.base.events import FrameDone, FrameFailed, Note, StepDone
 from pyptv.core.base.options import Options
+from pyptv.core.cli import progress as shown
+from pyptv.core.cli.console import Console
 from pyptv.core.record.progress import Meter, duration
 from pyptv.pyptv_batch import main
 from pyptv.pyptv_batch_parallel import main as parallel

@@ -1,1 +1,1 @@
-"""The program around a run: command line, console, checks."""
+"""One run from its arguments to its result: checks, plan, the loop over events, and what follows it."""

@@ -105,13 +105,6 @@ def _require_report() -> None:
         raise InvalidExperimentError(f"--report: {error}") from error
 
 
-def follow(progress: Any) -> Watcher:
-    """Who follows a run that was called from Python; see :func:`pyptv.core.app.progress.follow`."""
-    from pyptv.core.app import progress as shown  # a script that imports main() need not wait for it
-
-    return shown.follow(progress)
-
-
 class _HtmlReport:
     """Around a run: make ``res/report.html`` after it, also where it failed. Whether that works does not matter to the run."""
 

@@ -8,8 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from pyptv.core.app.progress import Bar, Follower, ProgressLog
 from pyptv.core.base.streams import IN_TABLE, LogFile
+from pyptv.core.cli.progress import Bar, Follower, ProgressLog
 from pyptv.core.record.progress import Meter
 from pyptv.core.record.summary import summary_lines
 

@@ -13,12 +13,12 @@ from io import StringIO
 from types import FrameType
 from typing import Any
 
-from pyptv.core.app.cli.options import Command, build_parser, chosen_fields
-from pyptv.core.app.console import Console
 from pyptv.core.base.command_line import Parser
 from pyptv.core.base.errors import InvalidExperimentError, ProcessingError, Terminated
 from pyptv.core.base.options import Options, make_options
 from pyptv.core.base.streams import show
+from pyptv.core.cli.console import Console
+from pyptv.core.cli.options import Command, build_parser, chosen_fields
 from pyptv.core.record.tally import DONE, FAILED, INTERRUPTED, INVALID, TERMINATED
 
 logger = logging.getLogger(__name__)
@@ -71,13 +71,13 @@ def _dispatch(kind: Command, found: argparse.Namespace, console: Console) -> int
     if found.demo is not None:
         return _demo(found, options, console)
     if found.print_slurm is not None or found.print_pbs is not None:
-        from pyptv.core.app.job_script import PBS, SLURM, job_script  # not needed for a run
+        from pyptv.core.cli.job_script import PBS, SLURM, job_script  # not needed for a run
 
         scheduler, n_parts = (SLURM, found.print_slurm) if found.print_slurm is not None else (PBS, found.print_pbs)
         show(job_script(scheduler, n_parts, found.experiment, (found.first, found.last), options))
         return DONE
     if found.check:
-        from pyptv.core.app.check import check_only  # not needed for a run
+        from pyptv.core.cli.check import check_only  # not needed for a run
 
         with redirect_stdout(StringIO()) as table:
             code = check_only(found.experiment, found.first, found.last, options)
@@ -128,7 +128,7 @@ def _process(found: argparse.Namespace, options: Options, console: Console, expe
 
 
 def _demo(found: argparse.Namespace, options: Options, console: Console) -> int:
-    from pyptv.core.app.demo import prepare_demo, score_text  # only for the demo
+    from pyptv.core.cli.demo import prepare_demo, score_text  # only for the demo
 
     experiment, first, last = prepare_demo(found.demo)
     code = _process(found, options, console, experiment, (first, last))

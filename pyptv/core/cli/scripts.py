@@ -1,9 +1,13 @@
-"""What the entry modules offer to scripts that were written for PyPTV's own batch modules."""
+"""What the entry modules need for callers from Python: words of a script written for PyPTV, and who follows a run."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pyptv.core.record.watcher import Watcher
 
 
 def parse_words(words: Sequence[str], names: Sequence[str]) -> tuple[Path, list[int]]:
@@ -23,3 +27,10 @@ def parse_words(words: Sequence[str], names: Sequence[str]) -> tuple[Path, list[
     except ValueError as error:
         raise ValueError(f"Invalid command line arguments: {error}") from None
     return Path(words[0]).resolve(), numbers
+
+
+def follow(progress: Any) -> Watcher:
+    """Who follows a run that was called from Python; see :func:`pyptv.core.cli.progress.follow`."""
+    from pyptv.core.cli import progress as shown  # a script that imports main() need not wait for it
+
+    return shown.follow(progress)

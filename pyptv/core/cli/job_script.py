@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from pyptv import __version__
-from pyptv.core.app.check import Trial, try_first_frame
 from pyptv.core.app.preflight import check_run
 from pyptv.core.app.run import prepare, report_findings
 from pyptv.core.base.errors import InvalidExperimentError
 from pyptv.core.base.frames import FrameRange
 from pyptv.core.base.options import Options
+from pyptv.core.cli.check import Trial, try_first_frame
 from pyptv.core.engines.choice import choose
 from pyptv.core.history.parts import Part
 from pyptv.core.record.progress import duration

@@ -1,1 +1,0 @@
-"""The command line of the two entry points: which options there are (``options``), and what is done with them (``command``)."""

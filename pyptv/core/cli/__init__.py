@@ -1,0 +1,1 @@
+"""What a user types and sees: options, console, progress, and the commands that are no run (``--check``, ``--demo``, scripts)."""
