@@ -358,8 +358,11 @@ class TestWhole:
         folder = small_experiment(n_particles=40)
         assert batch_cli([str(folder), "--postprocess", "csv", "-q"]) == 0
         assert (folder / "res" / "export" / "trajectories-record.csv").exists()
-        assert batch_cli([str(folder), "--postprocess", "csv", "--mode", "sequence"]) == 2
-        assert "--postprocess: found --mode sequence" in capsys.readouterr().err
+        for mode in ("sequence", "match"):
+            assert batch_cli([str(folder), "--postprocess", "csv", "--mode", mode]) == 2
+            assert f"--postprocess: found --mode {mode}" in capsys.readouterr().err
+        assert batch_cli([str(folder), "--postprocess", "csv", "--part", "1/2"]) == 2
+        assert "part goes without finish, clean, report and postprocess" in capsys.readouterr().err
 
     def test_usage(self, flickering, tmp_path, capsys):
         base = [str(flickering), "--to", "csv", "--output", str(tmp_path / "t.csv")]

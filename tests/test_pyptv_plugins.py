@@ -145,6 +145,11 @@ def test_chosen_by_the_parameters(small_experiment: Make, caplog: pytest.LogCapt
     main(folder, 10000, 10001, mode="sequence", engine="optv")
     assert "found the plugin 'mine'; it runs only with --allow-plugins or --sequence-plugin" in caplog.text
     assert "it ran" in (refusal(lambda: main(folder, allow_plugins=True)) or "")
+    for other, says in (
+        ({"part": "1/2"}, "sequence plugin mine: it needs one run"),
+        ({"method": "dense"}, "hooks and plugins: found"),
+    ):
+        assert says in (refusal(lambda other=other: main(folder, allow_plugins=True, **other)) or "")
     assert "found neither" in (refusal(lambda: main(folder, sequence_plugin="other")) or "")
     with pytest.raises(ValueError, match="has nothing to do with mode 'tracking'"):
         main(folder, mode="tracking", sequence_plugin="mine")
