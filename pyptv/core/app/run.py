@@ -67,7 +67,8 @@ def run(
     frames = whole if part is None else part.frames
     record = RunReport(request or Request(str(experiment.folder)), experiment, frames, options)
     first = wait_for_first(experiment, frames, options) if options.watch else None
-    findings = check_run(experiment, frames if first is None else (first, first), options_of_check(options, part))
+    looked_at = frames if first is None else (first, first)
+    findings = check_run(experiment, looked_at, options_of_check(options, part), options.shared)
     report_findings(findings)
     _note_code_of_others(record, findings)
     dense = dense_job(experiment, frames, options) if is_dense(experiment, options) else None

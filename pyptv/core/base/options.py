@@ -149,13 +149,11 @@ class Options:
         self._check_combinations()
 
     def _check_combinations(self) -> None:
-        other = self.tracking == "both" or self.sequence_plugin or self.tracking_plugin or self.mode == "match"
-        if self.shared and (other or self.method == "dense"):
+        self._check_one_run()
+        if self.part is not None and (self.finish or self.clean or self.report or self.postprocess):
             raise ValueError(
-                "tracking 'both', mode 'match', method 'dense' and plugins go without part, finish, watch and scheduler"
+                "part goes without finish, clean, report and postprocess: these are for the whole range, once the parts are done"
             )
-        if self.part is not None and (self.finish or self.clean or self.report):
-            raise ValueError("part goes without finish, clean and report: these are for the whole range, once the parts are done")
         if self.until_idle is not None and not (isinstance(self.until_idle, int | float) and self.until_idle >= 0):
             raise ValueError(f"until_idle must be a number of seconds >= 0, got {short(self.until_idle)}")
         if self.until_idle is not None and not self.watch:
@@ -167,10 +165,24 @@ class Options:
         if self.scheduler is not None and self.client is not None:
             raise ValueError("name the scheduler once: scheduler, or client")
 
+    def _check_one_run(self) -> None:
+        """What needs all frames in one run, on this machine."""
+        needs = {
+            "tracking 'both'": self.tracking == "both",
+            "mode 'match'": self.mode == "match",
+            "method 'dense'": self.method == "dense",
+            "a sequence plugin": self.sequence_plugin,
+            "a tracking plugin": self.tracking_plugin,
+        }
+        found = next((name for name, given in needs.items() if given), None)
+        if self.shared and found is not None:
+            raise ValueError(f"{found} needs one run over all frames on this machine, got {self.shared} as well: leave one out")
+
     @property
-    def shared(self) -> bool:
-        """The run is one of several that make a whole, or others do its work, or its frames are still to come."""
-        return self.part is not None or self.finish or self.watch or self.on_cluster
+    def shared(self) -> str:
+        """What says that the run is one of several that make a whole, or others do its work, or its frames are still to come."""
+        ways = {"part": self.part is not None, "finish": self.finish, "watch": self.watch, "scheduler": self.on_cluster}
+        return next((name for name, given in ways.items() if given), "")
 
     @property
     def on_cluster(self) -> bool:
