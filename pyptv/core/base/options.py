@@ -34,6 +34,8 @@ _ARGUMENTS = ("exp_path", "first", "last", "progress", "repetitions")
 _CALLED_ELSEWHERE = dict.fromkeys(("n_jobs", "jobs", "workers", "n_workers", "threads", "n_procs", "max_workers"), "n_processes")
 """Keywords of other programs, and what they are called here."""
 
+PLUGINS_ALONE = "a plugin of PyPTV does all frames in one process of this machine"
+DENSE_NEEDS_ALL = "its self-calibration looks at frames of the whole recording, which are still to come"
 _LONGEST_MIN_TRACK = 10
 MOST_PROCESSES = 1000
 """More than any machine serves; each is one more copy of the program in memory."""
@@ -149,13 +151,19 @@ class Options:
         self._check_combinations()
 
     def _check_combinations(self) -> None:
-        other = self.tracking == "both" or self.sequence_plugin or self.tracking_plugin or self.mode == "match"
-        if self.shared and (other or self.method == "dense"):
+        if self.shared and (self.sequence_plugin or self.tracking_plugin):
+            raise ValueError(f"plugins go without part, finish, watch and scheduler: {PLUGINS_ALONE}")
+        for does, what, why in (
+            (self.tracking == "both", "tracking 'both'", "the backward pass begins at the last frame, which is still to come"),
+            (self.mode == "match", "mode 'match'", "it reads stored targets, and waits for no image"),
+            (self.method == "dense", "method 'dense'", DENSE_NEEDS_ALL),
+        ):
+            if self.watch and does:
+                raise ValueError(f"{what} goes without watch: {why}")
+        if self.part is not None and (self.finish or self.clean or self.report or self.postprocess):
             raise ValueError(
-                "tracking 'both', mode 'match', method 'dense' and plugins go without part, finish, watch and scheduler"
+                "part goes without finish, clean, report and postprocess: these are for the whole range, once the parts are done"
             )
-        if self.part is not None and (self.finish or self.clean or self.report):
-            raise ValueError("part goes without finish, clean and report: these are for the whole range, once the parts are done")
         if self.until_idle is not None and not (isinstance(self.until_idle, int | float) and self.until_idle >= 0):
             raise ValueError(f"until_idle must be a number of seconds >= 0, got {short(self.until_idle)}")
         if self.until_idle is not None and not self.watch:

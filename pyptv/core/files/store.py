@@ -118,7 +118,7 @@ class Store:
 
     def refresh(self) -> None:
         """Open every folder once: a network disk then forgets which files it believed not to be there (close-to-open)."""
-        for folder in (*self.folders(), self._states):
+        for folder in (*self.folders(), self._states, *self.tables.folders()):
             with suppress(OSError):
                 os.close(os.open(folder, os.O_RDONLY))
 
