@@ -1,6 +1,6 @@
 """Many small frames through a pool, a Dask scheduler, and a job array: CPU time, memory, and whether anything is lost.
 
-    python tests/benchmarks/cluster.py [--frames 300 1500] [--parts 10] [--ways pool dask parts] [--pairs 1] [--images]
+    python tests/benchmarks/cluster.py [--frames 300 1500] [--parts 10] [--ways pool dask dask-workers parts] [--images]
 
 Frames are made from ``_targets`` files (``Existing_Target``), so that what is around the work weighs as much as it can; with
 ``--images`` they are rendered. CPU time is that of all processes, also of those that outlive their parents (on Linux: this one
@@ -83,17 +83,40 @@ def by_pool(exp: Path, frames: list[int], _options: argparse.Namespace) -> str:
     return run(*POOL, exp, *frames, 2, "--engine", "compiled")
 
 
+FRUGAL = {
+    "DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "False",
+    "DASK_DISTRIBUTED__ADMIN__TICK__INTERVAL": "1s",
+    "DASK_DISTRIBUTED__WORKER__MEMORY__MONITOR_INTERVAL": "2s",
+    "DASK_DISTRIBUTED__ADMIN__SYSTEM_MONITOR__INTERVAL": "5s",
+}
+"""What docs/cluster.md proposes: Dask looks after itself less often."""
+
+
 def by_dask(exp: Path, frames: list[int], _options: argparse.Namespace) -> str:
-    """Two Dask workers, and a scheduler."""
+    """A Dask worker with two threads, and a scheduler, as docs/cluster.md has them."""
+    return _with_dask(exp, frames, [["--nthreads", "2", "--no-nanny"]], FRUGAL)
+
+
+def by_dask_workers(exp: Path, frames: list[int], _options: argparse.Namespace) -> str:
+    """Two Dask workers of one thread each, with nannies, and a scheduler, all as Dask sets them up."""
+    return _with_dask(exp, frames, [["--nthreads", "1"]] * 2, {})
+
+
+def _with_dask(exp: Path, frames: list[int], workers: list[list[str]], settings: dict[str, str]) -> str:
     file = exp.parent / "scheduler.json"
     file.unlink(missing_ok=True)
-    dask = [sys.executable, "-m"]
     common = ["--scheduler-file", str(file), "--no-dashboard"]
-    quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    started = [subprocess.Popen([*dask, "distributed.cli.dask_scheduler", *common], **quiet)]
-    worker = [*dask, "distributed.cli.dask_worker", *common, "--nthreads", "1", "--local-directory", str(exp.parent)]
-    started += [subprocess.Popen(worker, **quiet) for _ in range(2)]
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(what: str, *words: str) -> None:
+        command = [sys.executable, "-m", f"distributed.cli.dask_{what}", *common, *words]
+        quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        started.append(subprocess.Popen(command, env=os.environ | settings, **quiet))
+
     try:
+        start("scheduler", "--port", "0")
+        for words in workers:
+            start("worker", *words, "--local-directory", str(exp.parent))
         while not file.exists():
             time.sleep(0.1)
         return run(*POOL, exp, *frames, "--engine", "compiled", "--scheduler", file)
@@ -123,7 +146,7 @@ def by_parts(exp: Path, frames: list[int], options: argparse.Namespace) -> str:
     return run(*POOL, exp, *frames, 2, "--engine", "compiled", "--finish")
 
 
-WAYS = {"pool": by_pool, "dask": by_dask, "parts": by_parts}
+WAYS = {"pool": by_pool, "dask": by_dask, "dask-workers": by_dask_workers, "parts": by_parts}
 
 
 def cpu() -> float:
@@ -147,7 +170,7 @@ def measure(way: str, made: Path, n_frames: int, options: argparse.Namespace) ->
     n, digest = results(exp)
     counts = json.loads((exp / "res/run_report.json").read_text())["frames"]
     print(
-        f"{way:>6} {n_frames:>7} frames: {wall:7.1f} s wall, {spent:7.1f} s CPU, command {memory}, "
+        f"{way:>12} {n_frames:>7} frames: {wall:7.1f} s wall, {spent:7.1f} s CPU, command {memory}, "
         f"{counts['done']} done, {counts['tracked']} tracked, {n} files, {digest}",
         flush=True,
     )
@@ -187,7 +210,7 @@ def main() -> None:
     for way in options.ways if few < many else ():
         low, high = (statistics.median(spent[way, n]) for n in (few, many))
         each = (high - low) / (many - few)
-        print(f"{way:>6}: {1000 * each:.3f} ms CPU per frame, {low - few * each:.1f} s start-up")
+        print(f"{way:>12}: {1000 * each:.3f} ms CPU per frame, {low - few * each:.1f} s start-up")
 
 
 if __name__ == "__main__":
