@@ -21,7 +21,7 @@ from pyptv.core.app.plugins import PluginRun
 from pyptv.core.app.preflight import Findings, check_run, frames_outside, prepare_job
 from pyptv.core.app.watch import wait_for_first
 from pyptv.core.base.errors import InvalidExperimentError, ProcessingError
-from pyptv.core.base.events import Event, FrameDone, FrameFailed
+from pyptv.core.base.events import Event, FrameDone, FrameFailed, WorkerDied
 from pyptv.core.base.frames import FrameRange, check_range, describe
 from pyptv.core.base.options import MOST_PROCESSES, Options
 from pyptv.core.base.streams import IN_TABLE
@@ -81,7 +81,7 @@ def run(
             options = replace(options, n_processes=min(max(1, sum(client.nthreads().values())), MOST_PROCESSES))
         engines = choose(options, whole) if dense is None else prepare_kernels()
         stack.callback(store.close)  # first: a signal's handler may raise once the frames are claimed
-        store.open(frames, among_many=part is not None)
+        store.open(frames, among_many=part is not None, unfinished=findings.unfinished)
         by_plugin = {spec.kind for spec in findings.plugins}
         tracking = tracks_ahead(part, engines.begun, tracks=options.tracks)
         job = prepare_job(
@@ -114,7 +114,8 @@ def run(
                 part=part,
                 parts=parts,
             )
-            if options.clean and (outside := frames_outside(experiment, frames)):
+            outside = findings.outside if first is None else frames_outside(experiment, frames)
+            if options.clean and outside:
                 for frame in outside:
                     store.forget(frame)
                     store.tables.forget(frame)
@@ -231,6 +232,7 @@ class _Run:
                 self._record.times.record(event)
                 if self._dense is not None:
                     self._dense.record(event)
+                self._store.cut_short |= isinstance(event, WorkerDied)
                 for reported in plan.record(event):
                     take(reported)
                 if self._options.watch:
@@ -246,6 +248,7 @@ class _Run:
             error = raised
             raise
         finally:
+            self._store.cut_short |= error is not None or (bool(self._tally.failed) and not self._tally.skipping)
             self._tally.engine = self._engines.taken
             self._tally.chunks = len(self._plan.chunks)
             self._tally.failed_chunks = self._plan.failed_chunks
