@@ -34,6 +34,8 @@ _ARGUMENTS = ("exp_path", "first", "last", "progress", "repetitions")
 _CALLED_ELSEWHERE = dict.fromkeys(("n_jobs", "jobs", "workers", "n_workers", "threads", "n_procs", "max_workers"), "n_processes")
 """Keywords of other programs, and what they are called here."""
 
+PLUGINS_ALONE = "a plugin of PyPTV does all frames in one process of this machine"
+DENSE_NEEDS_ALL = "its self-calibration looks at frames of the whole recording, which are still to come"
 _LONGEST_MIN_TRACK = 10
 MOST_PROCESSES = 1000
 """More than any machine serves; each is one more copy of the program in memory."""
@@ -166,17 +168,17 @@ class Options:
             raise ValueError("name the scheduler once: scheduler, or client")
 
     def _check_one_run(self) -> None:
-        """What needs all frames in one run, on this machine."""
-        needs = {
-            "tracking 'both'": self.tracking == "both",
-            "mode 'match'": self.mode == "match",
-            "method 'dense'": self.method == "dense",
-            "a sequence plugin": self.sequence_plugin,
-            "a tracking plugin": self.tracking_plugin,
+        """What needs all frames at once, or all in one run on this machine."""
+        if self.shared and (self.sequence_plugin or self.tracking_plugin):
+            raise ValueError(f"plugins go without part, finish, watch and scheduler: {PLUGINS_ALONE}")
+        reasons = {
+            "tracking 'both'": self.tracking == "both" and "the backward pass begins at the last frame, which is still to come",
+            "mode 'match'": self.mode == "match" and "it reads stored targets, and waits for no image",
+            "method 'dense'": self.method == "dense" and DENSE_NEEDS_ALL,
         }
-        found = next((name for name, given in needs.items() if given), None)
-        if self.shared and found is not None:
-            raise ValueError(f"{found} needs one run over all frames on this machine, got {self.shared} as well: leave one out")
+        for what, why in reasons.items():
+            if self.watch and why:
+                raise ValueError(f"{what} goes without watch: {why}")
 
     @property
     def shared(self) -> str:
