@@ -20,7 +20,7 @@ pytest.importorskip("numba")
 import compiled_geometry as geometry
 
 from pyptv.core.engines.compiled.backend import CompiledFrameBackend
-from pyptv.kernels.detection import order_by_y
+from pyptv.kernels.images.detection import order_by_y
 
 LAYOUTS = list(product((4, 3, 2, 1), (False, True)))
 
