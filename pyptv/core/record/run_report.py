@@ -76,7 +76,8 @@ class RunReport:
         self.hooks: tuple[str, ...] = ()
         self.plugins: dict[str, str] = {}
         self._started, self._clock = datetime.now(UTC), time.perf_counter()
-        self._request, self._experiment, self._frames, self._options = request, experiment, frames, options
+        self.request = request
+        self._experiment, self._frames, self._options = experiment, frames, options
         self._inputs = _inputs(experiment)
 
     @property
@@ -131,7 +132,7 @@ class RunReport:
         }
 
     def _command(self, engine: Engine) -> dict[str, Any]:
-        request, options = self._request, self._options
+        request, options = self.request, self._options
         return {
             "kind": request.kind,
             "argv": list(request.argv) if request.argv is not None else None,
