@@ -544,11 +544,11 @@ class TestIntegration:
     @pytest.mark.skipif(sys.platform != "linux", reason="knows glibc's way to hand out small blocks")
     def test_in_a_process_whose_memory_is_dirty(self, cavity, golden, monkeypatch):
         """optv's tracker uses a block that it has not written: freed memory full of NaN must not change a byte."""
-        from pyptv.core.engines.optv import backend as optv_backend
+        from pyptv.core.engines.optv import tracker as optv_tracker
 
         library = ctypes.CDLL(None)
         library.malloc.restype, library.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
-        zero_small_blocks = optv_backend.zero_small_blocks
+        zero_small_blocks = optv_tracker.zero_small_blocks
 
         def leave_dirt_before() -> None:
             blocks = [(size, library.malloc(size)) for size in list(range(72, 137, 16)) * 200]
@@ -558,7 +558,7 @@ class TestIntegration:
                 library.free(block)
             zero_small_blocks()
 
-        monkeypatch.setattr(optv_backend, "zero_small_blocks", leave_dirt_before)
+        monkeypatch.setattr(optv_tracker, "zero_small_blocks", leave_dirt_before)
         main(cavity, *self.FRAMES, start_method="fork")
         assert results(cavity) == golden("tracking")
 
