@@ -68,7 +68,7 @@ class Request:
 
 
 class RunReport:
-    """The file: made before the checks of a run, told of its workers' events, written at its end."""
+    """The record of a run: created before its checks, updated with the events of its workers, written at its end."""
 
     def __init__(self, request: Request, experiment: Experiment, frames: FrameRange, options: Options) -> None:
         """Start the clock, and take the fingerprints of the files that have just been read."""
