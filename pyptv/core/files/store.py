@@ -3,7 +3,7 @@
 Tracking rewrites its own input: it appends particles to ``rt_is`` and sets ``tnr`` in ``_targets``. So before a tracked file
 replaces one with other bytes, the old bytes go into ``res/.pyptv/pristine/FRAME`` together with a fingerprint of the
 tracked ones. Reading a frame's input undoes that: a file that still is what tracking wrote gives its pristine bytes,
-a file that anybody changed since counts as it is.
+a file that another program has changed since counts as it is now.
 
 One pristine file holds a frame: a line of JSON, then the files' bytes one after the other, compressed. It is written before
 the first of the frame's files is replaced, and names all tracked versions so far, so that it is right at every moment.

@@ -54,7 +54,7 @@ class TrackingPlan:
         share: Share = WHOLE,
         seams: SeamCounts | None = None,
     ) -> None:
-        """``speculate``: runs may start where the truth has not come to; ``early``: one may start during the sequence step."""
+        """``speculate``: runs may start beyond the frames that are proven; ``early``: one may start during the sequence step."""
         self.seams = seams or SeamCounts()
         self._first, self._last = frames
         self._ids = ids
@@ -304,7 +304,7 @@ class TrackingPlan:
                 yield from self._pause(self._open)
 
     def _adopt(self) -> None:
-        """Give the stretches what parts of a job array have tracked of them, as far as it is known what comes after it."""
+        """Give the stretches what parts of a job array have tracked of them, as far as the frames that follow are known."""
         for stretch in self._stretches:
             self._ahead.hand_over(stretch, self._ids)
 
