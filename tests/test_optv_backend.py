@@ -294,7 +294,7 @@ except FrameError as error:
         assert done.returncode == 0, done.stderr
         assert done.stdout.startswith("too many candidate correspondences for optv (")
         assert (
-            "part of them would be lost: use --engine compiled, or narrow eps0 or raise corrmin, cn, cnx, cny, csumg"
+            "some of them would be lost: use --engine compiled, or narrow eps0 or raise corrmin, cn, cnx, cny, csumg"
             in done.stdout
         )
         assert done.stdout.count("\n") == 1  # nothing that C said

@@ -226,7 +226,7 @@ class _Run:
 
     def _follow(self, runner: Runner, plan: AnyPlan, take: Callable[[Event], None]) -> None:
         """Have a plan done, and take what it reports."""
-        # closing: whatever ends this loop ends the workers at once, not when somebody drops the traceback
+        # closing: whatever ends this loop ends the workers at once, not when the traceback is dropped
         with closing(runner.events(plan)) as events:
             for event in events:
                 self._record.times.record(event)
@@ -285,7 +285,7 @@ class _Run:
     # -- the end -------------------------------------------------------------------------------------------------------
 
     def _tell_of_old_results(self) -> None:
-        """After a run that ended early: frames that it has not come to may hold results of another one."""
+        """After a run that ended early: frames that it did not reach may hold results of another run."""
         missed = [self._frames[0] + index for index, finished in enumerate(self._finished) if not finished]
         old = [frame for frame in missed if self._job.experiment.result_path("rt_is", frame).exists()]
         if old:

@@ -1,7 +1,7 @@
 """What the grey values of images mean: how many bits they have, decided once for a whole experiment.
 
 Cameras of 10, 12 or 14 bits write files of 16. PyPTV takes the upper 8 of the 16 bits, which leaves a 12-bit image 16 grey
-levels and no particle. The files do not say it; a user can (``--bit-depth``, ``ptv.bit_depth``), and where nobody does,
+levels and no particle. The files do not say it; a user can (``--bit-depth``, ``ptv.bit_depth``), and where no user does,
 images from the whole experiment are looked at, the same ones whatever range of frames is processed.
 """
 

@@ -281,7 +281,7 @@ def _refuse_overflow(printed: str) -> None:
     if "verflow" in printed or "More candidates than" in printed:
         said = " ".join(dict.fromkeys(line.strip() for line in printed.splitlines()))
         raise LimitError(
-            f"too many candidate correspondences for optv ({said}), part of them would be lost: "
+            f"too many candidate correspondences for optv ({said}), some of them would be lost: "
             f"use --engine compiled, or {ADVICE_TOO_MANY}"
         )
 

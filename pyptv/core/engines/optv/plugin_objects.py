@@ -41,7 +41,7 @@ class ParameterManager:
         self._target_filenames = list(target_filenames)
 
     def get_parameter(self, name: str) -> Any:
-        """A section; ``ValueError`` where there is none."""
+        """A section; ``ValueError`` where it does not exist."""
         if self.parameters.get(name) is None:
             raise ValueError(f"{name} returns None")
         return self.parameters[name]
