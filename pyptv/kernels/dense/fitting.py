@@ -89,9 +89,7 @@ def measure(data: Data, rows: Rows, work: Work, p: int, c: int) -> None:
     if len(data.saturated) > 0 and data.near_saturated[c, y, x]:
         _measure_each(data, work, c, dx, dy, twice_ax, twice_ay)
     else:
-        s, sx, sy = window_sums(
-            data.flat, first_of(shape, c, x, y, r), shape[2], 2 * r + 1, blocks_of(r), across, down
-        )
+        s, sx, sy = window_sums(data.flat, first_of(shape, c, x, y, r), shape[2], 2 * r + 1, blocks_of(r), across, down)
         sums[_D], sums[_DX], sums[_DY] = s, (sx - (r + dx) * s) * twice_ax, (sy - (r + dy) * s) * twice_ay
         sums[_G], sums[_GX], sums[_GY] = a0 * b0, a1 * b0 * twice_ax, a0 * b1 * twice_ay
         sums[_XX], sums[_YY] = a2 * b0 * twice_ax * twice_ax, a0 * b2 * twice_ay * twice_ay
