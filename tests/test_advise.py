@@ -83,8 +83,8 @@ def test_help_fits_80_columns(capsys, monkeypatch) -> None:
 
 
 def test_ghosts_and_noise_against_the_truth(tmp_path: Path) -> None:
-    """Dense images, a band that is too wide: within a factor of two as many ghosts are expected as there are (``docs/advice.md`` has
-    more); the noise is about that of the truth."""
+    """Dense images, a band that is too wide: within a factor of two as many ghosts are expected as there are
+    (``docs/advice.md`` has more); the noise is about that of the truth."""
     folder = make_experiment(tmp_path / "e", n_frames=6, n_particles=700, image_size=(320, 256), seed=5)
     experiment, truth = load_experiment(folder / "parameters"), read_truth(folder / "truth.csv")
     criteria = experiment.parameters.criteria
