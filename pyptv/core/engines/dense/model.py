@@ -76,7 +76,7 @@ class Model:
             np.zeros((n, n_cams), np.float32),
             np.full((n, n_cams), np.nan, np.float32),
             projections,
-            self.cameras.derivatives(positions),
+            self.cameras.derivatives(positions, projections),
             self.spots.sharpness_at(projections, self.cameras.size),
             np.arange(n) if known else np.full(n, -1),
         )
@@ -96,9 +96,8 @@ class Model:
             setattr(self, name, getattr(self, name)[which])
 
     def place(self) -> None:
-        """Projections and derivatives anew: shaking moves the first along the second."""
+        """Projections anew: shaking moves them along the derivatives, which do not change over some pixels."""
         self.projections = self.cameras.project(self.positions)
-        self.derivatives = self.cameras.derivatives(self.positions)
         self.sharpness = self.spots.sharpness_at(self.projections, self.cameras.size)
 
     def redraw(self) -> None:

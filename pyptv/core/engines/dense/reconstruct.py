@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pyptv.core.engines.dense.background import noise, smoothed
+from pyptv.core.engines.dense.background import noise
 from pyptv.core.engines.dense.cameras import Cameras
-from pyptv.core.engines.dense.model import Model, with_margins, without_margins
+from pyptv.core.engines.dense.model import Model, without_margins
 from pyptv.core.engines.dense.particles import Iteration, Particles, Reconstruction, Spots
 from pyptv.core.engines.dense.search import search
 from pyptv.core.engines.dense.settings import Settings
 from pyptv.core.engines.dense.shape import fit_gains, fit_sigma
 from pyptv.core.images.full_depth import Views
+from pyptv.kernels.dense.peaks import smoothed
 from pyptv.kernels.dense.spots import misfit
 
 if TYPE_CHECKING:
@@ -94,8 +95,8 @@ def _search(model: Model, *, full: bool) -> int:
     settings, level = model.settings, model.level
     where, scatter, share = model.residual, model.noise, 1.0
     if not full:
-        smooth = smoothed(without_margins(where))
-        where, scatter, share = with_margins(smooth), noise(smooth), _SMOOTHED_PEAK
+        where = smoothed(where)
+        scatter, share = noise(without_margins(where)), _SMOOTHED_PEAK
     thresholds, dark = settings.noise_factor * scatter, None
     if not np.isnan(level):
         thresholds = np.maximum(thresholds, share * settings.weakest_peak * level * model.spots.gains)
