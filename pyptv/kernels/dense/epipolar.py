@@ -59,7 +59,7 @@ class Work(NamedTuple):
 
 @routine
 def meet(rays: Floats, group: Ints, n: int, out: Floats) -> None:
-    """The point (mm) nearest to the rays of a group's peaks by least squares, into ``out``; not finite where they are parallel."""
+    """The point [mm] nearest to the rays of a group's peaks by least squares, into ``out``; not finite for parallel ones."""
     a00 = a01 = a02 = a11 = a12 = a22 = b0 = b1 = b2 = 0.0
     for c in range(n):
         k = group[c]
