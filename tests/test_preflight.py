@@ -6,6 +6,7 @@ import logging
 import os
 import shutil
 from collections import Counter
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -257,3 +258,24 @@ class TestStaleResults:
 def test_results_in_a_folder_that_is_not_there(folder):
     shutil.rmtree(folder / "res", ignore_errors=True)
     assert check(folder).problems == []
+
+
+class TestListings:
+    def test_each_folder_is_listed_once(self, small_experiment, monkeypatch):
+        """A folder may hold a million files. Counted in the process of the command, which alone lists."""
+        exp = small_experiment()
+        listed: Counter[str] = Counter()
+
+        def counted(of, path="."):
+            listed[os.path.relpath(path, exp) if not isinstance(path, int) else ""] += 1
+            return of(path)
+
+        for name in ("listdir", "scandir"):
+            monkeypatch.setattr(os, name, partial(counted, getattr(os, name)))
+        steps = ({}, {"resume": True}, {"part": "1/2"}, {"part": "2/2"}, {"finish": True}, {"mode": "tracking", "clean": True})
+        for options in steps:
+            listed.clear()
+            main(exp, 10000, 10005, engine="optv", **options)
+            found = {folder: listed[folder] for folder in ("img", "res", "res/.pyptv/pristine")}
+            assert max(found.values()) == 1, (options, found)
+            assert listed["img"], "the test counts what it means to count"

@@ -52,7 +52,7 @@ def write_report(
         statistics: whether to show Lagrangian statistics of velocity and acceleration, too.
 
     Returns:
-        The file that was written, whole or not at all.
+        The file that was written, complete or not at all.
 
     Raises:
         ProcessingError: the extra is not installed, the experiment is not valid, it has not been processed, the frame

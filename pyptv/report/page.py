@@ -96,7 +96,7 @@ def _motion(record: Record) -> Motion | None:
 def _tracked(record: Record) -> list[int]:
     if record.run is None:
         return frames_with(record.experiment.results, "rt_is")
-    linked = record.tracking.frame.tolist()  # not what an earlier run left in frames that this one did not come to
+    linked = record.tracking.frame.tolist()  # not what an earlier run left in frames that this one did not reach
     return sorted({*linked, *(frame + 1 for frame in linked)})
 
 

@@ -143,7 +143,7 @@ def _view(experiment: Experiment, camera: int, image: Image | str, centre: Float
 
 
 def _images(experiment: Experiment, frame: int, settings: ImageSettings) -> list[Image | str]:
-    """The images as the high-pass gets them, one a camera, or why there is none."""
+    """The images as the high-pass gets them, one per camera, or the reason why they are missing."""
     images: list[Image | str] = []
     for which in range(experiment.images_per_frame):
         try:

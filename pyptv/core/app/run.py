@@ -5,22 +5,24 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 from pyptv.core.app.backward import BackwardPass
-from pyptv.core.app.dense import dense_job, is_dense, prepare_kernels
+from pyptv.core.app.dense import dense_job, done_ahead, is_dense, prepare_kernels
 from pyptv.core.app.match_again import with_targets
 from pyptv.core.app.parts import Parts, note_end, note_start, options_of_check, part_of, tracks_ahead
 from pyptv.core.app.plans import Runner, make_plan, runner_of
 from pyptv.core.app.plugins import PluginRun
 from pyptv.core.app.preflight import Findings, check_run, frames_outside, prepare_job
+from pyptv.core.app.renewal import Renewal
 from pyptv.core.app.watch import wait_for_first
 from pyptv.core.base.errors import InvalidExperimentError, ProcessingError
-from pyptv.core.base.events import Event, FrameDone, FrameFailed
+from pyptv.core.base.events import Event, FrameDone, FrameFailed, WorkerDied
 from pyptv.core.base.frames import FrameRange, check_range, describe
 from pyptv.core.base.options import MOST_PROCESSES, Options
 from pyptv.core.base.streams import IN_TABLE
@@ -47,9 +49,6 @@ from pyptv.core.stages.tasks import Job, Past
 
 logger = logging.getLogger(__name__)
 
-_RENEW = 30.0
-"""Seconds between two run reports of a run that watches."""
-
 
 def run(
     experiment: Experiment, frames: FrameRange, options: Options, watcher: Watcher | None = None, request: Request | None = None
@@ -67,10 +66,11 @@ def run(
     frames = whole if part is None else part.frames
     record = RunReport(request or Request(str(experiment.folder)), experiment, frames, options)
     first = wait_for_first(experiment, frames, options) if options.watch else None
-    findings = check_run(experiment, frames if first is None else (first, first), options_of_check(options, part))
+    looked_at = frames if first is None else (first, first)
+    findings = check_run(experiment, looked_at, options_of_check(options, part), options.shared)
     report_findings(findings)
     _note_code_of_others(record, findings)
-    dense = dense_job(experiment, frames, options) if is_dense(experiment, options) else None
+    dense = dense_job(experiment, whole, options) if is_dense(experiment, options) else None
     if options.tracking == "both":
         experiment = forward_pass(experiment)
     store = Store(experiment)
@@ -80,7 +80,7 @@ def run(
             options = replace(options, n_processes=min(max(1, sum(client.nthreads().values())), MOST_PROCESSES))
         engines = choose(options, whole) if dense is None else prepare_kernels()
         stack.callback(store.close)  # first: a signal's handler may raise once the frames are claimed
-        store.open(frames, among_many=part is not None)
+        store.open(frames, among_many=part is not None, unfinished=findings.unfinished)
         by_plugin = {spec.kind for spec in findings.plugins}
         tracking = tracks_ahead(part, engines.begun, tracks=options.tracks)
         job = prepare_job(
@@ -99,21 +99,22 @@ def run(
             job, journal = begin(job, store, frames, options, part)
             parts = None
             if options.finish and journal is not None:
-                parts = Parts(store, journal, frames, only_tracked=options.mode == "tracking")
+                done = journal.has if dense is None else partial(done_ahead, store)
+                parts = Parts(store, done, frames, only_tracked=options.mode == "tracking")
                 parts.describe(frames)
                 job = replace(job, absent=parts.why)
-            runner = runner_of(job, options, store, client)
             this = _Run(
                 *(job, store, frames, options),
                 engines=engines,
-                runner=runner,
+                client=client,
                 watcher=watcher,
                 record=record,
                 journal=journal,
                 part=part,
                 parts=parts,
             )
-            if options.clean and (outside := frames_outside(experiment, frames)):
+            outside = findings.outside if first is None else frames_outside(experiment, frames)
+            if options.clean and outside:
                 for frame in outside:
                     store.forget(frame)
                     store.tables.forget(frame)
@@ -160,7 +161,7 @@ class _Run:
         options: Options,
         *,
         engines: Engines,
-        runner: Runner,
+        client: Any,
         watcher: Watcher | None,
         record: RunReport,
         journal: Journal | None,
@@ -174,14 +175,16 @@ class _Run:
         self._engines = engines
         self._watcher = watcher
         self._record = record
-        self._renewed = time.monotonic()
+        page_of = str(job.experiment.output or record.request.experiment) if options.report else None
+        self._renewal = Renewal(self._write_interim, page_of) if options.watch else None
         self._part = part
         self._parts = parts
         self._tally = Tally(Columns(frames, job.experiment.num_cams), skipping=not job.stop_at_failure, engine=job.engine)
-        self._meter = Meter(frames, options, job.engine)
+        self._meter = Meter(frames, options if part is None else replace(options, tracking="forward"), job.engine)
         self._finished = bytearray(frames[1] - frames[0] + 1)
         """1 for each frame that has come to an end, good or bad."""
-        self._runner = runner
+        self._client = client
+        self._runner = runner_of(job, options, store, client)
         self._ids = count(1)
         self._journal = journal
         self._plugins = PluginRun(job, store, frames, options.frame_timeout)
@@ -204,10 +207,8 @@ class _Run:
         if self._plugins.has("tracking") and not self._tally.failed:
             for step in self._plugins.tracking():
                 self._take(step)
-        if self._options.tracking == "both" and (self._tally.skipping or not self._tally.failed):
-            self._meter.track_again()
-            second = BackwardPass(self._job, self._frames, self._options, self._ids, engines=self._engines, seams=self._seams)
-            self._follow(second.runner, second.plan, lambda event: second.pass_on(event, self._tally, self._take, self._count))
+        if self._options.tracking == "both" and self._part is None and (self._tally.skipping or not self._tally.failed):
+            self._track_backward()
         for event in self._plan.left if isinstance(self._plan, Plan) else ():
             self._take(event)
         if self._options.resume or (self._part is not None and self._tally.kept):
@@ -216,18 +217,24 @@ class _Run:
             self._parts.remove()
         return self._tally
 
+    def _track_backward(self) -> None:
+        self._meter.track_again()
+        second = BackwardPass(
+            *(self._job, self._frames, self._options, self._ids), engines=self._engines, seams=self._seams, client=self._client
+        )
+        self._follow(second.runner, second.plan, lambda event: second.pass_on(event, self._tally, self._take, self._count))
+
     def _follow(self, runner: Runner, plan: AnyPlan, take: Callable[[Event], None]) -> None:
         """Have a plan done, and take what it reports."""
-        # closing: whatever ends this loop ends the workers at once, not when somebody drops the traceback
+        # closing: whatever ends this loop ends the workers at once, not when the traceback is dropped
         with closing(runner.events(plan)) as events:
             for event in events:
                 self._record.times.record(event)
                 if self._dense is not None:
                     self._dense.record(event)
+                self._store.cut_short |= isinstance(event, WorkerDied)
                 for reported in plan.record(event):
                     take(reported)
-                if self._options.watch:
-                    self._renew_report()
 
     @contextmanager
     def reported(self) -> Iterator[None]:
@@ -239,6 +246,9 @@ class _Run:
             error = raised
             raise
         finally:
+            if self._renewal is not None:
+                self._renewal.close()
+            self._store.cut_short |= error is not None or (bool(self._tally.failed) and not self._tally.skipping)
             self._tally.engine = self._engines.taken
             self._tally.chunks = len(self._plan.chunks)
             self._tally.failed_chunks = self._plan.failed_chunks
@@ -260,6 +270,8 @@ class _Run:
             self._finished[event.frame - self._frames[0]] = 1
         self._tally.record(event)
         log_event(event, skipping=self._tally.skipping)
+        if self._renewal is not None and isinstance(event, FrameDone):
+            self._renewal.look()
         self._count(event)
 
     def _count(self, event: Event) -> None:
@@ -273,20 +285,15 @@ class _Run:
     # -- the end -------------------------------------------------------------------------------------------------------
 
     def _tell_of_old_results(self) -> None:
-        """After a run that ended early: frames that it has not come to may hold results of another one."""
+        """After a run that ended early: frames that it did not reach may hold results of another run."""
         missed = [self._frames[0] + index for index, finished in enumerate(self._finished) if not finished]
         old = [frame for frame in missed if self._job.experiment.result_path("rt_is", frame).exists()]
         if old:
             logger.warning("Frames %s were not reached: they still hold the results of an earlier run", describe(old))
 
-    def _renew_report(self) -> None:
-        """While frames still come: what an interruption at this moment would leave."""
-        now = time.monotonic()
-        if now - self._renewed > _RENEW:
-            self._renewed = now
-            tree = self._record.as_tree(self._tally, self._seams, self._engines.taken, KeyboardInterrupt())
-            with suppress(OSError):  # the next one may be written
-                self._record.write(tree)
+    def _write_interim(self) -> None:
+        """While frames still come: the run report that an interruption at this moment would leave."""
+        self._record.write(self._record.as_tree(self._tally, self._seams, self._engines.taken, KeyboardInterrupt()))
 
     def _write_report(self, tree: dict[str, Any]) -> None:
         try:

@@ -1,8 +1,8 @@
-"""Intermediate results in ``res/.pyptv``: arrays of a frame, each file whole or not there, with what it was made from.
+"""Intermediate results in ``res/.pyptv``: arrays of a frame, each file complete or absent, with what it was made from.
 
 A file is a line of JSON, then the bytes of its arrays one after the other. The line has the *key* of the table, which is a
-fingerprint of everything it was made from, the fingerprint of the bytes, and one of the line itself. So a table counts for a
-later run where its key is the one that this run would give it; a damaged table is one that is not there.
+fingerprint of everything it was made from, the fingerprint of the bytes, and one of the line itself. A later run uses a table
+if it computes the same key for it. A damaged table counts as absent.
 """
 
 from __future__ import annotations
@@ -68,6 +68,13 @@ class Tables:
         """Where the table of a frame is."""
         return self._home / kind / str(frame)
 
+    def folders(self) -> list[Path]:
+        """The folder of each kind that there is."""
+        try:
+            return [self._home, *self._home.iterdir()]
+        except OSError:
+            return []
+
     def write(
         self,
         kind: str,
@@ -123,8 +130,8 @@ class Tables:
     def forget(self, frame: int) -> None:
         """Remove all tables of a frame."""
         with suppress(OSError):
-            for kind in self._home.iterdir():
-                (kind / str(frame)).unlink(missing_ok=True)
+            for folder in self.folders()[1:]:
+                (folder / str(frame)).unlink(missing_ok=True)
 
 
 def _header(line: bytes) -> Header:

@@ -28,6 +28,8 @@ class DenseJob:
     min_track: int = 3
     resume: bool = False
     """Tables that an earlier run has made from the same inputs are kept."""
+    only_found: bool = False
+    """Frames whose particles no part of a job array has found fail."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,7 @@ class FramesTask:
 
 
 class Known(NamedTuple):
-    """What must be equal where two tracker runs have come to the same state."""
+    """What must be equal where two tracker runs have reached the same state."""
 
     state: str
     digest: str
@@ -195,4 +197,4 @@ Announce = Callable[[int, str], None]
 
 
 def silent(_frame: int, _what: str) -> None:
-    """An :data:`Announce` that nobody hears."""
+    """An :data:`Announce` that does nothing."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pyptv.core.base.errors import FrameError
 from pyptv.core.base.events import PassDone
 from pyptv.core.engines.dense.particles import Particles, Reconstruction
 from pyptv.core.engines.dense.reconstruct import reconstruct
@@ -56,6 +57,8 @@ class FindStep:
         header = self._store.tables.header(name, frame)
         if self._dense.resume and header is not None and header.key == key and self._same_images(frame, header):
             return _event(frame, name, header.notes, kept=True)
+        if self._dense.only_found and number == _FIRST_PASS:
+            self._refuse(frame, header)
         self._announce(frame, "reading images")
         views, stamps = read_frame(self._job.experiment, self._job.images, frame, self._masks)
         self._announce(frame, f"finding particles, pass {number}")
@@ -67,6 +70,11 @@ class FindStep:
             self._write_view(frame, views, found)
         return _event(frame, name, notes, seconds=time.perf_counter() - began)
 
+    def _refuse(self, frame: int, header: Header | None) -> None:
+        """A frame that no part of a job array has done is not done by the run that puts the parts together."""
+        reason = self._job.absent.reason(frame) if self._job.absent is not None else f"frame {frame}: not done"
+        raise FrameError(reason if header is None else f"{reason}, from other parameters, images or versions")
+
     def _same_images(self, frame: int, header: Header) -> bool:
         experiment = self._job.experiment
         paths = [experiment.image_path(which, frame) for which in range(experiment.images_per_frame)]
@@ -74,10 +82,11 @@ class FindStep:
 
     def _arrays(self, found: Particles) -> dict[str, NDArray[Any]]:
         """The table of a frame's particles."""
+        sigma = self._optics.spots.sigma_at(found.projections, self._optics.cameras.size)
         return {
             "positions": found.positions,
             "pixels": self._optics.cameras.project_uncorrected(found.positions),
-            "sigma": self._optics.spots.sigma_at(found.projections, self._optics.cameras.size).astype(np.float32),
+            "sigma": (sigma * found.scale[:, None, None]).astype(np.float32),
             "intensities": found.intensities,
             "misfit": found.misfit,
         }
@@ -98,7 +107,7 @@ def _grey(image: NDArray[np.float32]) -> NDArray[np.uint8]:
 
 
 def _notes(found: Reconstruction, begun_with: int) -> dict[str, Any]:
-    """What is told of a reconstruction; plain numbers."""
+    """What the record states of a reconstruction, as plain numbers."""
     return {
         "particles": len(found.particles),
         "begun_with": begun_with,
