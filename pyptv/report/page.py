@@ -18,6 +18,7 @@ from pyptv.report.charts.motion import of_trajectories
 from pyptv.report.charts.sampled import of_sample
 from pyptv.report.charts.statistics import statistics_charts
 from pyptv.report.charts.timelines import over_time
+from pyptv.report.dense import read_chapter
 from pyptv.report.evidence import Evidence, Judged, Level
 from pyptv.report.figures import figures_of
 from pyptv.report.methods import CITATIONS, methods
@@ -129,6 +130,7 @@ def _context(evidence: Evidence, frame_rate: float | None) -> dict[str, Any]:
         "time_charts": over_time(record),
         "track_charts": [] if motion is None else of_trajectories(record, motion, frame_rate),
         "sample_charts": [] if sample is None else of_sample(record, sample),
+        "dense": read_chapter(record),
         "stages": tables.stages(record),
         "workers": tables.workers(record),
         "failures": tables.failures(record),

@@ -29,6 +29,8 @@ _ALONE = 50
 """A median of fewer particles is not believed where there is an earlier one."""
 _SAME_SIZE = 0.02
 """A spot whose size changes by a smaller share does not count as changed."""
+_GROUND_STILL = 0.1
+"""A background that changes by less than that share of the noise moves no particle."""
 _BLOCK = 64.0
 """[px] Particles are kept in the order of blocks of the first image: near ones use the same parts of all images."""
 _ROWS = ("positions", "intensities", "own", "projections", "derivatives", "scale", "sharpness", "origin")
@@ -79,7 +81,7 @@ class Model:
             np.zeros((n, n_cams), np.float32),
             np.full((n, n_cams), np.nan, np.float32),
             projections,
-            self.cameras.derivatives(positions),
+            self.cameras.derivatives(positions, projections),
             np.ones(n),
             self.spots.sharpness_at(projections, self.cameras.size),
             np.arange(n) if known else np.full(n, -1),
@@ -100,9 +102,8 @@ class Model:
             setattr(self, name, getattr(self, name)[which])
 
     def place(self) -> None:
-        """Projections and derivatives anew: shaking moves the first along the second."""
+        """Projections anew: shaking moves them along the derivatives, which do not change over some pixels."""
         self.projections = self.cameras.project(self.positions)
-        self.derivatives = self.cameras.derivatives(self.positions)
         self.sharpness = self.spots.sharpness_at(self.projections, self.cameras.size, self.scale)
 
     def resize(self, scale: Floats) -> None:
@@ -127,7 +128,8 @@ class Model:
         without_margins(self.data)[:] -= more
         left -= more
         self.noise = noise(left)
-        self.hot[:] = 1
+        changed = np.abs(more[:, :: shake.CELL, :: shake.CELL]) > _GROUND_STILL * self.noise[:, None, None]
+        self.hot[:, 1 : 1 + changed.shape[1], 1 : 1 + changed.shape[2]] |= changed
 
     def shake(self, rounds: int) -> int:
         """Shake the particles near which something has changed; returns the number of visits."""
