@@ -14,6 +14,7 @@ from pyptv.core.base.frames import describe
 from pyptv.core.experiment.folder import Experiment
 from pyptv.core.files.result_names import frames_with
 from pyptv.report import tables
+from pyptv.report.advice import advice_chapter
 from pyptv.report.charts.motion import of_trajectories
 from pyptv.report.charts.sampled import of_sample
 from pyptv.report.charts.statistics import statistics_charts
@@ -139,6 +140,7 @@ def _context(evidence: Evidence, frame_rate: float | None) -> dict[str, Any]:
         "origin": tables.origin(record),
         "methods": methods(evidence, frame_rate),
         "citations": CITATIONS,
+        "advice": advice_chapter(record),
         "recorded": record.run is not None,
         "motion": motion,
     }
