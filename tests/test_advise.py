@@ -85,7 +85,9 @@ def test_the_numbers_follow_their_schema(advised) -> None:
     assert tree["for_refined"] is True
     assert set(tree["changes"]["targ_rec"]) >= {"gvthres", "disco"}
     said = " ".join(tree["findings"])
-    assert all(word in said for word in ("smooth over the image", "Frame rate", "Forward and backward", "Density", "Peak locking"))
+    assert all(
+        word in said for word in ("smooth over the image", "Frame rate", "Forward and backward", "Density", "Peak locking")
+    )
     shorter = {key: value for key, value in tree.items() if key != "motion"}
     assert "motion" in str(first_problem(shorter, advice_schema()))
 

@@ -6,8 +6,6 @@ pixels; a spot is the product of its profiles along the columns (``across``) and
 whole vectors, 0 beyond the spot.
 """
 
-# ruff: noqa: ARG001 -- an intrinsic is called with the types of its arguments; their values come later
-
 from __future__ import annotations
 
 import math
