@@ -19,7 +19,7 @@ from pyptv.measures.frames import MatchedFrame
 from pyptv.measures.reprojection import Residuals
 from pyptv.report.motion import Motion
 from pyptv.report.record import Failure, Record, SequenceSeries, TrackingSeries
-from pyptv.report.rules import verdict
+from pyptv.report.rules import matching, tracking, verdict
 from pyptv.report.rules.evidence import Evidence, Level, Rule
 from pyptv.report.sample import Sample
 from pyptv.report.words import count, duration, listing, moment, number, percent, spread
