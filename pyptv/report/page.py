@@ -18,7 +18,7 @@ from pyptv.report.charts.motion import of_trajectories
 from pyptv.report.charts.sampled import of_sample
 from pyptv.report.charts.statistics import statistics_charts
 from pyptv.report.charts.timelines import over_time
-from pyptv.report.dense import read_chapter
+from pyptv.report.dense.chapter import read_chapter
 from pyptv.report.evidence import Evidence, Judged, Level
 from pyptv.report.figures import figures_of
 from pyptv.report.methods import CITATIONS, methods
