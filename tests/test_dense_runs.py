@@ -85,7 +85,7 @@ def test_the_report_has_a_chapter_on_it(again: Path) -> None:
     pytest.importorskip("jinja2")
     pytest.importorskip("matplotlib")
     from pyptv.core.experiment.folder import load_experiment
-    from pyptv.report.dense import read_chapter
+    from pyptv.report.dense.chapter import read_chapter
     from pyptv.report.page import fill
     from pyptv.report.record import read_record
 

@@ -20,7 +20,7 @@ from pyptv.report.charts.sampled import of_sample
 from pyptv.report.charts.statistics import statistics_charts
 from pyptv.report.charts.timelines import over_time
 from pyptv.report.charts.whole_tracks import whole_tracks_chart
-from pyptv.report.dense import read_chapter
+from pyptv.report.dense.chapter import read_chapter
 from pyptv.report.figures import figures_of
 from pyptv.report.methods import CITATIONS, methods
 from pyptv.report.motion import Motion, read_motion

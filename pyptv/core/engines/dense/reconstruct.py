@@ -100,7 +100,7 @@ def _search(model: Model, *, full: bool) -> int:
     level = model.level * model.spots.gains
     thresholds, dark = settings.noise_factor * scatter, None
     if not full:
-        where, images = smoothed(where), smoothed(images)
+        where, images = smoothed(where), model.smooth
         scatter, level = noise(without_margins(where)), _SMOOTHED_PEAK * level
         thresholds = settings.faint_factor * scatter
         dark = thresholds if np.isnan(model.level) else settings.bright * level
