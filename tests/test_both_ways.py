@@ -103,7 +103,11 @@ def test_no_sense_without_tracking() -> None:
     ("what", "way", "why"),
     [
         *(
-            ({kind: "mine"}, way, "plugins go without part, finish, watch and scheduler: a plugin .* does all frames in one process")
+            (
+                {kind: "mine"},
+                way,
+                "plugins go without part, finish, watch and scheduler: a plugin .* does all frames in one process",
+            )
             for kind in ("sequence_plugin", "tracking_plugin")
             for way in ({"part": "1/2"}, {"finish": True}, {"watch": True}, {"scheduler": "tcp://here:1"})
         ),

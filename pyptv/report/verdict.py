@@ -69,7 +69,7 @@ def failed_frames(evidence: Evidence) -> Judged:
 
 @rule("Frames without results", "none")
 def missing_frames(evidence: Evidence) -> Judged:
-    """Frames between others have no results, and nobody recorded why."""
+    """Frames between others have no results, and the reason was not recorded."""
     record = evidence.record
     n = len(record.missing)
     if not n:

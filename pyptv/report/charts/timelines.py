@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     Integers = NDArray[np.int64]
 
 MOST_POINTS = 400
-"""A longer series is drawn as the mean, the least and the largest value of so many groups of frames."""
+"""A longer series is drawn as mean, minimum and maximum of this many groups of frames."""
 
 _FEW_POINTS = 50
 
@@ -117,7 +117,7 @@ class _Timeline:
         if record.every > 1:
             parts.append(f"Of {count(record.done, 'frame')} one in {record.every} was read.")
         if self._group > 1:
-            parts.append(f"Drawn: mean, least and largest of each {self._group} values.")
+            parts.append(f"Drawn: mean, minimum and maximum of each {self._group} values.")
         if failed := len(record.failures) + len(record.missing):
             parts.append(f"{count(failed, 'failed frame')} marked in red on the axis.")
         if self.deviation:
@@ -126,7 +126,7 @@ class _Timeline:
 
 
 def grouped(group: Integers, values: Floats) -> tuple[Floats, Floats, Floats]:
-    """Mean, least and largest value of each group; NaN where a group has none.
+    """Mean, minimum and maximum of each group; NaN where a group has none.
 
     Args:
         group: (n,) ascending, from 0: to which group a value belongs.
