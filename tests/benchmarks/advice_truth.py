@@ -332,14 +332,14 @@ def main() -> None:
     parser.add_argument("--summary", action="store_true")
     parser.add_argument("--ghosts", action="store_true", help="only the table of ghosts; OUT is not written")
     options = parser.parse_args()
+    from pyptv.kernels import build, cache
+
+    if not options.summary and cache.installed() and not cache.ready():
+        build.build()
     if options.ghosts:
         ghost_table(options.processes)
         return
     if not options.summary:
-        from pyptv.kernels import build, cache
-
-        if cache.installed() and not cache.ready():
-            build.build()
         start = time.time()
         with options.out.open("a") as file, ProcessPoolExecutor(options.processes) as pool:
             numbers = sorted(range(options.first, options.first + options.experiments), key=lambda number: -(number % 4))
