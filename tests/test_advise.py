@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from dataclasses import replace
 from html import unescape
@@ -15,6 +16,7 @@ import pytest
 from pyptv.advise.__main__ import main
 from pyptv.advise.calibration import changed, values_of
 from pyptv.core.experiment.folder import load_experiment
+from pyptv.core.files.formats import LINKS
 from pyptv.core.images.grey_values import decide
 from pyptv.core.record.advice_file import advice_schema
 from pyptv.core.record.json_schema import first_problem
@@ -22,7 +24,8 @@ from pyptv.evaluate.matching import match
 from pyptv.measures.bench import Workbench
 from pyptv.measures.chance import expected_ghosts
 from pyptv.measures.detection import peak_locking
-from pyptv.measures.frames import sample
+from pyptv.measures.frames import columns_of, read_matched, sample
+from pyptv.measures.linking import link_chance
 from pyptv.measures.motion import expected_false, measure_motion
 from pyptv.pyptv_batch import main as run_batch
 from pyptv.report import write_report
@@ -165,3 +168,22 @@ def test_a_calibration_changes_by_what_is_asked(small_experiment) -> None:
     assert values_of(moved)["x0"] == values_of(calibration)["x0"] + 1
     assert moved.radial_distortion == (1e-6, 0.0, 0.0)
     assert moved.angles == calibration.angles
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("PYPTV_SLOW" not in os.environ, reason="takes a minute or two: set PYPTV_SLOW=1")
+def test_on_real_images_tracks_last_longer(cavity: Path) -> None:
+    """test_cavity: 84 tracks over all five frames as it is; with what the advice writes, 140 at least, and few by chance."""
+    options = ["--fix-calibration", str(cavity / "cal2"), "--write", str(cavity / "advised.yaml"), "--quiet"]
+    assert main([str(cavity / "parameters_Run1.yaml"), *options]) == 0
+    run_batch(cavity / "advised.yaml")
+    rows = np.arange(10**6)
+    for frame in range(10000, 10004):  # those that go on, from the first frame on
+        following = columns_of(LINKS.read(cavity / "res" / f"ptv_is.{frame}"))[:, 1].astype(int)
+        rows = following[rows[rows < len(following)]]
+        rows = rows[rows >= 0]
+    assert len(rows) >= 140
+    experiment = load_experiment(cavity / "advised.yaml")
+    bench = Workbench(experiment, "optv")
+    chance = link_chance(bench, [[read_matched(experiment, frame) for frame in range(10000, 10005)]])
+    assert chance.by_chance < 0.5 * chance.links

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 from pyptv.core.base.errors import FormatError
@@ -56,17 +57,16 @@ def _differs(record: Record, one: dict[str, Any]) -> bool:
 
 
 def _changes(changed: list[dict[str, Any]]) -> Table:
-    rows = [
-        (
-            f"{one['section']}.{one['key']}",
-            shown_value(one["present"]),
-            shown_value(one["proposed"]),
-            one["sure"].partition(":")[0],
-            ". ".join(text[:1].upper() + text[1:] for text in (one["measured"], one["why"]) if text),
-        )
-        for one in changed
-    ]
-    return Table("Proposed parameters", ("Parameter", "Now", "Proposed", "Sure", "Measured, and why"), rows)
+    """A row for each measure: parameters that are judged by the same one share it."""
+    rows = []
+    for _, group in groupby(changed, key=lambda one: (one["section"], one["measured"], one["why"], one["sure"])):
+        several = list(group)
+        first = several[0]
+        names = f"{first['section']}.{', '.join(one['key'] for one in several)}"
+        values = "; ".join(f"{shown_value(one['present'])} → {shown_value(one['proposed'])}" for one in several)
+        text = ". ".join(text[:1].upper() + text[1:] for text in (first["measured"], first["why"]) if text)
+        rows.append((names, values, first["sure"].partition(":")[0], f"{text}."))
+    return Table("Proposed parameters", ("Parameter", "Now → proposed", "Sure", "Measured, and why"), rows)
 
 
 def _ghosts(tree: dict[str, Any]) -> Table:

@@ -238,6 +238,50 @@ def fine_search(sample, start, p, truth, numbers) -> dict:
     return {"recall": best_recall, "links": best_links}
 
 
+GHOST_EXPERIMENTS = (2, 3, 7, 11, 13, 14, 15, 18, 19, 23)
+
+
+def ghosts(number: int) -> list[tuple[int, float]]:
+    """True and expected ghosts of an experiment with the present calibrations: two thresholds, four bands, three frames."""
+    from pyptv.advise.advice import choose_engine
+    from pyptv.core.experiment.folder import load_experiment
+    from pyptv.core.images.grey_values import decide
+    from pyptv.measures.bench import Workbench
+    from pyptv.measures.chance import expected_ghosts
+    from pyptv.synthetic import make_experiment, read_truth
+
+    options, camera, _ = plan(number)
+    pairs = []
+    with tempfile.TemporaryDirectory() as place:
+        folder = make_experiment(Path(place) / "e", **options)
+        spoil(folder, camera)
+        experiment, truth = load_experiment(folder), read_truth(folder / "truth.csv")
+        p = experiment.parameters
+        bench = Workbench(experiment, choose_engine("auto"), decide(experiment).settings)
+        for scale in (1.0, 0.6):
+            limits = replace(p.targ_rec, gvthres=tuple(max(2, round(v * scale)) for v in p.targ_rec.gvthres))
+            targets = {n: bench.with_detection(limits).detect(bench.filtered(n)) for n in (10000, 10003, 10006)}
+            for band in (0.6, 1.2, 2.5, 5.0):
+                at = bench.with_criteria(replace(p.criteria, eps0=band * p.ptv.pix_x))
+                frames = [at.match(rows, n) for n, rows in targets.items()]
+                pairs.append((particles(frames, truth)[1], sum(expected_ghosts(at, frames).expected)))
+    return pairs
+
+
+def ghost_table(processes: int) -> None:
+    """The figures on ghosts of docs/advice.md."""
+    with ProcessPoolExecutor(processes) as pool:
+        pairs = np.array([pair for found in pool.map(ghosts, GHOST_EXPERIMENTS) for pair in found])
+    for low, high in ((0, 8), (8, 20), (20, 100), (100, np.inf)):
+        some = pairs[(pairs[:, 0] > low) & (pairs[:, 0] <= high)]
+        ratio = some[:, 1] / some[:, 0]
+        print(
+            f"true ghosts {low} to {high}: {len(some)} cases, expected / true: percentiles 5 50 95",
+            np.round(np.percentile(ratio, (5, 50, 95)), 2).tolist(),
+            f"within a factor of 2: {np.mean((ratio >= 0.5) & (ratio <= 2)):.0%}",
+        )
+
+
 def summary(path: Path) -> None:
     """The figures of docs/advice.md."""
     rows = [json.loads(line) for line in path.read_text().splitlines()]
@@ -286,12 +330,16 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=1e9)
     parser.add_argument("--summary", action="store_true")
+    parser.add_argument("--ghosts", action="store_true", help="only the table of ghosts; OUT is not written")
     options = parser.parse_args()
-    if not options.summary:
-        from pyptv.kernels import build, cache
+    from pyptv.kernels import build, cache
 
-        if cache.installed() and not cache.ready():
-            build.build()
+    if not options.summary and cache.installed() and not cache.ready():
+        build.build()
+    if options.ghosts:
+        ghost_table(options.processes)
+        return
+    if not options.summary:
         start = time.time()
         with options.out.open("a") as file, ProcessPoolExecutor(options.processes) as pool:
             numbers = sorted(range(options.first, options.first + options.experiments), key=lambda number: -(number % 4))
