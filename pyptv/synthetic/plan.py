@@ -60,7 +60,7 @@ def image_patterns(settings: Settings) -> list[str]:
 
 
 def calibration_name(camera: int) -> str:
-    """The calibration image of a camera, counted from 1. There is none, only its .ori and .addpar."""
+    """The calibration image of a camera, counted from 1. Only its .ori and .addpar exist."""
     return f"cal/cam{camera}.tif"
 
 

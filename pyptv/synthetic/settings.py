@@ -49,7 +49,7 @@ class Settings:
     camera_spread: float = _option(1.0, "cameras are so many times as far from the axis as in test_cavity", low=0.5, high=2.5)
     size_scatter: float = _option(0.0, "standard deviation of the logarithm of particles' spot diameters", low=0, high=1)
     camera_scatter: float = _option(0.0, "standard deviation of the logarithm of the cameras' brightness", low=0, high=1)
-    unevenness: float = _option(0.0, "by which share light and background vary over the image, at most", low=0, high=0.9)
+    unevenness: float = _option(0.0, "maximum share by which light and background vary over the image", low=0, high=0.9)
 
     def __post_init__(self) -> None:
         """Raise :class:`ProcessingError` naming the first option that is out of its limits."""

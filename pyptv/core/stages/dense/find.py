@@ -107,7 +107,7 @@ def _grey(image: NDArray[np.float32]) -> NDArray[np.uint8]:
 
 
 def _notes(found: Reconstruction, begun_with: int) -> dict[str, Any]:
-    """What is told of a reconstruction; plain numbers."""
+    """What the record states of a reconstruction, as plain numbers."""
     return {
         "particles": len(found.particles),
         "begun_with": begun_with,
