@@ -1,9 +1,9 @@
 """Windows of images, eight pixels of a row at a time: their sums with a spot, and spots added to them.
 
 These loops are most of the method's time. They are written down as vector instructions (of LLVM, for any processor): of plain
-loops over such small windows numba makes code that moves single numbers about. A window is ``2 radius + 1`` rows of ``blocks`` times :data:`WIDE`
-pixels; a spot is the product of its profiles along the columns (``across``) and the rows (``down``). The profiles are as wide as
-whole vectors, 0 beyond the spot.
+loops over such small windows numba makes code that moves single numbers about. A window is ``2 radius + 1`` rows of ``blocks``
+times :data:`WIDE` pixels; a spot is the product of its profiles along the columns (``across``) and the rows (``down``). The
+profiles are as wide as whole vectors, 0 beyond the spot.
 """
 
 # ruff: noqa: ARG001 -- an intrinsic is called with the types of its arguments; their values come later
