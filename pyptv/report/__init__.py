@@ -54,7 +54,7 @@ def write_report(
         postprocess: whether to show what post-processing makes of the trajectories; the statistics are of these then.
 
     Returns:
-        The file that was written, whole or not at all.
+        The file that was written, complete or not at all.
 
     Raises:
         ProcessingError: the extra is not installed, the experiment is not valid, it has not been processed, the frame

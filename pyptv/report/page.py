@@ -14,18 +14,20 @@ from pyptv.core.base.frames import describe
 from pyptv.core.experiment.folder import Experiment
 from pyptv.core.files.result_names import frames_with
 from pyptv.report import tables
+from pyptv.report.advice import advice_chapter
 from pyptv.report.charts.motion import of_trajectories
 from pyptv.report.charts.sampled import of_sample
 from pyptv.report.charts.statistics import statistics_charts
 from pyptv.report.charts.timelines import over_time
 from pyptv.report.charts.whole_tracks import whole_tracks_chart
-from pyptv.report.evidence import Evidence, Judged, Level
+from pyptv.report.dense.chapter import read_chapter
 from pyptv.report.figures import figures_of
 from pyptv.report.methods import CITATIONS, methods
 from pyptv.report.motion import Motion, read_motion
 from pyptv.report.record import Record, read_record
+from pyptv.report.rules.evidence import Evidence, Judged, Level
+from pyptv.report.rules.verdict import findings_of, headline, judge
 from pyptv.report.sample import Sample, read_sample
-from pyptv.report.verdict import findings_of, headline, judge
 from pyptv.report.views import View, crosses, inside, read_views_of, rings
 from pyptv.report.words import moment
 from pyptv.trajectories.postprocess.settings import PostProcessing
@@ -107,7 +109,7 @@ def _motion(record: Record) -> Motion | None:
 def _tracked(record: Record) -> list[int]:
     if record.run is None:
         return frames_with(record.experiment.results, "rt_is")
-    linked = record.tracking.frame.tolist()  # not what an earlier run left in frames that this one did not come to
+    linked = record.tracking.frame.tolist()  # not what an earlier run left in frames that this one did not reach
     return sorted({*linked, *(frame + 1 for frame in linked)})
 
 
@@ -141,6 +143,7 @@ def _context(evidence: Evidence, frame_rate: float | None) -> dict[str, Any]:
         "time_charts": over_time(record),
         "track_charts": [] if motion is None else of_trajectories(record, motion, frame_rate),
         "sample_charts": [] if sample is None else of_sample(record, sample),
+        "dense": read_chapter(record),
         "stages": tables.stages(record),
         "workers": tables.workers(record),
         "failures": tables.failures(record),
@@ -149,6 +152,7 @@ def _context(evidence: Evidence, frame_rate: float | None) -> dict[str, Any]:
         "origin": tables.origin(record),
         "methods": methods(evidence, frame_rate),
         "citations": CITATIONS,
+        "advice": advice_chapter(record),
         "recorded": record.run is not None,
         "motion": motion,
     }

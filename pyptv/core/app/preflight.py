@@ -81,7 +81,7 @@ def check_experiment(
         frames: first and last.
         mode: ``both``, ``sequence`` or ``tracking``: which files must be there.
         skip_missing: a missing image fails its frame only.
-        clean: results outside the range will be removed, so nothing need be said of them.
+        clean: results outside the range will be removed, so they are not reported.
         bit_depth: see :func:`pyptv.core.images.grey_values.decide`.
         page: likewise.
     """

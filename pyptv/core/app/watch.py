@@ -1,4 +1,4 @@
-"""``--watch``: frames are taken as their images arrive. It polls, for network disks tell nobody of changes."""
+"""``--watch``: frames are taken as their images arrive. It polls, since network disks do not report changes."""
 
 from __future__ import annotations
 
@@ -80,9 +80,12 @@ class Arrivals:
     def outdated(self, done: FrameDone) -> bool:
         """Whether the images of a frame have changed while it was processed. Then it comes again."""
         signature = self._signature(done.frame)
-        same = signature is not None and all(
-            (size, t) == stamp[:2] for (size, t), stamp in zip(signature, done.images, strict=False)
-        )
+        if done.kept:  # what was noted of its images is of an earlier run: they may have another time since, and the same bytes
+            same = signature == self._seen.get(done.frame, (signature,))[0]
+        else:
+            same = signature is not None and all(
+                (size, t) == stamp[:2] for (size, t), stamp in zip(signature, done.images, strict=False)
+            )
         if same or self.over:
             self._seen.pop(done.frame, None)
             return False
@@ -168,5 +171,5 @@ _ending = _Ending()
 
 
 def ask_to_end(*, asked: bool = True) -> None:
-    """Let a watching run of this process come to its end: what has come is processed. ``asked=False`` takes that back."""
+    """Let a watching run of this process end once what has arrived is processed. ``asked=False`` revokes that."""
     _ending.asked = asked

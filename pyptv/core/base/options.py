@@ -234,7 +234,7 @@ def make_options(chosen: Mapping[str, Any]) -> Options:
     """Options from keyword arguments.
 
     Raises:
-        ValueError: a wrong value, or an option that there is not; names the one that was probably meant.
+        ValueError: a wrong value, or an unknown option; names the one that was probably meant.
     """
     known = [option.name for option in fields(Options)]
     for name in chosen:
