@@ -22,11 +22,12 @@ pytest.importorskip("numba")
 from pyptv.core.engines.dense.background import background, noise
 from pyptv.core.engines.dense.calibrate import fit_spots, self_calibrate
 from pyptv.core.engines.dense.cameras import Cameras
-from pyptv.core.engines.dense.model import with_margins, without_margins
+from pyptv.core.engines.dense.model import dilated, with_margins, without_margins
 from pyptv.core.engines.dense.particles import Spots
 from pyptv.core.engines.dense.reconstruct import reconstruct
 from pyptv.kernels.dense import spots as spot_kernels
-from pyptv.kernels.dense.peaks import find_peaks
+from pyptv.kernels.dense.peaks import find_peaks, smoothed
+from pyptv.kernels.dense.shake import shake
 
 SIZE = (320, 256)
 SIGMA = 0.7
@@ -108,6 +109,29 @@ def test_a_drawn_spot_is_the_formula(lab):
         assert np.abs(image).max() < 1e-4
 
 
+@pytest.mark.parametrize(("radius", "sharpness"), [(3, 1.0), (5, 3.1), (15, 0.03)])
+def test_a_visit_measures_what_plain_numpy_does(lab, radius, sharpness):
+    """A window's sums in the middle of an image and at its edge, and pixel by pixel where one of them is saturated."""
+    image = with_margins(lab.rng.normal(0, 10, (1, SIZE[1], SIZE[0])).astype(np.float32))
+    saturated = np.zeros((1, SIZE[1], SIZE[0]), np.uint8)
+    saturated[0, 151, 200] = 1
+    near_saturated = dilated(saturated, radius)
+    for u, v in ((50.3, 60.8), (1.2, 254.9), (200.4, 150.1)):
+        x, y = np.arange(SIZE[0]) + 0.5 - u, np.arange(SIZE[1])[:, None] + 0.5 - v
+        g = np.exp(-sharpness * (x**2 + y**2))
+        g[(np.abs(np.floor(u) + 0.5 - u - x) > radius) | (np.abs(np.floor(v) + 0.5 - v - y) > radius)] = 0.0
+        g *= saturated[0] == 0
+        own = (g * without_margins(image)[0]).sum() / (g * g).sum()
+        found = np.full((1, 1), np.nan, np.float32)
+        shake(
+            *(np.zeros((1, 3)), np.zeros((1, 1), np.float32), found, np.array([[[u, v]]])),
+            *(np.zeros((1, 1, 2, 3), np.float32), np.full((1, 1, 2), sharpness, np.float32), image.copy()),
+            *(saturated, near_saturated, np.ones(1), np.ones((1, SIZE[1] // 4 + 3, SIZE[0] // 4 + 3), np.uint8)),
+            *(0, 1, radius, 3.0, 0.7, 0.02, False),
+        )
+        assert found[0, 0] == pytest.approx(own, rel=1e-4, abs=1e-3)
+
+
 def test_peaks_and_background_are_those_of_plain_numpy(lab):
     image = lab.rng.normal(0, 1, (1, SIZE[1], SIZE[0])).astype(np.float32)
     found = find_peaks(with_margins(image)[0], 1.0)
@@ -119,6 +143,13 @@ def test_peaks_and_background_are_those_of_plain_numpy(lab):
     ramp = (20 + 0.1 * np.arange(SIZE[0]) + 0.05 * np.arange(SIZE[1])[:, None])[None].astype(np.float32)
     assert np.abs((background(ramp + image, 32) - ramp)[0, 48:-48, 48:-48]).max() < 1.0
     assert noise(image)[0] == pytest.approx(1.0, abs=0.05)
+    plain = image[0].astype(float)
+    for axis in (0, 1):
+        lines = np.moveaxis(plain.copy(), axis, 0)
+        np.moveaxis(plain, axis, 0)[1:-1] = 0.5 * lines[1:-1] + 0.25 * (lines[:-2] + lines[2:])
+    smooth = smoothed(with_margins(image))
+    assert without_margins(smooth)[0] == pytest.approx(plain, abs=1e-5)
+    assert np.abs(smooth).sum() == np.abs(without_margins(smooth)).sum()
 
 
 @pytest.mark.parametrize("n_cameras", [2, 3, 4])

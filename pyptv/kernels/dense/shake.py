@@ -26,7 +26,7 @@ from pyptv.kernels.dense.fitting import (
     move,
 )
 from pyptv.kernels.dense.spots import PROFILE
-from pyptv.kernels.jit import entry, routine
+from pyptv.kernels.jit import entry, piece, routine
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,7 +39,7 @@ CELL = 4
 """[px] Cells of the map of what has changed."""
 
 
-@routine
+@piece
 def _is_hot(projections: Floats, hot: Flags, p: int) -> bool:
     """Whether anything has changed near a particle, in any camera."""
     for c in range(len(hot)):
@@ -68,7 +68,7 @@ def heat(projections: Floats, which: Flags, hot: Flags) -> None:
             _heat(projections, hot, p)
 
 
-@routine
+@piece
 def _visit(data: Data, rows: Rows, work: Work, p: int, moves: bool) -> float:  # noqa: FBT001 -- compiled
     """Fit one particle; returns by how much it has changed: px, or the share of its intensity."""
     for c in range(len(data.gains)):
@@ -84,7 +84,7 @@ def _visit(data: Data, rows: Rows, work: Work, p: int, moves: bool) -> float:  #
     return changed
 
 
-@routine
+@piece
 def _round(data: Data, rows: Rows, work: Work, maps: tuple[Flags, Flags], first: int, still: float, moves: bool) -> int:  # noqa: FBT001
     """Visit the particles near which something has changed; returns how many these are."""
     hot, now = maps

@@ -12,7 +12,6 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -50,7 +49,7 @@ def _splat(builder: Any, value: Any) -> Any:
 
 
 def _plus(builder: Any, total: Any, a: Any, b: Any) -> Any:
-    """The sum ``total + a b``."""
+    """Total + a b."""
     return builder.fadd(total, builder.fmul(a, b, flags=_ANY_ORDER), flags=_ANY_ORDER)
 
 
@@ -197,10 +196,3 @@ def window_profile(_context: Any, out: Any, blocks: Any, centre: Any, sharpness:
         return context.make_tuple(builder, signature.return_type, [_sum(builder, builder.load(total)) for total in totals])
 
     return types.UniTuple(types.float32, 3)(_PIXELS, whole, real, real, whole, whole), make
-
-
-def plain_sums(window: Any, across: Any, down: Any) -> tuple[float, float, float]:
-    """What :func:`window_sums` gives, in NumPy: of a window (rows, columns) and its profiles."""
-    product = np.asarray(window, np.float64) * np.outer(down, across)
-    rows, columns = np.indices(product.shape)
-    return float(product.sum()), float((product * columns).sum()), float((product * rows).sum())

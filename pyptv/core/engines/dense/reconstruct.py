@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pyptv.core.engines.dense.background import noise, smoothed
+from pyptv.core.engines.dense.background import noise
 from pyptv.core.engines.dense.cameras import Cameras
-from pyptv.core.engines.dense.model import Model, with_margins, without_margins
+from pyptv.core.engines.dense.model import Model, without_margins
 from pyptv.core.engines.dense.particles import Iteration, Particles, Reconstruction, Spots
 from pyptv.core.engines.dense.search import search
 from pyptv.core.engines.dense.settings import Settings
 from pyptv.core.engines.dense.shape import fit_gains, fit_scale, fit_scatter, fit_sigma
 from pyptv.core.images.full_depth import Views
+from pyptv.kernels.dense.peaks import smoothed
 from pyptv.kernels.dense.spots import misfit
 
 if TYPE_CHECKING:
@@ -99,9 +100,8 @@ def _search(model: Model, *, full: bool) -> int:
     level = model.level * model.spots.gains
     thresholds, dark = settings.noise_factor * scatter, None
     if not full:
-        smooth = smoothed(without_margins(where))
-        where, scatter, level = with_margins(smooth), noise(smooth), _SMOOTHED_PEAK * level
-        images = with_margins(smoothed(without_margins(images)))
+        where, images = smoothed(where), model.smooth
+        scatter, level = noise(without_margins(where)), _SMOOTHED_PEAK * level
         thresholds = settings.faint_factor * scatter
         dark = thresholds if np.isnan(model.level) else settings.bright * level
     if not np.isnan(model.level):

@@ -35,8 +35,8 @@ class Settings:
     """The same after the last shaking."""
     unsure: float = 3.5
     """Particles whose joint intensity is less than so many times its error by noise are dropped."""
-    unsure_last: float = 5.0
-    """The same after the last shaking."""
+    unsure_last: float = 5.5
+    """The same after the last shaking, of particles that were not known from the frames around."""
     weakest_camera: float = 0.05
     """Particles with less than that in any camera are dropped."""
     merge: float = 1.0
