@@ -137,8 +137,8 @@ class TestSameBytes:
         assert "Parallel tracking: 0 of" not in caplog.text
         assert " pieces joined exactly, 0 tried again" in caplog.text
 
-    @pytest.mark.parametrize("cameras", [1, 2, 3, 4])
-    def test_any_number_of_cameras(self, small_experiment, serial, cameras):
+    @pytest.mark.parametrize("cameras", [1, 2, 3])
+    def test_fewer_cameras(self, small_experiment, serial, cameras):
         exp = small_experiment(n_frames=40, n_cameras=cameras)
         main(exp, n_processes=2)
         assert results(exp) == serial(n_frames=40, n_cameras=cameras)
