@@ -6,8 +6,6 @@ times :data:`WIDE` pixels; a spot is the product of its profiles along the colum
 profiles are as wide as whole vectors, 0 beyond the spot.
 """
 
-# ruff: noqa: ARG001 -- an intrinsic is called with the types of its arguments; their values come later
-
 from __future__ import annotations
 
 import math

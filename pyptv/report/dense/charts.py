@@ -41,7 +41,7 @@ def iterations_chart(passes: Sequence[Pass]) -> Chart:
                     f"{number(round(new / frames))} new and {number(round(pruned / frames))} pruned on the way"
                 )
         axes.set_ylim(bottom=0)
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.locator_params(axis="x", integer=True)
         legend(axes)
     caption = f"Particles after each iteration: {'; '.join(said) or 'nothing'}. Frames that need fewer iterations end earlier."
     return Chart("iterations", "Particles by iteration", drawn.svg, caption)
@@ -87,8 +87,7 @@ def _arrows(axes: Axes, title: str, rows: Sequence[tuple[float, float, float, fl
     x, y, u, v = np.array(rows).T
     edge = min((float(d) for d in (*np.diff(np.unique(x)), *np.diff(np.unique(y))) if d > 0), default=100.0)
     axes.plot(x, y, ".", color=SOFT, markersize=2)
-    arrows = {"angles": "xy", "scale_units": "xy", "width": 0.012}
-    axes.quiver(x, y, u, v, color=SERIES[0], scale=scale / edge, **arrows)
+    axes.quiver(x, y, u, v, color=SERIES[0], scale=scale / edge, angles="xy", scale_units="xy", width=0.012)
     axes.set_title(title)
     axes.set(aspect="equal", xticks=[], yticks=[])
     axes.set_xlim(x.min() - edge, x.max() + edge)

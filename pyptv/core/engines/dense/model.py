@@ -190,7 +190,9 @@ class Model:
     def prune(self, weakest: float, surest: float) -> int:
         """Drop particles that are too weak, doubles, or outside of the volume; returns how many.
 
-        Too weak: an intensity below ``weakest`` of the median one, or below ``surest`` times its error.
+        Too weak: an intensity below ``weakest`` of the median one, or below ``surest`` times its error. Of particles that were
+        known the settings' ``unsure`` is enough: there are as many places where noise looks like a particle as there are pixels,
+        and few where one is expected.
 
         Their spots are put back into the residual.
         """
@@ -200,7 +202,8 @@ class Model:
             self.level = float(np.median(mean[kept]))
         if not np.isnan(self.level):
             kept &= (mean > weakest * self.level) & (least > self.settings.weakest_camera * self.level)
-        kept &= (self.significance() > surest) & self.cameras.inside(self.positions)
+        least_sure = np.where(self.origin >= 0, self.settings.unsure, surest)
+        kept &= (self.significance() > least_sure) & self.cameras.inside(self.positions)
         flags = kept.astype(np.uint8)
         width, height = self.cameras.size
         strength = self.intensities.sum(axis=1, dtype=np.float64)
