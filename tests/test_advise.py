@@ -31,7 +31,7 @@ from pyptv.pyptv_batch import main as run_batch
 from pyptv.report import write_report
 from pyptv.synthetic import make_experiment, read_truth
 
-EXPERIMENT = {"n_frames": 5, "n_particles": 100, "image_size": (320, 256), "calibration_error_px": 0.7, "noise": 1.0}
+EXPERIMENT = {"n_frames": 5, "n_particles": 80, "image_size": (256, 205), "calibration_error_px": 0.7, "noise": 1.0}
 
 
 def sums(folder: Path) -> dict[str, str]:
@@ -175,8 +175,8 @@ def test_a_calibration_changes_by_what_is_asked(small_experiment) -> None:
 def test_on_real_images_tracks_last_longer(cavity: Path) -> None:
     """test_cavity: 84 tracks over all five frames as it is; with what the advice writes, 140 at least, and few by chance."""
     options = ["--fix-calibration", str(cavity / "cal2"), "--write", str(cavity / "advised.yaml"), "--quiet"]
-    assert main([str(cavity / "parameters_Run1.yaml"), *options]) == 0
-    run_batch(cavity / "advised.yaml")
+    assert main([str(cavity / "parameters_Run1.yaml"), "10000", "10004", *options]) == 0
+    run_batch(cavity / "advised.yaml", 10000, 10004)
     rows = np.arange(10**6)
     for frame in range(10000, 10004):  # those that go on, from the first frame on
         following = columns_of(LINKS.read(cavity / "res" / f"ptv_is.{frame}"))[:, 1].astype(int)
