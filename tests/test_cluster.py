@@ -139,9 +139,13 @@ class TestRuns:
                 main(there, client=client, **options)
                 assert _all_results(there) == _all_results(one) != {}, options
 
-    def test_real_images(self, cavity, golden, dask):
+    def test_real_images_and_another_clock(self, cavity, golden, dask, monkeypatch, caplog):
+        from pyptv.core.execute.cluster import runner
+
+        monkeypatch.setattr(runner, "_CLOCKS", -1.0)  # any clock is off by more
         main(cavity, 10000, 10004, scheduler=str(dask.file), engine="compiled")
         assert results(cavity) == golden("tracking")
+        assert "The clock of" in caplog.text
 
     def test_what_is_killed_on_the_way(self, exp, made, dask):
         """A crash of the C library costs a child; that of a Dask worker, or of its nanny, a task."""

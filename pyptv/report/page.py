@@ -20,14 +20,14 @@ from pyptv.report.charts.sampled import of_sample
 from pyptv.report.charts.statistics import statistics_charts
 from pyptv.report.charts.timelines import over_time
 from pyptv.report.charts.whole_tracks import whole_tracks_chart
-from pyptv.report.dense import read_chapter
-from pyptv.report.evidence import Evidence, Judged, Level
+from pyptv.report.dense.chapter import read_chapter
 from pyptv.report.figures import figures_of
 from pyptv.report.methods import CITATIONS, methods
 from pyptv.report.motion import Motion, read_motion
 from pyptv.report.record import Record, read_record
+from pyptv.report.rules.evidence import Evidence, Judged, Level
+from pyptv.report.rules.verdict import findings_of, headline, judge
 from pyptv.report.sample import Sample, read_sample
-from pyptv.report.verdict import findings_of, headline, judge
 from pyptv.report.views import View, crosses, inside, read_views_of, rings
 from pyptv.report.words import moment
 from pyptv.trajectories.postprocess.settings import PostProcessing

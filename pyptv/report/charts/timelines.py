@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pyptv.report.charts.svg import BAD, HEIGHT, SERIES, STYLES, Chart, canvas, legend
-from pyptv.report.evidence import link_ratio, median
 from pyptv.report.record import KINDS, Record
+from pyptv.report.rules.evidence import link_ratio, median
 from pyptv.report.words import count, listing, number, percent, spread
 
 if TYPE_CHECKING:

@@ -13,6 +13,7 @@ from pyptv.core.engines.dense.particles import Spots
 from pyptv.core.engines.dense.settings import Settings
 from pyptv.core.images.full_depth import Views
 from pyptv.kernels.dense import pairs, shake, spots
+from pyptv.kernels.dense.peaks import smoothed
 from pyptv.kernels.dense.spots import LARGEST_RADIUS, MARGIN
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class Model:
         self.background = background(views.values, settings.tile)
         self.data = with_margins(views.values - self.background)
         self.residual = self.data.copy()
+        self._smooth: Image | None = None
         self.saturated = views.saturated
         self.noise = noise(without_margins(self.residual))
         self.level = spots_.level
@@ -130,6 +132,14 @@ class Model:
         self.noise = noise(left)
         changed = np.abs(more[:, :: shake.CELL, :: shake.CELL]) > _GROUND_STILL * self.noise[:, None, None]
         self.hot[:, 1 : 1 + changed.shape[1], 1 : 1 + changed.shape[2]] |= changed
+        self._smooth = None
+
+    @property
+    def smooth(self) -> Image:
+        """``data``, smoothed."""
+        if self._smooth is None:
+            self._smooth = smoothed(self.data)
+        return self._smooth
 
     def shake(self, rounds: int) -> int:
         """Shake the particles near which something has changed; returns the number of visits."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from pyptv.report.charts.svg import HEIGHT, SERIES, SOFT, STYLES, Chart, canvas, legend
 from pyptv.report.charts.timelines import dress_frames
-from pyptv.report.disparity import Tile
+from pyptv.report.dense.disparity import Tile
 from pyptv.report.record import Record
 from pyptv.report.words import count, listing, number, spread
 

@@ -11,9 +11,9 @@ import numpy as np
 
 from pyptv.core.files.store import Store
 from pyptv.core.files.tables import NO_FRAME
-from pyptv.report.charts.dense import disparity_charts, energy_chart, iterations_chart
 from pyptv.report.charts.svg import Chart
-from pyptv.report.disparity import Tile, read_tiles
+from pyptv.report.dense.charts import disparity_charts, energy_chart, iterations_chart
+from pyptv.report.dense.disparity import Tile, read_tiles
 from pyptv.report.record import Record
 from pyptv.report.tables import Table
 from pyptv.report.views import encoded, stretched
