@@ -175,7 +175,7 @@ def test_a_calibration_changes_by_what_is_asked(small_experiment) -> None:
 def test_on_real_images_tracks_last_longer(cavity: Path) -> None:
     """test_cavity: 84 tracks over all five frames as it is; with what the advice writes, 140 at least, and few by chance."""
     options = ["--fix-calibration", str(cavity / "cal2"), "--write", str(cavity / "advised.yaml"), "--quiet"]
-    assert main([str(cavity / "parameters_Run1.yaml"), "10000", "10004", *options]) == 0
+    assert main([str(cavity / "parameters_Run1.yaml"), *options]) == 0
     run_batch(cavity / "advised.yaml", 10000, 10004)
     rows = np.arange(10**6)
     for frame in range(10000, 10004):  # those that go on, from the first frame on
