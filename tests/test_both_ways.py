@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from conftest import results
 
+from pyptv.core.base.options import Options
 from pyptv.core.files.formats import LINKS, PASSES
 from pyptv.core.stages.join import join, stated_twice
 from pyptv.pyptv_batch import main
@@ -96,3 +97,25 @@ def test_a_frame_that_cannot_be_read(small_experiment: Make) -> None:
 def test_no_sense_without_tracking() -> None:
     with pytest.raises(ValueError, match="tracking 'both' is for modes that track, got mode 'sequence'"):
         main("nowhere", mode="sequence", tracking="both")
+
+
+@pytest.mark.parametrize(
+    ("what", "way", "why"),
+    [
+        *(
+            (
+                {kind: "mine"},
+                way,
+                "plugins go without part, finish, watch and scheduler: a plugin .* does all frames in one process",
+            )
+            for kind in ("sequence_plugin", "tracking_plugin")
+            for way in ({"part": "1/2"}, {"finish": True}, {"watch": True}, {"scheduler": "tcp://here:1"})
+        ),
+        ({"tracking": "both"}, {"watch": True}, "tracking 'both' goes without watch: the backward pass begins at the last frame"),
+        ({"mode": "match"}, {"watch": True}, "mode 'match' goes without watch: it reads stored targets"),
+        ({"method": "dense"}, {"watch": True}, "method 'dense' goes without watch: its self-calibration looks at frames of"),
+    ],
+)
+def test_what_cannot_be_combined(what: dict[str, str], way: dict[str, object], why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        Options(**what, **way)

@@ -15,7 +15,7 @@ from pyptv.core.engines.choice import Engines
 from pyptv.core.schedule import seams
 from pyptv.core.schedule.sequence import SequencePlan
 from pyptv.kernels.build import build
-from pyptv.kernels.cache import FOR_TRACKING
+from pyptv.kernels.cache import FOR_SEQUENCE, FOR_TRACKING
 
 pytest.importorskip("numba", reason="the compiled engine needs numba")
 
@@ -43,12 +43,14 @@ def slow_build(monkeypatch):
     """slow_build(tracking, all): the kernels for tracking, and all of them, are there from so many questions on."""
 
     def begin(tracking, every):
-        asked = {FOR_TRACKING: count(), None: count()}
-        needed = {FOR_TRACKING: tracking, None: every}
+        asked = {FOR_TRACKING: count(), FOR_SEQUENCE: count()}
+        needed = {FOR_TRACKING: tracking, FOR_SEQUENCE: every}
         monkeypatch.setattr(seams, "SECONDS_A_PIECE", 0.0)  # as short as can be: the number of questions does not depend on speed
         monkeypatch.setattr(choice.build, "build_in_background", lambda: None)
         monkeypatch.setattr(choice.build, "failure", lambda: None)
-        monkeypatch.setattr(choice.cache, "ready", lambda groups=None: next(asked[groups]) >= needed[groups] + (groups is None))
+        monkeypatch.setattr(
+            choice.cache, "ready", lambda groups=None: groups is not None and next(asked[groups]) >= needed[groups]
+        )
 
     return begin
 
@@ -72,7 +74,7 @@ def test_the_bytes_are_the_same(small_experiment, reference, slow_build, caplog,
     else:
         pyptv_batch_parallel.main(experiment, FIRST, LAST, n_processes)
     assert results(experiment) == reference
-    assert caplog.text.count("the run goes over to them") == 1
+    assert caplog.text.count("the run switches to them") == 1
     assert "Engine: compiled" in caplog.text
 
 

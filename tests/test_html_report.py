@@ -584,7 +584,7 @@ def test_of_a_long_run_a_part_is_read(copied: Callable[..., Path], monkeypatch: 
     made = Page.read(write_report(folder))
     assert "Targets of each camera in 800 frames" in made.said
     assert "Of 1 599 frames one in 2 was read." in made.said
-    assert "Drawn: mean, least and largest of each 2 values." in made.said
+    assert "Drawn: mean, minimum and maximum of each 2 values." in made.said
     assert re.search(r"Only the frames 107\d\d to 108\d\d were read", made.said)
     assert MOST_FRAMES_READ == 1000
     assert MOST_POINTS == 400

@@ -436,7 +436,7 @@ class TestReading:
     @pytest.mark.parametrize(
         ("change", "message"),
         [
-            (lambda tree: tree["sequence"]["pairs"].pop(), "sequence.pairs: found 2 numbers, expected 3, one a frame"),
+            (lambda tree: tree["sequence"]["pairs"].pop(), "sequence.pairs: found 2 numbers, expected 3, one per frame"),
             (lambda tree: tree["sequence"]["targets"][1].append(1), "sequence.targets[1]: found 4 numbers, expected 3"),
             (lambda tree: tree["tracking"]["frame"].reverse(), "tracking.frame: found frames out of order"),
         ],

@@ -107,7 +107,7 @@ def test_sigchld_may_be_ignored(small_experiment, expected):
         code, log = run.finish()
         assert not wait_until_gone(run.seen)
     assert code == 0, log
-    assert "worker ended, of what is unknown (SIGCHLD is ignored) while" in log
+    assert "worker ended for an unknown reason (SIGCHLD is ignored) while" in log
     assert results(exp) == expected(N_LONG)
 
 

@@ -46,7 +46,7 @@ def match(found: Array, true: Array, tolerance: float) -> Indices:
 
 @dataclass(frozen=True)
 class Tracks:
-    """The measured trajectories: chains of links. A particle without any link is none."""
+    """The measured trajectories: chains of links. A particle without any link does not count as one."""
 
     lengths: Indices
     """(n,) particles in each trajectory, at least 2."""

@@ -112,12 +112,12 @@ def _target(results: Path, entry: Format, output: str | Path | None) -> Path:
 
 
 def _folder_above(path: Path) -> Path:
-    """The folder that a path will lie in, or the next one above it that there is."""
+    """The folder that a path will lie in, or the nearest existing one above it."""
     return next((folder for folder in path.absolute().parents if folder.is_dir()), path.absolute().parent)
 
 
 def _own_folder(results: Path) -> Path:
-    """Where exports go that nobody gave a place: within the experiment, so not through a link that came with it."""
+    """The default place of exports: within the experiment, so not through a link that came with it."""
     folder = results / "export"
     if folder.is_symlink():
         raise ProcessingError(f"{folder}: found a link, expected a folder: remove the link, or name the output with --output")

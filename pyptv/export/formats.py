@@ -25,7 +25,7 @@ class Format:
     """Module of ``writers``, with ``write(dataset, path)``."""
     entries: tuple[str, ...] = ()
     """Patterns of what stands in the folder that is written, first of what always does; empty: it is a file. A folder that
-    holds anything else is somebody's, and is not replaced."""
+    holds anything else is not replaced."""
 
     def require(self) -> None:
         """Load the libraries, so that a missing one is found before anything is read.

@@ -18,7 +18,7 @@ def placed(target: Path, entries: tuple[str, ...] = ()) -> Iterator[Path]:
     Args:
         target: the file to write, or the folder. What is there is replaced, a link not followed.
         entries: patterns of what stands in the folder; empty: it is a file. A folder at ``target`` that holds anything
-            else is not replaced: nobody's home is a Zarr store.
+            else is not replaced.
 
     Raises:
         ProcessingError: the output cannot be written, or something is in the way.

@@ -6,7 +6,7 @@ A hook is a class with one of three methods. It is made once in each worker, wit
 - :class:`TargetFinder`: an image becomes targets, in place of high-pass and detection;
 - :class:`TargetFilter`: targets become other targets, before correspondence.
 
-What a hook makes of a frame must depend on nothing but that frame and the images that it asks its :class:`View` for: frames come
+The result of a hook for a frame must depend only on that frame and the images that it asks its :class:`View` for: frames come
 in any order, on any worker, and again after a stop.
 """
 

@@ -1,7 +1,7 @@
 """Compiling the kernels: a process for each group, as many at a time as there are CPUs; here, or in the background.
 
-One process of a machine compiles at a time, which a lock makes sure of that goes with its holder, however that ends. Code is
-made beside its place and moved there when it is whole; the list of its files, which says that it is there, comes last. So a
+One process of a machine compiles at a time. A lock ensures that, and it ends with its holder, however that ends. Code is made
+beside its place and moved there when it is complete; the list of its files, which marks a group as present, comes last. So a
 build that is killed leaves either a group or nothing of it, and what it leaves behind is removed by the next one.
 """
 
@@ -35,7 +35,8 @@ _NICENESS = 5
 """Of a build in the background. More, and it would end after the run that it is to speed up."""
 
 _COMPILE = """
-import json, os, sys, threading, time
+import gc, json, os, sys, threading, time
+gc.disable()  # the compiler's many small objects live as long as the process
 sys.path[:] = json.loads(sys.argv[1])
 def look_for_parent(started_by):
     while os.getppid() == started_by:
@@ -63,7 +64,7 @@ build_and_note()
 def build(groups: Sequence[str] | None = None) -> float:
     """Compile those of some groups that are missing, in processes of their own; returns the seconds that it took.
 
-    Where another process is at it, that one is waited for.
+    If another process is compiling, this waits for it.
 
     Args:
         groups: None: all of the standard method.
@@ -83,10 +84,10 @@ def build(groups: Sequence[str] | None = None) -> float:
 
 
 def build_in_background() -> None:
-    """Let a process that outlives this one compile what is missing, unless one is at it already.
+    """Start a process that compiles what is missing, unless one is compiling already.
 
-    It has a low priority, and an end of its own: the run that began it may be over before. Whether it is done tells
-    :func:`~pyptv.kernels.cache.ready`, whether it failed :func:`failure`.
+    It has a low priority, and may outlive the run that began it. :func:`~pyptv.kernels.cache.ready` tells whether it is done,
+    :func:`failure` whether it failed.
 
     Raises:
         KernelsUnavailableError: there is no place for them, or no process can be started.
@@ -107,7 +108,7 @@ def build_in_background() -> None:
 
 
 def build_and_note() -> None:
-    """:func:`build` in the background: nobody hears what went wrong, so that it is written down."""
+    """:func:`build` in the background: there is no terminal for an error message, so it is written to a file."""
     folder = chosen_folder()
     try:
         build()
@@ -147,7 +148,7 @@ def _compile_missing(folder: Path, wanted: Sequence[str] | None) -> None:
 
 
 def _compile(folder: Path, groups: list[str]) -> None:
-    """Compile groups, and put each in its place as soon as it is there."""
+    """Compile groups, and put each in its place as soon as it is ready."""
     waiting, running = list(groups), dict[str, _Compiler]()
     try:
         while waiting or running:
@@ -211,7 +212,7 @@ class _Compiler:
 
 
 def _remove_old(kept: Path) -> None:
-    """Remove the kernels of other versions that nobody has compiled for a month."""
+    """Remove kernels of other versions that were last compiled more than a month ago."""
     for other in kept.parent.glob(f"{FAMILY}*"):
         with suppress(OSError):
             if other != kept and not other.is_symlink() and time.time() - other.stat().st_mtime > _KEEP_DAYS * 86400:

@@ -3,7 +3,7 @@
 The folder is in the user's cache folder, or in the one that the environment variable ``PYPTV_KERNEL_CACHE`` names; never
 in the package's own, which may be read-only. Its name says what the code in it was made from, so that nothing stale is ever
 loaded. Kernels are compiled and loaded in groups; the list of a group's files, with their sums, says that the group is there
-and whole. numba keeps machine code as pickles: a folder that others may write to is not used.
+and complete. numba keeps machine code as pickles: a folder that others may write to is not used.
 """
 
 from __future__ import annotations
@@ -82,12 +82,12 @@ def chosen_folder() -> Path:
 
 
 def ready(groups: Iterable[str] | None = None) -> bool:
-    """Whether groups (None: all of the standard method) are compiled, and whole, so that they only need be loaded."""
+    """Whether groups (None: all of the standard method) are compiled and complete, so that they only have to be loaded."""
     return not missing(groups)
 
 
 def missing(groups: Iterable[str] | None = None) -> list[str]:
-    """Those of some groups (None: all of the standard method) that are not compiled, or not whole."""
+    """Those of some groups (None: all of the standard method) that are not compiled, or not complete."""
     folder = chosen_folder()
     wanted = [group for group in GROUPS if group not in FOR_DENSE] if groups is None else groups
     return [group for group in wanted if not _is_whole(folder, group)]

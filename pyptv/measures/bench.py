@@ -140,7 +140,7 @@ class Workbench:
     # -- tracking ---------------------------------------------------------------------------------------------------------
 
     def track(self, frames: Sequence[MatchedFrame]) -> list[TrackedFrame]:
-        """What the tracker makes of consecutive frames; their numbers do not matter."""
+        """The tracker's result for consecutive frames; their numbers do not matter."""
         with self._tracker() as tracker:
             fed = 0
             tracked = []

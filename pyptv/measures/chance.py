@@ -1,14 +1,13 @@
 """Matches of chance: how many of the particles that were found are none.
 
-A frame is taken apart and put together anew, so that what belongs together is known: each particle moves into a direction of
-its own by some tens of pixels, and is projected there; its targets stay as far beside its projections, and as large and bright,
-as they were, and it is missing in the cameras that did not see it. Targets that no particle had come from another frame for
-each camera, and are displaced one by one: they belong to nothing. Density, scatter and losses are those of the real frame, and
-true matches take their targets away before accidents can. What is matched there and lies beside all particles is an accident.
+Frames are put together anew, so that it is known what belongs together (:mod:`pyptv.measures.anew`). What is matched there and
+is no particle is an accident. How many particles seen by 4, 3, 2 cameras are put in is not known, for accidents are among those
+found, and others are missing: hidden by overlap or ambiguity, or completed by a wrong target. So their numbers are changed until
+as many of each kind are found as in the real frames: the method of simulated moments (McFadden 1989, Econometrica 57, 995).
 
-Accidents among the particles that are put into such a frame make it too full, and their targets too far apart. So the estimate
-is repeated without the share of each kind (seen by 4, 3, 2 cameras) that it says are accidents: those whose targets lie farthest
-beside their projections.
+A particle that was found is true where its targets are those of one particle, as in ``tests/benchmarks/advice_truth.py``: two of
+them at least within 2 px of where it appears, and the root mean square of all distances, counted up to 20 px, below 3 px. A
+second find of the same particle is a ghost.
 """
 
 from __future__ import annotations
@@ -19,23 +18,23 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pyptv.core.engines.optv.backend import project
-from pyptv.measures.frames import MatchedFrame, X, Y
+from pyptv.measures.anew import Anew, pixel_in_space, put_together, take_apart, told_apart
+from pyptv.measures.frames import MatchedFrame
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pyptv.core.experiment.folder import Experiment
     from pyptv.measures.bench import Workbench
 
     Floats = NDArray[np.float64]
-    Integers = NDArray[np.int64]
 
-_ROUNDS = 3
-_SHORTEST, _LONGEST = 20.0, 45.0
-"""[px] How far things are displaced: beyond what belongs together, within what is equally dense."""
-_NEAR = 3.0
-"""[px] An accident is farther from all particles than that; as in the score against a truth."""
+_ROUNDS = 6
+_SETTLING = 2
+"""Rounds before the counts agree; the accidents of those after them are averaged."""
+_MOST_PUT_IN, _FEWEST_SURVIVE = 5.0, 0.3
+"""Of a kind: particles put in over those found; share of them that is found again, as far as it counts for the next round."""
+_SURE, _NEAR, _FAR = 2.0, 3.0, 20.0
+"""[px] A target that is surely the particle's; root mean square of a true particle; distances count up to that."""
 
 
 @dataclass(frozen=True)
@@ -67,163 +66,50 @@ def expected_ghosts(bench: Workbench, frames: Sequence[MatchedFrame], seed: int 
         bench: matches as the experiment does.
         frames: as that workbench matched them; better several, from several times.
         seed: of the random numbers.
-        rounds: how often the estimate is repeated.
+        rounds: how often frames are put together anew; from three on the estimate is a mean.
 
     Raises:
         FrameError: the engine cannot match a frame.
     """
-    found = np.sum([frame.counts() for frame in frames], axis=0, dtype=np.float64)
-    expected = np.zeros_like(found)
+    found: Floats = np.array([frame.counts() for frame in frames], np.float64).sum(axis=0)
     rng = np.random.default_rng(seed)
-    tolerance = _NEAR * pixel_in_space(bench.experiment, frames)
-    apart = [_take_apart(bench.experiment, frame, tolerance / _NEAR, rng) for frame in frames]
+    scale = pixel_in_space(bench.experiment, frames)
+    spots = tuple(told_apart([frame.targets[camera] for frame in frames]) for camera in range(bench.experiment.num_cams))
+    apart = [take_apart(bench.experiment, frame, scale, spots, rng) for frame in frames]
+    put_in: Floats = found.copy()
+    accidents: list[Floats] = []
     for _ in range(rounds):
-        share = np.divide(expected, found, out=np.zeros_like(found), where=found > 0)
-        parts = [(one, _likely_true(one, share)) for one in apart]
-        counts = [_accidents(bench, parts, which, tolerance, rng) for which in range(len(frames))]
-        expected = np.minimum(np.sum(counts, axis=0), found)
+        got, ghosts = np.zeros_like(found), np.zeros_like(found)
+        for which in range(len(frames)):
+            anew = put_together(bench.experiment, apart, which, put_in / np.maximum(found, 1.0), rng)
+            matched = bench.match(anew.targets)
+            accident = ~_true(matched, anew)
+            got += matched.counts()
+            ghosts += [np.count_nonzero(accident & (matched.views == kind)) for kind in range(matched.n_cams, 1, -1)]
+        accidents.append(ghosts)
+        survive = np.clip((got - ghosts) / np.maximum(put_in, 1.0), _FEWEST_SURVIVE, 1.0)
+        put_in = np.clip(put_in + (found - got) / survive, 0, _MOST_PUT_IN * found)
+    settled = np.array(accidents[_SETTLING:] or accidents[-1:] or [np.zeros_like(found)])
+    expected: Floats = np.minimum(settled.mean(axis=0), found)
     return Ghosts(len(frames), tuple(found.astype(int).tolist()), tuple(expected.tolist()))
 
 
-def pixel_in_space(experiment: Experiment, frames: Sequence[MatchedFrame]) -> float:
-    """What a pixel covers where the particles are [mm]; NaN without particles."""
-    positions = [frame.position[np.isfinite(frame.position).all(axis=1)] for frame in frames]
-    together = np.concatenate([*positions, np.empty((0, 3))])
-    if not len(together):
-        return float("nan")
-    centre = np.median(together, axis=0)
-    step = 1.0  # mm
-    places = np.array([centre, *(centre + step * np.eye(3))])
-    pixels = project(places, experiment.parameters, experiment.calibrations)
-    per_mm = np.linalg.svd((pixels[:, 1:] - pixels[:, :1]) / step, compute_uv=False).mean()
-    return float(1.0 / per_mm)
-
-
-@dataclass(frozen=True, eq=False)
-class _Apart:
-    """A frame taken apart: its particles displaced, each by a vector of its own."""
-
-    frame: MatchedFrame
-    rows: Integers
-    """(n,) particles whose position is known."""
-    position: Floats
-    """(n, 3) where they are moved to [mm]."""
-    places: Floats
-    """(n_cams, n, 2) where their targets are then [px]."""
-    beside: Floats
-    """(n,) by how much targets are beside projections [px^2]."""
-
-
-def _take_apart(experiment: Experiment, frame: MatchedFrame, scale: float, rng: np.random.Generator) -> _Apart:
-    rows = np.flatnonzero(np.isfinite(frame.position).all(axis=1))
-    position = frame.position[rows]
-    off = frame.pixels(rows) - project(position, experiment.parameters, experiment.calibrations)
-    beside = np.nanmean((off**2).sum(axis=2), axis=0) if len(rows) else np.empty(0)
-    pairs = frame.views[rows] == 2
-    beside[pairs] = rng.random(np.count_nonzero(pairs))  # a pair's targets are hardly beside: any may be the accident
-    moved, places = _moved_inside(experiment, position, off, scale, rng)
-    return _Apart(frame, rows, moved, places, beside)
-
-
-def _moved_inside(
-    experiment: Experiment, position: Floats, off: Floats, scale: float, rng: np.random.Generator
-) -> tuple[Floats, Floats]:
-    """Positions displaced by a random vector or its opposite, and the places of their targets.
-
-    They stay where they are where both lead out of the volume or of an image.
-    """
-    length = rng.uniform(_SHORTEST, _LONGEST, len(position)) * scale
-    direction = rng.standard_normal(position.shape)
-    direction *= (length / np.linalg.norm(direction, axis=1))[:, np.newaxis]
-    result = position.copy()
-    places = np.empty(off.shape)
-    todo = np.ones(len(position), np.bool_)
-    for step in (direction, -direction, np.zeros_like(direction)):
-        moved = position[todo] + step[todo]
-        there = project(moved, experiment.parameters, experiment.calibrations) + off[:, todo]
-        good = _inside(experiment, moved, there) | (not step.any())
-        rows = np.flatnonzero(todo)[good]
-        result[rows], places[:, rows] = moved[good], there[:, good]
-        todo[rows] = False
-    return result, places
-
-
-def _inside(experiment: Experiment, position: Floats, places: Floats) -> NDArray[np.bool_]:
-    """Which positions (n, 3) lie within the Z limits, and their targets in the images of the cameras that see them."""
-    ptv, criteria = experiment.parameters.ptv, experiment.parameters.criteria
-    share = (position[:, 0] - criteria.X_lay[0]) / (criteria.X_lay[1] - criteria.X_lay[0])
-    low = criteria.Zmin_lay[0] + share * (criteria.Zmin_lay[1] - criteria.Zmin_lay[0])
-    high = criteria.Zmax_lay[0] + share * (criteria.Zmax_lay[1] - criteria.Zmax_lay[0])
-    outside = (places < 0).any(axis=2) | (places > [ptv.imx, ptv.imy]).any(axis=2)  # NaN, unseen, is not outside
-    inside: NDArray[np.bool_] = (low < position[:, 2]) & (position[:, 2] < high) & ~outside.any(axis=0)
-    return inside
-
-
-def _likely_true(apart: _Apart, share: Floats) -> Integers:
-    """Which of the particles count as true: of each kind all but a share, those farthest beside their projections."""
-    kept = []
-    views, n_cams = apart.frame.views[apart.rows], apart.frame.n_cams
-    for kind in range(n_cams, 1, -1):
-        which = np.flatnonzero(views == kind)
-        order = which[np.argsort(apart.beside[which])]
-        kept.append(order[: round(len(order) * (1 - share[n_cams - kind]))])
-    return np.concatenate(kept)
-
-
-def _accidents(
-    bench: Workbench, parts: Sequence[tuple[_Apart, Integers]], which: int, tolerance: float, rng: np.random.Generator
-) -> Floats:
-    """How many accidents of each kind there are in a frame that is put together anew.
-
-    Args:
-        bench: matches.
-        parts: frames taken apart, and which of the particles of each count as true.
-        which: the frame.
-        tolerance: [mm] from a particle.
-        rng: for what is displaced.
-    """
-    apart, kept = parts[which]
-    frame = apart.frame
-    targets = []
-    for camera, found in enumerate(frame.targets):
-        rows = frame.target[apart.rows[kept], camera]
-        own = found[rows[rows >= 0]].copy()
-        own[:, X : Y + 1] = apart.places[camera, kept[rows >= 0]]
-        other, others = parts[(which + camera * max(1, len(parts) // frame.n_cams)) % len(parts)]
-        left_over = _left_over(other.frame, other.rows[others], camera)
-        together = np.concatenate([own, _displaced(bench.experiment, left_over, rng)])
-        targets.append(together[np.argsort(together[:, Y], kind="stable")])
-    matched = bench.match(targets)
-    accident = _beside_all(matched.position, apart.position[kept], tolerance)
-    return np.array([np.count_nonzero(accident & (matched.views == kind)) for kind in range(frame.n_cams, 1, -1)], np.float64)
-
-
-def _left_over(frame: MatchedFrame, kept: Integers, camera: int) -> Floats:
-    """The targets of a camera that no kept particle has."""
-    used = np.zeros(len(frame.targets[camera]), np.bool_)
-    rows = frame.target[kept, camera]
-    used[rows[rows >= 0]] = True
-    return frame.targets[camera][~used]
-
-
-def _displaced(experiment: Experiment, targets: Floats, rng: np.random.Generator) -> Floats:
-    """Targets displaced, each by a vector of its own; what leaves the image enters at the other side."""
-    ptv = experiment.parameters.ptv
-    length, angle = rng.uniform(_SHORTEST, _LONGEST, len(targets)), rng.uniform(0, 2 * np.pi, len(targets))
-    moved = targets.copy()
-    moved[:, X] = (moved[:, X] + length * np.cos(angle)) % ptv.imx
-    moved[:, Y] = (moved[:, Y] + length * np.sin(angle)) % ptv.imy
-    return moved
-
-
-def _beside_all(found: Floats, true: Floats, tolerance: float) -> NDArray[np.bool_]:
-    """Which positions found are no true particle: these are each other's nearest, and not farther apart than the tolerance."""
-    beside = np.ones(len(found), np.bool_)
-    finite = np.flatnonzero(np.isfinite(found).all(axis=1))
-    if len(finite) and len(true):
-        from scipy.spatial import KDTree  # an extra
-
-        distance, nearest = map(np.asarray, KDTree(true).query(found[finite]))
-        back = np.asarray(KDTree(found[finite]).query(true)[1])
-        beside[finite[(back[nearest] == np.arange(len(finite))) & (distance <= tolerance)]] = False
-    return beside
+def _true(matched: MatchedFrame, anew: Anew) -> NDArray[np.bool_]:
+    """Which matches are a particle: each particle once, by the match whose targets lie nearest."""
+    n = len(matched.position)
+    pixels = matched.pixels(np.arange(n))
+    best, distance = np.full(n, -1), np.full(n, np.inf)
+    for camera, owner in enumerate(anew.owner):
+        seen = np.flatnonzero(matched.target[:, camera] >= 0)
+        who = owner[matched.target[seen, camera]]
+        seen, who = seen[who >= 0], who[who >= 0]
+        off = np.linalg.norm(pixels[:, seen] - anew.places[:, who], axis=2)
+        rms = np.sqrt(np.nanmean(np.minimum(off, _FAR) ** 2, axis=0)) if len(seen) else np.empty(0)
+        rms[np.count_nonzero(off < _SURE, axis=0) < 2] = np.inf
+        better = rms < distance[seen]
+        best[seen[better]], distance[seen[better]] = who[better], rms[better]
+    order = np.argsort(distance, kind="stable")
+    order = order[distance[order] < _NEAR]
+    true = np.zeros(n, np.bool_)
+    true[order[np.unique(best[order], return_index=True)[1]]] = True
+    return true

@@ -88,13 +88,13 @@ class Record:
     tracking: TrackingSeries
     failures: tuple[Failure, ...] = ()
     missing: tuple[int, ...] = ()
-    """Frames inside the range without results, for reasons that nobody recorded."""
+    """Frames inside the range without results, for reasons that were not recorded."""
     every: int = 1
     """The series hold every so many-th frame."""
     damaged: tuple[str, ...] = ()
     """What is wrong with result files that were read."""
     run: dict[str, Any] | None = field(default=None, compare=False)
-    """``run_report.json``; None: there is none."""
+    """``run_report.json``; None: no report."""
 
     @property
     def asked(self) -> int:

@@ -48,7 +48,7 @@ class Sample:
     spacing: float
     """Median distance [mm] of a particle to its nearest neighbour in the same frame; NaN where no frame has two."""
     motion: Motion
-    """What particles do between consecutive frames, and what chance would make of them; without the tracker."""
+    """Motion of particles between consecutive frames, and its chance level; without the tracker."""
 
     @property
     def numbers(self) -> Integers:

@@ -47,7 +47,7 @@ def duration(seconds: float) -> str:
 
 
 def moment(stamp: str) -> str:
-    """A time stamp as a person reads it; unchanged where it is none.
+    """A time stamp as a person reads it; unchanged where it is not one.
 
     >>> moment("2026-11-22T14:29:45.741Z")
     '2026-11-22 14:29:45 UTC'
@@ -72,7 +72,7 @@ def listing(parts: Iterable[str]) -> str:
 
 
 def spread(values: Sequence[float]) -> str:
-    """What a caption says of many values: mean, least and largest; NaN left out."""
+    """A caption's summary of many values: mean, minimum and maximum; NaN left out."""
     known = [value for value in values if math.isfinite(value)]
     if not known:
         return "nothing"

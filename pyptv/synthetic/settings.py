@@ -41,13 +41,15 @@ class Settings:
     intensity_scatter: float = _option(0.2, "standard deviation of the logarithm of the peaks", low=0, high=1)
     background: float = _option(10.0, "grey value where no particle is", "grey values", low=0, high=255)
     noise: float = _option(1.5, "standard deviation of the background; grows as shot noise", "grey values", low=0, high=50)
+    read_noise: float = _option(0.0, "standard deviation of the sensor's own noise, the same everywhere", "grey values", 0, 100)
     dropout: float = _option(0.01, "chance that a camera does not see a particle in a frame", low=0, high=1)
     blinking: float = _option(0.0, "chance that no camera sees a particle in a frame", low=0, high=1)
     hot_pixels: int = _option(20, "number of stuck bright pixels of each camera", low=0, high=10_000)
     calibration_error_px: float = _option(0.0, "rms error of the written calibrations, in the image", "px", low=0, high=20)
+    camera_spread: float = _option(1.0, "cameras are so many times as far from the axis as in test_cavity", low=0.5, high=2.5)
     size_scatter: float = _option(0.0, "standard deviation of the logarithm of particles' spot diameters", low=0, high=1)
     camera_scatter: float = _option(0.0, "standard deviation of the logarithm of the cameras' brightness", low=0, high=1)
-    unevenness: float = _option(0.0, "by which share light and background vary over the image, at most", low=0, high=0.9)
+    unevenness: float = _option(0.0, "maximum share by which light and background vary over the image", low=0, high=0.9)
 
     def __post_init__(self) -> None:
         """Raise :class:`ProcessingError` naming the first option that is out of its limits."""

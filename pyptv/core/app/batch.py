@@ -65,9 +65,9 @@ def run_batch(
         check_range(numbers[0], numbers[1])
     exp_path = path_argument(exp_path, "exp_path")
 
-    from pyptv.core.app import whole_tracks  # bad arguments are told without loading the core
-    from pyptv.core.app.run import prepare, process  # bad arguments are told without loading the core
-    from pyptv.core.record.run_report import Request  # bad arguments are told without loading the core
+    from pyptv.core.app import whole_tracks  # bad arguments are reported without loading the core
+    from pyptv.core.app.run import prepare, process  # bad arguments are reported without loading the core
+    from pyptv.core.record.run_report import Request  # bad arguments are reported without loading the core
 
     if options.report:
         _require_report()

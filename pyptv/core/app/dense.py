@@ -31,8 +31,14 @@ def is_dense(experiment: Experiment, options: Options) -> bool:
     return (options.method or experiment.parameters.ptv.method) == "dense"
 
 
-def dense_problems(experiment: Experiment, options: Options) -> list[str]:
-    """Why the dense method cannot be used; compiles nothing."""
+def dense_problems(experiment: Experiment, options: Options, *, code_of_others: bool) -> list[str]:
+    """Why the dense method cannot be used; compiles nothing.
+
+    Args:
+        experiment: that is to be processed.
+        options: of the run.
+        code_of_others: whether it has hooks or plugins, by its options or by the parameters.
+    """
     source, problems = experiment.source, []
     if options.mode != "tracking" and experiment.parameters.pft_version.existing_target:
         problems.append(
@@ -44,8 +50,8 @@ def dense_problems(experiment: Experiment, options: Options) -> list[str]:
         problems.append("--mode match: found with --method dense, which takes no stored targets: leave one of them out")
     if options.tracking == "both":
         problems.append("--tracking both: found with --method dense, which links both ways anyway: leave it out")
-    if options.hooks or options.sequence_plugin or options.tracking_plugin:
-        problems.append("hooks and plugins: found with --method dense, which has no place for them: leave them out")
+    if code_of_others:
+        problems.append("hooks and plugins: found with --method dense, which has no place for them: leave them out (--hook none)")
     if options.watch:
         problems.append(f"--watch: found with the method dense: {DENSE_NEEDS_ALL}")
     if options.engine == "optv":

@@ -42,7 +42,7 @@ def tracks_ahead(part: Part | None, engine: Engine, *, tracks: bool) -> bool:
 
 
 def note_start(part: Part, store: Store) -> None:
-    """Say that somebody is at a part."""
+    """Note that a process works on a part."""
     Record(part, parts.RUNNING, host=str(host()["name"])).write(store.parts)
 
 

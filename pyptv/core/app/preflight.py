@@ -81,7 +81,7 @@ def check_experiment(
         frames: first and last.
         mode: ``both``, ``sequence`` or ``tracking``: which files must be there.
         skip_missing: a missing image fails its frame only.
-        clean: results outside the range will be removed, so nothing need be said of them.
+        clean: results outside the range will be removed, so they are not reported.
         bit_depth: see :func:`pyptv.core.images.grey_values.decide`.
         page: likewise.
     """
@@ -113,8 +113,15 @@ def check_experiment(
     return findings
 
 
-def check_run(experiment: Experiment, frames: FrameRange, options: Options) -> Findings:
-    """:func:`check_experiment` for a run: what ``--check`` passes starts, what it refuses does not."""
+def check_run(experiment: Experiment, frames: FrameRange, options: Options, shared: str = "") -> Findings:
+    """:func:`check_experiment` for a run: what ``--check`` passes starts, what it refuses does not.
+
+    Args:
+        experiment: that is to be processed.
+        frames: of the run, first and last.
+        options: of the run.
+        shared: what says that the run is one of several, where its options do not say so any more.
+    """
     findings = check_experiment(
         experiment,
         frames,
@@ -133,7 +140,12 @@ def check_run(experiment: Experiment, frames: FrameRange, options: Options) -> F
     if findings.hooks and any(spec.kind == "sequence" for spec in findings.plugins):
         findings.problems.append("hooks work in the sequence step of this program, not in that of a plugin: --hook none")
     if is_dense(experiment, options):
-        findings.problems += dense_problems(experiment, options)
+        findings.problems += dense_problems(experiment, options, code_of_others=bool(findings.hooks or findings.plugins))
+    elif findings.plugins and (shared := shared or options.shared):
+        findings.problems.append(
+            f"{findings.plugins[0].kind} plugin {findings.plugins[0].name}: it needs one run over all frames on this machine, "
+            f"found --{shared} as well: leave one of them out"
+        )
     return findings
 
 

@@ -1,4 +1,4 @@
-"""``--watch``: frames are taken as their images arrive. It polls, for network disks tell nobody of changes."""
+"""``--watch``: frames are taken as their images arrive. It polls, since network disks do not report changes."""
 
 from __future__ import annotations
 
@@ -171,5 +171,5 @@ _ending = _Ending()
 
 
 def ask_to_end(*, asked: bool = True) -> None:
-    """Let a watching run of this process come to its end: what has come is processed. ``asked=False`` takes that back."""
+    """Let a watching run of this process end once what has arrived is processed. ``asked=False`` revokes that."""
     _ending.asked = asked

@@ -28,7 +28,7 @@ def parse_json(data: bytes, most_bytes: int, most_levels: int = MOST_LEVELS) -> 
     """The value of a JSON text in UTF-8; all numbers in it are finite, whole numbers have 20 digits at most.
 
     Raises:
-        BoundError: it is not JSON, too long, too deep, or holds a number that is none.
+        BoundError: it is not JSON, too long, too deep, or holds a number that is not finite.
     """
     if len(data) > most_bytes:
         raise BoundError(f"found {len(data)} bytes, expected at most {most_bytes}")
@@ -84,7 +84,7 @@ Check = Callable[[Any], bool]
 
 
 def is_count(value: Any) -> bool:
-    """A whole number from 0 on; ``true`` is none."""
+    """A whole number from 0 on; ``true`` does not count as one."""
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 

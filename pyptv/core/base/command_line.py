@@ -64,7 +64,7 @@ class Parser(argparse.ArgumentParser):
             self.add_argument("--completion", action=_Completion, choices=SHELLS, help="print a completion script for a shell")
 
     def section(self, title: str) -> Any:
-        """The group of options under a title; a new one, where there is none yet."""
+        """The group of options under a title; made where it does not exist yet."""
         if title not in self._sections:
             self._sections[title] = self.add_argument_group(title)
         return self._sections[title]

@@ -91,13 +91,13 @@ class StepDone:
     worker: int = 1
     """Which worker process did it."""
     state: str = ""
-    """Fingerprint of the tracker's state after the step; empty where the tracker cannot tell it, or nobody needs it."""
+    """Fingerprint of the tracker's state after the step; empty where the tracker has none, or it is not needed."""
     published: bool = False
     """Its files are in place. Otherwise they lie in the stage folder of their run."""
     kept: bool = False
     """An earlier run did it, and its files are still the same."""
     sequence: str = ""
-    """Fingerprint of the frame's sequence results, where nobody else has noted it."""
+    """Fingerprint of the frame's sequence results, where it is not recorded elsewhere."""
     part: str = ""
     """The part of a job array that has tracked it ahead, and in whose folder its files lie; empty: none."""
 

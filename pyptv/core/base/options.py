@@ -151,15 +151,7 @@ class Options:
         self._check_combinations()
 
     def _check_combinations(self) -> None:
-        if self.shared and (self.sequence_plugin or self.tracking_plugin):
-            raise ValueError(f"plugins go without part, finish, watch and scheduler: {PLUGINS_ALONE}")
-        for does, what, why in (
-            (self.tracking == "both", "tracking 'both'", "the backward pass begins at the last frame, which is still to come"),
-            (self.mode == "match", "mode 'match'", "it reads stored targets, and waits for no image"),
-            (self.method == "dense", "method 'dense'", DENSE_NEEDS_ALL),
-        ):
-            if self.watch and does:
-                raise ValueError(f"{what} goes without watch: {why}")
+        self._check_one_run()
         if self.part is not None and (self.finish or self.clean or self.report or self.postprocess):
             raise ValueError(
                 "part goes without finish, clean, report and postprocess: these are for the whole range, once the parts are done"
@@ -175,10 +167,24 @@ class Options:
         if self.scheduler is not None and self.client is not None:
             raise ValueError("name the scheduler once: scheduler, or client")
 
+    def _check_one_run(self) -> None:
+        """What needs all frames at once, or all in one run on this machine."""
+        if self.shared and (self.sequence_plugin or self.tracking_plugin):
+            raise ValueError(f"plugins go without part, finish, watch and scheduler: {PLUGINS_ALONE}")
+        reasons = {
+            "tracking 'both'": self.tracking == "both" and "the backward pass begins at the last frame, which is still to come",
+            "mode 'match'": self.mode == "match" and "it reads stored targets, and waits for no image",
+            "method 'dense'": self.method == "dense" and DENSE_NEEDS_ALL,
+        }
+        for what, why in reasons.items():
+            if self.watch and why:
+                raise ValueError(f"{what} goes without watch: {why}")
+
     @property
-    def shared(self) -> bool:
-        """The run is one of several that make a whole, or others do its work, or its frames are still to come."""
-        return self.part is not None or self.finish or self.watch or self.on_cluster
+    def shared(self) -> str:
+        """What says that the run is one of several that make a whole, or others do its work, or its frames are still to come."""
+        ways = {"part": self.part is not None, "finish": self.finish, "watch": self.watch, "scheduler": self.on_cluster}
+        return next((name for name, given in ways.items() if given), "")
 
     @property
     def on_cluster(self) -> bool:
@@ -228,7 +234,7 @@ def make_options(chosen: Mapping[str, Any]) -> Options:
     """Options from keyword arguments.
 
     Raises:
-        ValueError: a wrong value, or an option that there is not; names the one that was probably meant.
+        ValueError: a wrong value, or an unknown option; names the one that was probably meant.
     """
     known = [option.name for option in fields(Options)]
     for name in chosen:

@@ -17,9 +17,9 @@ class NotRegularError(OSError):
 
 
 def open_regular(path: Path, *, create: bool = False) -> IO[bytes]:
-    """Open a file for reading, or for appending as well, made if need be.
+    """Open a file for reading, or for appending as well, and make it where it does not exist.
 
-    To open a pipe would wait until somebody writes to it, for ever as a rule.
+    Opening a pipe would wait until something is written to it, usually forever.
 
     Raises:
         NotRegularError: it is not a file.

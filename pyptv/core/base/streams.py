@@ -45,7 +45,7 @@ class LogFile(logging.Handler):
     """Log lines to the end of a file, as UTF-8. One that cannot be written any more is given up, and a warning says so."""
 
     def __init__(self, path: Path) -> None:
-        """Open the file, and make it if need be.
+        """Open the file; make it where it does not exist.
 
         Raises:
             OSError: it cannot be opened, or is a pipe: a run must not wait for who may read it.

@@ -61,7 +61,7 @@ def check_only(exp_path: str, first: int | None, last: int | None, options: Opti
         findings.problems += error.problems
     rows = _facts(experiment, frames, options.mode)
     if is_dense(experiment, options):
-        rows += [("Method", "dense: neither time nor disk can be told before")]
+        rows += [("Method", "dense: neither time nor disk space can be estimated")]
     elif not findings.problems and options.processes and not any(spec.kind == "sequence" for spec in findings.plugins):
         trial = try_first_frame(experiment, frames, options, engine, findings)
         rows += _estimates(experiment, frames, options, trial, findings) if trial is not None else []

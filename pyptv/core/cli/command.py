@@ -161,7 +161,7 @@ def _open_standard_streams() -> None:
 
 @contextmanager
 def _ctrl_c_ends_watching() -> Iterator[None]:
-    """The first Ctrl-C lets a watching run come to its end: what has come is processed. The second one interrupts it."""
+    """The first Ctrl-C lets a watching run process what has arrived, and end. The second one interrupts it."""
     from pyptv.core.app.watch import ask_to_end  # not needed for other runs
 
     before = signal.getsignal(signal.SIGINT)

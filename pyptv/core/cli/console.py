@@ -48,7 +48,7 @@ class Console:
         self._progress.advance()
 
     def finish(self, report: dict[str, Any]) -> None:
-        """The bar has come to its end; keep the report for :meth:`show_summary`."""
+        """The bar is complete; keep the report for :meth:`show_summary`."""
         self._progress.finish(report)
         self._report, self._files = report, []
 
@@ -63,7 +63,7 @@ class Console:
         self._report = None
 
     def write(self, line: str) -> None:
-        """Write a log line, above the bar where there is one; nobody may read standard error any more, and the run goes on."""
+        """Write a log line, above the bar if there is one. The run goes on where standard error is closed."""
         with suppress(OSError):
             if self._bar is not None:
                 self._bar.write(line, sys.stderr)

@@ -163,7 +163,7 @@ IMAGES = (
         metavar="BITS",
         meaning="bits of a grey value in images that store more than 8: 8, 10, 12, 14, 16, auto (default: ptv.bit_depth, auto)",
     ),
-    option("--page", sets="page", type=_page, metavar="N", meaning="which page of image files with several, from 1"),
+    option("--page", sets="page", type=_page, metavar="N", meaning="page to read of image files with several pages, from 1"),
 )
 
 RESULTS = (
@@ -192,7 +192,7 @@ PROCESSES = (
         sets="frame_timeout",
         type=_seconds,
         metavar="SECONDS",
-        meaning="replace a worker that makes no progress for so long; 0: never (default: 300, or 20 times the slowest so far)",
+        meaning="replace a worker that makes no progress for this long; 0: never (default: 300, or 20 times the slowest so far)",
     ),
     option("--start-method", sets="start_method", choices=("fork", "spawn", "forkserver"), meaning=argparse.SUPPRESS),
 )
@@ -202,9 +202,9 @@ CLUSTER = (
         "--part",
         sets="part",
         metavar="I/N",
-        meaning="do the I-th of N parts of the frames, as a job of an array; again: go on with it",
+        meaning="process the I-th of N parts of the frames, as a job of an array; the same command resumes it",
     ),
-    flag("--finish", sets="finish", meaning="put the parts together: prove their seams, track what is missing"),
+    flag("--finish", sets="finish", meaning="join the parts: prove their seams, track what is missing"),
     option("--print-slurm", type=_count, metavar="N", meaning="print a script that submits N parts to SLURM, and --finish"),
     option("--print-pbs", type=_count, metavar="N", meaning="the same for PBS"),
     option(
@@ -212,7 +212,7 @@ CLUSTER = (
         sets="scheduler",
         commands=(PARALLEL,),
         metavar="ADDRESS|FILE",
-        meaning="do the work on the Dask workers of this scheduler (its address, or its scheduler file)",
+        meaning="process on the Dask workers of this scheduler (its address, or its scheduler file)",
     ),
     option(
         "--scratch",
@@ -223,7 +223,7 @@ CLUSTER = (
 )
 
 WATCH = (
-    flag("--watch", sets="watch", meaning="take frames as their images arrive, until LAST, Ctrl-C, or --until-idle"),
+    flag("--watch", sets="watch", meaning="process frames as their images arrive, until LAST, Ctrl-C, or --until-idle"),
     option(
         "--until-idle",
         sets="until_idle",

@@ -160,7 +160,7 @@ def follow(progress: Any) -> Watcher:
 
 
 def _interactive() -> bool:
-    """Whether somebody sits at IPython: a notebook, or its prompt on a terminal."""
+    """Whether this is an interactive IPython: a notebook, or its prompt on a terminal."""
     if not hasattr(builtins, "get_ipython"):
         return False
     return "ipykernel" in sys.modules or sys.stderr.isatty()

@@ -31,6 +31,6 @@ def parse_words(words: Sequence[str], names: Sequence[str]) -> tuple[Path, list[
 
 def follow(progress: Any) -> Watcher:
     """Who follows a run that was called from Python; see :func:`pyptv.core.cli.progress.follow`."""
-    from pyptv.core.cli import progress as shown  # a script that imports main() need not wait for it
+    from pyptv.core.cli import progress as shown  # a script that imports main() does not wait for it
 
     return shown.follow(progress)

@@ -19,8 +19,8 @@ WORTH_LOADING: dict[Mode, int] = {"both": 10, "sequence": 30, "tracking": 10, "m
 class Engines:
     """The engine of each step at this moment: a run may go over from optv to the compiled kernels. The bytes are the same."""
 
-    def __init__(self, engine: Engine, upcoming: Callable[[tuple[str, ...] | None], bool] | None = None) -> None:
-        """``upcoming``: whether groups of kernels (None: all) are compiled by now; None: nobody compiles them."""
+    def __init__(self, engine: Engine, upcoming: Callable[[tuple[str, ...]], bool] | None = None) -> None:
+        """``upcoming``: whether groups of kernels are compiled by now; None: they are not being compiled."""
         self.begun = engine
         """The engine that the run begins with."""
         self._upcoming = upcoming
@@ -34,7 +34,7 @@ class Engines:
         if self.for_sequence() == "compiled":
             return False
         if (failed := build.failure()) is not None:
-            logger.warning("Engine optv to the end: %s", failed)
+            logger.warning("Engine optv for the rest of the run: %s", failed)
             self._upcoming = None
         return self._upcoming is not None
 
@@ -43,7 +43,12 @@ class Engines:
 
         Compiled only where tracking is, too: optv's tracker cannot hold as many targets as the kernels find.
         """
-        if not self._all and self.for_tracking() == "compiled" and self._upcoming is not None and self._upcoming(None):
+        if (
+            not self._all
+            and self.for_tracking() == "compiled"
+            and self._upcoming is not None
+            and self._upcoming(cache.FOR_SEQUENCE)
+        ):
             self._all = True
         return "compiled" if self._all else "optv"
 
@@ -51,7 +56,7 @@ class Engines:
         """The engine for the next frames of the tracking step."""
         if not self._tracking and self._upcoming is not None and self._upcoming(cache.FOR_TRACKING):
             self._tracking = True
-            logger.info("The kernels for tracking are compiled: the run goes over to them")
+            logger.info("The kernels for tracking are compiled: the run switches to them")
         return "compiled" if self._tracking else "optv"
 
     @property
@@ -85,7 +90,7 @@ def choose(options: Options, frames: FrameRange, *, may_compile: bool = True) ->
                 return Engines("optv")
             if not asked and not options.shared:
                 build.build_in_background()
-                logger.info("Compiling the kernels in the background, once for this version and machine: optv works until then")
+                logger.info("Compiling the kernels in the background, once for this version and machine: optv is used until then")
                 return Engines("optv", cache.ready)
             compile_now()
     except cache.KernelsUnavailableError as error:

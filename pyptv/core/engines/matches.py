@@ -1,4 +1,4 @@
-"""What matching makes of a frame: particles, and targets that know them; and the files that hold both."""
+"""The result of matching a frame: particles, targets with the particles they belong to, and the files of both."""
 
 from __future__ import annotations
 

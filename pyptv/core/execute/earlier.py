@@ -87,12 +87,12 @@ class Earlier:
         return same
 
     def _same(self, checked: FrameDone, noted: Mapping[str, Any] | None, *linked: Mapping[str, Any] | None) -> FrameDone:
-        """A frame that is taken as it is; kept where it was the same when it was tracked, or is what the sequence step wrote."""
+        """A frame that is taken unchanged; kept where it was the same when it was tracked, or is what the sequence step wrote."""
         same = {noted.get("digest") if noted else None, *(line.get("sequence") if line else None for line in linked)}
         return replace(checked, kept=checked.digest in same)
 
     def refuse_mixture(self, frame: int, past: Past | None, files: Mapping[str, bytes]) -> None:
-        """Refuse ``rt_is`` as the sequence step wrote it with other targets: somebody else has written into their folder.
+        """Refuse ``rt_is`` as the sequence step wrote it with other targets: another program has written into their folder.
 
         Called before the files are parsed: the rows of ``rt_is`` may point past the end of such targets, which is no fault of it.
 

@@ -30,7 +30,7 @@ _NO_SIGNAL = getattr(socket, "MSG_NOSIGNAL", 0)
 
 @dataclass(frozen=True)
 class Address:
-    """Where workers find their parent, and the secrets by which the two know each other."""
+    """Where workers find their parent, and the secrets that identify both to each other."""
 
     place: str | tuple[str, int]
     of_worker: bytes
@@ -59,7 +59,7 @@ class Entrance:
         return self._socket.fileno()
 
     def accept(self) -> ParentLine | None:
-        """The connection of a worker that has called; None: there is none."""
+        """The connection of a worker that has called; None: no worker has."""
         try:
             line, _ = self._socket.accept()
         except OSError:  # the caller is gone
@@ -140,7 +140,7 @@ class WorkerLine:
         """Call the parent.
 
         Raises:
-            OSError: there is no parent, or it is somebody else.
+            OSError: there is no parent, or another process answers.
         """
         self._socket = socket.socket(address.family)
         self._inbox = bytearray()

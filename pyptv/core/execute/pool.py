@@ -82,7 +82,7 @@ class WorkerPool(pool.Pool):
         """End all processes: those that have been told to go, and any other."""
         self._turn.over = True
         self._turn.end()
-        self.close()  # nobody is started any more
+        self.close()  # no further worker is started
         deadline = time.monotonic() + _GRACE
         for process in self.crew:
             process.join(max(0.0, deadline - time.monotonic()))
@@ -122,7 +122,7 @@ class _Turn:
 
 
 class WorkerProcess:
-    """A process as the pool knows it: one that nobody waits for, and that raises nothing in the pool's thread."""
+    """A process as the pool knows it: the pool does not wait for it, and it raises nothing in the pool's thread."""
 
     def __init__(self, process: BaseProcess, turn: _Turn) -> None:
         self._process = process
@@ -132,7 +132,7 @@ class WorkerProcess:
         self.name = process.name
         self.daemon = True
         self.quiet = 0.0
-        """For how long [s] it has not been heard of since it was started."""
+        """Seconds since it was started, without a sign of it."""
 
     def start(self) -> None:
         """Start it, at a moment when the parent waits, and with the signals of the group blocked."""
@@ -143,7 +143,7 @@ class WorkerProcess:
             with _quiet_start():
                 self._process.name, self._process.daemon = self.name, self.daemon
                 self._process.start()
-        except Exception as error:  # in the pool's thread nobody would see it
+        except Exception as error:  # in the pool's thread it would be lost
             self.failure = error
         finally:
             self._turn.end()
@@ -178,7 +178,7 @@ class WorkerProcess:
         if self.failure is not None:
             return f"could not be started ({self.failure})"
         code = self.exitcode or 0
-        return "ended, of what is unknown (SIGCHLD is ignored)" if code == _UNKNOWN else cause_of(code)
+        return "ended for an unknown reason (SIGCHLD is ignored)" if code == _UNKNOWN else cause_of(code)
 
     def is_alive(self) -> bool:
         """Whether it has not ended yet."""
@@ -197,7 +197,7 @@ class WorkerProcess:
                 self._process.kill()
 
     def join(self, timeout: float = _GRACE) -> None:
-        """Wait for its end, but not for ever: one that hangs in the system cannot even be killed."""
+        """Wait for its end, for a limited time: a process that hangs in the system cannot be killed."""
         if self.pid is not None and self.is_alive():
             with suppress(OSError, ValueError, AssertionError):
                 self._process.join(timeout)
@@ -223,7 +223,7 @@ def cause_of(code: int) -> str:
 def _quiet_start() -> Iterator[None]:
     """Around the start of a process.
 
-    A signal must not meet a half-made worker, which has this process's handlers, nor a half-made pool, which nobody could end:
+    A signal must not meet a half-made worker, which has this process's handlers, nor a half-made pool, which could not be ended:
     the worker is born, as the pool's threads are, with all signals blocked that may be, and lets them in once it is ready.
     Python >= 3.12 warns of a fork in a process with threads; the worker uses none of this process's locks.
     """

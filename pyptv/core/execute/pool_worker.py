@@ -121,7 +121,7 @@ class _Loop:
             self._worker.close()
 
     def _do(self, task: Task) -> None:
-        """Do a task; everything that is known of it goes over the line."""
+        """Do a task, and send its events to the parent."""
         try:
             if self._worker is None:
                 from pyptv.core.execute.worker import Worker  # imports optv, after the number of threads is set

@@ -22,7 +22,7 @@ def patience(timeout: float | None, slowest: float, *, begun: bool) -> float:
     """How long [s] a worker may make no progress.
 
     Args:
-        timeout: what the user has said; 0: for ever; None: as the slowest part of a frame so far tells.
+        timeout: as the user has set it; 0: no limit; None: from the slowest part of a frame so far.
         slowest: how long [s] that took.
         begun: the worker has begun a frame.
     """
@@ -67,7 +67,7 @@ class Slot(Generic[P]):
         line.send(number)
 
     def submit(self, task: Task) -> None:
-        """Hand a task to the worker, which is idle. One that is stopped does not take it: nobody waits for that."""
+        """Hand a task to the worker, which is idle. A stopped worker does not take it; the parent does not wait for that."""
         self.task, self.quiet = task, 0.0
         self._row.begin()
         self.line.send(task)

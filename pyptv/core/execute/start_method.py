@@ -13,7 +13,7 @@ def start_method(asked: str | None) -> str:
     """The start method of multiprocessing to use; ``asked`` decides where it is named.
 
     A fork copies the locks of all threads as they stand. BLAS waits in the fork itself for its own: where another thread of the
-    program multiplies matrices all the time, as in a notebook, it waits for ever. So a program with other Python threads gets
+    program multiplies matrices all the time, as in a notebook, it waits forever. So a program with other Python threads gets
     spawned workers, which take longer to start and share no memory. forkserver would be as safe, but leaves its server behind.
     """
     if asked is not None:

@@ -130,7 +130,7 @@ class Worker:
         if task.kind == "check":
             done = self._check(frame, task.past.get(frame))
         if (past := task.past.get(frame)) is not None:
-            self._announce(frame, "looking at what an earlier run has done")
+            self._announce(frame, "checking what an earlier run has done")
             done, step = self._earlier.look(frame, past, done)
         if done is None and task.kind == "keep":
             raise FrameError(self._job.absent.reason(frame) if self._job.absent is not None else f"frame {frame}: not done")

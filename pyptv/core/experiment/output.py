@@ -53,7 +53,7 @@ def recorded_experiment(folder: Path) -> Path | None:
 
 
 def read_record(folder: Path) -> Path | None:
-    """What the record of an output folder names; None: there is none.
+    """The experiment that an output folder's record names; None: no record.
 
     Raises:
         InvalidExperimentError: it is damaged.
@@ -107,7 +107,7 @@ def output_problems(output: Path, source: Path, targets: Iterable[Path]) -> list
 
 
 def _place(path: Path) -> Path:
-    """Where a path leads; as it is, where that cannot be told."""
+    """Where a path leads; unchanged where that is unknown."""
     try:
         return path.resolve()
     except (OSError, RuntimeError):  # RuntimeError: a link that leads to itself, before Python 3.13

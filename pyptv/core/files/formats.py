@@ -219,7 +219,7 @@ def targets_name(camera: int, frame: int) -> str:
 def check_frame(particles: Rows, targets: list[Rows], sources: list[str], most: int | None = MAX_ROWS) -> None:
     """Check that the rows of a frame point at each other inside their bounds, as the tracker's C code assumes.
 
-    The target numbers of cameras that the experiment does not have are not looked at: nobody uses them, and optv leaves there
+    The target numbers of cameras that the experiment does not have are not read: they are not used, and optv leaves there
     what its memory held.
 
     Args:
@@ -260,7 +260,7 @@ def _shown(text: bytes) -> str:
 
 
 def row_count(table: bytes) -> int:
-    """The count in the first line of a table that this program has written; -1 where there is none."""
+    """The count in the first line of a table that this program has written; -1 where it is missing."""
     first = table.partition(b"\n")[0].strip()
     return int(first) if first.isdigit() else -1
 

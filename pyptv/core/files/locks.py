@@ -25,7 +25,7 @@ class HeldError(Exception):
 
 
 def lock(path: Path, patience: float = 0.0) -> tuple[IO[bytes], bool]:
-    """Lock a file, which is made if need be.
+    """Lock a file, which is made where it does not exist.
 
     Args:
         path: the file.

@@ -118,7 +118,7 @@ def _check_sequence(stage: Experiment, files: Mapping[str, bytes], place: str) -
     cameras = [f"targets{camera + 1}" for camera in range(stage.num_cams)]
     names = [f"{place}{stage.sequence_files(0)[name].name.replace('0000', '*')}" for name in cameras]
     particles = PARTICLES.parse(files["rt_is"], f"{place}rt_is")
-    if len(particles):  # else nobody reads its targets
+    if len(particles):  # else its targets are not read
         targets = [TARGETS.parse(files[camera], name) for camera, name in zip(cameras, names, strict=True)]
         check_frame(particles, targets, [f"{place}rt_is", *names], most=MAX_ROWS)
 

@@ -13,7 +13,7 @@ from pyptv.core.base.frames import describe
 LAST_FRAME = 2**31 - 1
 """C counts frames with an int."""
 WINDOW_FRAME = 123_456_789
-"""PyPTV's window writes the results of the one frame that somebody looks at under this number (``ptv.py``,
+"""PyPTV's window writes the results of the displayed frame under this number (``ptv.py``,
 ``DEFAULT_FRAME_NUM``)."""
 
 _RESULT = re.compile(r"(rt_is|ptv_is|added)\.(0|[1-9][0-9]{0,9})")

@@ -47,7 +47,7 @@ def scratch_folder(place: Path | None = None) -> Path:
 
 
 def remove_scratch(folder: Path | None) -> None:
-    """Remove a scratch folder of this process; None: there is none."""
+    """Remove a scratch folder of this process; None: it has none."""
     if folder is not None:
         _remove(folder, _held.pop(folder, None))
 
@@ -91,7 +91,7 @@ def _is_mine(entry: os.DirEntry[str]) -> bool:
 
 
 def _remove_if_left(folder: Path) -> None:
-    """Remove a folder whose run is dead: one that is locked by nobody, and was by somebody."""
+    """Remove a folder whose run is dead: it was locked, and is not any more."""
     try:
         if not (folder / _LOCK).is_file():
             return
@@ -106,7 +106,7 @@ def _remove_if_left(folder: Path) -> None:
 def _bases() -> Iterator[Path]:
     """Where a scratch folder may be: the temporary folder, or another usual one."""
     places = ["/tmp", "/var/tmp", "/dev/shm"]  # noqa: S108 -- mkdtemp makes it private
-    with suppress(OSError):  # there is none that can be written
+    with suppress(OSError):  # no folder can be written to
         temporary = tempfile.gettempdir()
         named = [os.environ.get(name) for name in ("SLURM_TMPDIR", "TMPDIR", "TEMP", "TMP")]
         if temporary != str(Path.cwd()) or temporary in named:  # its last resort: no place for us if it was not asked for

@@ -10,7 +10,7 @@ from pyptv.core.base.regular_files import read_regular
 
 
 def is_same(path: Path, stamp: ImageStamp) -> bool:
-    """Whether a file is what it was; one whose time alone has changed (it was copied) is told by its bytes."""
+    """Whether a file is unchanged; where only its time differs (it was copied), its bytes decide."""
     try:
         status = path.stat()
         if (status.st_size, status.st_mtime_ns) == stamp[:2]:

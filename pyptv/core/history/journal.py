@@ -6,7 +6,7 @@ with the fingerprint that it was made under. Nothing is ever rewritten, so an ab
 has noted; for a frame the line of the latest run counts.
 
 The journal is never trusted alone: a frame counts only where its files still have the fingerprint that its line states. So
-nothing need be forced to disk: after a power cut a lost or broken line, or a lost file, costs that frame's work and nothing
+nothing is forced to disk: after a power cut a lost or broken line, or a lost file, costs that frame's work and nothing
 else.
 """
 
@@ -76,10 +76,10 @@ def start(folder: Path, inputs: Mapping[str, tuple[str, Any]], others: Sequence[
     """Begin the journal of a run.
 
     Args:
-        folder: of the journal, made if need be.
+        folder: of the journal; made where it does not exist.
         inputs: stage -> (fingerprint, what it is the fingerprint of).
         others: folders of other journals that it follows.
-        tidy: nobody else writes into the folder: many files may be made one.
+        tidy: no other process writes into the folder: many files may be merged into one.
 
     Returns:
         The number of the run.

@@ -40,7 +40,7 @@ def begin(job: Job, store: Store, frames: FrameRange, options: Options, part: Pa
     it. The run that puts parts together takes their journals into the main one first.
 
     Returns:
-        The job, which knows where to note what; and what was noted, None where nobody needs it.
+        The job, which knows where to record its results; and what was recorded, None where it is not needed.
 
     Raises:
         InvalidExperimentError: what the frames to be kept were made from has changed; says what.
@@ -154,7 +154,7 @@ def stage_inputs(job: Job) -> dict[str, Any]:
 def _dense_inputs(dense: DenseJob, frames: dict[str, Any], tracking: dict[str, Any]) -> dict[str, Any]:
     """The same of the dense method, which detects nothing and has settings of its own.
 
-    Its kernels calculate in floating point: what numba makes of them may change with its version.
+    Its kernels calculate in floating point: the code that numba makes may change with its version.
     """
     parameters = {section: values for section, values in frames["parameters"].items() if section != "targ_rec"}
     versions = {"dense results": DENSE_RESULTS, "numba": version("numba"), "numpy": version("numpy")}

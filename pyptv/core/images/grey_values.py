@@ -1,7 +1,7 @@
 """What the grey values of images mean: how many bits they have, decided once for a whole experiment.
 
 Cameras of 10, 12 or 14 bits write files of 16. PyPTV takes the upper 8 of the 16 bits, which leaves a 12-bit image 16 grey
-levels and no particle. The files do not say it; a user can (``--bit-depth``, ``ptv.bit_depth``), and where nobody does,
+levels and no particle. The files do not say it; a user can (``--bit-depth``, ``ptv.bit_depth``), and where no user does,
 images from the whole experiment are looked at, the same ones whatever range of frames is processed.
 """
 
@@ -222,7 +222,7 @@ def _levels(path: Path, size: tuple[int, int], page: int | None, *, only_page: b
 
 
 def _judged(images: list[_Seen], masks: list[_Seen], page: int | None, decision: ImageDecision) -> GreyDepths:
-    """``auto``: PyPTV's meaning wherever that gives a usable image; where it does not, nobody has said what is meant."""
+    """``auto``: PyPTV's interpretation where it gives a usable image; where it does not, the decision states a problem."""
     depths = [seen.depth for seen in images]
     # a mask means what its camera's images mean; it is judged by itself where these are 8-bit ones
     of_masks = depths * len(masks) if len(depths) == 1 else depths

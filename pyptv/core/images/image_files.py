@@ -54,7 +54,7 @@ class Stored:
 
     @property
     def deep(self) -> bool:
-        """Whether somebody has to say how many bits the grey values have."""
+        """Whether the number of bits of a grey value has to be given or judged."""
         return self.bits > _EIGHT_BIT and not self.scaled
 
 
@@ -79,7 +79,7 @@ def open_image(
         size: expected (width, height) [px].
         page: of a file with several, counted from 1. None: a file with several images of that size is refused.
         only_page: a file with a single page serves for every ``page``.
-        pixels: False: nothing will be decoded, so nothing need be read but the header.
+        pixels: False: nothing will be decoded, so only the header is read.
     """
     choice = _Choice(size, page, only_page, pixels, as_stored=path.suffix.lower() in _STORED_VALUES)
     try:
@@ -180,7 +180,7 @@ def _pillow_image(source: IO[bytes], formats: tuple[str, ...]) -> Pillow.Image:
             source.seek(0)
             try:
                 return factory(source, "")
-            except (SyntaxError, IndexError, TypeError, struct.error):  # how plugins say that it is none of theirs
+            except (SyntaxError, IndexError, TypeError, struct.error):  # how plugins refuse a file of another format
                 continue
     raise UnidentifiedImageError
 

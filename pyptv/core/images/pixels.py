@@ -32,7 +32,7 @@ def read_image(
     """The pixels of an image file as they are stored, (height, width) or (height, width, channels).
 
     Args:
-        path: the file; its content tells the format, its name need not.
+        path: the file; its content tells the format, whatever its name.
         size: expected (width, height) [px]; checked before anything is decoded.
         page: of a file with several, counted from 1.
         only_page: a file with a single page serves for every ``page``.
@@ -46,7 +46,7 @@ def read_image(
     """
     with open_image(path, size, page, only_page=only_page) as opened:
         pixels, stored = np.asarray(opened.image), opened.stored
-        if pixels.dtype == np.int32 and stored.bits == _SIXTEEN_BIT:  # what Pillow makes of some 16-bit files
+        if pixels.dtype == np.int32 and stored.bits == _SIXTEEN_BIT:  # Pillow's type for some 16-bit files
             pixels = pixels.astype(np.int16 if stored.signed else np.uint16)
         elif pixels.dtype == np.int32 and not stored.signed:
             pixels = pixels.view(np.uint32)

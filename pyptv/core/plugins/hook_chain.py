@@ -74,7 +74,7 @@ class HookChain:
 
     @property
     def needs_images(self) -> str | None:
-        """A hook that works on images; None: there is none."""
+        """A hook that works on images; None: no hook does."""
         return next((name for name, _ in [*self._images, *filter(None, [self._finder])]), None)
 
     @property
@@ -196,7 +196,7 @@ def _blamed(name: str) -> Iterator[None]:
 
 
 def _read_only(array: NDArray[Any]) -> NDArray[Any]:
-    """A view of an array: a hook that writes into it gets an error, and nobody else wrong numbers."""
+    """A view of an array: a hook that writes into it gets an error, instead of others getting wrong numbers."""
     shown = array.view()
     shown.flags.writeable = False
     return shown

@@ -26,7 +26,7 @@ _NAME = re.compile(r"[A-Za-z_]\w{0,99}")
 
 @dataclass(frozen=True)
 class PluginSpec:
-    """A plugin as a value: what its process is told, and what results depend on."""
+    """A plugin as a value: what its process receives, and what results depend on."""
 
     kind: Kind
     name: str

@@ -24,7 +24,7 @@ class Progress:
     total: int
     """Frames of the run."""
     sequence: int
-    """Frames whose sequence step has come to an end, good or bad; 0 in a run that only tracks."""
+    """Frames whose sequence step is done or has failed; 0 in a run that only tracks."""
     tracked: int
     """Likewise, their tracking; 0 in a run without."""
     failed: int

@@ -61,7 +61,7 @@ class RunResult:
 
 
 def result_of(tally: Tally, frames: FrameRange, seconds: float, results: Path, run_report: Path) -> RunResult:
-    """The result of a run that has come to its end."""
+    """The result of a finished run."""
     sequence, tracking = tally.columns.sequence(), tally.columns.tracking()
     return RunResult(
         first=frames[0],

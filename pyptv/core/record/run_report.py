@@ -68,7 +68,7 @@ class Request:
 
 
 class RunReport:
-    """The file: made before the checks of a run, told of its workers' events, written at its end."""
+    """The record of a run: created before its checks, updated with the events of its workers, written at its end."""
 
     def __init__(self, request: Request, experiment: Experiment, frames: FrameRange, options: Options) -> None:
         """Start the clock, and take the fingerprints of the files that have just been read."""
@@ -147,7 +147,7 @@ class RunReport:
 
 
 def read_run_report(results: Path) -> dict[str, Any] | None:
-    """The report that the last run has left in ``res/``; None: there is none.
+    """The report that the last run has left in ``res/``; None: no report.
 
     Returns:
         The report as ``run_report.schema.json`` has it; columns that belong together have the same length.
@@ -219,7 +219,7 @@ def _uneven(tree: dict[str, Any]) -> str | None:
             columns |= {f"targets[{camera}]": column for camera, column in enumerate(tree[step]["targets"])}
         for name, column in columns.items():
             if len(column) != len(columns["frame"]):
-                return f"{step}.{name}: found {len(column)} numbers, expected {len(columns['frame'])}, one a frame"
+                return f"{step}.{name}: found {len(column)} numbers, expected {len(columns['frame'])}, one per frame"
         if any(map(operator.ge, columns["frame"], columns["frame"][1:])):
             return f"{step}.frame: found frames out of order, expected ascending ones"
     return None
@@ -283,7 +283,7 @@ def _sum(path: Path) -> str:
 
 
 def _within(experiment: Experiment, path: Path) -> str:
-    """A path as it is within the folder; a calibration may lie elsewhere."""
+    """A path relative to the folder; a calibration may lie elsewhere."""
     return path.relative_to(experiment.folder).as_posix() if path.is_relative_to(experiment.folder) else path.as_posix()
 
 

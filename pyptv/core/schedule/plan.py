@@ -55,7 +55,7 @@ class AnyPlan(Protocol):
         """Frames wait for the kernels to be compiled."""
 
     def next_task(self, idle: int = 1, worker: int = 1) -> Task | None:
-        """A task for a worker, None if there is none now."""
+        """A task for a worker; None if it has to wait."""
 
     def record(self, event: Event) -> Iterator[Event]:
         """Take note of an event; yields what is to be reported."""
@@ -140,7 +140,7 @@ class Plan:
         return self.sequence.waits
 
     def next_task(self, idle: int = 1, worker: int = 1) -> Task | None:
-        """A task for a worker, one of ``idle`` that have nothing to do; None if there is none now."""
+        """A task for a worker, one of ``idle`` that have nothing to do; None if it has to wait."""
         if self._stopped:
             return None
         self._take_arrivals()

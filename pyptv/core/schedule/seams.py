@@ -57,7 +57,7 @@ class Stretch:
         self.engine = engine
         """The engine of all its runs."""
         self._changes_to: Engine | None = None
-        """The engine that runs are to have once the pieces at work have come to their ends."""
+        """The engine that runs use once the pieces in progress have ended."""
         self._runs: list[TrackerRun] = []
         """In the order of their frames."""
         self._warm_up = WARM_UP
@@ -127,7 +127,7 @@ class Stretch:
             worker: its number.
             idle: how many workers have nothing else to do.
             new_run: numbers for runs that are started.
-            speculate: runs may start where the truth has not come to.
+            speculate: runs may start beyond the frames that are proven.
         """
         self._see_who_leads()
         if self.truth.done or self._changes_to is not None:
@@ -153,9 +153,9 @@ class Stretch:
         return self._continue(run, worker)
 
     def change_engine(self, engine: Engine) -> None:
-        """Let the truth be carried on by another engine: at once, or once nobody is at a piece.
+        """Let the truth be carried on by another engine: at once, or once no piece is in progress.
 
-        The state of optv's tracker cannot be had. So the other engine begins again: at the start where that is near, else a few
+        The state of optv's tracker cannot be read. So the other engine begins again: at the start where that is near, else a few
         frames before the end of the truth, to be proven by equal files.
         """
         self._changes_to = engine if engine != self.engine else None
@@ -169,7 +169,7 @@ class Stretch:
         self.engine, self._changes_to = engine, None
 
     def go_on_from(self, run: int, states: Mapping[tuple[int, int, str], str]) -> None:
-        """Let the truth go on from a state that an earlier run has saved, if there is one that belongs to what is recalled."""
+        """Continue the true run from a state that an earlier run saved, if one matches the frames that are recalled."""
         for stretch, frame, tag in sorted(states, key=lambda state: -state[1]):
             fits = stretch == self.first and self.first <= frame <= self.truth.until
             if fits and tag == state_tag(self.truth.recent, self.first, frame):
@@ -194,7 +194,7 @@ class Stretch:
                 run.holder = None
 
     def ended(self, run: int, *, saved: str | None = None) -> None:
-        """The task of a run has come to its end."""
+        """The task of a run has ended."""
         known_run = self._find(run)
         if known_run is not None:
             known_run.task = None
@@ -224,7 +224,7 @@ class Stretch:
         return self._find(run) is not None or any(step.run == run for step in self._right)
 
     def add(self, step: StepDone) -> Iterator[StepDone]:
-        """A run has done a frame: yields those that are known to be right by that and are in place, in order."""
+        """A run has done a frame: yields the frames that this proves and that are in place, in order."""
         run = self._find(step.run)
         if run is None or run.met:
             return
@@ -316,7 +316,7 @@ class Stretch:
         return first if enough else None
 
     def _speculative_start(self, idle: int) -> int | None:
-        """The start of the frames that an idle worker should take: the longest piece that nobody has done yet is shared out."""
+        """The first frame for an idle worker: the longest piece that is not done yet is divided among the idle workers."""
         limit = min(self.truth.frontier, self.truth.until + UNPROVEN_FRAMES * (len(self._runs) + idle))
         bounds = [run.first for run in self._runs[1:]] + [limit + 1]
         pieces = [(max(run.last + 1, run.first), bound) for run, bound in zip(self._runs, bounds, strict=True)]
@@ -337,7 +337,7 @@ class Stretch:
             self._right.append(step)
 
     def _look_for_meetings(self, frame: int) -> None:
-        """Whether runs that are neighbours have come to the same state at a frame."""
+        """Whether neighbouring runs have reached the same state at a frame."""
         for one, other in pairwise(self._runs):
             if not one.met and same_state(one.knows, other.knows, frame):
                 one.met = True
@@ -349,7 +349,7 @@ class Stretch:
             self._compare_with_truth([frame])
 
     def _compare_with_truth(self, frames: Iterable[int]) -> None:
-        """Whether the run that is to carry the truth on has come to it."""
+        """Whether the run that continues the true one has reached it."""
         leading = self._runs[0] if self._runs else None
         if leading is None or leading.true:
             return

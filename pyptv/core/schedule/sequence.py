@@ -94,7 +94,7 @@ class SequencePlan:
 
     @property
     def finished(self) -> bool:
-        """Every frame has come to an end, good or bad."""
+        """Every frame is done or has failed."""
         return not self._waiting and not self._running and not self._held and not self.expects
 
     @property
@@ -107,7 +107,7 @@ class SequencePlan:
         self._waiting.extend(contiguous(frames))
 
     def retract(self, frame: int) -> None:
-        """A frame that was handed out has come to no end: it will be offered again."""
+        """A frame that was handed out did not finish: it will be offered again."""
         for left in self._running.values():
             left.discard(frame)
 

@@ -65,7 +65,7 @@ class TrackerRun:
     """Frames that are not known to be true yet."""
     knows: dict[int, Known] = field(default_factory=dict)
     met: bool = False
-    """It has come to the state of the next run, and ended."""
+    """It has reached the state of the next run, and ended."""
     part: str = ""
     """The part of a job array that has begun it; empty: this run has."""
 
@@ -83,7 +83,7 @@ class TrackerRun:
         return untouched and self.part == step.part != "" and self.last == step.frame - 1
 
     def take_over(self, step: StepDone, what: Known) -> None:
-        """One more frame, that somebody else has done."""
+        """One more frame, done by another run."""
         self.last = step.frame
         self.steps[step.frame], self.knows[step.frame] = step, what
 

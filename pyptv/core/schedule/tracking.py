@@ -38,7 +38,7 @@ class TrackingPlan:
         share: Share = WHOLE,
         seams: SeamCounts | None = None,
     ) -> None:
-        """``speculate``: runs may start where the truth has not come to; ``early``: one may start during the sequence step."""
+        """``speculate``: runs may start beyond the frames that are proven; ``early``: one may start during the sequence step."""
         self.seams = seams or SeamCounts()
         self._ids = ids
         self._store = store

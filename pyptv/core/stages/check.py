@@ -23,7 +23,7 @@ def check_results(job: Job, frame: int, files: Mapping[str, bytes], start: float
         start: when the work at the frame began (``time.perf_counter``).
 
     Raises:
-        FormatError: a file that is none, or rows that point at nothing.
+        FormatError: a file of another kind, or rows that point at nothing.
     """
     paths = job.experiment.sequence_files(frame)
     cameras = [name for name in files if name != "rt_is"]

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class FrameResult:
-    """What the sequence step makes of a frame."""
+    """The result of the sequence step for a frame."""
 
     frame: int
     matches: Matches

@@ -37,7 +37,7 @@ _LOOK_FOR_PARENT = 0.5
 
 
 def request(spec: PluginSpec, experiment: Experiment, frames: FrameRange) -> bytes:
-    """What the process is told."""
+    """What the process receives."""
     tree = {"spec": asdict(spec), "source": str(parameters_named(experiment.source)), "frames": frames}
     return json.dumps(tree).encode() + b"\n"
 

@@ -1,4 +1,4 @@
-"""When two tracker runs have come to the same state, so that all that follows is the same.
+"""When two tracker runs have reached the same state, so that all that follows is equal.
 
 The tracker forgets: what it carries from one step to the next is the particle lists of four frames. Where these can be told
 by a fingerprint, one equal fingerprint is the proof. optv's tracker keeps them to itself; there equal files prove it: after

@@ -120,7 +120,7 @@ class FramesTask:
 
 
 class Known(NamedTuple):
-    """What must be equal where two tracker runs have come to the same state."""
+    """What must be equal where two tracker runs have reached the same state."""
 
     state: str
     digest: str
@@ -197,4 +197,4 @@ Announce = Callable[[int, str], None]
 
 
 def silent(_frame: int, _what: str) -> None:
-    """An :data:`Announce` that nobody hears."""
+    """An :data:`Announce` that does nothing."""

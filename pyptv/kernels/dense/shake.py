@@ -19,15 +19,15 @@ from pyptv.kernels.dense.fitting import (
     Data,
     Rows,
     Work,
-    equations,
     exchange,
+    fetch,
+    fit,
     joint_intensity,
     measure,
     move,
-    solve,
 )
 from pyptv.kernels.dense.spots import PROFILE
-from pyptv.kernels.jit import entry, routine
+from pyptv.kernels.jit import entry, piece, routine
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -40,7 +40,7 @@ CELL = 4
 """[px] Cells of the map of what has changed."""
 
 
-@routine
+@piece
 def _is_hot(projections: Floats, hot: Flags, p: int) -> bool:
     """Whether anything has changed near a particle, in any camera."""
     for c in range(len(hot)):
@@ -69,17 +69,14 @@ def heat(projections: Floats, which: Flags, hot: Flags) -> None:
             _heat(projections, hot, p)
 
 
-@routine
+@piece
 def _visit(data: Data, rows: Rows, work: Work, p: int, moves: bool) -> float:  # noqa: FBT001 -- compiled
     """Fit one particle; returns by how much it has changed: px, or the share of its intensity."""
     for c in range(len(data.gains)):
         measure(data, rows, work, p, c)
     joint = joint_intensity(data, work)
-    equations(data, rows, work, p, joint)
-    changed = 0.0
-    if moves and joint > 0.0:
-        solve(work.matrix, work.vector, work.step)
-        changed = move(data, rows, p, work.step)
+    x, y, z = fit(data, rows, work, p, joint)
+    changed = move(data, rows, p, x, y, z) if moves and joint > 0.0 else 0.0
     for c in range(len(data.gains)):
         exchange(data, rows, work, p, c)
         before, after = work.before[c], rows.intensities[p, c]
@@ -89,15 +86,26 @@ def _visit(data: Data, rows: Rows, work: Work, p: int, moves: bool) -> float:  #
 
 
 @routine
+def _next_hot(rows: Rows, hot: Flags, p: int) -> int:
+    """The first particle from ``p`` on near which anything has changed."""
+    while p < len(rows.positions) and not _is_hot(rows.projections, hot, p):
+        p += 1
+    return p
+
+
+@piece
 def _round(data: Data, rows: Rows, work: Work, maps: tuple[Flags, Flags], first: int, still: float, moves: bool) -> int:  # noqa: FBT001
     """Visit the particles near which something has changed; returns how many these are."""
     hot, now = maps
-    visits = 0
-    for p in range(first, len(rows.positions)):
-        if _is_hot(rows.projections, now, p):
-            visits += 1
-            if _visit(data, rows, work, p, moves) > still:
-                _heat(rows.projections, hot, p)
+    visits, p = 0, _next_hot(rows, now, first)
+    while p < len(rows.positions):
+        after = _next_hot(rows, now, p + 1)
+        if after < len(rows.positions):
+            fetch(data, rows, after)
+        visits += 1
+        if _visit(data, rows, work, p, moves) > still:
+            _heat(rows.projections, hot, p)
+        p = after
     return visits
 
 
@@ -153,15 +161,9 @@ def shake(
     rows = Rows(positions, intensities, own, projections, derivatives, sharpness)
     work = Work(
         np.empty((n_cams, N_SUMS)),
-        np.empty((n_cams, PROFILE), np.float32),
-        np.empty((n_cams, PROFILE), np.float32),
+        np.empty((n_cams + 1, 2, PROFILE), np.float32),
         np.empty((n_cams, 2), np.int64),
         np.empty(n_cams, np.float32),
-        np.empty(PROFILE, np.float32),
-        np.empty(PROFILE, np.float32),
-        np.empty((3, 3)),
-        np.empty(3),
-        np.empty(3),
     )
     visits = 0
     for _ in range(rounds):

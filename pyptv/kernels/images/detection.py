@@ -172,7 +172,7 @@ def detect(image: Pixels, limits: Ints) -> Floats:
 
     Args:
         image: (h, w) uint8, high-pass filtered.
-        limits: (9,) threshold (0 to 255) and discontinuity of grey values, least and most n, nx, ny, and a sum of grey
+        limits: (9,) threshold (0 to 255) and discontinuity of grey values, minimum and maximum n, nx, ny, and a sum of grey
             values that a target must exceed.
 
     Returns:

@@ -62,7 +62,7 @@ def _positions(base: Integers, rays: Floats, rows: Integers) -> Floats:
 
 @entry("Tuple((int64[::1], float64[:, ::1]))(float64[::1], float64[::1], float64[::1], float64[:, ::1])")
 def single_camera(camera: Floats, optics: Floats, criteria: Floats, targets: Floats) -> tuple[Integers, Floats]:
-    """What optv makes of one camera's targets: positions on their rays, half way between the Z limits.
+    """Positions as optv gives them for a single camera: on the rays of its targets, half way between the Z limits.
 
     Args:
         camera: (CAMERA_SIZE,)

@@ -1,4 +1,4 @@
-"""What a tracking step is told of the experiment: cameras, limits, and the measuring volume."""
+"""The setup of a tracking step: cameras, limits and the measuring volume."""
 
 from __future__ import annotations
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pyptv.report.charts.svg import BAD, HEIGHT, SERIES, STYLES, Chart, canvas, legend
-from pyptv.report.evidence import link_ratio, median
 from pyptv.report.record import KINDS, Record
+from pyptv.report.rules.evidence import link_ratio, median
 from pyptv.report.words import count, listing, number, percent, spread
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     Integers = NDArray[np.int64]
 
 MOST_POINTS = 400
-"""A longer series is drawn as the mean, the least and the largest value of so many groups of frames."""
+"""A longer series is drawn as mean, minimum and maximum of this many groups of frames."""
 
 _FEW_POINTS = 50
 
@@ -84,9 +84,11 @@ class _Timeline:
                     usual = median(values)
                     self._draw(rows[1], which, label, 100 * (values / usual - 1) if usual > 0 else np.full(len(values), np.nan))
             rows[0].set_ylabel(unit)
-            rows[0].set_ylim(bottom=0)
+            nothing = not any(np.nanmax(values, initial=0) > 0 for values in self.lines.values())
+            rows[0].set_ylim(0, 1 if nothing else None)  # of zeros alone matplotlib would draw hundredths of a target
             if self.deviation:
                 rows[1].set_ylabel("% off median")
+                rows[1].set_ylim(*((-1, 1) if nothing else (None, None)))
             dress_frames(rows[-1], self.record)
             _mark_failures(rows[0], self.record)
             legend(rows[0])
@@ -115,7 +117,7 @@ class _Timeline:
         if record.every > 1:
             parts.append(f"Of {count(record.done, 'frame')} one in {record.every} was read.")
         if self._group > 1:
-            parts.append(f"Drawn: mean, least and largest of each {self._group} values.")
+            parts.append(f"Drawn: mean, minimum and maximum of each {self._group} values.")
         if failed := len(record.failures) + len(record.missing):
             parts.append(f"{count(failed, 'failed frame')} marked in red on the axis.")
         if self.deviation:
@@ -124,7 +126,7 @@ class _Timeline:
 
 
 def grouped(group: Integers, values: Floats) -> tuple[Floats, Floats, Floats]:
-    """Mean, least and largest value of each group; NaN where a group has none.
+    """Mean, minimum and maximum of each group; NaN where a group has none.
 
     Args:
         group: (n,) ascending, from 0: to which group a value belongs.

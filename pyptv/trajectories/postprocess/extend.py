@@ -115,14 +115,14 @@ def _together(going: _Open | None, ended: _Open) -> _Open:
 
 
 def _go_on(targets: FrameTargets, going: _Open, begun: Array, bridges: Bridges, found: Found) -> _Open:
-    """Those that were found in this frame, which ``found`` is told of."""
+    """The open ends that were found in this frame; their positions are added to ``found``."""
     expected, variance = _expected(going, bridges)
     seek = np.flatnonzero(~_meets(expected, variance, begun, bridges))
     position, chosen = targets.seek(expected[seek], np.sqrt(variance[seek]))
     mismatch = ((position - expected[seek]) ** 2 / variance[seek]).sum(axis=1)
     kept: list[int] = []
     for index in np.argsort(mismatch).tolist():
-        if mismatch[index] <= bridges.reach and targets.claim(chosen[:, index]):
+        if mismatch[index] <= bridges.narrow[1] and targets.claim(chosen[:, index]):
             kept.append(index)
             found.setdefault(int(going.piece[seek[index]]), []).append(position[index])
     some = np.array(kept, dtype=np.int64)

@@ -1,4 +1,4 @@
-"""The compiled tracker as a value: frames' files in, links out; what optv's tracker makes of them, to the byte.
+"""The compiled tracker as a value: frames' files in, links out, equal to those of optv's tracker to the byte.
 
 It keeps four frames in turn, as optv does: the one before, the current one, and the two after it. Their values are read from
 the files, so they are rounded as the files round them; what a step adds is kept as it was computed. These four frames are the

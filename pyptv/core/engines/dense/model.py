@@ -13,6 +13,7 @@ from pyptv.core.engines.dense.particles import Spots
 from pyptv.core.engines.dense.settings import Settings
 from pyptv.core.images.full_depth import Views
 from pyptv.kernels.dense import pairs, shake, spots
+from pyptv.kernels.dense.peaks import smoothed
 from pyptv.kernels.dense.spots import LARGEST_RADIUS, MARGIN
 
 if TYPE_CHECKING:
@@ -27,9 +28,13 @@ _WINDOW = 3.5
 """Half the window of a spot, in sigmas."""
 _ALONE = 50
 """A median of fewer particles is not believed where there is an earlier one."""
+_SAME_SIZE = 0.02
+"""A spot whose size changes by a smaller share does not count as changed."""
+_GROUND_STILL = 0.1
+"""A background that changes by less than that share of the noise moves no particle."""
 _BLOCK = 64.0
 """[px] Particles are kept in the order of blocks of the first image: near ones use the same parts of all images."""
-_ROWS = ("positions", "intensities", "own", "projections", "derivatives", "sharpness", "origin")
+_ROWS = ("positions", "intensities", "own", "projections", "derivatives", "scale", "sharpness", "origin")
 
 
 class Model:
@@ -45,6 +50,7 @@ class Model:
         self.background = background(views.values, settings.tile)
         self.data = with_margins(views.values - self.background)
         self.residual = self.data.copy()
+        self._smooth: Image | None = None
         self.saturated = views.saturated
         self.noise = noise(without_margins(self.residual))
         self.level = spots_.level
@@ -53,6 +59,7 @@ class Model:
         self.intensities = self.own = np.empty((0, n_cams), np.float32)
         self.projections = np.empty((0, n_cams, 2))
         self.derivatives = np.empty((0, n_cams, 2, 3), np.float32)
+        self.scale = np.empty(0)
         self.sharpness = np.empty((0, n_cams, 2), np.float32)
         self.origin = np.empty(0, np.int64)
         self.use(spots_)
@@ -60,7 +67,7 @@ class Model:
     def use(self, spots_: Spots) -> None:
         """Draw with other spots from now on. The residual is made anew by :meth:`redraw`."""
         self.spots = spots_
-        self.sharpness = spots_.sharpness_at(self.projections, self.cameras.size)
+        self.sharpness = spots_.sharpness_at(self.projections, self.cameras.size, self.scale)
         self.radius = min(max(3, math.ceil(_WINDOW * spots_.largest)), LARGEST_RADIUS)
         self.near_saturated = dilated(self.saturated, self.radius)
 
@@ -76,7 +83,8 @@ class Model:
             np.zeros((n, n_cams), np.float32),
             np.full((n, n_cams), np.nan, np.float32),
             projections,
-            self.cameras.derivatives(positions),
+            self.cameras.derivatives(positions, projections),
+            np.ones(n),
             self.spots.sharpness_at(projections, self.cameras.size),
             np.arange(n) if known else np.full(n, -1),
         )
@@ -96,10 +104,18 @@ class Model:
             setattr(self, name, getattr(self, name)[which])
 
     def place(self) -> None:
-        """Projections and derivatives anew: shaking moves the first along the second."""
+        """Projections anew: shaking moves them along the derivatives, which do not change over some pixels."""
         self.projections = self.cameras.project(self.positions)
-        self.derivatives = self.cameras.derivatives(self.positions)
-        self.sharpness = self.spots.sharpness_at(self.projections, self.cameras.size)
+        self.sharpness = self.spots.sharpness_at(self.projections, self.cameras.size, self.scale)
+
+    def resize(self, scale: Floats) -> None:
+        """Spots of other sizes (n,), relative to the usual one; each keeps its content."""
+        changed = np.abs(scale / self.scale - 1) > _SAME_SIZE
+        self.intensities *= ((self.scale / scale) ** 2).astype(np.float32)[:, None]
+        self.scale = scale
+        self.sharpness = self.spots.sharpness_at(self.projections, self.cameras.size, scale)
+        self.redraw()
+        shake.heat(self.projections, changed.astype(np.uint8), self.hot)
 
     def redraw(self) -> None:
         """The residual anew."""
@@ -114,7 +130,16 @@ class Model:
         without_margins(self.data)[:] -= more
         left -= more
         self.noise = noise(left)
-        self.hot[:] = 1
+        changed = np.abs(more[:, :: shake.CELL, :: shake.CELL]) > _GROUND_STILL * self.noise[:, None, None]
+        self.hot[:, 1 : 1 + changed.shape[1], 1 : 1 + changed.shape[2]] |= changed
+        self._smooth = None
+
+    @property
+    def smooth(self) -> Image:
+        """``data``, smoothed."""
+        if self._smooth is None:
+            self._smooth = smoothed(self.data)
+        return self._smooth
 
     def shake(self, rounds: int) -> int:
         """Shake the particles near which something has changed; returns the number of visits."""
@@ -151,8 +176,23 @@ class Model:
         mean = np.maximum(relative, 0.0).sum(axis=1) / np.maximum(n_seen, 1)
         return mean, np.where(seen, relative, np.inf).min(axis=1, initial=np.inf), n_seen
 
-    def prune(self, weakest: float) -> int:
+    def significance(self) -> Floats:
+        """(n,) the particles' joint intensities over the error that noise gives them.
+
+        A camera knows the peak of a spot to noise / (sigma sqrt(pi)); joined by least squares.
+        """
+        seen = self.intensities > 0
+        weight = np.where(seen, (np.pi / 2) / np.sqrt(self.sharpness.prod(axis=2)) * (self.spots.gains / self.noise) ** 2, 0.0)
+        joint = (weight * (self.intensities / self.spots.gains)).sum(axis=1)
+        significance: Floats = joint / np.sqrt(np.maximum(weight.sum(axis=1), 1e-12))
+        return significance
+
+    def prune(self, weakest: float, surest: float) -> int:
         """Drop particles that are too weak, doubles, or outside of the volume; returns how many.
+
+        Too weak: an intensity below ``weakest`` of the median one, or below ``surest`` times its error. Of particles that were
+        known the settings' ``unsure`` is enough: there are as many places where noise looks like a particle as there are pixels,
+        and few where one is expected.
 
         Their spots are put back into the residual.
         """
@@ -162,7 +202,8 @@ class Model:
             self.level = float(np.median(mean[kept]))
         if not np.isnan(self.level):
             kept &= (mean > weakest * self.level) & (least > self.settings.weakest_camera * self.level)
-        kept &= self.cameras.inside(self.positions)
+        least_sure = np.where(self.origin >= 0, self.settings.unsure, surest)
+        kept &= (self.significance() > least_sure) & self.cameras.inside(self.positions)
         flags = kept.astype(np.uint8)
         width, height = self.cameras.size
         strength = self.intensities.sum(axis=1, dtype=np.float64)

@@ -1,4 +1,4 @@
-"""Keys of YAML files that mean nothing here, or something elsewhere: named once, so that nobody trusts in them."""
+"""Keys of YAML files that have no effect here, or only elsewhere: reported once, so that no user relies on them."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ _OPENPTV2: dict[tuple[str, str], tuple[Callable[[Any], bool], str]] = {
 
 
 def foreign_keys(raw: RawParameters) -> list[str]:
-    """One line about keys of openptv2 that would change results there, one about keys that nobody knows."""
+    """One line about keys of openptv2 that would change results there, one about unknown keys."""
     openptv2: list[str] = []
     unknown: list[tuple[str, str]] = []
     for section, key, value in _other_keys(raw):

@@ -80,7 +80,7 @@ def link_ratio(record: Record) -> float:
 
 
 def limits(record: Record, axis: str) -> tuple[float, float]:
-    """The least and largest displacement [mm/frame] that the tracker allows along an axis."""
+    """Minimum and maximum displacement [mm/frame] that the tracker allows along an axis."""
     return track_value(record, f"dv{axis}min"), track_value(record, f"dv{axis}max")
 
 
