@@ -41,7 +41,7 @@ class Lab:
     rng: np.random.Generator
 
     def see(self, positions, peaks=100.0, noise_level=1.0, ground=10.0, sigma=SIGMA) -> Views:
-        """Images of particles; ``peaks`` one for all, (n,) or (n, n_cams)."""
+        """Images of particles; ``peaks`` one for all, (n,) or (n, n_cams); ``sigma`` one for all, or (n,)."""
         projections = self.cameras.project(np.asarray(positions, float))
         peaks = np.broadcast_to(np.reshape(peaks, (-1, 1)) if np.ndim(peaks) == 1 else peaks, projections.shape[:2])
         values = np.full((self.cameras.n_cams, SIZE[1], SIZE[0]), ground, np.float32)
@@ -230,6 +230,28 @@ def test_spots_are_fitted(lab):
     assert spots.sigma[:, :, 0] == pytest.approx(np.full((4, 2), 1.0), abs=0.05)
     assert spots.gains == pytest.approx(np.array([60, 80, 100, 120]) / 90, rel=0.05)
     assert spots.level == pytest.approx(90, rel=0.1)
+
+
+def test_particles_of_unlike_size_at_a_signal_to_noise_ratio_of_7(lab):
+    """The scatter of sizes is measured, each particle gets its own, and hardly any comes out of the noise."""
+    true, sizes = [], []
+    frames = []
+    for _ in range(3):
+        true.append(lab.scatter(700))
+        sizes.append(np.exp(0.25 * lab.rng.standard_normal(700)))
+        frames.append(lab.see(true[-1], lab.rng.uniform(70, 140, 700), noise_level=14.0, ground=50.0, sigma=SIGMA * sizes[-1]))
+    spots = fit_spots(frames[:2], lab.cameras)
+    assert spots.scatter == pytest.approx(0.25, abs=0.06)
+    found = reconstruct(frames[2], lab.cameras, spots).particles
+    n_hit, rms = hits(found.positions, true[2], 1.0, lab.cameras)
+    assert n_hit >= 0.96 * len(true[2])
+    assert len(found) <= 1.01 * len(true[2])
+    assert rms < 0.15
+    far = np.linalg.norm(lab.cameras.project(found.positions)[:, None] - lab.cameras.project(true[2])[None], axis=3).max(axis=2)
+    row, of = np.nonzero(far < 0.4)
+    assert np.corrcoef(np.log(found.scale[row]), np.log(sizes[2][of]))[0, 1] > 0.85
+    alike = fit_spots([lab.see(lab.scatter(700), 100.0, noise_level=5.0)], lab.cameras)
+    assert alike.scatter == 0
 
 
 def test_self_calibration_finds_what_was_put_in(lab):

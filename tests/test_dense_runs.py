@@ -212,6 +212,7 @@ def test_the_run_report_says_what_was_done(made: Path) -> None:
     assert first[0]["frames"] == FRAMES
     assert first[0]["new"] > first[1]["new"] > 0
     assert all(0 < left < 0.3 for left in dense["passes"][1]["energy_left"])
+    assert dense["unsettled"] == []
     chance = dense["chance"]
     assert chance["sampled_links"] > 1000
     assert chance["chance_tracks"] < 0.1 * chance["sampled_tracks"]
@@ -233,6 +234,22 @@ def test_frames_alone_and_links_alone(again: Path) -> None:
     pyptv_batch.main(again, method="dense", mode="tracking")
     assert {name: results(again)[name] for name in sequence} == sequence
     assert before.keys() == results(again).keys()
+
+
+def test_frames_that_do_not_converge_are_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """0.06 particles per pixel, and no more than two searches."""
+    from pyptv.core.engines.dense import reconstruct
+    from pyptv.core.engines.dense.settings import Settings
+
+    monkeypatch.setattr(reconstruct, "Settings", lambda: Settings(searches=2, reduced_searches=0))
+    folder = make_experiment(tmp_path / "exp", 1, 550, image_size=(96, 96), hot_pixels=0)
+    pyptv_batch.main(folder, method="dense", mode="sequence", self_calibration=False)
+    assert "--method dense: has not converged in frames 10000: too many particles" in caplog.text
+    report = read_run_report(folder / "res")
+    assert report is not None
+    assert report["dense"]["unsettled"] == [10000]
 
 
 def test_the_standard_method_afterwards_is_untouched(again: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import multiprocessing
 import os
@@ -13,6 +14,7 @@ import time
 import warnings
 from pathlib import Path
 
+import portalocker
 import pytest
 from conftest import results
 
@@ -158,8 +160,16 @@ class TestPutTogether:
         main(exp, FIRST, LAST, engine="compiled", finish=True)
         assert results(exp) == truth["whole"]
 
-    def test_other_cuts_of_the_same_frames_and_damaged_guesses(self, exp, truth):
-        """An array of three was begun; one of two takes what it has done. Then somebody damages what waits for its turn."""
+    def test_other_cuts_of_the_same_frames_and_damaged_guesses(self, exp, truth, monkeypatch):
+        """An array of three was begun; one of two takes what it has done. Then somebody damages what waits for its turn.
+
+        All of that on a disk that has no locks.
+        """
+
+        def no_lock(*_arguments: object) -> None:
+            raise portalocker.LockException(OSError(errno.ENOLCK, "No locks available"))
+
+        monkeypatch.setattr(portalocker, "lock", no_lock)
         main(exp, FIRST, LAST, engine="compiled", part="2/3")
         for part in ("1/2", "2/2"):
             main(exp, FIRST, LAST, engine="compiled", part=part)

@@ -86,7 +86,10 @@ def _feasible(measured: Measured) -> Iterator[str]:
         yield f"Tracking: only {motion.chains} chains of four frames are smooth: frames are too far apart, or matches are chance."
         return
     typical = _displacement(measured)
-    noise = ", ".join(in_words(value) for value in motion.noise)
+    pairs = zip(motion.noise, motion.noise_settled, strict=True)
+    noise = ", ".join(
+        in_words(value) if settled or math.isnan(value) else f"at most {in_words(value)}" for value, settled in pairs
+    )
     yield (
         f"Tracking: displacement {in_words(typical)} mm, spacing {in_words(motion.spacing)} mm, ratio "
         f"{in_words(typical / motion.spacing)}; noise of a position in x, y, z {noise} mm."

@@ -36,6 +36,7 @@ def as_tree(measured: Measured) -> dict[str, Any]:
         "motion": {
             "displacement_mm": float(np.median(lengths)) if len(lengths) else None,
             "noise_mm": list(motion.noise),
+            "noise_settled": list(motion.noise_settled),
             "spacing_mm": motion.spacing,
             "chains": motion.chains,
             "by_chance": motion.chance_chains,

@@ -173,6 +173,7 @@ def judge(folder: Path, truth, wrong: dict, options: dict) -> dict:
             "gvthres": list(measured.proposed.detection.gvthres),
             "disco": measured.proposed.detection.disco,
             "noise": list(measured.motion.noise),
+            "noise_settled": list(measured.motion.noise_settled),
             "refined": None if measured.refined is None else [measured.refined.before, measured.refined.after],
             "hints": [] if measured.refined is None else list(measured.refined.hints),
         }
@@ -317,7 +318,17 @@ def summary(path: Path) -> None:
                 f"{name}: noise / true, percentiles 5 50 95:",
                 np.round(np.nanpercentile(ratio, (5, 50, 95), axis=0).T, 3).tolist(),
             )
-            print("   within 20 %:", np.round(np.mean(np.abs(ratio - 1) <= 0.2, axis=0), 3).tolist())
+            known = np.array([row[name]["noise_settled"] for row in rows if "noise_true" in row.get(name, {})])
+            good = np.abs(ratio - 1) <= 0.2
+            print("   within 20 %:", np.round(np.mean(good, axis=0), 3).tolist())
+            print(
+                f"   settled: {known.mean():.0%}, of these within 20 %: {good[known].mean():.1%}; at most 20 % too low:", end=" "
+            )
+            print(f"{np.mean(ratio[~known] > 0.8):.1%} of the others")
+            for row, one, fine in zip([row for row in rows if "noise_true" in row.get(name, {})], ratio, good, strict=True):
+                if not fine.all():
+                    said = row[name]["noise_settled"], row[name]["chains"], row["options"]["displacement"]
+                    print("     ", row["number"], np.round(one, 2).tolist(), *said, row["options"]["n_particles"])
     print("CPU s of an advice, median:", np.median([row["after"]["cpu"] for row in rows]))
 
 

@@ -17,9 +17,9 @@ _FOUND, _LINKS = "found-", "links-"
 _NUMBERS = ("begun_with", "energy_left", "noise", "misfit")
 _CHANCE = ("sampled_links", "sampled_tracks", "chance_links", "chance_tracks")
 _DIGITS = 5
-_UNSETTLED = 0.05
-"""Share of new particles in a frame's last search above which its reconstruction has not converged,"""
-_UNSETTLED_AT_LEAST = 100
+_UNSETTLED = 0.01
+"""A frame whose last search still brought a larger share of its particles, the dropped ones aside, has not converged;"""
+_UNSETTLED_AT_LEAST = 200
 """in a frame of so many particles or more; in one of fewer a handful says nothing."""
 
 
@@ -39,7 +39,7 @@ class _Pass:
         for name, value in {"particles": event.particles, **event.numbers}.items():
             if name in self._columns:
                 self._columns[name][index] = value
-        searches = [(added, total) for cameras, added, _, total in event.iterations if cameras > 0]
+        searches = [(added - dropped, total) for cameras, added, dropped, total in event.iterations if cameras > 0]
         if searches and searches[-1][0] > _UNSETTLED * max(searches[-1][1], _UNSETTLED_AT_LEAST):
             self.unsettled.add(event.frame)
         for number, row in enumerate(event.iterations):

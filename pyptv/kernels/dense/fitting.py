@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from pyptv.kernels.dense.spots import MARGIN, blocks_of, draw, first_of, is_drawn, profile
-from pyptv.kernels.dense.windows import window_sums
+from pyptv.kernels.dense.windows import window_fetch, window_sums
 from pyptv.kernels.jit import piece
 
 if TYPE_CHECKING:
@@ -208,3 +208,13 @@ def exchange(data: Data, rows: Rows, work: Work, p: int, c: int) -> None:
         x = profile(u, rows.sharpness[p, c, 0], r, width, across)[0]
         y = profile(v, rows.sharpness[p, c, 1], r, height, down)[0]
         draw(images, flat, c, x, y, r, -after, across, down)
+
+
+@piece
+def fetch(data: Data, rows: Rows, p: int) -> None:
+    """Have the windows of a particle brought into the processor's cache: waiting for them takes as long as the sums."""
+    shape, r = data.residual.shape, data.radius
+    for c in range(len(data.gains)):
+        u, v = rows.projections[p, c, 0], rows.projections[p, c, 1]
+        if is_drawn(u, v, shape[2] - 2 * MARGIN, shape[1] - 2 * MARGIN):
+            window_fetch(data.flat, first_of(shape, c, int(u), int(v), r), shape[2], 2 * r + 1)

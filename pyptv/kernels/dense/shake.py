@@ -20,6 +20,7 @@ from pyptv.kernels.dense.fitting import (
     Rows,
     Work,
     exchange,
+    fetch,
     fit,
     joint_intensity,
     measure,
@@ -84,16 +85,27 @@ def _visit(data: Data, rows: Rows, work: Work, p: int, moves: bool) -> float:  #
     return changed
 
 
+@routine
+def _next_hot(rows: Rows, hot: Flags, p: int) -> int:
+    """The first particle from ``p`` on near which anything has changed."""
+    while p < len(rows.positions) and not _is_hot(rows.projections, hot, p):
+        p += 1
+    return p
+
+
 @piece
 def _round(data: Data, rows: Rows, work: Work, maps: tuple[Flags, Flags], first: int, still: float, moves: bool) -> int:  # noqa: FBT001
     """Visit the particles near which something has changed; returns how many these are."""
     hot, now = maps
-    visits = 0
-    for p in range(first, len(rows.positions)):
-        if _is_hot(rows.projections, now, p):
-            visits += 1
-            if _visit(data, rows, work, p, moves) > still:
-                _heat(rows.projections, hot, p)
+    visits, p = 0, _next_hot(rows, now, first)
+    while p < len(rows.positions):
+        after = _next_hot(rows, now, p + 1)
+        if after < len(rows.positions):
+            fetch(data, rows, after)
+        visits += 1
+        if _visit(data, rows, work, p, moves) > still:
+            _heat(rows.projections, hot, p)
+        p = after
     return visits
 
 

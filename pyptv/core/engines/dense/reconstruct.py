@@ -69,7 +69,7 @@ def reconstruct(
             _fit_sizes(model)
             model.shake(settings.shakes - settings.shakes // 2)
             _finish_iteration(model, cameras.n_cams if full else cameras.n_cams - 1, added, iterations)
-            if abs(iterations[-1].added - iterations[-1].dropped) <= settings.few * len(model.positions):
+            if _gains_little(iterations[-1], settings):
                 break
     model.renew_background()
     for _ in range(2):
@@ -81,6 +81,11 @@ def reconstruct(
     model.hot[:] = 1
     model.shake(2)
     return _result(model, iterations, energy, fits=fits)
+
+
+def _gains_little(done: Iteration, settings: Settings) -> bool:
+    """Whether another search of that kind is not worth its time: hardly any new particle, or hardly any that stays."""
+    return done.added - done.dropped <= max(settings.few * done.total, settings.stay * done.added)
 
 
 def _begin(model: Model, start: Floats | Particles, iterations: list[Iteration]) -> None:
