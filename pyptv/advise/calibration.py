@@ -297,7 +297,7 @@ def correct(sample: Sample, setting: Setting) -> Refined | None:
         return [bench.match(rows, number) for number, rows in targets.items()]
 
     def agreeing(calibrations: tuple[Calibration, ...]) -> int:
-        """How many quadruplets there are in the narrow band."""
+        """How many particles have a target in every camera, within the narrow band."""
         return sum(frame.counts()[0] for frame in matched(calibrations, _NARROW))
 
     before = most = agreeing(setting.calibrations)
