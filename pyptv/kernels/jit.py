@@ -32,6 +32,15 @@ def leaf(function: Function) -> Function:
     return compiled
 
 
+def part(function: Function) -> Function:
+    """For one that is called in one place only: part of its caller before that is compiled, which is compiled once then.
+
+    Taking frames and scenes apart to pass them to a function of its own takes longer to compile than most functions do.
+    """
+    compiled: Function = numba.njit(**_ONLY_KERNELS_CALL, inline="always", _nrt=False)(function)
+    return compiled
+
+
 def routine(function: Function) -> Function:
     """For one that allocates nothing either, and sums in whatever order is fastest: a function of its own, which compiles faster.
 
