@@ -25,8 +25,8 @@ from pyptv.core.app import batch
 from pyptv.core.base.errors import ProcessingError
 from pyptv.core.base.options import make_options
 from pyptv.core.cli.scripts import follow, parse_words
-from pyptv.core.experiment.attrdict import AttrDict
 from pyptv.core.experiment.folder import validate_experiment_directory
+from pyptv.core.experiment.parameters.attrdict import AttrDict
 
 if TYPE_CHECKING:
     from pyptv.core.record.progress import Progress

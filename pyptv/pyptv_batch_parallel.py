@@ -26,8 +26,8 @@ from pyptv.core.app.batch import run_sequence_chunk
 from pyptv.core.base.errors import ProcessingError
 from pyptv.core.base.frames import chunk_ranges
 from pyptv.core.cli.scripts import follow, parse_words
-from pyptv.core.experiment.attrdict import AttrDict
 from pyptv.core.experiment.folder import validate_experiment_directory
+from pyptv.core.experiment.parameters.attrdict import AttrDict
 
 if TYPE_CHECKING:
     from pyptv.core.record.progress import Progress

@@ -9,11 +9,12 @@ needs it is skipped where it is absent.
     small_experiment()  a copy of a small synthetic experiment (frames 10000-10005, 4 cameras, 320 x 256 px) to work in;
                         takes the options of pyptv.synthetic.make_experiment, such as n_cameras=2; its parameters are in
                         parameters/, or, with dialect="yaml" or where that dialect alone will do, in a YAML file; or in "both"
-    batch               the entry points, one after the other: serial, and parallel with 1 and with 2 processes:
+    batch               the entry points, one after the other: serial, and parallel with 2 processes:
                         batch(exp, first, last, **options) calls main(), batch.command(...) runs the command line
 
 Plain functions, to import (``from conftest import results``): :func:`results`, :func:`run_python`, :func:`refusal` (why a
-call is refused, or None) and :func:`sample_tree`, the parameters of an experiment of 4 cameras as nested plain dictionaries.
+call is refused, or None), :func:`sample_tree`, the parameters of an experiment of 4 cameras as nested plain dictionaries, and
+:func:`rounds`, how often something random is tried: more often where the environment variable PYPTV_LONG_TESTS is set.
 """
 
 from __future__ import annotations
@@ -50,6 +51,11 @@ def _workers_are_forked_under_xdist() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(runners, "choose_start_method", lambda asked: asked or multiprocessing.get_start_method())
         yield
+
+
+def rounds(usually: int, at_length: int) -> int:
+    """How often something random is tried: enough to see that it works, or, where PYPTV_LONG_TESTS is set, to find the rare."""
+    return at_length if os.environ.get("PYPTV_LONG_TESTS") else usually
 
 
 def results(folder: Path) -> dict[str, bytes]:
@@ -168,8 +174,7 @@ class Batch:
 @pytest.fixture(
     params=[
         pytest.param(Batch("pyptv.pyptv_batch"), id="serial"),
-        pytest.param(Batch("pyptv.pyptv_batch_parallel", 1), id="parallel-1"),
-        pytest.param(Batch("pyptv.pyptv_batch_parallel", 2), id="parallel-2"),
+        pytest.param(Batch("pyptv.pyptv_batch_parallel", 2), id="parallel"),
     ]
 )
 def batch(request: pytest.FixtureRequest) -> Batch:

@@ -13,10 +13,10 @@ import numpy as np
 from conftest import sample_tree
 
 from pyptv.core.engines.optv.backend import project
-from pyptv.core.experiment.attrdict import AttrDict
 from pyptv.core.experiment.calibration import Calibration
-from pyptv.core.experiment.parameter_checks import build_parameters
-from pyptv.core.experiment.parameters import Parameters
+from pyptv.core.experiment.parameters.attrdict import AttrDict
+from pyptv.core.experiment.parameters.checks import build_parameters
+from pyptv.core.experiment.parameters.schema import Parameters
 from pyptv.core.files.formats import TARGETS
 from pyptv.synthetic.optics import true_calibrations
 

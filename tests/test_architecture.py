@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,12 @@ print(sorted(loaded & {{"numpy", "optv", "matplotlib", "scipy", "PIL", "tqdm"}})
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert "usage:" in run.stdout
     assert run.stderr.strip() == "[]"
+
+
+def test_no_folder_is_too_full_to_be_read_at_a_glance() -> None:
+    """15 modules, besides ``__init__`` and ``__main__``."""
+    rooms = Counter(path.parent for path in SOURCES.values() if not path.stem.startswith("__"))
+    assert {str(room): size for room, size in rooms.items() if size > 15} == {}
 
 
 def test_these_tests_see_what_they_look_for() -> None:

@@ -6,7 +6,7 @@ import pickle
 
 import pytest
 
-from pyptv.core.experiment.attrdict import AttrDict, shown
+from pyptv.core.experiment.parameters.attrdict import AttrDict, shown
 
 
 def test_keys_are_attributes_at_every_level():

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from conftest import results
 
+from pyptv.core.base.options import Options
 from pyptv.core.files.formats import LINKS, PASSES
 from pyptv.core.stages.join import join, stated_twice
 from pyptv.pyptv_batch import main
@@ -96,3 +97,11 @@ def test_a_frame_that_cannot_be_read(small_experiment: Make) -> None:
 def test_no_sense_without_tracking() -> None:
     with pytest.raises(ValueError, match="tracking 'both' is for modes that track, got mode 'sequence'"):
         main("nowhere", mode="sequence", tracking="both")
+
+
+@pytest.mark.parametrize("way", [{"part": "1/2"}, {"finish": True}, {"watch": True}, {"scheduler": "tcp://here:1"}])
+@pytest.mark.parametrize("what", [{"tracking": "both"}, {"mode": "match"}, {"method": "dense"}, {"tracking_plugin": "mine"}])
+def test_what_needs_one_run(what: dict[str, str], way: dict[str, object]) -> None:
+    (name,) = way
+    with pytest.raises(ValueError, match=rf"{next(iter(what.values()))}|plugin.* needs one run .*, got {name} as well"):
+        Options(**what, **way)

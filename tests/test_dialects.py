@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pyptv.core.base.errors import InvalidExperimentError, ProcessingError
-from pyptv.core.experiment.dialects import read_par, read_yaml
-from pyptv.core.experiment.parameter_checks import build_parameters
-from pyptv.core.experiment.parameters import Parameters
+from pyptv.core.experiment.parameters.checks import build_parameters
+from pyptv.core.experiment.parameters.dialects import read_par, read_yaml
+from pyptv.core.experiment.parameters.schema import Parameters
 from pyptv.synthetic.writer import write_par, write_yaml
 
 YAML = "parameters_synthetic.yaml"
@@ -255,7 +255,8 @@ class TestYamlErrors:
         """PyYAML's C loader overflows the stack there: tried in a process of its own."""
         path = tmp_path / "deep.yaml"
         path.write_text("[" * 100_000)
-        code = f"from pathlib import Path; from pyptv.core.experiment.dialects import read_yaml; read_yaml(Path({str(path)!r}))"
+        reader = "pyptv.core.experiment.parameters.dialects"
+        code = f"from pathlib import Path; from {reader} import read_yaml; read_yaml(Path({str(path)!r}))"
         done = run_python("-c", code, stdout=subprocess.PIPE, stderr=subprocess.PIPE, capture_output=False)
         assert done.returncode == 1
         assert "FormatError" in done.stderr

@@ -19,7 +19,7 @@ import yaml
 import pyptv
 from pyptv import __main__ as launcher
 from pyptv.core.cli.options import PARALLEL, SEQUENTIAL, build_parser
-from pyptv.core.experiment.parameters import SECTIONS, key_of
+from pyptv.core.experiment.parameters.schema import SECTIONS, key_of
 from pyptv.core.files.formats import ADDED, LINKS, PARTICLES, TARGETS
 from pyptv.core.record import tally as report
 from pyptv.pyptv_batch import ProcessingError, main

@@ -22,8 +22,9 @@ from conftest import run_python
 from pyptv import __version__
 from pyptv.core.base.errors import ProcessingError
 from pyptv.core.files.formats import LINKS
-from pyptv.export import FORMATS, export, hdf5, matlab, place
+from pyptv.export import FORMATS, export, place
 from pyptv.export.__main__ import build_parser, cli
+from pyptv.export.writers import hdf5, matlab
 from pyptv.trajectories import Trajectories, read_trajectories
 
 pytest.importorskip("scipy", reason='velocities need the extra "trajectories"')
@@ -52,7 +53,13 @@ def skip_without(name: str) -> None:
 def small_blocks(monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
     """Let everything that is done in blocks be done in blocks of so many rows."""
     names = {"ROWS_AT_ONCE", "_ROWS_AT_ONCE", "_ROWS_A_CHUNK", "_IDS_AT_ONCE", "_ENTRIES_AT_ONCE"}
-    modules = ("trajectories.stream", "trajectories.ordered", "export.by_frame", "export.csv_file", "export.zarr_store")
+    modules = (
+        "trajectories.stream",
+        "trajectories.ordered",
+        "export.by_frame",
+        "export.writers.csv_file",
+        "export.writers.zarr_store",
+    )
     for module in (import_module(f"pyptv.{module}") for module in modules):
         for name in names & vars(module).keys():
             monkeypatch.setattr(module, name, rows)
@@ -544,7 +551,7 @@ class TestCommandLine:
 
     @pytest.mark.parametrize(("error", "code"), [(MemoryError, 1), (KeyboardInterrupt, 130)])
     def test_memory_and_interrupts(self, tracked, capsys, monkeypatch, error, code):
-        monkeypatch.setattr("pyptv.export.matlab.write", Mock(side_effect=error))
+        monkeypatch.setattr("pyptv.export.writers.matlab.write", Mock(side_effect=error))
         assert cli([str(tracked), "--to", "mat"]) == code
         assert re.match("error: (not enough memory|interrupted)", capsys.readouterr().err)
 

@@ -20,8 +20,8 @@ from conftest import sample_tree
 from pyptv.core.base.bounded_json import BoundError, inflate, parse_json
 from pyptv.core.base.errors import ProcessingError
 from pyptv.core.experiment.calibration import read_calibration
-from pyptv.core.experiment.dialects import read_par, read_yaml
-from pyptv.core.experiment.parameter_checks import build_parameters
+from pyptv.core.experiment.parameters.checks import build_parameters
+from pyptv.core.experiment.parameters.dialects import read_par, read_yaml
 from pyptv.core.files.formats import ADDED, LINKS, PARTICLES, TARGETS
 from pyptv.synthetic.truth import read_truth
 from pyptv.synthetic.writer import YAML_NAME, write_par, write_yaml

@@ -110,6 +110,7 @@ def test_refusals(small_experiment: Make) -> None:
     main(folder, 10000, 10001, mode="sequence", allow_plugins=True, engine="optv")
     assert results(folder) != plain
     assert "it would change the stored targets" in said(mode="match", allow_plugins=True)
+    assert "hooks and plugins: found with --method dense" in said(method="dense", allow_plugins=True)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from itertools import combinations, product
 
 import numpy as np
 import pytest
+from conftest import rounds
 from test_kernels_geometry import LENSES, SET_UPS, cameras
 from test_optv_backend import filtered_views, parameters_with
 
@@ -20,7 +21,7 @@ pytest.importorskip("numba")
 import compiled_geometry as geometry
 
 from pyptv.core.engines.compiled.backend import CompiledFrameBackend
-from pyptv.kernels.detection import order_by_y
+from pyptv.kernels.images.detection import order_by_y
 
 LAYOUTS = list(product((4, 3, 2, 1), (False, True)))
 
@@ -122,7 +123,7 @@ def test_layers_and_lenses(layers, lens):
     assert (sum(counts) > 0) != (num_cams == 2 and all_cameras)
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", range(rounds(30, 60)))
 def test_random_set_ups(seed):
     rng = np.random.default_rng(seed)
     num_cams = int(rng.choice([2, 3, 4, 4]))

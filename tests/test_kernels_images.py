@@ -14,13 +14,13 @@ from optv.segmentation import target_recognition
 
 from pyptv.core.engines.compiled.backend import CompiledFrameBackend
 from pyptv.core.engines.optv.backend import OptvFrameBackend
-from pyptv.core.experiment.attrdict import AttrDict
 from pyptv.core.experiment.folder import load_experiment
-from pyptv.core.experiment.parameter_checks import build_parameters
-from pyptv.core.experiment.parameters import HIGH_PASS_SPAN
+from pyptv.core.experiment.parameters.attrdict import AttrDict
+from pyptv.core.experiment.parameters.checks import build_parameters
+from pyptv.core.experiment.parameters.schema import HIGH_PASS_SPAN
 from pyptv.core.images.pixels import read_image
-from pyptv.kernels.detection import detect
-from pyptv.kernels.high_pass import high_pass
+from pyptv.kernels.images.detection import detect
+from pyptv.kernels.images.high_pass import high_pass
 from pyptv.synthetic.optics import true_calibrations
 
 INVENTED = [(1, 1.0, 1.0, 1, 1, 1, 1, -1)]

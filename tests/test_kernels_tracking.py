@@ -16,18 +16,18 @@ from test_engines import assert_same_tracks, tracked
 from pyptv.core.engines.optv import backend as optv_backend
 from pyptv.core.engines.optv.backend import image_corners, project
 from pyptv.core.engines.optv.tracker import OptvTracker
-from pyptv.core.experiment.attrdict import AttrDict
 from pyptv.core.experiment.calibration import Calibration
 from pyptv.core.experiment.folder import load_experiment
-from pyptv.core.experiment.parameter_checks import build_parameters
-from pyptv.core.experiment.parameters import Parameters
+from pyptv.core.experiment.parameters.attrdict import AttrDict
+from pyptv.core.experiment.parameters.checks import build_parameters
+from pyptv.core.experiment.parameters.schema import Parameters
 from pyptv.core.files.formats import ADDED, LINKS, PARTICLES, TARGETS
 from pyptv.synthetic.optics import true_calibrations
 
 pytest.importorskip("numba")
 from pyptv.core.engines.compiled.tracker import CompiledTracker
-from pyptv.kernels import reach
-from pyptv.kernels.scene import make_scene
+from pyptv.kernels.tracking import reach
+from pyptv.kernels.tracking.scene import make_scene
 
 BACK_AND_FORTH = (0, 1, 2, 3, 4, 3, 2, 1)
 SEEDS = 40

@@ -13,14 +13,15 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from conftest import results
+from conftest import results, rounds
 from processes import FIRST, MODULES, N_FRAMES, Run, wait_until_gone
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks processes up in /proc")
 
-N_LONG = 120
+N_LONG = 80
 """For runs that must not be over before the test has stopped them, however busy the machine is."""
-KILLS = 30
+KILLS = rounds(6, 30)
+IDLE_DEATHS = rounds(1, 4)
 
 Versions = dict[str, list[bytes]]
 
@@ -103,7 +104,7 @@ def test_a_killed_worker_costs_one_retry(start, small_experiment, reference):
 
 def test_an_idle_worker_may_die(small_experiment, reference):
     both_died = 0
-    for _ in range(6):  # the moment decides whether the dead worker held its queue's lock
+    for _ in range(IDLE_DEATHS + 2):  # the moment decides whether the dead worker held its queue's lock
         exp = small_experiment(n_frames=N_LONG)
         run = Run("parallel", exp, "--serial-tracking", last=FIRST + N_LONG - 1)
         try:
@@ -119,9 +120,9 @@ def test_an_idle_worker_may_die(small_experiment, reference):
         assert not wait_until_gone(run.seen)
         shutil.rmtree(exp)
         both_died += log.count("killed by signal 9 (SIGKILL)") == len(victims) == 2
-        if both_died == 4:
+        if both_died == IDLE_DEATHS:
             return
-    pytest.fail(f"the run was over too soon: in 12 trials both workers died during it {both_died} times, expected 4")
+    pytest.fail(f"the run was over too soon: both workers died during it {both_died} times, expected {IDLE_DEATHS}")
 
 
 @pytest.mark.parametrize(

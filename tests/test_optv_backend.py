@@ -18,9 +18,9 @@ from optv.tracking_framebuf import TargetArray
 from pyptv.core.base.errors import FrameError, TaintedHeapError
 from pyptv.core.engines.optv.backend import OptvFrameBackend, TrackerBackend, project
 from pyptv.core.engines.optv.c_library import captured_output, zero_small_blocks
-from pyptv.core.experiment.attrdict import AttrDict
 from pyptv.core.experiment.folder import ImageSettings, load_experiment
-from pyptv.core.experiment.parameter_checks import build_parameters
+from pyptv.core.experiment.parameters.attrdict import AttrDict
+from pyptv.core.experiment.parameters.checks import build_parameters
 from pyptv.core.files.formats import TARGETS
 from pyptv.core.images.pixels import read_views
 from pyptv.synthetic.optics import true_calibrations

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyptv.core.base.errors import InvalidExperimentError, ProcessingError
-from pyptv.core.experiment.attrdict import AttrDict
 from pyptv.core.experiment.image_names import expand, pattern_problem
-from pyptv.core.experiment.parameter_checks import build_parameters
-from pyptv.core.experiment.parameters import REQUIRED_SECTIONS, SECTIONS, Parameters
+from pyptv.core.experiment.parameters.attrdict import AttrDict
+from pyptv.core.experiment.parameters.checks import build_parameters
+from pyptv.core.experiment.parameters.schema import REQUIRED_SECTIONS, SECTIONS, Parameters
 
 
 def locate(section: str, key: str) -> str:

@@ -21,7 +21,8 @@ from pyptv.pyptv_batch import main
 from pyptv.synthetic import make_experiment
 from pyptv.trajectories import read_trajectories
 from pyptv.trajectories.postprocess import PostProcessing, ProcessedTrajectories, chains, process, rounds, smoother, tracks
-from pyptv.trajectories.postprocess.model import JERK, TRANSITION, Bridges, MotionModel, learn
+from pyptv.trajectories.postprocess.learn import learn
+from pyptv.trajectories.postprocess.model import JERK, TRANSITION, Bridges, MotionModel
 from pyptv.trajectories.postprocess.smoother import smooth
 
 pytest.importorskip("scipy", reason='post-processing needs the extra "trajectories"')
@@ -212,6 +213,26 @@ class TestSteps:
         assert (block.detail.source[gap], block.detail.origin[gap]) == (-1, chains.ESTIMATED)
         assert np.isfinite(block.position).all()
 
+    def test_a_bad_position_beside_a_gap_is_no_obstacle(self, bare, done):
+        """The last one before it, or the first one after it, is off as where spots lie on each other: it is cut out."""
+        _, measured = drawn(np.random.default_rng(8), 400, 16)
+        good = measured.copy()
+        measured[:10, 7] = np.nan
+        measured[:5, 6] += 12 * MODEL.noise
+        measured[5:10, 8] -= 12 * MODEL.noise
+        write_tracks(bare.folder, measured)
+        processed = done()
+        block = next(processed.blocks())
+        joined = processed.records[:10][processed.records["pieces"][:10] == 2]
+        assert len(joined) >= 9  # a good end fits in 99.5 %
+        for track in joined:
+            assert (track["first"], track["last"], track["estimated"]) == (10000, 10015, 2)
+            rows = (block.id == track["id"]) & (block.frame >= 10006) & (block.frame <= 10008)
+            assert np.allclose(block.position[rows], good[track["id"], 6:9], atol=5 * MODEL.noise.max())
+        alone = processed.records[processed.records["first"] == processed.records["last"]]["first"].tolist()
+        assert alone.count(10006) >= 4
+        assert alone.count(10008) >= 4
+
     def test_what_does_not_move_and_what_is_short_is_left_out(self, bare, done):
         _, measured = drawn(np.random.default_rng(9), 80, 12)
         measured[:5] = np.array([3.0, 4.0, 5.0]) + np.arange(5)[:, None, None]
@@ -337,8 +358,11 @@ class TestWhole:
         folder = small_experiment(n_particles=40)
         assert batch_cli([str(folder), "--postprocess", "csv", "-q"]) == 0
         assert (folder / "res" / "export" / "trajectories-record.csv").exists()
-        assert batch_cli([str(folder), "--postprocess", "csv", "--mode", "sequence"]) == 2
-        assert "--postprocess: found --mode sequence" in capsys.readouterr().err
+        for mode in ("sequence", "match"):
+            assert batch_cli([str(folder), "--postprocess", "csv", "--mode", mode]) == 2
+            assert f"--postprocess: found --mode {mode}" in capsys.readouterr().err
+        assert batch_cli([str(folder), "--postprocess", "csv", "--part", "1/2"]) == 2
+        assert "part goes without finish, clean, report and postprocess" in capsys.readouterr().err
 
     def test_usage(self, flickering, tmp_path, capsys):
         base = [str(flickering), "--to", "csv", "--output", str(tmp_path / "t.csv")]

@@ -257,3 +257,29 @@ class TestStaleResults:
 def test_results_in_a_folder_that_is_not_there(folder):
     shutil.rmtree(folder / "res", ignore_errors=True)
     assert check(folder).problems == []
+
+
+class TestListings:
+    def test_each_folder_is_listed_once(self, small_experiment, monkeypatch):
+        """A folder may hold a million files. Counted in the process of the command, which alone lists."""
+        import os
+        from collections import Counter
+
+        from pyptv.pyptv_batch import main
+
+        exp = small_experiment()
+        listed: Counter[str] = Counter()
+        for name in ("listdir", "scandir"):
+
+            def counted(path=".", _of=getattr(os, name)):
+                listed[os.path.relpath(path, exp) if not isinstance(path, int) else ""] += 1
+                return _of(path)
+
+            monkeypatch.setattr(os, name, counted)
+        steps = ({}, {"resume": True}, {"part": "1/2"}, {"part": "2/2"}, {"finish": True}, {"mode": "tracking", "clean": True})
+        for options in steps:
+            listed.clear()
+            main(exp, 10000, 10005, engine="optv", **options)
+            found = {folder: listed[folder] for folder in ("img", "res", "res/.pyptv/pristine")}
+            assert max(found.values()) == 1, (options, found)
+            assert listed["img"], "the test counts what it means to count"

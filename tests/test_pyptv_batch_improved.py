@@ -50,7 +50,7 @@ class TestAttrDict:
 
     def test_it_is_the_one_of_the_core(self):
         from pyptv import pyptv_batch_parallel
-        from pyptv.core.experiment import attrdict
+        from pyptv.core.experiment.parameters import attrdict
 
         assert pyptv_batch.AttrDict is pyptv_batch_parallel.AttrDict is attrdict.AttrDict
 

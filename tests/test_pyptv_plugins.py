@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import refusal, results
 
+from pyptv.core.files.formats import TARGETS
 from pyptv.pyptv_batch import main
 from pyptv.pyptv_batch_parallel import main as parallel_main
 
@@ -145,6 +146,58 @@ def test_chosen_by_the_parameters(small_experiment: Make, caplog: pytest.LogCapt
     main(folder, 10000, 10001, mode="sequence", engine="optv")
     assert "found the plugin 'mine'; it runs only with --allow-plugins or --sequence-plugin" in caplog.text
     assert "it ran" in (refusal(lambda: main(folder, allow_plugins=True)) or "")
+    for other, says in (({"part": "1/2"}, "plugin mine: it needs one run"), ({"method": "dense"}, "hooks and plugins: found")):
+        assert says in (refusal(lambda other=other: main(folder, allow_plugins=True, **other)) or "")
     assert "found neither" in (refusal(lambda: main(folder, sequence_plugin="other")) or "")
     with pytest.raises(ValueError, match="has nothing to do with mode 'tracking'"):
         main(folder, mode="tracking", sequence_plugin="mine")
+
+
+HOOK = """
+class Reach:
+    def __init__(self, left=0.0):
+        self.left = left
+
+    def filter_targets(self, targets, view):
+        return targets[targets["x"] >= self.left]
+"""
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An installed package that offers plugins and a hook: what pip leaves behind in a folder of the path."""
+    site = tmp_path / "site-packages"
+    (site / "their_ptv").mkdir(parents=True)
+    for name, code in (("__init__", ""), ("seq", SEQUENCE), ("track", TRACKING), ("hooks", HOOK)):
+        (site / "their_ptv" / f"{name}.py").write_text(code)
+    info = site / "their_ptv-1.2.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: their-ptv\nVersion: 1.2\n")
+    (info / "entry_points.txt").write_text(
+        "[pyptv.plugins]\ntheir_sequence = their_ptv.seq:Sequence\ntheir_tracking = their_ptv.track\n"
+        "[pyptv.hooks]\nright_part = their_ptv.hooks:Reach\n"
+    )
+    monkeypatch.syspath_prepend(str(site))
+    monkeypatch.setenv("PYTHONPATH", str(site))
+    return site
+
+
+def test_of_an_installed_package(small_experiment: Make, package: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Plugins by their entry points give the files of the default method; the log says which package; so does a hook's."""
+    caplog.set_level("INFO", "pyptv")
+    plain, ours = small_experiment("plain"), small_experiment("ours")
+    main(plain, engine="optv")
+    main(ours, sequence_plugin="their_sequence", tracking_plugin="their_tracking")
+    assert results(ours) == results(plain)
+    assert "Sequence plugin their_sequence: their_ptv.seq:Sequence of their-ptv 1.2, digest " in caplog.text
+    assert "Tracking plugin their_tracking: their_ptv.track of their-ptv 1.2, digest " in caplog.text
+    assert "(similar: their_sequence)" in (refusal(lambda: main(ours, sequence_plugin="their_sequense")) or "")
+
+    parallel_main(ours, hooks=["right_part:left=100"], n_processes=2, engine="optv", mode="sequence")
+    assert "Hook right_part:left=100: their_ptv.hooks:Reach of their-ptv 1.2, digest " in caplog.text
+    found = [TARGETS.read(path)["x"] for path in (ours / "img").glob("*_targets")]
+    assert all((x >= 100).all() for x in found)
+    assert sum(map(len, found)) > 100
+    (package / "their_ptv" / "hooks.py").write_text(HOOK + "\n# another version\n")
+    options = {"hooks": ["right_part:left=100"], "mode": "sequence", "resume": True}
+    assert "hook 1.digest" in (refusal(lambda: main(ours, **options)) or "")

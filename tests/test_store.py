@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pyptv.core.base.errors import ProcessingError
-from pyptv.core.experiment.attrdict import AttrDict
 from pyptv.core.experiment.folder import Experiment
-from pyptv.core.experiment.parameter_checks import build_parameters
+from pyptv.core.experiment.parameters.attrdict import AttrDict
+from pyptv.core.experiment.parameters.checks import build_parameters
 from pyptv.core.files.atomic import frame_digest
 from pyptv.core.files.store import Store
 

@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyptv.core.base.errors import FormatError, ProcessingError
-from pyptv.core.experiment.attrdict import AttrDict
 from pyptv.core.experiment.folder import Experiment, load_experiment
-from pyptv.core.experiment.parameter_checks import build_parameters
+from pyptv.core.experiment.parameters.attrdict import AttrDict
+from pyptv.core.experiment.parameters.checks import build_parameters
 from pyptv.core.files.formats import LINKS
 from pyptv.evaluate.matching import match
 from pyptv.pyptv_batch import main

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from conftest import sample_tree
 
-from pyptv.core.experiment.attrdict import AttrDict
 from pyptv.core.experiment.folder import Experiment
-from pyptv.core.experiment.parameter_checks import build_parameters
+from pyptv.core.experiment.parameters.attrdict import AttrDict
+from pyptv.core.experiment.parameters.checks import build_parameters
 from pyptv.measures import motion as measures
 from pyptv.measures.frames import MatchedFrame
 from pyptv.measures.reprojection import Residuals

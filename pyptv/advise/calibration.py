@@ -18,7 +18,7 @@ from pyptv.advise.sample import Sample, Setting
 from pyptv.core.engines.disparity import fit
 from pyptv.core.engines.optv.backend import project
 from pyptv.core.experiment.calibration import Calibration
-from pyptv.core.experiment.parameters import Parameters
+from pyptv.core.experiment.parameters.schema import Parameters
 from pyptv.measures.frames import SUMG, MatchedFrame
 
 if TYPE_CHECKING:

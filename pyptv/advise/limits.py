@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pyptv.core.experiment.parameters import TrackingParameters
+from pyptv.core.experiment.parameters.schema import TrackingParameters
 from pyptv.measures.bench import Workbench
 from pyptv.measures.frames import MatchedFrame
 from pyptv.measures.linking import LinkChance, link_chance

@@ -11,7 +11,7 @@ import numpy as np
 from pyptv.core.base.errors import FrameError, ProcessingError
 from pyptv.core.engines.optv.backend import project
 from pyptv.core.experiment.calibration import Calibration
-from pyptv.core.experiment.parameters import CriteriaParameters, DetectionParameters
+from pyptv.core.experiment.parameters.schema import CriteriaParameters, DetectionParameters
 from pyptv.measures.bench import Workbench
 from pyptv.measures.chance import Ghosts, expected_ghosts
 from pyptv.measures.frames import NX, NY, SUMG, MatchedFrame, N

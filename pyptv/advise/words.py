@@ -14,7 +14,7 @@ from pyptv.advise.advice import Measured, changes
 from pyptv.advise.calibration import UNITS, values_of
 from pyptv.advise.limits import ENOUGH
 from pyptv.advise.write import par_lines, yaml_lines
-from pyptv.core.experiment.dialects import YAML_SUFFIXES
+from pyptv.core.experiment.parameters.dialects import YAML_SUFFIXES
 
 _WIDTH = 80
 _CROWDED, _DENSE = 0.15, 0.3

@@ -10,10 +10,10 @@ import yaml
 
 from pyptv.core.base.errors import InvalidExperimentError, ProcessingError
 from pyptv.core.experiment.calibration import Calibration, calibration_files, calibration_text
-from pyptv.core.experiment.dialects import PAR_LINES, YAML_SUFFIXES
 from pyptv.core.experiment.folder import Experiment
-from pyptv.core.experiment.text_files import read_text
-from pyptv.core.experiment.yaml_loader import load_yaml
+from pyptv.core.experiment.parameters.dialects import PAR_LINES, YAML_SUFFIXES
+from pyptv.core.experiment.parameters.text_files import read_text
+from pyptv.core.experiment.parameters.yaml_loader import load_yaml
 from pyptv.core.files.atomic import write_atomic
 
 Changes = dict[str, dict[str, Any]]

@@ -95,7 +95,7 @@ def write(dataset: Dataset, to: str, output: str | Path | None = None) -> Path:
     """Write a dataset in one format; see :func:`export`."""
     entry = _format(to)
     target = _target(dataset.experiment.results, entry, output)
-    writer = import_module(f"pyptv.export.{entry.writer}")
+    writer = import_module(f"pyptv.export.writers.{entry.writer}")
     from pyptv.export.record import write_record  # numpy, as above
 
     with placed(target, entry.entries) as beside:

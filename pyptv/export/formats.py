@@ -22,7 +22,7 @@ class Format:
     libraries: tuple[str, ...]
     """The modules that write it."""
     writer: str
-    """Module of this package, with ``write(dataset, path)``."""
+    """Module of ``writers``, with ``write(dataset, path)``."""
     entries: tuple[str, ...] = ()
     """Patterns of what stands in the folder that is written, first of what always does; empty: it is a file. A folder that
     holds anything else is not replaced."""

@@ -34,10 +34,10 @@ _SUMS = "ready-"
 _OTHERS_WRITE = 0o022
 
 GROUPS: dict[str, tuple[str, ...]] = {
-    "tracking": ("pyptv.kernels.tracking",),
+    "tracking": ("pyptv.kernels.tracking.step",),
     "text": ("pyptv.kernels.text",),
-    "matching": ("pyptv.kernels.correspondence",),
-    "images": ("pyptv.kernels.detection", "pyptv.kernels.high_pass"),
+    "matching": ("pyptv.kernels.matching.correspondence",),
+    "images": ("pyptv.kernels.images.detection", "pyptv.kernels.images.high_pass"),
     "dense": tuple(
         f"pyptv.kernels.dense.{name}"
         for name in ("cells", "epipolar", "linking", "optics", "pairs", "peaks", "shake", "shapes", "spots")

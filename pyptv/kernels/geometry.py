@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pyptv.core.experiment.calibration import Calibration
-    from pyptv.core.experiment.parameters import Parameters
+    from pyptv.core.experiment.parameters.schema import Parameters
 
     Floats = NDArray[np.float64]
 

@@ -47,7 +47,7 @@ def routine(function: Function) -> Function:
     Not for what must give optv's numbers.
     """
     any_order = {"contract", "nsz", "reassoc"}
-    compiled: Function = numba.njit(**_ONLY_KERNELS_CALL, fastmath=any_order, _nrt=False)(function)
+    compiled: Function = numba.njit(**_ONLY_KERNELS_CALL, fastmath=any_order, _nrt=False, forceinline=True)(function)
     return compiled
 
 

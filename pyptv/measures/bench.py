@@ -16,7 +16,7 @@ from pyptv.core.base.options import Engine
 from pyptv.core.engines.shape import FrameBackend, Tracker, make_frame_backend, make_tracker
 from pyptv.core.experiment.calibration import Calibration
 from pyptv.core.experiment.folder import Experiment, ImageSettings
-from pyptv.core.experiment.parameters import CriteriaParameters, DetectionParameters, TrackingParameters
+from pyptv.core.experiment.parameters.schema import CriteriaParameters, DetectionParameters, TrackingParameters
 from pyptv.core.files.formats import LINKS, PARTICLES, TARGET_COLUMNS, TARGETS
 from pyptv.core.images.pixels import read_mask, read_views, subtract_mask
 from pyptv.measures.frames import MatchedFrame, columns_of, rows_of

@@ -11,7 +11,7 @@ import numpy as np
 from pyptv.core.engines.disparity import CameraDisparity, fit
 from pyptv.core.engines.optv.backend import project
 from pyptv.core.experiment.calibration import Calibration
-from pyptv.core.experiment.parameters import Parameters
+from pyptv.core.experiment.parameters.schema import Parameters
 from pyptv.measures.frames import MatchedFrame
 
 if TYPE_CHECKING:

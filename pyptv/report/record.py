@@ -12,7 +12,7 @@ import numpy as np
 from pyptv.core.base.errors import FormatError, ProcessingError
 from pyptv.core.base.regular_files import open_regular
 from pyptv.core.experiment.folder import Experiment
-from pyptv.core.experiment.parameters import MAX_CAMERAS
+from pyptv.core.experiment.parameters.schema import MAX_CAMERAS
 from pyptv.core.files.formats import LINKS, PARTICLES, TARGET_COLUMNS, announced
 from pyptv.core.files.result_names import frames_with
 from pyptv.core.record.run_report import FILE_NAME, read_run_report

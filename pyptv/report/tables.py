@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from pyptv.core.experiment.calibration import Calibration
-from pyptv.core.experiment.parameters import SECTIONS, key_of
+from pyptv.core.experiment.parameters.schema import SECTIONS, key_of
 from pyptv.report.record import Record
 from pyptv.report.views import View
 from pyptv.report.words import NOT_RECORDED, count, duration, moment, number, percent

@@ -15,7 +15,7 @@ from PIL import Image as PillowImage
 from pyptv.core.base.errors import ProcessingError
 from pyptv.core.experiment.calibration import Calibration
 from pyptv.core.experiment.image_names import expand
-from pyptv.core.experiment.parameters import Parameters
+from pyptv.core.experiment.parameters.schema import Parameters
 from pyptv.core.files.formats import TARGETS, targets_name
 from pyptv.synthetic.flow import extremes, random_flow
 from pyptv.synthetic.optics import disturbed, true_calibrations

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pyptv.core.experiment.calibration import Calibration, Vector
-from pyptv.core.experiment.parameters import Parameters
+from pyptv.core.experiment.parameters.schema import Parameters
 from pyptv.synthetic.particles import VOLUME
 
 if TYPE_CHECKING:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from pyptv.core.experiment.attrdict import AttrDict
-from pyptv.core.experiment.parameter_checks import build_parameters
-from pyptv.core.experiment.parameters import Parameters
+from pyptv.core.experiment.parameters.attrdict import AttrDict
+from pyptv.core.experiment.parameters.checks import build_parameters
+from pyptv.core.experiment.parameters.schema import Parameters
 from pyptv.synthetic.flow import Extremes
 from pyptv.synthetic.optics import GLASS_THICKNESS, INDEX_AIR, INDEX_GLASS, INDEX_WATER, pixel_size
 from pyptv.synthetic.particles import VOLUME

@@ -8,7 +8,7 @@ from numbers import Integral, Real
 from typing import Any
 
 from pyptv.core.base.errors import ProcessingError
-from pyptv.core.experiment.parameters import MAX_CAMERAS
+from pyptv.core.experiment.parameters.schema import MAX_CAMERAS
 
 MIN_IMAGE_SIDE = 64
 SHALLOW = 8

@@ -1,20 +1,23 @@
 """Many small frames through a pool, a Dask scheduler, and a job array: CPU time, memory, and whether anything is lost.
 
-    python tests/benchmarks/cluster.py [--frames 20000] [--parts 10] [--ways pool dask parts] [--pairs 1]
+    python tests/benchmarks/cluster.py [--frames 300 1500] [--parts 10] [--ways pool dask dask-workers parts] [--images]
 
-Frames are made from ``_targets`` files (``Existing_Target``), so that what is around the work weighs as much as it can. CPU time
-is that of all processes: of children by the system's count, of Dask's scheduler and workers as well. Each way works on a copy of
-the experiment; all must give the bytes of the first one.
+Frames are made from ``_targets`` files (``Existing_Target``), so that what is around the work weighs as much as it can; with
+``--images`` they are rendered. CPU time is that of all processes, also of those that outlive their parents (on Linux: this one
+adopts them). With several numbers of frames the last lines split it into start-up and CPU time per frame. Each way works on a
+copy of the experiment; all must give the same bytes.
 """
 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import hashlib
 import json
 import os
 import resource
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -38,35 +41,82 @@ def results(folder: Path) -> tuple[int, str]:
     return n, whole.hexdigest()[:12]
 
 
-def run(*words: Any) -> float:
-    """Run a command; the largest resident memory [MB] of its own process, without its children."""
+class Memory:
+    """The largest resident memory [MB] of a process and of each below it, as long as it runs."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self.own = self.below = 0.0
+        while process.poll() is None:
+            self.own = max(self.own, _peak(process.pid))
+            self.below = max([self.below, *map(_peak, _children(process.pid))])
+            time.sleep(0.2)
+
+    def __str__(self) -> str:
+        return f"{self.own:.0f} MB, its workers {self.below:.0f} MB"
+
+
+def _peak(pid: int) -> float:
+    try:
+        text = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0.0
+    return max((int(line.split()[1]) / 1000 for line in text.splitlines() if line.startswith("VmHWM")), default=0.0)
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+
+
+def run(*words: Any) -> str:
+    """Run a command; the memory it has needed."""
     process = subprocess.Popen([sys.executable, *map(str, words), "-q"])
-    most = 0.0
-    while process.poll() is None:
-        try:
-            text = Path(f"/proc/{process.pid}/status").read_text()
-            most = max(most, *(int(line.split()[1]) / 1000 for line in text.splitlines() if line.startswith("VmHWM")), 0.0)
-        except OSError:
-            pass
-        time.sleep(0.05)
+    memory = Memory(process)
     assert process.returncode == 0, process.returncode
-    return most
+    return str(memory)
 
 
-def by_pool(exp: Path, frames: list[int], _options: argparse.Namespace) -> float:
+def by_pool(exp: Path, frames: list[int], _options: argparse.Namespace) -> str:
     """Two workers of this machine."""
     return run(*POOL, exp, *frames, 2, "--engine", "compiled")
 
 
-def by_dask(exp: Path, frames: list[int], _options: argparse.Namespace) -> float:
-    """Two Dask workers, and a scheduler."""
+FRUGAL = {
+    "DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "False",
+    "DASK_DISTRIBUTED__ADMIN__TICK__INTERVAL": "1s",
+    "DASK_DISTRIBUTED__WORKER__MEMORY__MONITOR_INTERVAL": "2s",
+    "DASK_DISTRIBUTED__ADMIN__SYSTEM_MONITOR__INTERVAL": "5s",
+}
+"""What docs/cluster.md proposes: Dask looks after itself less often."""
+
+
+def by_dask(exp: Path, frames: list[int], _options: argparse.Namespace) -> str:
+    """A Dask worker with two threads, and a scheduler, as docs/cluster.md has them."""
+    return _with_dask(exp, frames, [["--nthreads", "2", "--no-nanny"]], FRUGAL)
+
+
+def by_dask_workers(exp: Path, frames: list[int], _options: argparse.Namespace) -> str:
+    """Two Dask workers of one thread each, with nannies, and a scheduler, all as Dask sets them up."""
+    return _with_dask(exp, frames, [["--nthreads", "1"]] * 2, {})
+
+
+def _with_dask(exp: Path, frames: list[int], workers: list[list[str]], settings: dict[str, str]) -> str:
     file = exp.parent / "scheduler.json"
     file.unlink(missing_ok=True)
-    dask = [sys.executable, "-m", "distributed.cli"]
-    started = [subprocess.Popen([*dask[:2], "distributed.cli.dask_scheduler", "--scheduler-file", str(file), "--no-dashboard"])]
-    worker = [*dask[:2], "distributed.cli.dask_worker", "--scheduler-file", str(file), "--nthreads", "1", "--no-dashboard"]
-    started += [subprocess.Popen(worker) for _ in range(2)]
+    common = ["--scheduler-file", str(file), "--no-dashboard"]
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(what: str, *words: str) -> None:
+        command = [sys.executable, "-m", f"distributed.cli.dask_{what}", *common, *words]
+        quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        started.append(subprocess.Popen(command, env=os.environ | settings, **quiet))
+
     try:
+        start("scheduler", "--port", "0")
+        for words in workers:
+            start("worker", *words, "--local-directory", str(exp.parent))
         while not file.exists():
             time.sleep(0.1)
         return run(*POOL, exp, *frames, "--engine", "compiled", "--scheduler", file)
@@ -76,7 +126,7 @@ def by_dask(exp: Path, frames: list[int], _options: argparse.Namespace) -> float
             process.wait()
 
 
-def by_parts(exp: Path, frames: list[int], options: argparse.Namespace) -> float:
+def by_parts(exp: Path, frames: list[int], options: argparse.Namespace) -> str:
     """A job array, two parts at a time, and the job that puts them together."""
     waiting, running = list(range(1, options.parts + 1)), []
     while waiting or running:
@@ -96,19 +146,42 @@ def by_parts(exp: Path, frames: list[int], options: argparse.Namespace) -> float
     return run(*POOL, exp, *frames, 2, "--engine", "compiled", "--finish")
 
 
-WAYS = {"pool": by_pool, "dask": by_dask, "parts": by_parts}
+WAYS = {"pool": by_pool, "dask": by_dask, "dask-workers": by_dask_workers, "parts": by_parts}
 
 
 def cpu() -> float:
-    """CPU seconds of all children that have ended."""
+    """CPU seconds of all processes below this one that have ended."""
+    while True:
+        try:
+            os.waitpid(-1, 0)  # also those that were left by their parents
+        except ChildProcessError:
+            break
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
+
+
+def measure(way: str, made: Path, n_frames: int, options: argparse.Namespace) -> float:
+    """Run the first frames of a copy in one of the ways, print the figures; the CPU time [s]."""
+    exp = made.with_name("exp")
+    shutil.copytree(made, exp)
+    before, begin = cpu(), time.perf_counter()
+    memory = WAYS[way](exp, [FIRST, FIRST + n_frames - 1], options)
+    wall, spent = time.perf_counter() - begin, cpu() - before
+    n, digest = results(exp)
+    counts = json.loads((exp / "res/run_report.json").read_text())["frames"]
+    print(
+        f"{way:>12} {n_frames:>7} frames: {wall:7.1f} s wall, {spent:7.1f} s CPU, command {memory}, "
+        f"{counts['done']} done, {counts['tracked']} tracked, {n} files, {digest}",
+        flush=True,
+    )
+    shutil.rmtree(exp)
+    return spent
 
 
 def main() -> None:
     """Make the experiment, run it in each way, print the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--frames", type=int, default=20_000)
+    parser.add_argument("--frames", type=int, nargs="+", default=[300, 1500])
     parser.add_argument("--particles", type=int, default=5)
     parser.add_argument("--parts", type=int, default=10)
     parser.add_argument("--pairs", type=int, default=1)
@@ -117,11 +190,12 @@ def main() -> None:
     options = parser.parse_args()
     from pyptv.synthetic import make_experiment
 
-    frames = [FIRST, FIRST + options.frames - 1]
+    ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
+    spent: dict[tuple[str, int], list[float]] = {}
     with tempfile.TemporaryDirectory() as folder:
         made = make_experiment(
             Path(folder) / "made",
-            n_frames=options.frames,
+            n_frames=max(options.frames),
             n_particles=options.particles,
             n_cameras=4 if options.images else 2,
             image_size=(640, 512),
@@ -129,20 +203,14 @@ def main() -> None:
             first_frame=FIRST,
         )
         for _ in range(options.pairs):
-            for way in options.ways:
-                exp = Path(folder) / "exp"
-                shutil.copytree(made, exp)
-                before, begin = cpu(), time.perf_counter()
-                memory = WAYS[way](exp, frames, options)
-                wall, spent = time.perf_counter() - begin, cpu() - before
-                n, digest = results(exp)
-                counts = json.loads((exp / "res/run_report.json").read_text())["frames"]
-                print(
-                    f"{way:>6}: {wall:7.1f} s wall, {spent:7.1f} s CPU, {spent / options.frames * 1000:.2f} ms CPU per frame, "
-                    f"command {memory:.0f} MB, {counts['done']} done, {counts['tracked']} tracked, {n} files, {digest}",
-                    flush=True,
-                )
-                shutil.rmtree(exp)
+            for n_frames in options.frames:
+                for way in options.ways:
+                    spent.setdefault((way, n_frames), []).append(measure(way, made, n_frames, options))
+    few, many = min(options.frames), max(options.frames)
+    for way in options.ways if few < many else ():
+        low, high = (statistics.median(spent[way, n]) for n in (few, many))
+        each = (high - low) / (many - few)
+        print(f"{way:>12}: {1000 * each:.3f} ms CPU per frame, {low - few * each:.1f} s start-up")
 
 
 if __name__ == "__main__":

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Any
 
+from pyptv.core.app.plans import SECONDS_A_TASK, runner_of
 from pyptv.core.base.events import Event, FrameFailed, LinksJoined, Note, StepDone
 from pyptv.core.base.frames import FrameRange
 from pyptv.core.base.options import Options
 from pyptv.core.engines.choice import Engines
-from pyptv.core.execute.runners import make_runner
 from pyptv.core.experiment.passes import backward_pass, mirrored
 from pyptv.core.files.store import Store
 from pyptv.core.history.resume import begin
@@ -33,6 +34,7 @@ class BackwardPass:
         *,
         engines: Engines,
         seams: SeamCounts | None = None,
+        client: Any = None,
     ) -> None:
         """Begin it.
 
@@ -43,20 +45,22 @@ class BackwardPass:
             ids: numbers for tasks and tracker runs, so that none has that of one of the forward pass.
             engines: of the run.
             seams: those of the forward pass, with which those of this one are counted.
+            client: of a Dask scheduler whose workers do it; None: this machine does.
         """
         experiment = backward_pass(job.experiment)
         store, frames = Store(experiment), mirrored(frames)
         store.open_backward()
         job = replace(job, experiment=experiment, processes=False, tracks=True, engine=engines.taken)
-        job, journal = begin(job, store, frames, replace(options, mode="tracking"))
+        job, journal = begin(job, store, frames, replace(options, mode="tracking", finish=False))
         n = options.n_processes
         speculate = n > 1 and not options.serial_tracking
         tracking = TrackingPlan(frames, ids, store, engines, speculate=speculate, seams=seams)
         past = journal.past if journal is not None else nothing
-        checks = SequencePlan(run_chunks(frames, n), ids, store, "check", engines=engines, past=past, shown=False)
-        joins = SequencePlan(run_chunks(frames, n), ids, store, "join", engines=engines, shown=False)
+        chunks, seconds = ([frames], SECONDS_A_TASK) if client is not None else (run_chunks(frames, n), None)
+        checks = SequencePlan(chunks, ids, store, "check", engines=engines, past=past, shown=False, seconds=seconds)
+        joins = SequencePlan(chunks, ids, store, "join", engines=engines, shown=False, seconds=seconds)
         self.plan = Phases(Plan(job, store, sequence=checks, tracking=tracking), Plan(job, store, sequence=joins))
-        self.runner = make_runner(job, n, options.start_method, options.frame_timeout)
+        self.runner = runner_of(job, options, store, client)
         self._true_frame = experiment.true_frame
 
     def pass_on(self, event: Event, tally: Tally, take: Callable[[Event], None], count: Callable[[Event], None]) -> None:

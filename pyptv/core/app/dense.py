@@ -8,14 +8,14 @@ from pathlib import Path
 
 from pyptv.core.base.errors import InvalidExperimentError
 from pyptv.core.base.frames import FrameRange, chunk_ranges
-from pyptv.core.base.options import Options
+from pyptv.core.base.options import DENSE_NEEDS_ALL, Options
 from pyptv.core.base.regular_files import is_there
-from pyptv.core.engines.choice import Engines
+from pyptv.core.engines.choice import Engines, compile_now
 from pyptv.core.experiment.folder import Experiment
 from pyptv.core.files.store import Store
 from pyptv.core.schedule.dense import LINKS_ALONE, SINGLE_FRAMES, DensePlan, DenseStep, steps_over_time
-from pyptv.core.stages.tasks import DenseJob
-from pyptv.kernels import build, cache
+from pyptv.core.stages.tasks import DenseJob, table_name
+from pyptv.kernels import cache
 
 logger = logging.getLogger(__name__)
 
@@ -31,8 +31,14 @@ def is_dense(experiment: Experiment, options: Options) -> bool:
     return (options.method or experiment.parameters.ptv.method) == "dense"
 
 
-def dense_problems(experiment: Experiment, options: Options) -> list[str]:
-    """Why the dense method cannot be used; compiles nothing."""
+def dense_problems(experiment: Experiment, options: Options, *, code_of_others: bool) -> list[str]:
+    """Why the dense method cannot be used; compiles nothing.
+
+    Args:
+        experiment: that is to be processed.
+        options: of the run.
+        code_of_others: whether it has hooks or plugins, by its options or by the parameters.
+    """
     source, problems = experiment.source, []
     if options.mode != "tracking" and experiment.parameters.pft_version.existing_target:
         problems.append(
@@ -44,10 +50,10 @@ def dense_problems(experiment: Experiment, options: Options) -> list[str]:
         problems.append("--mode match: found with --method dense, which takes no stored targets: leave one of them out")
     if options.tracking == "both":
         problems.append("--tracking both: found with --method dense, which links both ways anyway: leave it out")
-    if options.hooks or options.sequence_plugin or options.tracking_plugin:
-        problems.append("hooks and plugins: found with --method dense, which has no place for them: leave them out")
-    if options.shared:
-        problems.append("--part, --finish, --watch and --scheduler: found with --method dense, which has no place for them")
+    if code_of_others:
+        problems.append("hooks and plugins: found with --method dense, which has no place for them: leave them out (--hook none)")
+    if options.watch:
+        problems.append(f"--watch: found with the method dense: {DENSE_NEEDS_ALL}")
     if options.engine == "optv":
         problems.append("--engine optv: found with --method dense, which has compiled kernels only: leave it out")
     if not cache.installed():
@@ -62,16 +68,14 @@ def prepare_kernels() -> Engines:
         InvalidExperimentError: they cannot be had here.
     """
     try:
-        if not cache.ready(cache.FOR_DENSE):
-            logger.info("Compiling the kernels of the dense method, once for this version and machine: a minute or two")
-            logger.info("Kernels compiled in %.0f s, kept in %s", build.build(cache.FOR_DENSE), cache.chosen_folder())
+        compile_now(cache.FOR_DENSE)
     except cache.KernelsUnavailableError as error:
         raise InvalidExperimentError(f"--method dense: {error}") from error
     return Engines("compiled")
 
 
 def dense_job(experiment: Experiment, frames: FrameRange, options: Options) -> DenseJob:
-    """What the workers need to know."""
+    """What the workers need to know of a run over ``frames``, or of one of its parts."""
     parameters = experiment.parameters.dense
     calibrates = parameters.self_calibration if options.self_calibration is None else options.self_calibration
     return DenseJob(
@@ -80,12 +84,13 @@ def dense_job(experiment: Experiment, frames: FrameRange, options: Options) -> D
         self_calibration=calibrates,
         passes=parameters.passes if options.mode == "both" else 1,
         min_track=parameters.min_track if options.min_track is None else options.min_track,
-        resume=options.resume,
+        resume=options.resume or options.part is not None or options.finish,
+        only_found=options.finish and options.mode != "tracking",
     )
 
 
 def dense_plan(frames: FrameRange, store: Store, options: Options, dense: DenseJob) -> DensePlan:
-    """The plan of a run."""
+    """The plan of a run over ``frames``: those of the method, or the part of them that a job of an array does."""
     n_frames = frames[1] - frames[0] + 1
     length = max(1, min(_LONGEST_CHUNK, n_frames // (_ROUNDS * options.n_processes)))
     chunks = chunk_ranges(*frames, -(-n_frames // length))
@@ -94,7 +99,15 @@ def dense_plan(frames: FrameRange, store: Store, options: Options, dense: DenseJ
         "sequence": SINGLE_FRAMES,
         "tracking": LINKS_ALONE,
     }[options.mode]
-    return DensePlan(frames, chunks, count(1), store, steps, stop_at_failure=options.on_error != "skip")
+    begins, ends = frames[0] == dense.frames[0], frames[1] == dense.frames[1]
+    return DensePlan(
+        *(frames, chunks, count(1), store, steps), stop_at_failure=options.on_error != "skip", begins=begins, ends=ends
+    )
+
+
+def done_ahead(store: Store, frame: int) -> bool:
+    """Whether a part of a job array has found a frame's particles; whether it did so from these inputs, a worker will see."""
+    return store.tables.header(table_name("find", 1), frame) is not None
 
 
 def _sample(experiment: Experiment, frames: FrameRange) -> tuple[int, ...]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 from pyptv.core.experiment.folder import Experiment
-from pyptv.core.experiment.listing import FolderListing
 from pyptv.core.files.store import Store
 from pyptv.core.history.resume import last_inputs
 
@@ -20,9 +19,8 @@ def with_targets(experiment: Experiment) -> Experiment:
         return experiment
     inputs = last_inputs(Store(experiment)).get("frames")
     before = inputs.get("targets") if isinstance(inputs, dict) else None
-    listing = FolderListing()
     folders = {experiment.targets_folder(camera) for camera in range(experiment.num_cams)}
-    there = any(name.endswith("_targets") for folder in folders for name in listing.names(folder))
+    there = any(name.endswith("_targets") for folder in folders for name in experiment.listing.names(folder))
     if there and before != "beside the images":
         return replace(experiment, stored_targets="in the output")
     return experiment

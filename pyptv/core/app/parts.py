@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,6 @@ from pyptv.core.base.machine import host
 from pyptv.core.base.options import Engine, Options
 from pyptv.core.files.store import Store
 from pyptv.core.history import parts
-from pyptv.core.history.journal import Journal
 from pyptv.core.history.parts import Part, Record
 from pyptv.core.record.tally import Tally
 from pyptv.core.schedule.tracking import WHOLE, Share
@@ -59,11 +59,12 @@ def note_end(part: Part, store: Store, tally: Tally, error: BaseException | None
 class Parts:
     """The parts of a job array, as the run finds them that puts them together."""
 
-    def __init__(self, store: Store, journal: Journal, frames: FrameRange, *, only_tracked: bool) -> None:
+    def __init__(self, store: Store, is_done: Callable[[int], bool], frames: FrameRange, *, only_tracked: bool) -> None:
+        """``is_done``: whether a part has done a frame; ``only_tracked``: frames need not be."""
         self._folders = parts.folders(store.parts, frames)
         self._records = list(parts.records(store.parts, frames))
         failed = {frame: reason for record in self._records for frame, reason in record.failed.items()}
-        self.absent = [frame for frame in range(frames[0], frames[1] + 1) if not only_tracked and not journal.has(frame)]
+        self.absent = [frame for frame in range(frames[0], frames[1] + 1) if not only_tracked and not is_done(frame)]
         """Frames that no part has done."""
         texts = [(*record.part.frames, record.text()) for record in self._records]
         known = {record.part.name for record in self._records}

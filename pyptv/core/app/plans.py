@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 Runner = LocalRunner | ClusterRunner
 
-_SECONDS_A_TASK = 2.0
+SECONDS_A_TASK = 2.0
 """Of tasks that go to a cluster, where each costs the scheduler some milliseconds."""
 
 _MOST_SHOWN = 12
@@ -73,7 +73,7 @@ def make_plan(
         engines=engines,
         past=past,
         shown=options.n_processes > 1 and not in_pieces,
-        seconds=_SECONDS_A_TASK if in_pieces else None,
+        seconds=SECONDS_A_TASK if in_pieces else None,
         expects=options.watch,
     )
     tracking = None

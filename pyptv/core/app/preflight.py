@@ -23,6 +23,7 @@ from pyptv.core.base.regular_files import is_folder, is_there
 from pyptv.core.experiment.calibration import Calibration
 from pyptv.core.experiment.folder import Experiment, ImageSettings, load_experiment
 from pyptv.core.experiment.listing import FolderListing
+from pyptv.core.files.atomic import unfinished
 from pyptv.core.files.result_names import frames_in, frames_with
 from pyptv.core.files.scratch import scratch_folder
 from pyptv.core.images.grey_values import decide
@@ -55,6 +56,10 @@ class Findings:
     """Likewise."""
     images: ImageSettings | None = None
     """How images are read; None: not decided, for none are."""
+    unfinished: dict[Path, list[str]] = field(default_factory=dict)
+    """Folder of results -> names of files that a killed run has left unfinished."""
+    outside: list[int] = field(default_factory=list)
+    """Frames outside the range that have results."""
     estimated_bytes: int = 0
     """What the results will need on disk, at the typical number of targets."""
 
@@ -94,16 +99,29 @@ def check_experiment(
         _check_first_images(experiment, frames, listing, decision.settings, findings, may_fail=skip_missing)
         findings.problems += decision.problems
         findings.problems += shared_images(experiment, frames)
+    elif mode == "tracking":
+        findings.images = decide(experiment, names=listing.names).settings  # what the frames were made with
     _check_calibrations(experiment, findings)
     _check_disk(experiment, frames, mode, findings)
     _check_writable(experiment, findings)
+    targets = [experiment.targets_folder(camera) for camera in range(experiment.num_cams)]
+    findings.unfinished = {folder: unfinished(listing.names(folder)) for folder in (experiment.results, *targets)}
+    there = frames_in(listing.names(experiment.results))
+    findings.outside = [frame for frame in there if not frames[0] <= frame <= frames[1]]
     if not clean:
         _check_stale(frames, experiment, listing, findings)
     return findings
 
 
-def check_run(experiment: Experiment, frames: FrameRange, options: Options) -> Findings:
-    """:func:`check_experiment` for a run: what ``--check`` passes starts, what it refuses does not."""
+def check_run(experiment: Experiment, frames: FrameRange, options: Options, shared: str = "") -> Findings:
+    """:func:`check_experiment` for a run: what ``--check`` passes starts, what it refuses does not.
+
+    Args:
+        experiment: that is to be processed.
+        frames: of the run, first and last.
+        options: of the run.
+        shared: what says that the run is one of several, where its options do not say so any more.
+    """
     findings = check_experiment(
         experiment,
         frames,
@@ -122,7 +140,12 @@ def check_run(experiment: Experiment, frames: FrameRange, options: Options) -> F
     if findings.hooks and any(spec.kind == "sequence" for spec in findings.plugins):
         findings.problems.append("hooks work in the sequence step of this program, not in that of a plugin: --hook none")
     if is_dense(experiment, options):
-        findings.problems += dense_problems(experiment, options)
+        findings.problems += dense_problems(experiment, options, code_of_others=bool(findings.hooks or findings.plugins))
+    elif findings.plugins and (shared := shared or options.shared):
+        findings.problems.append(
+            f"{findings.plugins[0].kind} plugin {findings.plugins[0].name}: it needs one run over all frames on this machine, "
+            f"found --{shared} as well: leave one of them out"
+        )
     return findings
 
 
@@ -302,9 +325,8 @@ def nearest(path: Path) -> Path:
 
 
 def _check_stale(frames: FrameRange, experiment: Experiment, listing: FolderListing, findings: Findings) -> None:
-    names = listing.names(experiment.results)
+    names, outside = listing.names(experiment.results), findings.outside
     first, last = frames
-    outside = [frame for frame in frames_in(names) if not first <= frame <= last]
     if not outside:
         return
     where = "res/" if experiment.output is None else experiment.results

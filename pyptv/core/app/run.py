@@ -7,12 +7,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 from pyptv.core.app.backward import BackwardPass
-from pyptv.core.app.dense import dense_job, is_dense, prepare_kernels
+from pyptv.core.app.dense import dense_job, done_ahead, is_dense, prepare_kernels
 from pyptv.core.app.match_again import with_targets
 from pyptv.core.app.parts import Parts, note_end, note_start, options_of_check, part_of, tracks_ahead
 from pyptv.core.app.plans import Runner, make_plan, runner_of
@@ -20,7 +21,7 @@ from pyptv.core.app.plugins import PluginRun
 from pyptv.core.app.preflight import Findings, check_run, frames_outside, prepare_job
 from pyptv.core.app.watch import wait_for_first
 from pyptv.core.base.errors import InvalidExperimentError, ProcessingError
-from pyptv.core.base.events import Event, FrameDone, FrameFailed
+from pyptv.core.base.events import Event, FrameDone, FrameFailed, WorkerDied
 from pyptv.core.base.frames import FrameRange, check_range, describe
 from pyptv.core.base.options import MOST_PROCESSES, Options
 from pyptv.core.base.streams import IN_TABLE
@@ -67,10 +68,11 @@ def run(
     frames = whole if part is None else part.frames
     record = RunReport(request or Request(str(experiment.folder)), experiment, frames, options)
     first = wait_for_first(experiment, frames, options) if options.watch else None
-    findings = check_run(experiment, frames if first is None else (first, first), options_of_check(options, part))
+    looked_at = frames if first is None else (first, first)
+    findings = check_run(experiment, looked_at, options_of_check(options, part), options.shared)
     report_findings(findings)
     _note_code_of_others(record, findings)
-    dense = dense_job(experiment, frames, options) if is_dense(experiment, options) else None
+    dense = dense_job(experiment, whole, options) if is_dense(experiment, options) else None
     if options.tracking == "both":
         experiment = forward_pass(experiment)
     store = Store(experiment)
@@ -80,7 +82,7 @@ def run(
             options = replace(options, n_processes=min(max(1, sum(client.nthreads().values())), MOST_PROCESSES))
         engines = choose(options, whole) if dense is None else prepare_kernels()
         stack.callback(store.close)  # first: a signal's handler may raise once the frames are claimed
-        store.open(frames, among_many=part is not None)
+        store.open(frames, among_many=part is not None, unfinished=findings.unfinished)
         by_plugin = {spec.kind for spec in findings.plugins}
         tracking = tracks_ahead(part, engines.begun, tracks=options.tracks)
         job = prepare_job(
@@ -99,21 +101,22 @@ def run(
             job, journal = begin(job, store, frames, options, part)
             parts = None
             if options.finish and journal is not None:
-                parts = Parts(store, journal, frames, only_tracked=options.mode == "tracking")
+                done = journal.has if dense is None else partial(done_ahead, store)
+                parts = Parts(store, done, frames, only_tracked=options.mode == "tracking")
                 parts.describe(frames)
                 job = replace(job, absent=parts.why)
-            runner = runner_of(job, options, store, client)
             this = _Run(
                 *(job, store, frames, options),
                 engines=engines,
-                runner=runner,
+                client=client,
                 watcher=watcher,
                 record=record,
                 journal=journal,
                 part=part,
                 parts=parts,
             )
-            if options.clean and (outside := frames_outside(experiment, frames)):
+            outside = findings.outside if first is None else frames_outside(experiment, frames)
+            if options.clean and outside:
                 for frame in outside:
                     store.forget(frame)
                     store.tables.forget(frame)
@@ -160,7 +163,7 @@ class _Run:
         options: Options,
         *,
         engines: Engines,
-        runner: Runner,
+        client: Any,
         watcher: Watcher | None,
         record: RunReport,
         journal: Journal | None,
@@ -178,10 +181,11 @@ class _Run:
         self._part = part
         self._parts = parts
         self._tally = Tally(Columns(frames, job.experiment.num_cams), skipping=not job.stop_at_failure, engine=job.engine)
-        self._meter = Meter(frames, options, job.engine)
+        self._meter = Meter(frames, options if part is None else replace(options, tracking="forward"), job.engine)
         self._finished = bytearray(frames[1] - frames[0] + 1)
         """1 for each frame that is done or has failed."""
-        self._runner = runner
+        self._client = client
+        self._runner = runner_of(job, options, store, client)
         self._ids = count(1)
         self._journal = journal
         self._plugins = PluginRun(job, store, frames, options.frame_timeout)
@@ -204,10 +208,8 @@ class _Run:
         if self._plugins.has("tracking") and not self._tally.failed:
             for step in self._plugins.tracking():
                 self._take(step)
-        if self._options.tracking == "both" and (self._tally.skipping or not self._tally.failed):
-            self._meter.track_again()
-            second = BackwardPass(self._job, self._frames, self._options, self._ids, engines=self._engines, seams=self._seams)
-            self._follow(second.runner, second.plan, lambda event: second.pass_on(event, self._tally, self._take, self._count))
+        if self._options.tracking == "both" and self._part is None and (self._tally.skipping or not self._tally.failed):
+            self._track_backward()
         for event in self._plan.left if isinstance(self._plan, Plan) else ():
             self._take(event)
         if self._options.resume or (self._part is not None and self._tally.kept):
@@ -215,6 +217,13 @@ class _Run:
         if self._parts is not None and not self._tally.failed:
             self._parts.remove()
         return self._tally
+
+    def _track_backward(self) -> None:
+        self._meter.track_again()
+        second = BackwardPass(
+            *(self._job, self._frames, self._options, self._ids), engines=self._engines, seams=self._seams, client=self._client
+        )
+        self._follow(second.runner, second.plan, lambda event: second.pass_on(event, self._tally, self._take, self._count))
 
     def _follow(self, runner: Runner, plan: AnyPlan, take: Callable[[Event], None]) -> None:
         """Have a plan done, and take what it reports."""
@@ -224,6 +233,7 @@ class _Run:
                 self._record.times.record(event)
                 if self._dense is not None:
                     self._dense.record(event)
+                self._store.cut_short |= isinstance(event, WorkerDied)
                 for reported in plan.record(event):
                     take(reported)
                 if self._options.watch:
@@ -239,6 +249,7 @@ class _Run:
             error = raised
             raise
         finally:
+            self._store.cut_short |= error is not None or (bool(self._tally.failed) and not self._tally.skipping)
             self._tally.engine = self._engines.taken
             self._tally.chunks = len(self._plan.chunks)
             self._tally.failed_chunks = self._plan.failed_chunks

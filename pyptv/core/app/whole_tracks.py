@@ -20,8 +20,8 @@ def require(options: Options) -> None:
     Raises:
         InvalidExperimentError: the run does not track, or a library is missing.
     """
-    if options.mode == "sequence":
-        raise InvalidExperimentError("--postprocess: found --mode sequence, expected a mode that tracks")
+    if not options.tracks:
+        raise InvalidExperimentError(f"--postprocess: found --mode {options.mode}, expected a mode that tracks")
     try:
         FORMATS[str(options.postprocess)].require()
     except ProcessingError as error:

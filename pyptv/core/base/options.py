@@ -34,6 +34,8 @@ _ARGUMENTS = ("exp_path", "first", "last", "progress", "repetitions")
 _CALLED_ELSEWHERE = dict.fromkeys(("n_jobs", "jobs", "workers", "n_workers", "threads", "n_procs", "max_workers"), "n_processes")
 """Keywords of other programs, and what they are called here."""
 
+PLUGINS_ALONE = "a plugin of PyPTV does all frames in one process of this machine"
+DENSE_NEEDS_ALL = "its self-calibration looks at frames of the whole recording, which are still to come"
 _LONGEST_MIN_TRACK = 10
 MOST_PROCESSES = 1000
 """More than any machine serves; each is one more copy of the program in memory."""
@@ -149,13 +151,11 @@ class Options:
         self._check_combinations()
 
     def _check_combinations(self) -> None:
-        other = self.tracking == "both" or self.sequence_plugin or self.tracking_plugin or self.mode == "match"
-        if self.shared and (other or self.method == "dense"):
+        self._check_one_run()
+        if self.part is not None and (self.finish or self.clean or self.report or self.postprocess):
             raise ValueError(
-                "tracking 'both', mode 'match', method 'dense' and plugins go without part, finish, watch and scheduler"
+                "part goes without finish, clean, report and postprocess: these are for the whole range, once the parts are done"
             )
-        if self.part is not None and (self.finish or self.clean or self.report):
-            raise ValueError("part goes without finish, clean and report: these are for the whole range, once the parts are done")
         if self.until_idle is not None and not (isinstance(self.until_idle, int | float) and self.until_idle >= 0):
             raise ValueError(f"until_idle must be a number of seconds >= 0, got {short(self.until_idle)}")
         if self.until_idle is not None and not self.watch:
@@ -167,10 +167,24 @@ class Options:
         if self.scheduler is not None and self.client is not None:
             raise ValueError("name the scheduler once: scheduler, or client")
 
+    def _check_one_run(self) -> None:
+        """What needs all frames at once, or all in one run on this machine."""
+        if self.shared and (self.sequence_plugin or self.tracking_plugin):
+            raise ValueError(f"plugins go without part, finish, watch and scheduler: {PLUGINS_ALONE}")
+        reasons = {
+            "tracking 'both'": self.tracking == "both" and "the backward pass begins at the last frame, which is still to come",
+            "mode 'match'": self.mode == "match" and "it reads stored targets, and waits for no image",
+            "method 'dense'": self.method == "dense" and DENSE_NEEDS_ALL,
+        }
+        for what, why in reasons.items():
+            if self.watch and why:
+                raise ValueError(f"{what} goes without watch: {why}")
+
     @property
-    def shared(self) -> bool:
-        """The run is one of several that make a whole, or others do its work, or its frames are still to come."""
-        return self.part is not None or self.finish or self.watch or self.on_cluster
+    def shared(self) -> str:
+        """What says that the run is one of several that make a whole, or others do its work, or its frames are still to come."""
+        ways = {"part": self.part is not None, "finish": self.finish, "watch": self.watch, "scheduler": self.on_cluster}
+        return next((name for name, given in ways.items() if given), "")
 
     @property
     def on_cluster(self) -> bool:

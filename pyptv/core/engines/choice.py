@@ -102,15 +102,15 @@ def choose(options: Options, frames: FrameRange, *, may_compile: bool = True) ->
     return Engines("compiled")
 
 
-def compile_now() -> None:
-    """Compile the kernels that are missing, and wait for them.
+def compile_now(groups: tuple[str, ...] | None = None) -> None:
+    """Compile those kernels of some groups (None: all of the standard method) that are missing, and wait for them.
 
     Raises:
         KernelsUnavailableError: they cannot be compiled here.
     """
     if not cache.installed():
         raise cache.KernelsUnavailableError('the kernels need numba: pip install "pyptv-batch[fast]"')
-    if not cache.ready():
-        logger.info("Compiling the kernels, once for this version and machine: up to a minute")
-        logger.info("Kernels compiled in %.0f s", build.build())
+    if not cache.ready(groups):
+        logger.info("Compiling the kernels, once for this version and machine: up to %s", "two minutes" if groups else "a minute")
+        logger.info("Kernels compiled in %.0f s", build.build(groups))
     logger.info("Kernels are kept in %s", cache.chosen_folder())

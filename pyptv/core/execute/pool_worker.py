@@ -22,6 +22,7 @@ from pyptv.core.execute.line import Address, WorkerLine
 from pyptv.core.execute.progress import Board, Row
 from pyptv.core.files.locks import leave_to_parent
 from pyptv.core.stages.tasks import Job, Task
+from pyptv.kernels import cache
 
 if TYPE_CHECKING:
     from pyptv.core.execute.worker import Worker
@@ -54,6 +55,19 @@ def release(end: _Closable) -> None:
     end.close()
 
 
+def load_kernels(job: Job) -> None:
+    """Load the compiled kernels that a job needs, in a process that is about to be a worker or to be forked to some."""
+    if job.engine == "compiled":
+        standard = (*(cache.FOR_SEQUENCE if job.processes else ()), *(cache.FOR_TRACKING if job.tracks else ()))
+        cache.load(standard if job.dense is None else cache.FOR_DENSE)
+
+
+def use_one_thread() -> None:
+    """Each worker has one core: BLAS, once it is loaded, takes no more."""
+    for name in _ONE_THREAD:
+        os.environ[name] = "1"
+
+
 def start(job: Job, address: Address, board: Board) -> NoReturn:
     """Make this process a worker, and do tasks until there are no more. It does not return to the pool."""
     for end in _kept:
@@ -69,9 +83,8 @@ def serve(job: Job, address: Address, row_of: Callable[[int], Row]) -> NoReturn:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, signal.valid_signals())  # blocked while it was made
-    for name in _ONE_THREAD:
-        os.environ[name] = "1"
-    gc.freeze()  # what it was forked with is no garbage; to look through it would copy the memory that all workers share
+    use_one_thread()
+    gc.freeze()  # what it begins with is no garbage; to look through it would copy the memory that forked workers share
     try:
         _end_with_parent()
         line = WorkerLine(address)

@@ -27,7 +27,6 @@ from pyptv.core.execute.slot import Slot, patience
 from pyptv.core.execute.start_method import start_method as choose_start_method
 from pyptv.core.schedule.plan import AnyPlan
 from pyptv.core.stages.tasks import Job, silent
-from pyptv.kernels import cache
 
 if TYPE_CHECKING:
     from multiprocessing.context import BaseContext
@@ -139,9 +138,7 @@ class PoolRunner:
 
     def _open(self) -> WorkerPool:
         if self._job.engine == "compiled" and self._n > 1 and self._context.get_start_method() == "fork":
-            # before workers are forked: they have the kernels then, and all use the same memory
-            standard = (*(cache.FOR_SEQUENCE if self._job.processes else ()), *(cache.FOR_TRACKING if self._job.tracks else ()))
-            cache.load(standard if self._job.dense is None else cache.FOR_DENSE)
+            pool_worker.load_kernels(self._job)  # before workers are forked: all use the same memory
         self._entrance = Entrance(self._n)
         self._register(self._entrance)
         try:

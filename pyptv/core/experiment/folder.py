@@ -11,18 +11,18 @@ from typing import Literal
 from pyptv.core.base.errors import FormatError, InvalidExperimentError
 from pyptv.core.base.regular_files import is_folder, is_there
 from pyptv.core.base.similar import similar_text
-from pyptv.core.experiment.attrdict import AttrDict
 from pyptv.core.experiment.calibration import Calibration, calibration_files, read_calibration
-from pyptv.core.experiment.dialects import RawParameters, item_of, read_par
-from pyptv.core.experiment.foreign_keys import foreign_keys, named_hooks, selected_plugins, splitting_plugins
 from pyptv.core.experiment.image_names import as_folders, expand, fixed_folder, resolve
 from pyptv.core.experiment.listing import FolderListing
 from pyptv.core.experiment.output import output_problems, own_output, recorded_experiment, targets_below
-from pyptv.core.experiment.parameter_checks import build_parameters, volume_hints
-from pyptv.core.experiment.parameter_sets import USUAL_DIRECTORIES, Chosen, choose_parameters
-from pyptv.core.experiment.parameters import SPLITTER_ORDER, Parameters
+from pyptv.core.experiment.parameters.attrdict import AttrDict
+from pyptv.core.experiment.parameters.checks import build_parameters, volume_hints
+from pyptv.core.experiment.parameters.dialects import RawParameters, item_of, read_par
+from pyptv.core.experiment.parameters.foreign_keys import foreign_keys, named_hooks, selected_plugins, splitting_plugins
+from pyptv.core.experiment.parameters.schema import SPLITTER_ORDER, Parameters
+from pyptv.core.experiment.parameters.sets import USUAL_DIRECTORIES, Chosen, choose_parameters
+from pyptv.core.experiment.parameters.stale import stale_notes
 from pyptv.core.experiment.passes import LinksPass
-from pyptv.core.experiment.stale_parameters import stale_notes
 
 RESULT_KINDS = ("rt_is", "ptv_is", "added")
 
@@ -244,7 +244,7 @@ def _absolute(exp_path: str | Path) -> Path:
 
 
 def read_parameters(path: Path) -> RawParameters:
-    """The raw parameters of a folder or a YAML file; see :mod:`pyptv.core.experiment.parameter_sets` for which count.
+    """The raw parameters of a folder or a YAML file; see :mod:`pyptv.core.experiment.parameters.sets` for which count.
 
     Raises:
         InvalidExperimentError: none, or several, or unreadable ones.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pyptv.core.experiment.calibration import Calibration, rotation_matrix
-from pyptv.core.experiment.parameters import ControlParameters, CriteriaParameters
+from pyptv.core.experiment.parameters.schema import ControlParameters, CriteriaParameters
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -14,7 +14,7 @@ from pyptv.core.base.bounded_json import BoundError, check_fields, parse_object
 from pyptv.core.base.errors import InvalidExperimentError
 from pyptv.core.base.regular_files import is_folder, is_there, read_regular
 from pyptv.core.experiment.listing import FolderListing
-from pyptv.core.experiment.parameter_sets import holds_parameters
+from pyptv.core.experiment.parameters.sets import holds_parameters
 
 _MOST_BYTES = 100_000
 _LONGEST_PATH = 5000

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pyptv.core.base.frames import LARGEST_FRAME, FrameRange
-from pyptv.core.experiment.parameters import TrackingParameters
+from pyptv.core.experiment.parameters.schema import TrackingParameters
 
 if TYPE_CHECKING:
     from pyptv.core.experiment.folder import Experiment

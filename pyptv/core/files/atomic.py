@@ -59,14 +59,28 @@ def move(source: Path, target: Path) -> None:
         source.unlink()
 
 
-def remove_leftovers(folders: Iterable[Path]) -> int:
-    """Remove the unfinished files that a killed run left in some folders; returns how many."""
+def unfinished(names: Iterable[str]) -> list[str]:
+    """The names of files that somebody is writing, or was when it was killed."""
+    return [name for name in names if name.endswith(_MARK) and name.startswith(".")]
+
+
+def remove_leftovers(folders: Iterable[Path], known: Mapping[Path, Iterable[str]] | None = None) -> int:
+    """Remove the unfinished files that a killed run left in some folders; returns how many.
+
+    Args:
+        folders: where it wrote.
+        known: folder -> its unfinished files, of folders that have been listed already.
+    """
     removed = 0
     for folder in folders:
-        with suppress(OSError), os.scandir(folder) as entries:
-            for entry in entries:
-                if entry.name.startswith(".") and entry.name.endswith(_MARK):
-                    with suppress(OSError):
-                        Path(entry.path).unlink()
-                        removed += 1
+        for name in known[folder] if known is not None and folder in known else _unfinished_in(folder):
+            with suppress(OSError):
+                (folder / name).unlink()
+                removed += 1
     return removed
+
+
+def _unfinished_in(folder: Path) -> list[str]:
+    with suppress(OSError), os.scandir(folder) as entries:
+        return unfinished(entry.name for entry in entries)
+    return []

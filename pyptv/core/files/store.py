@@ -16,7 +16,7 @@ import os
 import re
 import shutil
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,17 +61,22 @@ class Store:
         self.parts = self.home / "parts"
         """A folder for each part of a job array."""
         self._claim: Claim | None = None
+        self.cut_short = False
+        """A process was ended in the middle of its work: it may have left unfinished files."""
         self.tables = Tables(self.home / "dense")
         """Of the dense method, between its steps."""
 
     # -- a run --------------------------------------------------------------------------------------------------------
 
-    def open(self, frames: FrameRange, *, among_many: bool = False) -> None:
+    def open(
+        self, frames: FrameRange, *, among_many: bool = False, unfinished: Mapping[Path, Iterable[str]] | None = None
+    ) -> None:
         """Make the folders, claim a range of frames, and remove what a killed run left unfinished.
 
         Args:
             frames: first and last.
             among_many: it is a part of a job array: others start at the same moment, and nothing that may be theirs is removed.
+            unfinished: folder -> names of unfinished files, as far as folders have been listed already.
 
         Raises:
             ProcessingError: the folder cannot be written, or another run works on frames of the range.
@@ -89,7 +94,7 @@ class Store:
             self.stages = self.home / "stages" / self._claim.name
             if self._claim.alone:
                 self._remove_old_stages()
-                remove_leftovers(self.folders())
+                remove_leftovers(self.folders(), unfinished)
             self.stages.mkdir(parents=True, exist_ok=True)
         except ClaimedError as error:
             if self._claim is not None:
@@ -118,7 +123,7 @@ class Store:
 
     def refresh(self) -> None:
         """Open every folder once: a network disk then forgets which files it believed not to be there (close-to-open)."""
-        for folder in (*self.folders(), self._states):
+        for folder in (*self.folders(), self._states, *self.tables.folders()):
             with suppress(OSError):
                 os.close(os.open(folder, os.O_RDONLY))
 
@@ -158,7 +163,7 @@ class Store:
         shutil.rmtree(self.stages, ignore_errors=True)
         with suppress(OSError):
             self.stages.parent.rmdir()  # if no other run has one
-        if self._claim.alone:
+        if self._claim.alone and self.cut_short:
             remove_leftovers(self.folders())
         self._claim.release()
         self._claim = None

@@ -68,6 +68,13 @@ class Tables:
         """Where the table of a frame is."""
         return self._home / kind / str(frame)
 
+    def folders(self) -> list[Path]:
+        """The folder of each kind that there is."""
+        try:
+            return [self._home, *self._home.iterdir()]
+        except OSError:
+            return []
+
     def write(
         self,
         kind: str,
@@ -123,8 +130,8 @@ class Tables:
     def forget(self, frame: int) -> None:
         """Remove all tables of a frame."""
         with suppress(OSError):
-            for kind in self._home.iterdir():
-                (kind / str(frame)).unlink(missing_ok=True)
+            for folder in self.folders()[1:]:
+                (folder / str(frame)).unlink(missing_ok=True)
 
 
 def _header(line: bytes) -> Header:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pyptv.core.base.errors import InvalidExperimentError
-from pyptv.core.base.frames import FrameRange
+from pyptv.core.base.frames import LARGEST_FRAME, FrameRange
 from pyptv.core.base.options import Options
 from pyptv.core.base.regular_files import read_regular
 from pyptv.core.files.atomic import digest
@@ -101,8 +101,9 @@ def _say_what_changed(journal: Journal, trees: Mapping[str, Any], options: Optio
 
 
 def last_inputs(store: Store) -> dict[str, Any]:
-    """Stage -> what the last run of an experiment that said so depended on."""
-    return Journal(store.home / FOLDER, (0, 0), {"frames": None, "track": None}).inputs
+    """Stage -> what the last run of an experiment, or part of one, that said so depended on."""
+    of_parts = [folder / JOURNAL for folder in folders(store.parts, (0, LARGEST_FRAME))]
+    return Journal(store.home / FOLDER, (0, 0), {"frames": None, "track": None}, of_parts).inputs
 
 
 def fingerprint(tree: Any) -> str:

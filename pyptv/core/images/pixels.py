@@ -10,7 +10,7 @@ import numpy as np
 
 from pyptv.core.base.errors import FrameError
 from pyptv.core.experiment.folder import ImageSettings
-from pyptv.core.experiment.parameters import SPLITTER_ORDER
+from pyptv.core.experiment.parameters.schema import SPLITTER_ORDER
 from pyptv.core.images.image_files import Stored, open_image
 
 if TYPE_CHECKING:

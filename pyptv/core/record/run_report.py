@@ -27,8 +27,8 @@ from pyptv.core.base.machine import host
 from pyptv.core.base.options import Engine, Options
 from pyptv.core.base.regular_files import open_regular, read_regular
 from pyptv.core.experiment.calibration import calibration_files
-from pyptv.core.experiment.dialects import parameter_files
 from pyptv.core.experiment.folder import Experiment
+from pyptv.core.experiment.parameters.dialects import parameter_files
 from pyptv.core.files.atomic import write_atomic
 from pyptv.core.record.dense import DenseRecord
 from pyptv.core.record.json_schema import first_problem

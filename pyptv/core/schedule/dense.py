@@ -97,15 +97,27 @@ class DensePlan:
         steps: Sequence[DenseStep],
         *,
         stop_at_failure: bool,
+        begins: bool = True,
+        ends: bool = True,
     ) -> None:
-        """``chunks``: the ranges that tasks are made of."""
+        """Plan some frames.
+
+        Args:
+            frames: first and last.
+            chunks: the ranges that tasks are made of.
+            ids: numbers for tasks.
+            store: where results are.
+            steps: in their order.
+            stop_at_failure: end at the first frame that fails.
+            begins: there is no frame before these. Otherwise others have those, and what depends on them is not done.
+            ends: likewise, after these.
+        """
         self.chunks = list(chunks)
         self._frames = frames
         self._ids = ids
         self._store = store
         self._stop_at_failure = stop_at_failure
-        n = frames[1] - frames[0] + 1
-        self._progress = [_Progress(step, deque(chunks), bytearray(n), n) for step in steps]
+        self._progress = list(self._shares(steps, begins=begins, ends=ends))
         self._needs_optics = steps[0].kind == "find"
         self._optics: int | None = None
         self._deaths: Counter[int] = Counter()
@@ -157,7 +169,8 @@ class DensePlan:
         elif isinstance(event, PassDone | FrameDone | StepDone | FrameFailed):
             yield from self._frame_ended(event)
         elif isinstance(event, WorkerDied):
-            self._count_idle_deaths(event)
+            if not event.lost:
+                self._count_idle_deaths(event)
             yield from self._died(event)
         elif isinstance(event, TaskFailed):
             yield from self._task_failed(event)
@@ -168,6 +181,17 @@ class DensePlan:
                 self._again(progress, progress.running.pop(event.task))
 
     # -- inside --------------------------------------------------------------------------------------------------------
+
+    def _shares(self, steps: Sequence[DenseStep], *, begins: bool, ends: bool) -> Iterator[_Progress]:
+        """The frames of each step that depend on nothing but these frames; the others are as if they had come to an end."""
+        low, high = self._frames
+        for step in steps:
+            low += 0 if begins else step.back
+            high -= 0 if ends else step.ahead
+            within = [(max(first, low), min(last, high)) for first, last in self.chunks]
+            mine = [0 if low <= frame <= high else 1 for frame in range(self._frames[0], self._frames[1] + 1)]
+            ranges = deque((first, last) for first, last in within if first <= last)
+            yield _Progress(step, ranges, bytearray(mine), mine.count(0))
 
     def _is_ready(self, before: _Progress, step: DenseStep, first: int, last: int) -> bool:
         if step.after_all:
@@ -211,7 +235,7 @@ class DensePlan:
 
     def _died(self, death: WorkerDied) -> Iterator[Event]:
         if death.task == self._optics:
-            self._deaths[-1] += 1
+            self._deaths[-1] += not death.lost
             if self._deaths[-1] >= MOST_DEATHS:
                 raise ProcessingError(f"Self-calibration: worker {death.cause} while {death.doing or 'it worked at it'}")
             logger.warning("Worker %s at the self-calibration: it is tried once more", death.cause)

@@ -28,6 +28,8 @@ class DenseJob:
     min_track: int = 3
     resume: bool = False
     """Tables that an earlier run has made from the same inputs are kept."""
+    only_found: bool = False
+    """Frames whose particles no part of a job array has found fail."""
 
 
 @dataclass(frozen=True)

@@ -19,12 +19,11 @@ from pyptv.kernels.dense.fitting import (
     Data,
     Rows,
     Work,
-    equations,
     exchange,
+    fit,
     joint_intensity,
     measure,
     move,
-    solve,
 )
 from pyptv.kernels.dense.spots import PROFILE
 from pyptv.kernels.jit import entry, routine
@@ -75,11 +74,8 @@ def _visit(data: Data, rows: Rows, work: Work, p: int, moves: bool) -> float:  #
     for c in range(len(data.gains)):
         measure(data, rows, work, p, c)
     joint = joint_intensity(data, work)
-    equations(data, rows, work, p, joint)
-    changed = 0.0
-    if moves and joint > 0.0:
-        solve(work.matrix, work.vector, work.step)
-        changed = move(data, rows, p, work.step)
+    x, y, z = fit(data, rows, work, p, joint)
+    changed = move(data, rows, p, x, y, z) if moves and joint > 0.0 else 0.0
     for c in range(len(data.gains)):
         exchange(data, rows, work, p, c)
         before, after = work.before[c], rows.intensities[p, c]
@@ -153,15 +149,9 @@ def shake(
     rows = Rows(positions, intensities, own, projections, derivatives, sharpness)
     work = Work(
         np.empty((n_cams, N_SUMS)),
-        np.empty((n_cams, PROFILE), np.float32),
-        np.empty((n_cams, PROFILE), np.float32),
+        np.empty((n_cams + 1, 2, PROFILE), np.float32),
         np.empty((n_cams, 2), np.int64),
         np.empty(n_cams, np.float32),
-        np.empty(PROFILE, np.float32),
-        np.empty(PROFILE, np.float32),
-        np.empty((3, 3)),
-        np.empty(3),
-        np.empty(3),
     )
     visits = 0
     for _ in range(rounds):

@@ -41,7 +41,8 @@ def widen(
             if e == 0.0 or not is_drawn(u, v, width, height):
                 continue
             ax, ay = 2.0 * sharpness[p, c, 0], 2.0 * sharpness[p, c, 1]
-            x, y = profile(u, 0.5 * ax, radius, width, across), profile(v, 0.5 * ay, radius, height, down)
+            x = profile(u, 0.5 * ax, radius, width, across)[0]
+            y = profile(v, 0.5 * ay, radius, height, down)[0]
             if near_saturated[c, y, x]:
                 continue
             nx = dx = ny = dy = 0.0

@@ -4,7 +4,7 @@ A spot is peak * exp(-sharpness_x dx^2 - sharpness_y dy^2), sharpness = 1 / (2 s
 pixels around the one in which its centre lies.
 
 Images here have a margin of MARGIN pixels on each side, so that no window needs to be cut: outside of the image the profile of a
-spot is 0. Windows are as wide as whole vectors of WIDE pixels, for loops over a known number of pixels are the fastest.
+spot is 0.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pyptv.kernels.dense.windows import WIDE, window_add, window_profile
 from pyptv.kernels.jit import entry, routine
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     Image = NDArray[np.float32]
 
 LARGEST_RADIUS = 15
-WIDE = 8
 PROFILE = 2 * (LARGEST_RADIUS + 1)
 """Room that a profile needs."""
 MARGIN = 24
@@ -37,35 +37,19 @@ def blocks_of(radius: int) -> int:
 
 
 @routine
-def profile(centre: float, sharpness: float, radius: int, size: int, out: Image) -> int:
-    """The Gaussian along an axis at the pixels -radius..radius around the one that holds ``centre``, which is returned.
+def profile(centre: float, sharpness: float, radius: int, size: int, out: Image) -> tuple[int, float, float, float]:
+    """The Gaussian along an axis, at the pixels -radius..radius around the one that holds ``centre``.
 
-    Each value follows from the one before it: exp(-a (k - d)^2) changes by a factor which itself changes by exp(-2 a). Beyond the
-    radius, and at pixels that are not between 0 and ``size``, it is 0.
+    Beyond the radius, and at pixels that are not between 0 and ``size``, it is 0.
+
+    Returns:
+        The pixel; the sums of g g, g g q and g g q q, q being the distance from ``centre`` [px].
     """
     pixel = math.floor(centre)
-    d = centre - pixel - 0.5
-    side = math.exp(2.0 * sharpness * d)
-    factor = math.exp(-sharpness)
-    square = factor * factor
-    value = math.exp(-sharpness * d * d)
-    out[radius] = value
-    right, up = value, factor * side
-    left, down = value, factor / side
-    for k in range(1, radius + 1):
-        right *= up
-        left *= down
-        up *= square
-        down *= square
-        out[radius + k] = right
-        out[radius - k] = left
-    for k in range(2 * radius + 1, WIDE * blocks_of(radius)):
-        out[k] = 0.0
-    if pixel < radius or pixel + radius >= size:
-        for k in range(2 * radius + 1):
-            if not 0 <= pixel - radius + k < size:
-                out[k] = 0.0
-    return pixel
+    middle = radius + (centre - pixel - 0.5)
+    first, last = max(0, radius - pixel), min(2 * radius + 1, size - pixel + radius)
+    s0, s1, s2 = window_profile(out, blocks_of(radius), middle, sharpness, first, last)
+    return pixel, s0, s1, s2
 
 
 @routine
@@ -75,15 +59,10 @@ def first_of(shape: tuple[int, int, int], c: int, x: int, y: int, radius: int) -
 
 
 @routine
-def add(flat: Image, start: int, stride: int, peak: float, across: Image, down: Image, radius: int) -> None:
-    """Add ``peak`` times the product of two profiles in the window that starts at a pixel of the flattened images."""
-    for i in range(2 * radius + 1):
-        at = np.uint64(start + i * stride)
-        factor = np.float32(peak) * down[i]
-        for block in range(blocks_of(radius)):
-            for k in range(WIDE):
-                j = np.uint64(block * WIDE + k)
-                flat[at + j] += factor * across[j]
+def draw(images: Image, flat: Image, c: int, x: int, y: int, radius: int, peak: float, across: Image, down: Image) -> None:
+    """Add ``peak`` times the product of two profiles to image c, around a pixel; ``flat`` are the images, flattened."""
+    start, stride = first_of(images.shape, c, x, y, radius), images.shape[2]
+    window_add(flat, start, stride, 2 * radius + 1, blocks_of(radius), peak, across, down)
 
 
 @routine
@@ -105,15 +84,14 @@ def subtract(images: Image, projections: Floats, intensities: Image, sharpness: 
     """
     width, height = images.shape[2] - 2 * MARGIN, images.shape[1] - 2 * MARGIN
     across, down = np.empty(PROFILE, np.float32), np.empty(PROFILE, np.float32)
-    flat, stride = images.reshape(images.size), images.shape[2]
+    flat = images.reshape(images.size)
     for p in range(len(projections)):
         for c in range(len(images)):
-            u, v = projections[p, c]
+            u, v = projections[p, c, 0], projections[p, c, 1]
             if intensities[p, c] != 0.0 and is_drawn(u, v, width, height):
-                x = profile(u, sharpness[p, c, 0], radius, width, across)
-                y = profile(v, sharpness[p, c, 1], radius, height, down)
-                start = first_of(images.shape, c, x, y, radius)
-                add(flat, start, stride, -intensities[p, c], across, down, radius)
+                x = profile(u, sharpness[p, c, 0], radius, width, across)[0]
+                y = profile(v, sharpness[p, c, 1], radius, height, down)[0]
+                draw(images, flat, c, x, y, radius, -intensities[p, c], across, down)
 
 
 @entry("float32[:, ::1](float32[:, :, ::1], float64[:, :, ::1], float32[:, ::1], float32[:, :, ::1])")
@@ -128,11 +106,11 @@ def misfit(residual: Image, projections: Floats, intensities: Image, sharpness: 
     across, down = np.empty(PROFILE, np.float32), np.empty(PROFILE, np.float32)
     for p in range(len(projections)):
         for c in range(n_cams):
-            u, v = projections[p, c]
+            u, v = projections[p, c, 0], projections[p, c, 1]
             if intensities[p, c] == 0.0 or not is_drawn(u, v, width, height):
                 continue
-            x = profile(u, sharpness[p, c, 0], 1, width, across)
-            y = profile(v, sharpness[p, c, 1], 1, height, down)
+            x = profile(u, sharpness[p, c, 0], 1, width, across)[0]
+            y = profile(v, sharpness[p, c, 1], 1, height, down)[0]
             left = spot = 0.0
             for i in range(3):
                 for j in range(3):

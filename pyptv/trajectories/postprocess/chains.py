@@ -61,6 +61,15 @@ def chains(pieces: Pieces, before: Indices, after: Indices) -> Chains:
     root[after] = before
     while not np.array_equal(root, higher := root[root]):  # joins lead backward in time: there is no circle
         root = higher
+    return grouped(pieces, root)
+
+
+def grouped(pieces: Pieces, label: Indices) -> Chains:
+    """Pieces (p,) of the same label (p,) make a chain; sorted by the number of the first piece."""
+    order = np.lexsort((pieces.first, label))
+    begin = offsets_of(label[order])
+    root = np.empty(len(order), dtype=np.int64)
+    root[order] = np.repeat(order[begin[:-1]], np.diff(begin))
     order = np.lexsort((pieces.first, root))
     return Chains(pieces, order, offsets_of(root[order]))
 

@@ -50,7 +50,7 @@ def cut(table: TrackTable, bridges: Bridges) -> Pieces:
         if not len(rows):
             break
         before = len(pieces.first)
-        pieces = _apart(pieces, rows, owners)
+        pieces = apart(pieces, rows, owners)
         suspects = np.concatenate([np.unique(owners), np.arange(before, len(pieces.first))])
     return pieces
 
@@ -106,7 +106,7 @@ def _first_bad(
     return np.stack([row[first] + (sign < 0), owner[first]])
 
 
-def _apart(pieces: Pieces, rows: Indices, owners: Indices) -> Pieces:
+def apart(pieces: Pieces, rows: Indices, owners: Indices) -> Pieces:
     """Pieces that begin anew at some rows, which belong to some of them; sorted by owner, then by row."""
     offsets = offsets_of(owners)
     ends = pieces.start[owners] + pieces.length[owners]

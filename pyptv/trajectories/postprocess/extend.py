@@ -122,7 +122,7 @@ def _go_on(targets: FrameTargets, going: _Open, begun: Array, bridges: Bridges, 
     mismatch = ((position - expected[seek]) ** 2 / variance[seek]).sum(axis=1)
     kept: list[int] = []
     for index in np.argsort(mismatch).tolist():
-        if mismatch[index] <= bridges.reach and targets.claim(chosen[:, index]):
+        if mismatch[index] <= bridges.narrow[1] and targets.claim(chosen[:, index]):
             kept.append(index)
             found.setdefault(int(going.piece[seek[index]]), []).append(position[index])
     some = np.array(kept, dtype=np.int64)

@@ -1,10 +1,10 @@
 """Pieces of one trajectory are joined across the frames in which its particle was not found.
 
 A join must pass two tests. *It fits*: the positions after the gap are no farther from where those before it lead than in
-:data:`~pyptv.trajectories.postprocess.model._LIKELY` of the gaps that were cut into whole trajectories; that limit grows with
-the noise, with the gap, and for short pieces. *It is no chance*: the odds that the piece is the same particle, against one that
-happens to begin there, are high enough; they fall with the number of trajectories that begin anywhere. Where two pieces fit in
-the same frame, the better one must be much better.
+:data:`~pyptv.trajectories.postprocess.model.LIKELY` of the gaps that were cut into whole trajectories; that limit grows with
+the noise, with the gap, and for short pieces. One position beside the gap may be left out. *It is no chance*: the odds that the
+piece is the same particle, against one that happens to begin there, are high enough; they fall with the number of trajectories
+that begin anywhere. Where two pieces fit in the same frame, the better one must be much better.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Array = NDArray[np.float64]
+    Flags = NDArray[np.bool_]
     Indices = NDArray[np.int64]
 
 ODDS = math.log(20.0)
@@ -95,7 +96,7 @@ def _meetings(pieces: Pieces, max_gap: int) -> Iterator[tuple[_Ends, _Ends, int]
 def _in_frame(table: TrackTable, tails: _Ends, heads: _Ends, gap: int, *, max_gap: int, bridges: Bridges) -> Candidates:
     """The pairs of one frame and gap that pass both tests."""
     a, b = _near(table, tails, heads, gap, bridges)
-    squared, gain = np.full(len(a), np.inf), np.full(len(a), -np.inf)
+    fits, gain = np.zeros(len(a), dtype=bool), np.full(len(a), -np.inf)
     kinds = tails.size[a] * (HEAD + 1) + heads.size[b]
     for kind in np.unique(kinds).tolist():
         tail, head = divmod(kind, HEAD + 1)
@@ -104,15 +105,38 @@ def _in_frame(table: TrackTable, tails: _Ends, heads: _Ends, gap: int, *, max_ga
             [tails.row[a[some], None] + np.arange(-tail + 1, 1), heads.row[b[some], None] + np.arange(head)], axis=1
         )
         around = table.position[rows]
-        squared[some], gain[some] = _gain(bridges, around, tail, gap)
+        fits[some], gain[some] = _gain(bridges, around, tail, gap)
     odds = gain - math.log(len(heads.piece) / table.volume) + math.log(_COMES_BACK / (max_gap + 1))
-    fits = (squared <= bridges.limits[heads.size[b]]) & (odds > ODDS)
+    fits &= odds > ODDS
     a, b, odds = a[fits], b[fits], odds[fits]
     clear = _much_better(a, odds) & _much_better(b, odds)
     return Candidates(tails.piece[a[clear]], heads.piece[b[clear]], odds[clear])
 
 
-def _gain(bridges: Bridges, around: Array, tail: int, gap: int) -> tuple[Array, Array]:
+def _gain(bridges: Bridges, around: Array, tail: int, gap: int) -> tuple[Flags, Array]:
+    """Which positions (n, tail + head, 3) at a gap fit together (n,), and what they say for one particle (n,).
+
+    A trajectory often ends because its last position is measured badly: two spots lay on each other. So the last position before
+    the gap, or the first one after it, may be left out; the odds pay for how seldom that is.
+    """
+    head = around.shape[1] - tail
+    squared, gain = _likeness(bridges, around, tail, gap)
+    fits = squared <= bridges.limits[head]
+    gain[~fits] = -np.inf
+    for left_out, before, after in ((tail - 1, tail - 1, head), (tail, tail, head - 1)):
+        if min(before, after) < 1 or before + after < _FEWEST:
+            continue
+        less, without = _likeness(bridges, np.delete(around, left_out, axis=1), before, gap + 1)
+        off = squared - less  # of the position that is left out, alone
+        if left_out < tail:
+            off = off + bridges.together(around[:, :tail], before, 0)[0]
+        some = (less <= bridges.narrow[after]) & (off <= bridges.widest)
+        fits |= some
+        gain = np.where(some, np.maximum(gain, without + math.log(bridges.model.outliers)), gain)
+    return fits, gain
+
+
+def _likeness(bridges: Bridges, around: Array, tail: int, gap: int) -> tuple[Array, Array]:
     """Squared mismatch (n,) of positions (n, tail + head, 3) at a gap, and what it says for one particle (n,).
 
     That is the log density, per mm^3, of the first position after the gap where the longer side expects it. Neighbours move

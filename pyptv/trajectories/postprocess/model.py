@@ -1,4 +1,4 @@
-"""How particles move, and how exactly they are measured: learnt from the trajectories themselves.
+"""How particles move, and how exactly they are measured. :mod:`pyptv.trajectories.postprocess.learn` has it from the data.
 
 Each axis on its own: the acceleration changes by white noise of the density q (jerk), positions are measured with an error of
 the standard deviation sigma. The best estimate of such a motion, and its error, is a Kalman filter's (R. E. Kalman, "A New
@@ -32,19 +32,12 @@ JERK = np.array([[1 / 20, 1 / 8, 1 / 6], [1 / 8, 1 / 3, 1 / 2], [1 / 6, 1 / 2, 1
 
 TAIL, HEAD = 8, 4
 """Positions looked at before and after a gap, at most."""
-_LONGEST_WINDOW, _SHORTEST_WINDOW = 12, 5
-_MOST_WINDOWS = 20_000
-_FEWEST_WINDOWS = 30
-_STRANGE = 5.0
-"""Standard deviations beyond which a window is taken for one with a wrong link, and left out of the estimate."""
-_MOST_SCALE = 10.0
+MOST_SCALE = 10.0
 """Of outliers: what is farther off is more likely a wrong link."""
-_ROUNDING = 0.001 / math.sqrt(12)
-"""Standard deviation [mm] of a position that is written with 3 decimals: none is more exact."""
-_RATIOS = (-18.0, 5.0)
-"""Logarithms of q / sigma^2 [1/frame^5] between which the most likely one is sought."""
-_LIKELY = 0.995
+LIKELY = 0.995
 """Of the gaps that are cut into whole trajectories so many must be bridged again: sets the limit."""
+_NEVER = 1e-6
+"""Share of good positions that are farther off than what is cut out beside a join."""
 
 
 @dataclass(frozen=True)
@@ -153,19 +146,26 @@ class Bridges:
         return self(0, 0, head).mismatch(position - position[:, :1])[1] if head > 1 else np.zeros(len(position))
 
     @cached_property
-    def reach(self) -> float:
-        """Largest squared mismatch of a position that is sought: without the large errors that a join allows for."""
-        from scipy.stats import chi2  # an extra
-
-        return float(chi2.ppf(_LIKELY, 3)) * self.model.inflation
+    def narrow(self) -> Array:
+        """(HEAD + 1,) largest squared mismatch without large errors, for each number of positions after the gap."""
+        return _usual() * self.model.inflation
 
     @cached_property
     def limits(self) -> Array:
         """(HEAD + 1,) largest squared mismatch of a join, for each number of positions after the gap."""
+        return _usual() * max(self.model.inflation, self.model.outlier_scale**2)
+
+    @cached_property
+    def widest(self) -> float:
+        """Largest squared mismatch of a position that a join may leave out: what is farther off is more likely a wrong link."""
+        return float(_usual()[1]) * MOST_SCALE**2
+
+    @cached_property
+    def bad(self) -> float:
+        """Squared mismatch beyond which a position beside a join is cut out: no good one, and not nearly where it should be."""
         from scipy.stats import chi2  # an extra
 
-        freedom = np.maximum(1, 3 * np.arange(HEAD + 1))
-        return np.asarray(chi2.ppf(_LIKELY, freedom) * max(self.model.inflation, self.model.outlier_scale**2))
+        return max(float(self.limits[1]), float(chi2.isf(_NEVER, 3)))
 
     def __call__(self, tail: int, gap: int, head: int) -> Bridge:
         """The bridge from ``tail`` positions over ``gap`` missing frames to ``head`` positions. A tail of 0: from nothing."""
@@ -196,111 +196,8 @@ def _bridge(model: MotionModel, tail: int, gap: int, head: int) -> Bridge:
     return Bridge(weights[:, first:], offset[:, first:], variance[:, first:])
 
 
-def learn(windows: Array) -> MotionModel | None:
-    """The most likely model of some pieces of trajectories.
-
-    Args:
-        windows: (n, length, 3) positions in consecutive frames [mm], without NaN.
-
-    Returns:
-        None where there are too few of them to tell.
-    """
-    if len(windows) < _FEWEST_WINDOWS:
-        return None
-    step = np.diff(windows, axis=1)
-    bend = np.diff(step, axis=1)
-    sound = np.ones(len(windows), dtype=bool)
-    for _ in range(3):
-        fits = [_most_likely(windows[sound, :, axis] - windows[sound, :1, axis]) for axis in range(3)]
-        strange = np.max([_strangeness(windows[:, :, axis], *fit) for axis, fit in enumerate(fits)], axis=0)
-        sound = strange < _STRANGE
-    noise = np.maximum([math.sqrt(variance) for variance, _ in fits], _ROUNDING)
-    model = MotionModel(
-        noise=noise,
-        jerk=np.array([variance * math.exp(ratio) for variance, ratio in fits]),
-        mean_velocity=step[sound].mean(axis=(0, 1)),
-        velocity_spread=np.maximum(step[sound].std(axis=(0, 1)), noise),
-        acceleration_spread=np.maximum(bend[sound].std(axis=(0, 1)), noise),
-        windows=len(windows),
-    )
-    return _with_tails(model, windows, sound)
-
-
-def window_length(lengths: NDArray[np.int64]) -> int:
-    """How long the windows should be that trajectories of some lengths (m,) are cut into: long ones, but many."""
-    for length in range(_LONGEST_WINDOW, _SHORTEST_WINDOW, -1):
-        if int((lengths // length).sum()) >= 10 * _FEWEST_WINDOWS:
-            return length
-    return _SHORTEST_WINDOW
-
-
-def most_windows() -> int:
-    """So many windows are enough."""
-    return _MOST_WINDOWS
-
-
-def _unit_filter(ratio: float, length: int) -> tuple[Array, Array]:
-    """Innovations as weights of the positions (length, length), and their variances (length,), for sigma 1 and no prior."""
-    mean = np.zeros((STATES, length))
-    mean[0, 0] = 1.0
-    covariance = np.diag([1.0, 1e7, 1e7])
-    weights, variance = np.zeros((length, length)), np.ones(length)
-    for index in range(1, length):
-        mean, covariance = TRANSITION @ mean, TRANSITION @ covariance @ TRANSITION.T + math.exp(ratio) * JERK
-        variance[index] = covariance[0, 0] + 1.0
-        gain = covariance[:, 0] / variance[index]
-        weights[index] = -mean[0]
-        weights[index, index] += 1.0
-        mean = mean + gain[:, None] * weights[index]
-        covariance = covariance - np.outer(gain, covariance[0])
-        covariance = (covariance + covariance.T) / 2
-    return weights[STATES:], variance[STATES:]  # the first ones tell nothing without a prior
-
-
-def _most_likely(windows: Array) -> tuple[float, float]:
-    """Variance sigma^2 [mm^2] and log(q / sigma^2) that make some windows (n, length) of an axis most likely."""
-    from scipy.optimize import minimize_scalar  # an extra
-
-    length = windows.shape[1]
-
-    def unlikely(ratio: float) -> float:
-        """Minus the log likelihood of a window, but for constants, at the best sigma."""
-        weights, variance = _unit_filter(ratio, length)
-        scale = float(np.mean((windows @ weights.T) ** 2 / variance))
-        return (len(variance) * math.log(max(scale, 1e-30)) + float(np.log(variance).sum())) / 2
-
-    ratio = float(minimize_scalar(unlikely, bounds=_RATIOS, method="bounded", options={"xatol": 0.05}).x)
-    weights, variance = _unit_filter(ratio, length)
-    return float(np.mean((windows @ weights.T) ** 2 / variance)), ratio
-
-
-def _strangeness(windows: Array, variance: float, ratio: float) -> Array:
-    """(n,) the largest innovation of each window (n, length), in standard deviations; those judged by the median of all."""
-    weights, scale = _unit_filter(ratio, windows.shape[1])
-    size = np.abs((windows - windows[:, :1]) @ weights.T) / np.sqrt(scale * max(variance, _ROUNDING**2))
-    usual = float(np.median(size)) / 0.6745
-    largest: Array = size.max(axis=1) / max(min(usual, 1.0), 1e-3)
-    return largest
-
-
-def _with_tails(model: MotionModel, windows: Array, sound: NDArray[np.bool_]) -> MotionModel:
-    """The model that knows how much larger than it says the mismatch at gaps is that are cut into whole trajectories."""
+def _usual() -> Array:
+    """(HEAD + 1,) squared mismatch below which :data:`LIKELY` of the gaps are by the model."""
     from scipy.stats import chi2  # an extra
 
-    bridges = Bridges(model)
-    relative = windows - windows[:, :1]
-    inflation = 1.0
-    for gap in (1, 0):
-        head = min(HEAD, max(1, (windows.shape[1] - gap) // 2))
-        tail = min(TAIL, windows.shape[1] - gap - head)
-        rows = [*range(tail), *range(tail + gap, tail + gap + head)]
-        squared, _ = bridges(tail, gap, head).mismatch(relative[:, rows])
-        inflation = max(inflation, float(np.quantile(squared[sound], _LIKELY)) / float(chi2.ppf(_LIKELY, 3 * head)))
-    beyond = squared > inflation * chi2.ppf(_LIKELY, 3 * head)
-    scale = math.sqrt(float(np.mean(squared[beyond])) / (3 * head)) if beyond.any() else 1.0
-    return replace(
-        model,
-        inflation=inflation,
-        outliers=max(float(beyond.mean()), 1 - _LIKELY),
-        outlier_scale=min(max(scale, 1.0), _MOST_SCALE),
-    )
+    return np.asarray(chi2.ppf(LIKELY, np.maximum(1, 3 * np.arange(HEAD + 1))))

@@ -17,7 +17,8 @@ from pyptv.trajectories.ordered import Block
 from pyptv.trajectories.postprocess.chains import ESTIMATED, FOUND, MEASURED, Chains, Rows, chains, rows_of
 from pyptv.trajectories.postprocess.cuts import cut
 from pyptv.trajectories.postprocess.extend import extend
-from pyptv.trajectories.postprocess.model import Bridges, MotionModel, learn
+from pyptv.trajectories.postprocess.learn import learn
+from pyptv.trajectories.postprocess.model import Bridges, MotionModel
 from pyptv.trajectories.postprocess.rounds import ROWS_AT_ONCE, join_all, with_gaps_filled
 from pyptv.trajectories.postprocess.settings import PostProcessing
 from pyptv.trajectories.postprocess.shelf import Shelf

@@ -1,4 +1,8 @@
-"""Joins, round after round: a trajectory that was joined is longer, and so more can be joined to it."""
+"""Joins, round after round: a trajectory that was joined is longer, and so more can be joined to it.
+
+A trajectory often ends at a position that is measured badly, because two spots lay on each other. When it is joined, and such a
+position beside the join is farther off than a good one ever is, it is cut out: an estimate stands in its place, it stays alone.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pyptv.trajectories.postprocess.chains import ESTIMATED, Chains, Rows, chains, rows_of
+from pyptv.trajectories.postprocess.chains import ESTIMATED, Chains, Rows, chains, grouped, rows_of
+from pyptv.trajectories.postprocess.cuts import apart
 from pyptv.trajectories.postprocess.joins import join
 from pyptv.trajectories.postprocess.model import Bridges, MotionModel
 from pyptv.trajectories.postprocess.smoother import smooth
@@ -26,7 +31,7 @@ _MOST_ROUNDS = 4
 
 
 def join_all(table: TrackTable, pieces: Pieces, bridges: Bridges, max_gap: int, workplace: Path | None) -> Chains:
-    """Join pieces until nothing is left to join, :data:`_MOST_ROUNDS` times at most.
+    """Join pieces until nothing is left to join, :data:`_MOST_ROUNDS` times at most; then cut out bad positions beside joins.
 
     From the second round on a chain counts as a piece, with estimates in its gaps.
 
@@ -50,7 +55,7 @@ def join_all(table: TrackTable, pieces: Pieces, bridges: Bridges, max_gap: int, 
         before = np.concatenate([before, whole.order[whole.offsets[a + 1] - 1]])
         after = np.concatenate([after, whole.id[b]])
         whole = chains(pieces, before, after)
-    return whole
+    return _without_bad_ends(table, whole, bridges)
 
 
 def _as_pieces(table: TrackTable, whole: Chains, model: MotionModel) -> Iterator[Part]:
@@ -73,3 +78,42 @@ def with_gaps_filled(model: MotionModel, rows: Rows) -> Rows:
     position = rows.position.copy()
     position[gaps] = smooth(model, part.position, part.offsets).value[0][part.origin == ESTIMATED]
     return replace(rows, position=position)
+
+
+def _without_bad_ends(table: TrackTable, whole: Chains, bridges: Bridges) -> Chains:
+    """The chains without the bad positions beside their joins, each of which becomes a piece and a chain of its own."""
+    several = np.flatnonzero(np.diff(whole.offsets) > 1)
+    bad = [_bad_ends(table, whole.among(several[batch]), bridges) for batch in batches(whole.span[several], ROWS_AT_ONCE)]
+    owner, row = np.concatenate([np.empty((0, 2), np.int64), *bad]).T
+    if not len(row):
+        return whole
+    pieces = whole.pieces
+    split = np.where(row == pieces.start[owner], row + 1, row)  # the first position is cut off behind it
+    owner, split = np.unique(np.column_stack([owner, split]), axis=0).T
+    parts = apart(pieces, split, owner)
+    chain = np.empty(len(pieces.first), dtype=np.int64)
+    chain[whole.order] = np.repeat(np.arange(len(whole.span)), np.diff(whole.offsets))
+    label = np.concatenate([chain, chain[owner]])
+    alone = np.flatnonzero(np.isin(parts.start, row))
+    label[alone] = len(whole.span) + np.arange(len(alone))
+    return grouped(parts, label)
+
+
+def _bad_ends(table: TrackTable, some: Chains, bridges: Bridges) -> Indices:
+    """(k, 2) pieces and rows of the positions to be cut out, the worse one of each join; a piece that has only one keeps it."""
+    pieces, order = some.pieces, some.order
+    rows = rows_of(table, some)
+    estimate = smooth(bridges.model, rows.position, rows.offsets)
+    noise = bridges.model.noise**2
+    off = ((rows.position - estimate.value[0]) ** 2 / np.maximum(noise - estimate.error[0] ** 2, 1e-6 * noise)).sum(axis=1)
+    owner = np.repeat(np.arange(len(some.span)), np.diff(some.offsets))
+    place = rows.offsets[owner] + pieces.first[order] - some.first[owner]
+    joins = np.flatnonzero(owner[1:] == owner[:-1])
+    before, after = order[joins], order[joins + 1]
+    sides = np.stack([off[place[joins] + pieces.length[before] - 1], off[place[joins + 1]]])
+    sides[0, pieces.length[before] < 2] = sides[1, pieces.length[after] < 2] = 0.0
+    worse = sides.argmax(axis=0)
+    bad = sides.max(axis=0) > bridges.bad
+    piece = np.where(worse == 0, before, after)[bad]
+    row = np.where(worse == 0, pieces.start[before] + pieces.length[before] - 1, pieces.start[after])[bad]
+    return np.column_stack([piece, row])

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from pyptv.core.experiment.folder import Experiment
-from pyptv.trajectories.postprocess.model import most_windows, window_length
+from pyptv.trajectories.postprocess.learn import most_windows, window_length
 from pyptv.trajectories.stream import stream_trajectories
 
 if TYPE_CHECKING:

@@ -17,13 +17,19 @@ from pyptv.core.engines.compiled.text import as_columns, render_columns
 from pyptv.core.engines.matches import ADVICE_TOO_MANY, NO_PARTICLE, Matches, checked_image
 from pyptv.core.engines.optv.backend import sensor_limits
 from pyptv.core.experiment.calibration import Calibration
-from pyptv.core.experiment.parameters import HIGH_PASS_SPAN, MAX_CAMERAS, CriteriaParameters, DetectionParameters, Parameters
+from pyptv.core.experiment.parameters.schema import (
+    HIGH_PASS_SPAN,
+    MAX_CAMERAS,
+    CriteriaParameters,
+    DetectionParameters,
+    Parameters,
+)
 from pyptv.core.files.formats import PARTICLES, TARGETS
-from pyptv.kernels.candidates import COMBINATION, MOST, MOST_TRIED, TooManyError, TooMuchWorkError
-from pyptv.kernels.correspondence import match, single_camera
-from pyptv.kernels.detection import detect, order_by_y
 from pyptv.kernels.geometry import camera_rows, optics_row
-from pyptv.kernels.high_pass import high_pass
+from pyptv.kernels.images.detection import detect, order_by_y
+from pyptv.kernels.images.high_pass import high_pass
+from pyptv.kernels.matching.candidates import COMBINATION, MOST, MOST_TRIED, TooManyError, TooMuchWorkError
+from pyptv.kernels.matching.correspondence import match, single_camera
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

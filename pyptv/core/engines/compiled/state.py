@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pyptv.kernels.frames import NO_NEXT, NONE, Frame, sort_into_cells
+from pyptv.kernels.tracking.frames import NO_NEXT, NONE, Frame, sort_into_cells
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -19,11 +19,11 @@ from pyptv.core.engines.compiled.state import fingerprint, pack, unpack
 from pyptv.core.engines.compiled.text import as_columns, parse, render_columns
 from pyptv.core.engines.optv.backend import image_corners
 from pyptv.core.experiment.calibration import Calibration
-from pyptv.core.experiment.parameters import Parameters
+from pyptv.core.experiment.parameters.schema import Parameters
 from pyptv.core.files.formats import ADDED, LINKS, PARTICLES, TARGETS, check_frame
-from pyptv.kernels.frames import NONE, Frame, Frames, empty_frame, make_frame
-from pyptv.kernels.scene import make_scene
-from pyptv.kernels.tracking import link
+from pyptv.kernels.tracking.frames import NONE, Frame, Frames, empty_frame, make_frame
+from pyptv.kernels.tracking.scene import make_scene
+from pyptv.kernels.tracking.step import link
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -10,7 +10,7 @@ import numpy as np
 
 from pyptv.core.engines.disparity import CameraDisparity
 from pyptv.core.experiment.calibration import Calibration
-from pyptv.core.experiment.parameters import Parameters
+from pyptv.core.experiment.parameters.schema import Parameters
 from pyptv.kernels.dense import optics
 from pyptv.kernels.geometry import camera_rows, optics_row
 

@@ -27,7 +27,7 @@ from pyptv.core.base.errors import FrameError, LimitError, TaintedHeapError
 from pyptv.core.engines.matches import ADVICE_TOO_MANY, NO_PARTICLE, Matches, checked_image, particle_rows
 from pyptv.core.engines.optv.c_library import captured_output, zero_small_blocks
 from pyptv.core.experiment.calibration import Calibration
-from pyptv.core.experiment.parameters import HIGH_PASS_SPAN, MAX_CAMERAS, Parameters
+from pyptv.core.experiment.parameters.schema import HIGH_PASS_SPAN, MAX_CAMERAS, Parameters
 from pyptv.core.files.formats import MAX_ROWS, TARGETS
 
 if TYPE_CHECKING:

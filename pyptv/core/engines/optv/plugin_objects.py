@@ -22,7 +22,7 @@ from optv.tracking_framebuf import TargetArray
 from pyptv.core.base.frames import FrameRange
 from pyptv.core.engines.optv.backend import NO_FILTER, OptvFrameBackend, optv_objects
 from pyptv.core.experiment.folder import Experiment
-from pyptv.core.experiment.parameters import HIGH_PASS_SPAN, SPLITTER_ORDER
+from pyptv.core.experiment.parameters.schema import HIGH_PASS_SPAN, SPLITTER_ORDER
 from pyptv.core.files.formats import TARGETS
 
 if TYPE_CHECKING:

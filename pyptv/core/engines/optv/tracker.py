@@ -17,7 +17,7 @@ from pyptv.core.base.events import StepNumbers
 from pyptv.core.engines.matches import NO_PARTICLE
 from pyptv.core.engines.optv.backend import TrackerBackend
 from pyptv.core.experiment.calibration import Calibration
-from pyptv.core.experiment.parameters import MAX_CAMERAS, Parameters
+from pyptv.core.experiment.parameters.schema import MAX_CAMERAS, Parameters
 from pyptv.core.files.formats import PARTICLES, closed
 
 _NO_END = 2**30

@@ -48,6 +48,8 @@ class Question:
     """It lies on the shared disk; the answer is written beside it."""
     secret: str
     needs_kernels: bool
+    dense: bool = False
+    """The method is the dense one."""
 
 
 class Answer(NamedTuple):
@@ -60,6 +62,8 @@ class Answer(NamedTuple):
     """Why it cannot do the work; empty: it can."""
     time: float
     """By its own clock [s]."""
+    numerics: str = ""
+    """What results of the dense method depend on besides: its kernels calculate as numba has compiled them."""
 
 
 def look(question: Question) -> Answer:
@@ -74,7 +78,13 @@ def look(question: Question) -> Answer:
         problem = f"{error.filename}: {error.strerror}: it does not have the disk of the experiment, or may not write to it"
     if not problem and question.needs_kernels and not cache.installed():
         problem = 'it has no numba for the compiled engine (pip install "pyptv-batch[fast]", or --engine optv)'
-    return Answer(__version__, version("optv"), str(host()["name"]), problem, time.time())
+    numerics = dense_versions() if question.dense and not problem else ""
+    return Answer(__version__, version("optv"), str(host()["name"]), problem, time.time(), numerics)
+
+
+def dense_versions() -> str:
+    """Versions that the results of the dense method depend on."""
+    return f"numba {version('numba')} and numpy {version('numpy')}"
 
 
 def do(job: bytes, run: str, slot: int, task: Task, timeout: float | None) -> list[Event]:
@@ -121,7 +131,7 @@ class _Child:
 
     def __init__(self, job: Job) -> None:
         if job.engine == "compiled":
-            compile_now()
+            compile_now(None if job.dense is None else cache.FOR_DENSE)
         self._scratch = scratch_folder() if job.scratch is not None else None
         self._claim = job.claim if job.claim is not None and not _is_free(job.claim) else None
         self._asked = 0.0

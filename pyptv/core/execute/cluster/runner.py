@@ -21,10 +21,10 @@ from typing import Any
 
 from pyptv import __version__
 from pyptv.core.base.errors import ProcessingError
-from pyptv.core.base.events import Event, FrameDone, StepDone, WorkerDied
+from pyptv.core.base.events import Event, FrameDone, PassDone, StepDone, WorkerDied
 from pyptv.core.execute.cluster import node
 from pyptv.core.schedule.plan import AnyPlan
-from pyptv.core.stages.tasks import FramesTask, Job, PublishTask, Task, TrackTask
+from pyptv.core.stages.tasks import FramesTask, Job, PublishTask, Task, TrackTask, table_name
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +60,8 @@ class ClusterRunner:
         self._client = client
         self._timeout = frame_timeout
         self._run = secrets.token_hex(8)
-        self._question = node.Question(home / f"probe-{self._run}", secrets.token_hex(16), job.engine == "compiled")
+        asked = {"needs_kernels": job.engine == "compiled", "dense": job.dense is not None}
+        self._question = node.Question(home / f"probe-{self._run}", secrets.token_hex(16), **asked)
         self._slots: dict[int, _Slot] = {}
         self._threads: dict[str, int] = {}
         """Address -> threads, of the workers that are there."""
@@ -154,6 +155,8 @@ class ClusterRunner:
                 return f"it has {name} {theirs}, this is {name} {ours}: install the same version on all nodes"
         if answer.problem:
             return answer.problem
+        if self._question.dense and answer.numerics != node.dense_versions():
+            return f"it has {answer.numerics}, this is {node.dense_versions()}: install the same versions on all nodes"
         written = self._question.file.with_name(f"{self._question.file.name}-{self._question.secret}")
         if not written.exists():
             return f"what it writes into {written.parent} is not seen here: it has another disk at that place"
@@ -238,9 +241,9 @@ def _name(task: Task) -> str:
         return f"track-{task.first}-{task.last}"
     if isinstance(task, PublishTask):
         return f"publish-{task.steps[0].frame}-{task.steps[-1].frame}"
-    return f"task-{task.id}"
+    return f"{table_name(task.kind, task.number)}-{task.first}-{task.last}"
 
 
 def _signed(event: Event, number: int) -> Event:
     """With the number of the thread that has done it."""
-    return replace(event, worker=number) if isinstance(event, FrameDone | StepDone) else event
+    return replace(event, worker=number) if isinstance(event, FrameDone | StepDone | PassDone) else event

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pyptv.core.base.errors import FrameError
 from pyptv.core.base.events import PassDone
 from pyptv.core.engines.dense.particles import Particles, Reconstruction
 from pyptv.core.engines.dense.reconstruct import reconstruct
@@ -56,6 +57,8 @@ class FindStep:
         header = self._store.tables.header(name, frame)
         if self._dense.resume and header is not None and header.key == key and self._same_images(frame, header):
             return _event(frame, name, header.notes, kept=True)
+        if self._dense.only_found and number == _FIRST_PASS:
+            self._refuse(frame, header)
         self._announce(frame, "reading images")
         views, stamps = read_frame(self._job.experiment, self._job.images, frame, self._masks)
         self._announce(frame, f"finding particles, pass {number}")
@@ -66,6 +69,11 @@ class FindStep:
         if number == self._dense.passes and frame == self._dense.frames[0]:
             self._write_view(frame, views, found)
         return _event(frame, name, notes, seconds=time.perf_counter() - began)
+
+    def _refuse(self, frame: int, header: Header | None) -> None:
+        """A frame that no part of a job array has done is not done by the run that puts the parts together."""
+        reason = self._job.absent.reason(frame) if self._job.absent is not None else f"frame {frame}: not done"
+        raise FrameError(reason if header is None else f"{reason}, from other parameters, images or versions")
 
     def _same_images(self, frame: int, header: Header) -> bool:
         experiment = self._job.experiment

@@ -10,7 +10,7 @@ import numpy as np
 from pyptv.core.base.events import PassDone
 from pyptv.core.base.frames import FrameRange
 from pyptv.core.engines.dense.links import WINDOW, Limits, Linker, previous
-from pyptv.core.experiment.parameters import TrackingParameters
+from pyptv.core.experiment.parameters.schema import TrackingParameters
 from pyptv.core.files.atomic import digest
 from pyptv.core.files.store import Store
 from pyptv.core.stages.dense.window import Window

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from pyptv.core.experiment.attrdict import AttrDict, shown
+from pyptv.core.experiment.parameters.attrdict import AttrDict, shown
 
 _LARGEST = 1e15
 _TRUE, _FALSE = ("true", "yes", "on"), ("false", "no", "off")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pyptv.core.experiment.attrdict import AttrDict
 from pyptv.core.experiment.image_names import is_placeholder
-from pyptv.core.experiment.raw_values import is_set
+from pyptv.core.experiment.parameters.attrdict import AttrDict
+from pyptv.core.experiment.parameters.raw_values import is_set
 
 SPLITTER_PLUGIN = "ext_sequence_splitter"
 """PyPTV's sequence plugin for split images: what it does is built in."""

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pyptv.kernels.candidates import CORRMIN, Seen, find_candidates, half_way
-from pyptv.kernels.cliques import find_pairs, find_quadruplets, find_triplets, take_best
 from pyptv.kernels.geometry import FLATTENING_STEP, pixel_to_flat, ray, triangulate
 from pyptv.kernels.jit import entry, inner, number
+from pyptv.kernels.matching.candidates import CORRMIN, Seen, find_candidates, half_way
+from pyptv.kernels.matching.cliques import find_pairs, find_quadruplets, find_triplets, take_best
 from pyptv.kernels.ordering import descending
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Point = tuple[float, float, float]
     """x, y, z [mm]."""
     Cell = tuple[int, int, int]
-    from pyptv.kernels.search import Rectangle
+    from pyptv.kernels.tracking.search import Rectangle
 
 LOWER, UPPER = 0, 1
 """The two bounds."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
-from pyptv.kernels.frames import NONE, Frame, cell_number, cell_of
 from pyptv.kernels.jit import leaf
+from pyptv.kernels.tracking.frames import NONE, Frame, cell_number, cell_of
 
 if TYPE_CHECKING:
     import numpy as np

@@ -33,7 +33,7 @@ class AttrDict(dict[str, Any]):
     """A ``dict`` with attribute access, nested dictionaries included.
 
     Both parameter dialects are read into one; what is in it has not been checked yet
-    (:mod:`pyptv.core.experiment.parameters` does that).
+    (:mod:`pyptv.core.experiment.parameters.schema` does that).
 
     >>> tree = AttrDict(ptv={"imx": 1280})
     >>> tree.ptv.imx

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from pyptv.kernels.frames import NONE, PREVIOUS, Frame, Frames, append, position_of
 from pyptv.kernels.geometry import triangulate
 from pyptv.kernels.jit import inner, leaf, part
-from pyptv.kernels.motion import distance, in_box, turn, within
-from pyptv.kernels.neighbours import Neighbours, find_free, new_neighbours, project, search
-from pyptv.kernels.scene import Scene
-from pyptv.kernels.search import MOST_FOUND
+from pyptv.kernels.tracking.frames import NONE, PREVIOUS, Frame, Frames, append, position_of
+from pyptv.kernels.tracking.motion import distance, in_box, turn, within
+from pyptv.kernels.tracking.neighbours import Neighbours, find_free, new_neighbours, project, search
+from pyptv.kernels.tracking.scene import Scene
+from pyptv.kernels.tracking.search import MOST_FOUND
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
 
-    from pyptv.kernels.reach import Point
+    from pyptv.kernels.tracking.reach import Point
 
 _STEADY = 10.0
 """An acceleration that many times below its limit is accepted whatever the angle."""

@@ -12,10 +12,10 @@ import numpy as np
 from numba import int64
 from numba.types import UniTuple
 
-from pyptv.kernels.choices import cheapest, choose, new_choices
-from pyptv.kernels.frames import FRAMES, NEXT, NO_NEXT, NONE, PREVIOUS, Frame, Frames
 from pyptv.kernels.jit import entry, leaf
-from pyptv.kernels.scene import SCENE, Scene
+from pyptv.kernels.tracking.choices import cheapest, choose, new_choices
+from pyptv.kernels.tracking.frames import FRAMES, NEXT, NO_NEXT, NONE, PREVIOUS, Frame, Frames
+from pyptv.kernels.tracking.scene import SCENE, Scene
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

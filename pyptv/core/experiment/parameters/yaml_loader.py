@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from pyptv.core.experiment.attrdict import AttrDict
+from pyptv.core.experiment.parameters.attrdict import AttrDict
 
 MOST_CHARACTERS = 1_000_000
 _MOST_VALUES = 50_000

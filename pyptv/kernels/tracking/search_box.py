@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pyptv.kernels.jit import leaf
-from pyptv.kernels.reach import covered
-from pyptv.kernels.scene import Scene
+from pyptv.kernels.tracking.reach import covered
+from pyptv.kernels.tracking.scene import Scene
 
 if TYPE_CHECKING:
-    from pyptv.kernels.reach import Cell, Point
-    from pyptv.kernels.search import Pixel, Rectangle
+    from pyptv.kernels.tracking.reach import Cell, Point
+    from pyptv.kernels.tracking.search import Pixel, Rectangle
 
 
 @leaf
@@ -38,7 +38,7 @@ def bounding_rectangle(scene: Scene, camera: int, cell: Cell, bound: int, seen: 
         scene: the experiment.
         camera: which.
         cell: of the table of reaches, in which the particle is expected.
-        bound: LOWER or UPPER of :mod:`pyptv.kernels.reach`.
+        bound: LOWER or UPPER of :mod:`pyptv.kernels.tracking.reach`.
         seen: as there.
         centre: as there.
     """

@@ -7,12 +7,12 @@ from dataclasses import MISSING, Field, fields
 from typing import Any, get_type_hints
 
 from pyptv.core.base.errors import InvalidExperimentError
-from pyptv.core.experiment.attrdict import AttrDict, shown
-from pyptv.core.experiment.dialects import item_of
 from pyptv.core.experiment.image_names import as_folders, name_problem, pattern_problem
-from pyptv.core.experiment.parameter_use import Use, splits_by_plugin
-from pyptv.core.experiment.parameters import MAX_CAMERAS, REQUIRED_SECTIONS, SECTIONS, SPLITTER_ORDER, Parameters, key_of
-from pyptv.core.experiment.raw_values import as_flag, as_number, is_set
+from pyptv.core.experiment.parameters.attrdict import AttrDict, shown
+from pyptv.core.experiment.parameters.dialects import item_of
+from pyptv.core.experiment.parameters.raw_values import as_flag, as_number, is_set
+from pyptv.core.experiment.parameters.schema import MAX_CAMERAS, REQUIRED_SECTIONS, SECTIONS, SPLITTER_ORDER, Parameters, key_of
+from pyptv.core.experiment.parameters.use import Use, splits_by_plugin
 
 _CAMERA_KEYS = ("num_cams", "n_cam", "n_img")
 """How the number of cameras is called: today, in PyPTV's first YAML files, and in its sections."""

@@ -15,10 +15,10 @@ from pathlib import Path
 from pyptv.core.base.errors import FormatError, InvalidExperimentError
 from pyptv.core.base.regular_files import is_folder, is_there
 from pyptv.core.base.similar import similar_text
-from pyptv.core.experiment.attrdict import shown
-from pyptv.core.experiment.dialects import YAML_SUFFIXES, RawParameters, has_needed_sections, read_par, read_yaml
 from pyptv.core.experiment.listing import FolderListing
-from pyptv.core.experiment.parameters import REQUIRED_SECTIONS
+from pyptv.core.experiment.parameters.attrdict import shown
+from pyptv.core.experiment.parameters.dialects import YAML_SUFFIXES, RawParameters, has_needed_sections, read_par, read_yaml
+from pyptv.core.experiment.parameters.schema import REQUIRED_SECTIONS
 
 USUAL_DIRECTORIES = ["img", "cal"]
 _PREFIX = "parameters"

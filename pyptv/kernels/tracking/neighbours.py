@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from pyptv.kernels import geometry
-from pyptv.kernels.frames import NONE, Frame
 from pyptv.kernels.jit import inner, leaf, number
-from pyptv.kernels.reach import LOWER, UPPER, cell_at
-from pyptv.kernels.scene import Scene
-from pyptv.kernels.search import MOST_FOUND, Found, inside, nearest_free, nearest_used
-from pyptv.kernels.search_box import bounding_rectangle, exact_rectangle
+from pyptv.kernels.tracking.frames import NONE, Frame
+from pyptv.kernels.tracking.reach import LOWER, UPPER, cell_at
+from pyptv.kernels.tracking.scene import Scene
+from pyptv.kernels.tracking.search import MOST_FOUND, Found, inside, nearest_free, nearest_used
+from pyptv.kernels.tracking.search_box import bounding_rectangle, exact_rectangle
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pyptv.kernels.reach import Cell, Point
+    from pyptv.kernels.tracking.reach import Cell, Point
 
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]

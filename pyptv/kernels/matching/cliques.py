@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from pyptv.kernels.candidates import COMBINATION, MOST, MOST_TRIED, Candidates, TooManyError, TooMuchWorkError, grown
 from pyptv.kernels.jit import inner, leaf, number
+from pyptv.kernels.matching.candidates import COMBINATION, MOST, MOST_TRIED, Candidates, TooManyError, TooMuchWorkError, grown
 from pyptv.kernels.ordering import descending
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from numba.types import NamedTuple as NamedTupleType
 
 from pyptv.kernels import geometry
 from pyptv.kernels.jit import entry
-from pyptv.kernels.reach import reach_bounds
+from pyptv.kernels.tracking.reach import reach_bounds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pyptv.core.experiment.calibration import Calibration
-    from pyptv.core.experiment.parameters import Parameters
+    from pyptv.core.experiment.parameters.schema import Parameters
 
     Floats = NDArray[np.float64]
 
@@ -37,7 +37,7 @@ class Scene(NamedTuple):
     span: Floats
     """(3, 2) limits of the table of reaches along x, y, z [mm]: the volume and what can be reached from there."""
     reach: Floats
-    """(cells in x, in y, in z, n_cams, 2, 4) as :func:`pyptv.kernels.reach.reach_bounds` gives it."""
+    """(cells in x, in y, in z, n_cams, 2, 4) as :func:`pyptv.kernels.tracking.reach.reach_bounds` gives it."""
     size: Floats
     """(2,) width and height of the images [px]."""
     angle: float

@@ -1,6 +1,6 @@
 """The two dialects of parameter files, read into one raw tree: ``parameters/*.par`` and YAML.
 
-Nothing is judged here but whether the text can be read at all; :mod:`pyptv.core.experiment.parameter_checks` checks the values
+Nothing is judged here but whether the text can be read at all; :mod:`pyptv.core.experiment.parameters.checks` checks the values
 and asks the :class:`RawParameters` where each of them stands.
 """
 
@@ -15,10 +15,10 @@ from typing import Any
 import yaml
 
 from pyptv.core.base.errors import FormatError
-from pyptv.core.experiment.attrdict import AttrDict, shown
-from pyptv.core.experiment.parameters import MAX_CAMERAS, REQUIRED_SECTIONS
-from pyptv.core.experiment.text_files import read_text
-from pyptv.core.experiment.yaml_loader import load_yaml
+from pyptv.core.experiment.parameters.attrdict import AttrDict, shown
+from pyptv.core.experiment.parameters.schema import MAX_CAMERAS, REQUIRED_SECTIONS
+from pyptv.core.experiment.parameters.text_files import read_text
+from pyptv.core.experiment.parameters.yaml_loader import load_yaml
 
 YAML_SUFFIXES = (".yaml", ".yml")
 _MOST_SLOTS = 8

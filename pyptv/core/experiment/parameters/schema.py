@@ -1,7 +1,7 @@
 """The parameters of an experiment, checked: frozen dataclasses that state meaning, unit and limits.
 
 The dataclasses are the schema as well: each field's metadata says how it is called in the YAML dialect, its unit
-and what values it may take. :mod:`pyptv.core.experiment.parameter_checks` fills them from a raw tree by that.
+and what values it may take. :mod:`pyptv.core.experiment.parameters.checks` fills them from a raw tree by that.
 """
 
 from __future__ import annotations

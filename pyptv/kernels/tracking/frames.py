@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
 
-    from pyptv.kernels.reach import Point
+    from pyptv.kernels.tracking.reach import Point
 
 NONE = -1
 """No target, no particle, no previous frame's row."""

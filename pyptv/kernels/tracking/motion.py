@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from pyptv.kernels.reach import Point
+    from pyptv.kernels.tracking.reach import Point
 
     Floats = NDArray[np.float64]
 

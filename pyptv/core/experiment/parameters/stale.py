@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
-from pyptv.core.experiment.dialects import RawParameters
-from pyptv.core.experiment.parameters import SECTIONS, Parameters, key_of
+from pyptv.core.experiment.parameters.dialects import RawParameters
+from pyptv.core.experiment.parameters.schema import SECTIONS, Parameters, key_of
 
 _MOST_NAMED = 5
 _WITHOUT_USE = (("ptv", "hp_flag"), ("targ_rec", "cr_sz"))

@@ -8,10 +8,10 @@ from typing import Any
 
 from pyptv.core.base.errors import FormatError
 from pyptv.core.base.similar import similar
-from pyptv.core.experiment.attrdict import shown
-from pyptv.core.experiment.dialects import RawParameters
-from pyptv.core.experiment.parameter_use import SPLITTER_PLUGIN, splits_by_plugin
-from pyptv.core.experiment.parameters import HIGH_PASS_SPAN, SECTIONS, key_of
+from pyptv.core.experiment.parameters.attrdict import shown
+from pyptv.core.experiment.parameters.dialects import RawParameters
+from pyptv.core.experiment.parameters.schema import HIGH_PASS_SPAN, SECTIONS, key_of
+from pyptv.core.experiment.parameters.use import SPLITTER_PLUGIN, splits_by_plugin
 
 _PYPTV_KEYS = {
     "ptv": ("img_name", "tiff_flag", "inverse"),

@@ -14,7 +14,7 @@ import numpy as np
 
 from pyptv.export.by_frame import by_frame, rows_of
 from pyptv.export.data import Dataset
-from pyptv.export.vtp import write_lines, write_points
+from pyptv.export.writers.vtp import write_lines, write_points
 from pyptv.trajectories.arrays import offsets_of
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""Parameters: read from both dialects, checked, and what each of them means."""

@@ -1,0 +1,1 @@
+"""Stereo-correspondence: which targets of the cameras are images of one particle."""

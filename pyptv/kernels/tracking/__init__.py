@@ -1,0 +1,1 @@
+"""Tracking: one step from frame to frame."""
