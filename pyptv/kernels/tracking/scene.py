@@ -78,7 +78,7 @@ def make_scene(parameters: Parameters, calibrations: Sequence[Calibration], corn
     volume = measuring_volume(cameras, optics, corners, x_layers, z_layers)
     size = np.array([parameters.ptv.imx, parameters.ptv.imy], dtype=np.float64)
     farthest = np.abs(displacement).max(axis=1)
-    span = volume + 2 * np.column_stack([-farthest, farthest])  # two steps ahead of a particle
+    span = volume + np.column_stack([-farthest, farthest])
     return Scene(
         cameras=cameras,
         optics=optics,
