@@ -6,6 +6,7 @@ import re
 import shlex
 import shutil
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,7 +28,7 @@ SHORT = {
 FIRST, LAST = 10000, 10004
 
 NOT_RUN = {
-    r"pip install|conda|\.venv|tmux|tail -f|kill %1|chromium|^#|^export TMPDIR": "the environment of the user",
+    r"pip install|conda|venv|tmux|tail -f|kill %1|chromium|^#|^export TMPDIR": "the environment of the user",
     r"^dask |--scheduler": "needs a Dask scheduler: tests/test_cluster.py",
     r"bash submit\.sh": "needs SLURM: tests/test_cluster.py runs such a script with a stand-in",
     r"--part|--finish": "a run in parts: tests/test_parts.py",
@@ -65,8 +66,10 @@ def called(line: str) -> list[tuple[str, ...]]:
 
 
 def blocks(document: Path) -> list[list[Line]]:
+    """The shell blocks of a document, but those that tests/test_documents.py runs word by word."""
     found = []
-    for block in re.findall(r"```(?:sh|bash)\n(.*?)```", document.read_text(encoding="utf-8"), re.DOTALL):
+    pattern = r"(?<!<!-- executed -->\n)```(?:sh|bash)\n(.*?)```"
+    for block in re.findall(pattern, document.read_text(encoding="utf-8"), re.DOTALL):
         lines = [line for line in block.splitlines() if line.strip()]
         found.append([Line(line, words) for line in lines for words in called(line) or [None]])
     return found
@@ -100,17 +103,18 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+EXTRAS = ("jinja2", "jsonschema", "matplotlib", "pandas", "pyarrow", "scipy", "tables", "zarr")
+MISSING = [name for name in EXTRAS if find_spec(name) is None]
+
 DONE: set[tuple[str, ...]] = set()
 """Commands that an earlier document has shown."""
 
 
+@pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}")
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
 def test_each_command_is_run_or_in_the_list(document: Path, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for library in ("matplotlib", "scipy", "tables", "zarr", "pandas", "pyarrow", "jsonschema"):
-        pytest.importorskip(library)
     monkeypatch.chdir(place)
     for block in blocks(document):
-        shutil.rmtree("studies", ignore_errors=True)
         for text, words in block:
             if any(re.search(pattern, text) for pattern in NOT_RUN):
                 continue
@@ -122,26 +126,28 @@ def test_each_command_is_run_or_in_the_list(document: Path, place: Path, monkeyp
             elif (less := small(words)) and tuple(less) not in DONE:
                 DONE.add(tuple(less))
                 run(less)
+        shutil.rmtree("studies", ignore_errors=True)
+        for yaml in Path("my_experiment").glob("*.yaml"):  # the others name the folder, where two would be one too many
+            yaml.unlink()
 
 
 def run(words: list[str]) -> None:
-    yaml = next((Path(word) for word in words if word.endswith((".yaml"))), None)
-    if yaml is not None:  # the others name the folder, where two parameter files would be one too many
+    yaml = next((Path(word) for word in words if word.endswith(".yaml")), None)
+    if yaml is not None:
         shutil.copy("parameters.yaml", yaml)
     if "--version" in words:
         with pytest.raises(SystemExit, match="0"):
             launcher.cli(words)
     else:
         assert launcher.cli(words) == 0, words
-    if yaml is not None and "--output" not in words:
-        yaml.unlink()
 
 
 def check_other(text: str) -> None:
     """A script of this repository, with options that it has; or setting up a shell."""
     words = shlex.split(text, comments=True)
-    assert words[0] in {"python", "source", "time"}, f"{text}: neither run nor in the list of those that are not"
-    if words[0] == "python":
+    program = Path(words[0]).name
+    assert program in {"python", "source"}, f"{text}: neither run nor in the list of those that are not"
+    if program == "python":
         source = (ROOT / words[1]).read_text(encoding="utf-8")
         assert [word for word in words[2:] if word.startswith("--") and word not in source] == [], text
 

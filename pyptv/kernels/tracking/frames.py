@@ -149,7 +149,7 @@ def cell_of(pixel: float, size: float, n_cells: int) -> int:
 @leaf
 def cell_number(frame: Frame, camera: int, row: int, column: int) -> int:
     """The number of a cell among those of all cameras."""
-    return (camera * frame.grid[0] + row) * frame.grid[1] + column
+    return int((camera * frame.grid[0] + row) * frame.grid[1] + column)
 
 
 @leaf
