@@ -83,8 +83,8 @@ def test_help_fits_80_columns(capsys, monkeypatch) -> None:
 
 
 def test_ghosts_and_noise_against_the_truth(tmp_path: Path) -> None:
-    """Dense images, a band that is too wide: the ghosts expected are of the order of those that there are (``docs/advice.md`` has
-    how exact that is); the noise is about that of the truth."""
+    """Dense images, a band that is too wide: within a factor of two as many ghosts are expected as there are
+    (``docs/advice.md`` has more); the noise is about that of the truth."""
     folder = make_experiment(tmp_path / "e", n_frames=6, n_particles=700, image_size=(320, 256), seed=5)
     experiment, truth = load_experiment(folder / "parameters"), read_truth(folder / "truth.csv")
     criteria = experiment.parameters.criteria
@@ -93,7 +93,7 @@ def test_ghosts_and_noise_against_the_truth(tmp_path: Path) -> None:
     found = [match(frame.position, truth.position[truth.rows_of(frame.number)], 1.2) >= 0 for frame in frames[::3]]
     ghosts = sum(int((~one).sum()) for one in found)
     assert ghosts > 20
-    assert ghosts / 4 < sum(expected_ghosts(bench, frames[::3]).expected) < 2 * ghosts
+    assert ghosts / 2 < sum(expected_ghosts(bench, frames[::3]).expected) < 2 * ghosts
     motion = measure_motion([frames])
     assert motion.true_share > 0.5
     errors = []

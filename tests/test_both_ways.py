@@ -99,9 +99,23 @@ def test_no_sense_without_tracking() -> None:
         main("nowhere", mode="sequence", tracking="both")
 
 
-@pytest.mark.parametrize("way", [{"part": "1/2"}, {"finish": True}, {"watch": True}, {"scheduler": "tcp://here:1"}])
-@pytest.mark.parametrize("what", [{"tracking": "both"}, {"mode": "match"}, {"method": "dense"}, {"tracking_plugin": "mine"}])
-def test_what_needs_one_run(what: dict[str, str], way: dict[str, object]) -> None:
-    (name,) = way
-    with pytest.raises(ValueError, match=rf"{next(iter(what.values()))}|plugin.* needs one run .*, got {name} as well"):
+@pytest.mark.parametrize(
+    ("what", "way", "why"),
+    [
+        *(
+            (
+                {kind: "mine"},
+                way,
+                "plugins go without part, finish, watch and scheduler: a plugin .* does all frames in one process",
+            )
+            for kind in ("sequence_plugin", "tracking_plugin")
+            for way in ({"part": "1/2"}, {"finish": True}, {"watch": True}, {"scheduler": "tcp://here:1"})
+        ),
+        ({"tracking": "both"}, {"watch": True}, "tracking 'both' goes without watch: the backward pass begins at the last frame"),
+        ({"mode": "match"}, {"watch": True}, "mode 'match' goes without watch: it reads stored targets"),
+        ({"method": "dense"}, {"watch": True}, "method 'dense' goes without watch: its self-calibration looks at frames of"),
+    ],
+)
+def test_what_cannot_be_combined(what: dict[str, str], way: dict[str, object], why: str) -> None:
+    with pytest.raises(ValueError, match=why):
         Options(**what, **way)

@@ -13,7 +13,7 @@ from optv.parameters import SequenceParams
 from optv.tracker import Tracker
 from test_engines import assert_same_tracks, tracked
 
-from pyptv.core.engines.optv import backend as optv_backend
+from pyptv.core.engines.optv import objects as optv_objects
 from pyptv.core.engines.optv.backend import image_corners, project
 from pyptv.core.engines.optv.tracker import OptvTracker
 from pyptv.core.experiment.calibration import Calibration
@@ -242,11 +242,11 @@ def test_measuring_volume(lens, layers, sloping):
     of = setting(4, LENSES[lens], LAYERS[layers])
     depths = {"Zmin_lay": (-20.0, -31.0), "Zmax_lay": (25.0, 33.0)} if sloping else {}
     parameters = replace(of.parameters, criteria=replace(of.parameters.criteria, X_lay=(-5.0, 7.0), **depths))
-    volume = optv_backend._volume_params(parameters)
+    volume = optv_objects.volume_params(parameters)
     sequence = SequenceParams(num_cams=4)
-    cameras = [optv_backend._calibration(calibration) for calibration in of.calibrations]
+    cameras = [optv_objects.optv_calibration(calibration) for calibration in of.calibrations]
     naming = {"corres": b"res/rt", "linkage": b"res/ptv", "prio": b"res/add"}
-    control, track = optv_backend._control_params(parameters, 4), optv_backend._tracking_params(parameters)
+    control, track = optv_objects.control_params(parameters, 4), optv_objects.tracking_params(parameters)
     Tracker(control, volume, track, sequence, cameras, naming)
     ours = make_scene(parameters, of.calibrations, image_corners(parameters, of.calibrations)).volume
     assert ours[0] == pytest.approx(volume.get_X_lay(), abs=1e-9)

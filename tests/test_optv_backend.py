@@ -16,8 +16,9 @@ from optv.segmentation import target_recognition
 from optv.tracking_framebuf import TargetArray
 
 from pyptv.core.base.errors import FrameError, TaintedHeapError
-from pyptv.core.engines.optv.backend import OptvFrameBackend, TrackerBackend, project
+from pyptv.core.engines.optv.backend import OptvFrameBackend, project
 from pyptv.core.engines.optv.c_library import captured_output, zero_small_blocks
+from pyptv.core.engines.optv.tracker import TrackerBackend
 from pyptv.core.experiment.folder import ImageSettings, load_experiment
 from pyptv.core.experiment.parameters.attrdict import AttrDict
 from pyptv.core.experiment.parameters.checks import build_parameters

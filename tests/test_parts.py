@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import pytest
@@ -131,29 +133,32 @@ class TestPutTogether:
         assert results(exp) == truth["hole"]
         assert _numbers(json.loads((exp / "res/run_report.json").read_text())) == _numbers(truth["hole report"])
 
-    def test_a_part_that_is_missing(self, exp, truth, caplog):
+    def test_parts_that_are_missing_or_of_other_parameters(self, exp, truth, caplog):
+        """Neither is made up for: they are named, and how to run them again."""
         caplog.set_level("INFO", "pyptv")
-        for part in ("1/3", "3/3"):
-            main(exp, FIRST, LAST, engine="compiled", part=part)
+        yaml = next(exp.glob("*.yaml"))
+        text = yaml.read_text()
+        other = text.replace("eps0: ", "eps0: 1")
+        assert other != text
+        yaml.write_text(other)
+        main(exp, FIRST, LAST, engine="compiled", part="3/3")
+        yaml.write_text(text)
+        main(exp, FIRST, LAST, engine="compiled", part="1/3")
         with pytest.raises(ProcessingError, match=r"frame 25: not done: part 2/3 \(frames 25 to 48\) did not run"):
             main(exp, FIRST, LAST, engine="compiled", finish=True)
-        assert "Parts: 2 of 3 are done" in caplog.text
-        assert "--part 2/3 (sbatch --array=2)" in caplog.text
+        assert "24 frames were made from other inputs and do not count" in caplog.text
+        assert "Parts: 1 of 3 are done" in caplog.text
+        assert "--part 2/3 and so on (sbatch --array=2,3)" in caplog.text
         report = json.loads((exp / "res/run_report.json").read_text())
-        assert (report["run"]["outcome"], report["frames"]["done"]) == ("failed", 48)
-        main(exp, FIRST, LAST, engine="compiled", part="2/3")
-        main(exp, FIRST, LAST, engine="compiled", finish=True)
-        assert results(exp) == truth["whole"]
-
-    def test_other_cuts_of_the_same_frames(self, exp, truth):
-        """An array of three was begun; one of two takes what it has done."""
-        main(exp, FIRST, LAST, engine="compiled", part="2/3")
-        for part in ("1/2", "2/2"):
+        assert (report["run"]["outcome"], report["frames"]["done"]) == ("failed", 24)
+        for part in ("2/3", "3/3"):
             main(exp, FIRST, LAST, engine="compiled", part=part)
         main(exp, FIRST, LAST, engine="compiled", finish=True)
         assert results(exp) == truth["whole"]
 
-    def test_a_guess_that_was_damaged(self, exp, truth):
+    def test_other_cuts_of_the_same_frames_and_damaged_guesses(self, exp, truth):
+        """An array of three was begun; one of two takes what it has done. Then somebody damages what waits for its turn."""
+        main(exp, FIRST, LAST, engine="compiled", part="2/3")
         for part in ("1/2", "2/2"):
             main(exp, FIRST, LAST, engine="compiled", part=part)
         stage = exp / "res/.pyptv/parts/37-72/stage"
@@ -171,37 +176,80 @@ class TestPutTogether:
         main(exp, FIRST, LAST, engine="compiled", mode="tracking", finish=True)
         assert results(exp) == truth["whole"]
 
-    def test_other_parameters_in_between(self, exp, truth, caplog):
-        """Parts that were made from other parameters do not count."""
-        yaml = next(exp.glob("*.yaml"))
-        text = yaml.read_text()
-        other = text.replace("eps0: ", "eps0: 1")
-        assert other != text
-        yaml.write_text(other)
-        main(exp, FIRST, LAST, engine="compiled", part="1/2")
-        yaml.write_text(text)
-        main(exp, FIRST, LAST, engine="compiled", part="2/2")
-        with pytest.raises(ProcessingError, match="frame 1: not done: part 1/2"):
-            main(exp, FIRST, LAST, engine="compiled", finish=True)
-        assert "36 frames were made from other inputs and do not count" in caplog.text
-        main(exp, FIRST, LAST, engine="compiled", part="1/2")
-        main(exp, FIRST, LAST, engine="compiled", finish=True)
-        assert results(exp) == truth["whole"]
+
+def _passes(folder: Path) -> dict[str, bytes]:
+    return results(folder) | {path.name: path.read_bytes() for path in sorted(folder.glob("res/passes.*"))}
+
+
+def _everything(folder: Path) -> dict[str, bytes]:
+    names = ("res/quality.*", "res/self_calibration.csv")
+    return results(folder) | {path.name: path.read_bytes() for pattern in names for path in sorted(folder.glob(pattern))}
+
+
+class TestOtherMethods:
+    """What is no part of the default: the same files as in one run."""
+
+    def test_both_ways(self, exp, truth, tmp_path):
+        """Parts go forward; the backward pass begins at the last frame, and is for whoever puts them together."""
+        one = _copy(exp, tmp_path / "one")
+        main(one, FIRST, LAST, engine="compiled", tracking="both")
+        for part in ("2/2", "1/2"):
+            main(exp, FIRST, LAST, engine="compiled", tracking="both", part=part)
+        assert not list(exp.glob("res/passes.*"))
+        main(exp, FIRST, LAST, engine="compiled", tracking="both", finish=True)
+        assert _passes(exp) == _passes(one) != truth["whole"]
+
+    def test_matched_again(self, exp, tmp_path):
+        """Into a folder of its own, whose targets are those of other parts: they are not taken for the experiment's."""
+        studies = [tmp_path / "one", tmp_path / "parts"]
+        main(exp, FIRST, LAST, engine="optv", mode="match", output=studies[0])
+        for part in ("2/2", "1/2"):
+            main(exp, FIRST, LAST, engine="optv", mode="match", output=studies[1], part=part)
+        main(exp, FIRST, LAST, engine="optv", mode="match", output=studies[1], finish=True)
+        assert results(studies[1]) == results(studies[0]) != {}
+
+    def test_dense(self, tmp_path):
+        """Parts bring those frames to their results that depend on no other part; the others are done when they meet."""
+        from pyptv.synthetic import make_experiment
+
+        one = make_experiment(tmp_path / "one", 14, n_particles=60, image_size=(96, 96), displacement=0.2, hot_pixels=0, seed=5)
+        parts = _copy(one, tmp_path / "parts")
+        main(one, method="dense")
+        assert len(_everything(one)) == 14 * 8 + 1
+        for part in ("2/2", "1/2", "2/2"):
+            main(parts, method="dense", part=part)
+        with pytest.raises(ValueError, match="method 'dense' goes without watch: its self-calibration"):
+            main(parts, method="dense", watch=True)
+        main(parts, method="dense", finish=True)
+        assert _everything(parts) == _everything(one)
+
+    def test_a_dense_part_that_is_missing(self, tmp_path, caplog):
+        from pyptv.synthetic import make_experiment
+
+        exp = make_experiment(tmp_path / "e", 4, n_particles=60, image_size=(96, 96), displacement=0.2, hot_pixels=0, seed=5)
+        main(exp, method="dense", mode="sequence", part="1/2")
+        with pytest.raises(ProcessingError, match=r"frame 10002: not done: part 2/2 \(frames 10002 to 10003\) did not run"):
+            main(exp, method="dense", mode="sequence", finish=True)
+
+    def test_real_images(self, cavity, golden):
+        for part in ("3/3", "1/3", "2/3"):
+            main(cavity, 10000, 10004, engine="compiled", part=part)
+        main(cavity, 10000, 10004, engine="compiled", finish=True)
+        assert results(cavity) == golden("tracking")
 
 
 class TestProcesses:
     def test_at_the_same_time_and_stopped_in_any_way(self, exp, truth):
-        """Four parts at once; one is killed, one terminated, one started twice; then all again."""
-        commands = [
-            [sys.executable, "-m", "pyptv.pyptv_batch", str(exp), str(FIRST), str(LAST), "-q", "--engine", "compiled"]
-        ] * 4
-        started = [subprocess.Popen([*command, "--part", f"{n + 1}/4"]) for n, command in enumerate(commands)]
+        """Four parts at once; one is killed, one terminated; then all again."""
+        started = [_begin(exp, FIRST, LAST, "-q", "--engine", "compiled", "--part", f"{n}/4") for n in (1, 2, 3, 4)]
         deadline = time.monotonic() + 60
         while not list(exp.glob("res/rt_is.*")) and time.monotonic() < deadline:
-            time.sleep(0.02)
+            time.sleep(0.01)
         started[1].kill()
-        started[2].send_signal(signal.SIGTERM)
-        codes = [process.wait(60) for process in started]
+        started[2].terminate()
+        for process in started:
+            process.join(60)
+        codes = [process.exitcode for process in started]
         assert codes[0] == codes[3] == 0
         assert codes[1] in {-signal.SIGKILL, 0}
         assert codes[2] in {143, 0}
@@ -213,53 +261,71 @@ class TestProcesses:
         assert results(exp) == truth["whole"]
         assert not list(exp.rglob("*.pyptv-tmp"))
 
-    def test_the_printed_script_as_it_is(self, exp, truth, capsys, tmp_path):
-        """Run with a stand-in for ``sbatch``, which runs arrays as processes, one after the other."""
-        assert cli([str(exp), str(FIRST), str(LAST), "--engine", "compiled", "--print-slurm", "2", "-q"]) == 0
+    @pytest.mark.parametrize("system", ["slurm", "pbs"])
+    def test_the_printed_script_as_it_is(self, exp, truth, capsys, tmp_path, system):
+        """Run with a stand-in for the command that submits, which runs arrays as processes, one after the other."""
+        assert cli([str(exp), str(FIRST), str(LAST), "--engine", "optv", f"--print-{system}", "2", "-q"]) == 0
         script = capsys.readouterr().out
-        assert "--dependency=afterany" in script
-        assert "#SBATCH" not in script
+        assert "afterany" in script
         (tmp_path / "submit.sh").write_text(script)
-        _stand_in(tmp_path / "bin" / "sbatch")
+        _stand_in(tmp_path / "bin" / {"slurm": "sbatch", "pbs": "qsub"}[system])
         path = f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"
         done = subprocess.run(
             ["bash", "submit.sh"], cwd=tmp_path, env=os.environ | {"PATH": path}, capture_output=True, text=True, check=False
         )
-        assert (done.returncode, done.stdout.split()[-1]) == (0, "2"), done.stderr
+        assert (done.returncode, done.stdout.split()[-1:]) == (0, ["2"]), done.stderr
         assert results(exp) == truth["whole"]
-        assert cli([str(exp), str(FIRST), str(LAST), "--print-pbs", "2", "-q"]) == 0
-        assert subprocess.run(["bash", "-n"], input=capsys.readouterr().out, text=True, check=False).returncode == 0
 
-    def test_more_parts_than_frames(self, exp, capsys):
+    def test_the_printed_script_has_the_options(self, exp, capsys):
+        words = [str(exp), str(FIRST), str(LAST), "--print-slurm", "2", "-q", "--engine", "optv", "--tracking", "both"]
+        assert cli([*words, "--report", "--output", "elsewhere"]) == 0
+        script = capsys.readouterr().out
+        assert script.count("--tracking both") == 2
+        assert script.count(f"--output {Path.cwd() / 'elsewhere'}") == 2
+        assert script.count("--report") == 1, "for the job that puts the parts together"
         assert cli([str(exp), "1", "3", "--print-slurm", "9", "-q"]) == 2
         assert "found 3 frames" in capsys.readouterr().err
 
 
-def _stand_in(sbatch: Path) -> None:
-    """``sbatch`` for one machine: runs what it is given at once, an array element by element; prints the number of the job."""
-    sbatch.parent.mkdir()
-    sbatch.write_text(
+def _begin(*words: object) -> multiprocessing.Process:
+    """The command in a process of its own, forked: it has the kernels, and starts at once."""
+    process = multiprocessing.get_context("fork").Process(target=_command, args=([str(word) for word in words],))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # a thread of pytest-xdist waits for messages: it holds no lock
+        process.start()
+    return process
+
+
+def _command(words: list[str]) -> None:
+    sys.exit(cli(words))
+
+
+def _stand_in(place: Path) -> None:
+    """``sbatch`` or ``qsub`` for one machine: runs an array element by element, at once; prints the number of the job."""
+    place.parent.mkdir()
+    place.write_text(
         f"#!{sys.executable}\n"
         "import os, re, subprocess, sys\n"
         "from pathlib import Path\n"
         "script, words = sys.stdin.read(), ' '.join(sys.argv)\n"
         "count = Path(__file__).with_name('jobs'); job = 1 + (int(count.read_text()) if count.exists() else 0)\n"
         "count.write_text(str(job))\n"
-        "array = re.search(r'--array=(\\d+)-(\\d+)', words)\n"
-        "for index in range(int(array[1]), int(array[2]) + 1) if array else [0]:\n"
-        "    log = re.search(r'--output=(\\S+)', words)[1].replace('%a', str(index))\n"
+        "array = re.search(r'(?:--array=|-J )(\\d+)-(\\d+)', words)\n"
+        "for index in range(int(array[1]), int(array[2]) + 1) if array else ['']:\n"
+        "    log = re.search(r'(?:--output=|-N )(\\S+)', words)[1].replace('%a', str(index))\n"
         "    with open(log, 'w') as file:\n"
-        "        env = os.environ | {'SLURM_ARRAY_TASK_ID': str(index)}\n"
+        "        names = ('SLURM_ARRAY_TASK_ID', 'PBS_ARRAY_INDEX')\n"
+        "        env = os.environ | dict.fromkeys(names, str(index)) | {'PBS_O_WORKDIR': os.getcwd()}\n"
         "        subprocess.run(['bash', '-s'], input=script, text=True, env=env, stdout=file, stderr=file)\n"
         "print(job)\n"
     )
-    sbatch.chmod(0o755)
+    place.chmod(0o755)
 
 
 def test_clean_and_report_are_for_the_whole_range(exp):
-    for option in ("clean", "report"):
+    for option, value in {"clean": True, "report": True, "postprocess": "csv"}.items():
         with pytest.raises(ValueError, match="part goes without"):
-            main(exp, FIRST, LAST, part="1/2", **{option: True})
+            main(exp, FIRST, LAST, part="1/2", **{option: value})
 
 
 def test_a_scratch_folder_of_ones_own(exp, truth, tmp_path):

@@ -6,6 +6,7 @@ import logging
 import os
 import shutil
 from collections import Counter
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -262,20 +263,15 @@ def test_results_in_a_folder_that_is_not_there(folder):
 class TestListings:
     def test_each_folder_is_listed_once(self, small_experiment, monkeypatch):
         """A folder may hold a million files. Counted in the process of the command, which alone lists."""
-        import os
-        from collections import Counter
-
-        from pyptv.pyptv_batch import main
-
         exp = small_experiment()
         listed: Counter[str] = Counter()
+
+        def counted(of, path="."):
+            listed[os.path.relpath(path, exp) if not isinstance(path, int) else ""] += 1
+            return of(path)
+
         for name in ("listdir", "scandir"):
-
-            def counted(path=".", _of=getattr(os, name)):
-                listed[os.path.relpath(path, exp) if not isinstance(path, int) else ""] += 1
-                return _of(path)
-
-            monkeypatch.setattr(os, name, counted)
+            monkeypatch.setattr(os, name, partial(counted, getattr(os, name)))
         steps = ({}, {"resume": True}, {"part": "1/2"}, {"part": "2/2"}, {"finish": True}, {"mode": "tracking", "clean": True})
         for options in steps:
             listed.clear()

@@ -34,6 +34,19 @@ def folder(small_experiment):
     return small_experiment()
 
 
+@pytest.fixture
+def called(capfd):
+    """The command line, called in this process, as :func:`run_python` gives what a process of its own did."""
+
+    def call(*arguments: object) -> subprocess.CompletedProcess[str]:
+        capfd.readouterr()
+        code = cli([str(argument) for argument in arguments])
+        captured = capfd.readouterr()
+        return subprocess.CompletedProcess(arguments, code, captured.out, captured.err)
+
+    return call
+
+
 def errors_of(done: subprocess.CompletedProcess[str]) -> list[str]:
     """The messages of the ERROR lines."""
     return [line.partition(" - ERROR - ")[2] for line in done.stderr.splitlines() if " - ERROR - " in line]
@@ -335,90 +348,101 @@ print(sorted(heavy & {name.partition(".")[0] for name in sys.modules}))
 class TestErrorHandling:
     """Bad input ends in one clear line that names the file, with exit code 1 or 2, and no traceback."""
 
-    def refused(self, folder: Path, code: int, *arguments: object) -> str:
+    @pytest.fixture
+    def refused(self, called):
         """The one error line of a run."""
-        done = run_python(*MODULE, folder, FIRST, LAST, *arguments)
-        assert done.returncode == code, done.stderr
-        assert "Traceback" not in done.stderr
-        assert done.stdout == ""
-        lines = errors_of(done)
-        return lines[-1]
 
-    def test_no_folder(self, tmp_path):
-        assert self.refused(tmp_path / "none", 2) == f"Invalid: Experiment directory does not exist: {tmp_path / 'none'}"
+        def line(folder: Path, code: int) -> str:
+            done = called(folder, FIRST, LAST)
+            assert done.returncode == code, done.stderr
+            assert "Traceback" not in done.stderr
+            assert done.stdout == ""
+            return errors_of(done)[-1]
 
-    def test_a_missing_image(self, folder):
+        return line
+
+    def test_in_a_process_of_its_own(self, folder):
+        """The exit code and standard error of the process are those of the command line."""
+        (folder / "img" / "cam2.10003.tif").write_bytes(b"")
+        for arguments, code in (((folder, FIRST, LAST), 1), ((folder / "none", FIRST, LAST), 2)):
+            done = run_python(*MODULE, *arguments)
+            assert (done.returncode, done.stdout, len(errors_of(done))) == (code, "", 1)
+
+    def test_no_folder(self, tmp_path, refused):
+        assert refused(tmp_path / "none", 2) == f"Invalid: Experiment directory does not exist: {tmp_path / 'none'}"
+
+    def test_a_missing_image(self, folder, refused):
         (folder / "img" / "cam2.10003.tif").unlink()
-        assert self.refused(folder, 2) == (
+        assert refused(folder, 2) == (
             f"Invalid: 1 frame (10003) lacks a file: {folder / 'img' / 'cam2.10003.tif'}. "
             "All cameras have images of frames 10000-10002, 10004-10005"
         )
         assert results(folder) == {}
 
-    def test_a_missing_calibration(self, folder):
+    def test_a_missing_calibration(self, folder, refused):
         path = folder / "cal" / "cam3.tif.addpar"
         path.unlink()
-        assert self.refused(folder, 2) == f"Invalid: {path}: calibration cannot be read: No such file or directory"
+        assert refused(folder, 2) == f"Invalid: {path}: calibration cannot be read: No such file or directory"
 
-    def test_a_missing_parameter_line(self, folder):
+    def test_a_missing_parameter_line(self, folder, refused):
         path = folder / "parameters" / "track.par"
         path.write_text("\n".join(path.read_text().splitlines()[:-1]))
-        message = self.refused(folder, 2)
+        message = refused(folder, 2)
         assert message.startswith(f"Invalid: {path}: found 8 values, expected 9, one per line: flagNewParticles")
 
-    def test_text_where_a_number_should_be(self, folder):
+    def test_text_where_a_number_should_be(self, folder, refused):
         path = folder / "parameters" / "criteria.par"
         replace_line(path, 12, "wide")
-        message = self.refused(folder, 2)
+        message = refused(folder, 2)
         assert message.startswith(f"Invalid: {path}, line 12 (eps0): found 'wide', expected a number: width of the epipolar band")
 
-    def test_several_problems_are_listed(self, folder):
+    def test_several_problems_are_listed(self, folder, called):
         (folder / "cal" / "cam1.tif.ori").unlink()
         (folder / "cal" / "cam4.tif.ori").write_text("")
-        done = run_python(*MODULE, folder, FIRST, LAST)
+        done = called(folder, FIRST, LAST)
         assert done.returncode == 2
         assert errors_of(done) == ["Invalid: 2 problems:"]
         assert [line[:4] for line in done.stderr.splitlines()[-2:]] == ["  - ", "  - "]
 
-    def test_a_truncated_image(self, folder):
+    def test_a_truncated_image(self, folder, refused):
         path = folder / "img" / "cam2.10003.tif"
         path.write_bytes(path.read_bytes()[:-2000])
-        message = self.refused(folder, 1)
+        message = refused(folder, 1)
         assert message.startswith(f"Processing failed: frame 10003, camera 2: {path}: ")
         assert sorted(path.name for path in (folder / "res").glob("rt_is.*")) == [f"rt_is.{n}" for n in (10000, 10001, 10002)]
 
-    def test_an_image_of_the_wrong_size(self, folder):
+    def test_an_image_of_the_wrong_size(self, folder, refused):
         from PIL import Image
 
         path = folder / "img" / "cam1.10002.tif"
         Image.new("L", (100, 100)).save(path)
-        message = self.refused(folder, 1)
+        message = refused(folder, 1)
         assert message == (
             f"Processing failed: frame 10002, camera 1: {path}: found an image of 100 x 100 px, "
             "expected 320 x 256 (imx, imy of section ptv)"
         )
 
-    def test_all_images_of_the_wrong_size_are_refused_at_once(self, folder):
+    def test_all_images_of_the_wrong_size_are_refused_at_once(self, folder, called):
         replace_line(folder / "parameters" / "ptv.par", 13, "640")
-        done = run_python(*MODULE, folder, FIRST, LAST)
+        done = called(folder, FIRST, LAST)
         assert done.returncode == 2
         names = ", ".join(str(folder / "img" / f"cam{camera}.{FIRST}.tif") for camera in (1, 2, 3, 4))  # one cause, one message
         (error,) = errors_of(done)
         assert error == f"Invalid: {names}: found an image of 320 x 256 px, expected 640 x 256 (imx, imy of section ptv)"
 
-    def test_results_cannot_be_written(self, folder):
+    def test_results_cannot_be_written(self, folder, refused):
         (folder / "res").write_text("a file")
-        message = self.refused(folder, 2)
+        message = refused(folder, 2)
         assert message == f"Invalid: {folder / 'res'}: found a file, expected a folder: the results go there"
 
     @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="permissions do not stop the superuser")
-    def test_results_may_not_be_written(self, folder):
+    def test_results_may_not_be_written(self, folder, refused):
         (folder / "res").mkdir(mode=0o500)
-        assert f"{folder / 'res'}: cannot be written" in self.refused(folder, 2)
+        assert f"{folder / 'res'}: cannot be written" in refused(folder, 2)
 
-    def test_the_traceback_is_there_for_who_asks(self, folder):
+    def test_the_traceback_is_there_for_who_asks(self, folder, called):
         (folder / "cal" / "cam3.tif.ori").unlink()
-        done = run_python(*MODULE, folder, FIRST, LAST, "--log-level", "DEBUG")
+        done = called(folder, FIRST, LAST, "--log-level", "DEBUG")
         assert done.returncode == 2
         assert "Traceback" in done.stderr
 
@@ -429,9 +453,9 @@ class TestErrorHandling:
         path.write_bytes(b"")
         assert refusal(main, folder) == f"frame 10003, camera 2: {path}: the file is empty"
 
-    def test_frames_may_be_skipped(self, folder):
+    def test_frames_may_be_skipped(self, folder, called):
         (folder / "img" / "cam2.10003.tif").write_bytes(b"")
-        done = run_python(*MODULE, folder, FIRST, LAST, "--on-error", "skip")
+        done = called(folder, FIRST, LAST, "--on-error", "skip")
         assert done.returncode == 3
         assert "WARNING - 1 frame failed and was left out: 10003" in done.stderr
         assert not list((folder / "res").glob("*.10003"))
@@ -544,11 +568,11 @@ class TestIntegration:
     @pytest.mark.skipif(sys.platform != "linux", reason="knows glibc's way to hand out small blocks")
     def test_in_a_process_whose_memory_is_dirty(self, cavity, golden, monkeypatch):
         """optv's tracker uses a block that it has not written: freed memory full of NaN must not change a byte."""
-        from pyptv.core.engines.optv import backend as optv_backend
+        from pyptv.core.engines.optv import tracker as optv_tracker
 
         library = ctypes.CDLL(None)
         library.malloc.restype, library.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
-        zero_small_blocks = optv_backend.zero_small_blocks
+        zero_small_blocks = optv_tracker.zero_small_blocks
 
         def leave_dirt_before() -> None:
             blocks = [(size, library.malloc(size)) for size in list(range(72, 137, 16)) * 200]
@@ -558,7 +582,7 @@ class TestIntegration:
                 library.free(block)
             zero_small_blocks()
 
-        monkeypatch.setattr(optv_backend, "zero_small_blocks", leave_dirt_before)
+        monkeypatch.setattr(optv_tracker, "zero_small_blocks", leave_dirt_before)
         main(cavity, *self.FRAMES, start_method="fork")
         assert results(cavity) == golden("tracking")
 

@@ -19,6 +19,7 @@ from pyptv.core.base.machine import usable_cpus
 from pyptv.pyptv_batch_parallel import ProcessingError, chunk_ranges, main, run_sequence_chunk
 
 FIRST, LAST = 10000, 10005
+N_NOISY = 24
 START_METHODS = [method for method in ("fork", "spawn") if method in multiprocessing.get_all_start_methods()]
 
 
@@ -104,10 +105,10 @@ def serial(_experiments: Callable[..., Path], tmp_path_factory: pytest.TempPathF
 
 @pytest.fixture(scope="session")
 def noisy(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, bytes]]:
-    """Five real frames, back and forth, 40 in all: the images' folder, and the results of the sequential run."""
+    """Five real frames, back and forth, N_NOISY in all: the images' folder, and the results of the sequential run."""
     exp = tmp_path_factory.mktemp("noisy") / "experiment"
-    run_python(shared / "tools" / "pingpong.py", exp, 40)
-    pyptv_batch.main(exp, 10000, 10039, engine="compiled")
+    run_python(shared / "tools" / "pingpong.py", exp, N_NOISY)
+    pyptv_batch.main(exp, 10000, 10000 + N_NOISY - 1, engine="compiled")
     found = results(exp)
     shutil.rmtree(exp / "res")
     for name in found:
@@ -126,13 +127,13 @@ class TestSameBytes:
 
     @pytest.mark.parametrize("method", START_METHODS)
     @pytest.mark.parametrize("n", [2, 3])
-    def test_120_frames_of_smooth_flow_with_proven_seams(self, small_experiment, serial, caplog, n, method):
+    def test_80_frames_of_smooth_flow_with_proven_seams(self, small_experiment, serial, caplog, n, method):
         caplog.set_level(logging.INFO, "pyptv")
-        exp = small_experiment(n_frames=120)
+        exp = small_experiment(n_frames=80)
         for _ in range(5):  # on a busy machine one run may track everything before another has begun
             caplog.clear()
             main(exp, n_processes=n, start_method=method, engine="optv")
-            assert results(exp) == serial(n_frames=120)
+            assert results(exp) == serial(n_frames=80)
             if " pieces joined exactly" in caplog.text and "Parallel tracking: 0 of" not in caplog.text:
                 break
         assert "Parallel tracking: 0 of" not in caplog.text
@@ -140,13 +141,13 @@ class TestSameBytes:
 
     @pytest.mark.parametrize("cameras", [1, 2, 3, 4])
     def test_any_number_of_cameras(self, small_experiment, serial, cameras):
-        exp = small_experiment(n_frames=60, n_cameras=cameras)
+        exp = small_experiment(n_frames=40, n_cameras=cameras)
         main(exp, n_processes=2)
-        assert results(exp) == serial(n_frames=60, n_cameras=cameras)
+        assert results(exp) == serial(n_frames=40, n_cameras=cameras)
 
     @pytest.mark.parametrize("add", [0, 1])
     def test_noisy_flow_and_the_add_flag(self, small_experiment, add):
-        exp, other = (small_experiment(name, n_frames=60, seed=3, n_particles=80) for name in ("parallel", "serial"))
+        exp, other = (small_experiment(name, n_frames=40, seed=3, n_particles=80) for name in ("parallel", "serial"))
         for folder in (exp, other):
             path = folder / "parameters" / "track.par"
             path.write_text("\n".join([*path.read_text().splitlines()[:8], str(add)]) + "\n")
@@ -155,19 +156,19 @@ class TestSameBytes:
         assert results(exp) == results(other)
 
     def test_empty_frames_inside(self, small_experiment):
-        exp, other = (small_experiment(name, n_frames=70) for name in ("parallel", "serial"))
+        exp, other = (small_experiment(name, n_frames=40) for name in ("parallel", "serial"))
         for folder in (exp, other):
-            for frame in (10010, 10040, 10041):
+            for frame in (10010, 10025, 10026):
                 for camera in (1, 2, 3, 4):
                     Image.new("L", (320, 256)).save(folder / "img" / f"cam{camera}.{frame}.tif")
         main(exp, n_processes=2)
         pyptv_batch.main(other, engine="optv")
         assert results(exp) == results(other)
-        assert results(exp)["res/ptv_is.10040"] == b"0\n"
+        assert results(exp)["res/ptv_is.10025"] == b"0\n"
 
     def test_tracking_does_not_wait_for_the_sequence_step(self, small_experiment, caplog):
         caplog.set_level(logging.DEBUG, "pyptv")
-        main(small_experiment(n_frames=120), n_processes=2, engine="optv")
+        main(small_experiment(n_frames=80), n_processes=2, engine="optv")
         lines = [record.getMessage() for record in caplog.records]
         first_step = next(n for n, line in enumerate(lines) if line.startswith("Step "))
         last_frame = max(n for n, line in enumerate(lines) if line.startswith("Frame 1"))
@@ -175,20 +176,20 @@ class TestSameBytes:
 
     def test_serial_tracking(self, small_experiment, serial, caplog):
         caplog.set_level(logging.INFO, "pyptv")
-        exp = small_experiment(n_frames=60)
+        exp = small_experiment(n_frames=40)
         main(exp, n_processes=2, serial_tracking=True)
-        assert results(exp) == serial(n_frames=60)
+        assert results(exp) == serial(n_frames=40)
         assert "Parallel tracking: in one piece" in caplog.text
 
     @pytest.mark.slow
     @pytest.mark.parametrize(("n", "method", "engine"), [(2, START_METHODS[0], "optv"), (3, START_METHODS[-1], "compiled")])
-    def test_40_noisy_frames_of_the_real_experiment(self, noisy, tmp_path, caplog, *, n, method, engine):
+    def test_noisy_frames_of_the_real_experiment(self, noisy, tmp_path, caplog, *, n, method, engine):
         """Particles jump, seams fail, and the bytes are the same all the same."""
         caplog.set_level(logging.INFO, "pyptv")
         source, expected = noisy
         exp = tmp_path / "experiment"
         shutil.copytree(source, exp, symlinks=True)
-        main(exp, 10000, 10039, n, start_method=method, engine=engine)
+        main(exp, 10000, 10000 + N_NOISY - 1, n, start_method=method, engine=engine)
         assert results(exp) == expected
         assert " pieces joined exactly" in caplog.text
 

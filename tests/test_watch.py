@@ -106,14 +106,19 @@ def test_idle_ends_it_and_resume_goes_on(exp, made, tmp_path):
 
 
 def test_ctrl_c_ends_it_as_a_normal_run(exp, made, tmp_path):
+    """Until then its page shows how it stands; it is made beside the run, anew now and then."""
+    pytest.importorskip("matplotlib")
     _write(made[0], exp, [2, 3, 4, 5, 6], slowly=False)
-    command = [sys.executable, "-m", "pyptv.pyptv_batch", str(exp), str(FIRST), str(LAST), "--watch", "--engine", "optv", "-q"]
-    run = subprocess.Popen(command)
-    deadline = time.monotonic() + 60
-    while len(list(exp.glob("res/rt_is.*"))) < 6 and time.monotonic() < deadline:
+    words = [str(exp), str(FIRST), str(LAST), "--watch", "--engine", "optv", "-q", "--report"]
+    run = subprocess.Popen([sys.executable, "-m", "pyptv.pyptv_batch", *words])
+    page = exp / "res/report.html"
+    deadline = time.monotonic() + 90
+    while (len(list(exp.glob("res/rt_is.*"))) < 6 or not page.exists()) and time.monotonic() < deadline:
         time.sleep(0.05)
+    interim = page.read_text()
     run.send_signal(signal.SIGINT)
     assert run.wait(60) == 0
+    assert page.read_text() != interim
     short = shutil.copytree(made[0], tmp_path / "short")
     main(short, FIRST, 6, engine="optv")
     assert results(exp) == results(short)

@@ -216,7 +216,7 @@ class _Compiler:
 
 
 def _remove_old(kept: Path) -> None:
-    """Remove the kernels of other versions that are older than a month."""
+    """Remove kernels of other versions that were last compiled more than a month ago."""
     for other in kept.parent.glob(f"{FAMILY}*"):
         with suppress(OSError):
             if other != kept and not other.is_symlink() and time.time() - other.stat().st_mtime > _KEEP_DAYS * 86400:

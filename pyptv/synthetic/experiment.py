@@ -152,7 +152,7 @@ def _simulate(settings: Settings) -> _Made:
     tree = parameter_tree(settings, extremes(flow, motion_rng, settings.n_frames))
     parameters = checked_parameters(tree)
     particles = simulate(flow, motion_rng, settings.n_frames, settings.n_particles, settings.first_frame)
-    exact = true_calibrations(settings.n_cameras)
+    exact = true_calibrations(settings.n_cameras, settings.camera_spread)
     pixels = project(particles.position, parameters, exact)
     written = exact
     if settings.calibration_error_px > 0:

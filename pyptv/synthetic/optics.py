@@ -43,9 +43,14 @@ def pixel_size(image_size: tuple[int, int]) -> float:
     return max(SENSOR[0] / image_size[0], SENSOR[1] / image_size[1])
 
 
-def true_calibrations(n_cameras: int) -> list[Calibration]:
-    """Cameras whose axes meet in the middle of the measuring volume, refraction included."""
-    return [_aimed(position) for position in _POSITIONS[:n_cameras]]
+def true_calibrations(n_cameras: int, spread: float = 1.0) -> list[Calibration]:
+    """Cameras whose axes meet in the middle of the measuring volume, refraction included.
+
+    Args:
+        n_cameras: 1 to 4.
+        spread: so many times as far from the tank's axis as in test_cavity, at the same distance from its middle.
+    """
+    return [_aimed(_spread(position, spread)) for position in _POSITIONS[:n_cameras]]
 
 
 def disturbed(
@@ -70,6 +75,13 @@ def disturbed(
             scale *= error_px / found
         result[camera] = _moved(calibration, scale * shift, scale * turn)
     return result
+
+
+def _spread(position: Vector, spread: float) -> Vector:
+    if spread == 1.0:
+        return position
+    x, y, z = position
+    return spread * x, spread * y, math.copysign(math.sqrt(z * z + (1 - spread * spread) * (x * x + y * y)), z)
 
 
 def _aimed(position: Vector) -> Calibration:

@@ -106,9 +106,12 @@ def _criteria(settings: Settings) -> dict[str, Any]:
 
 def _detection(settings: Settings) -> dict[str, Any]:
     area = math.pi * (4 * settings.sigma) ** 2
+    noise = math.hypot(settings.noise, settings.read_noise)
+    # far above the noise; where that would cost half of the particles, as far as is needed
+    certain = 5 * noise if 5 * noise < settings.intensity / 2 else 3 * noise
     return {
-        "gvthres": [min(255, max(4, math.ceil(5 * settings.noise)))] * 4,
-        "disco": max(5, math.ceil(5 * settings.noise)),  # small: two spots that touch are told apart
+        "gvthres": [min(255, max(4, math.ceil(certain)))] * 4,
+        "disco": max(5, math.ceil(certain)),  # small: two spots that touch are told apart
         "nnmin": 3,
         "nnmax": math.ceil(20 * area),
         "nxmin": 2,

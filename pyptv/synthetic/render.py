@@ -104,10 +104,12 @@ def expose(
         column, row = np.clip(np.floor(centres), 0, np.array(image.shape[::-1]) - 1).astype(np.int64).T
         peaks = peaks * scene.light[row, column]
     draw_spots(image, centres, peaks, settings.sigma if sizes is None else settings.sigma * sizes)
-    if settings.noise > 0:
+    if settings.noise > 0 or settings.read_noise > 0:
         # photon statistics: the variance is proportional to the grey value
         deviation = np.sqrt(image)
         deviation *= np.float32(settings.noise / np.sqrt(max(settings.background, 1.0)))
+        if settings.read_noise > 0:
+            deviation = np.hypot(deviation, np.float32(settings.read_noise))
         deviation *= rng.standard_normal(image.shape, dtype=np.float32)
         image += deviation
     image.reshape(-1)[scene.hot] = _HOT_LEVEL

@@ -78,9 +78,9 @@ def run(*words: Any) -> str:
     return str(memory)
 
 
-def by_pool(exp: Path, frames: list[int], _options: argparse.Namespace) -> str:
-    """Two workers of this machine."""
-    return run(*POOL, exp, *frames, 2, "--engine", "compiled")
+def by_pool(exp: Path, frames: list[int], options: argparse.Namespace) -> str:
+    """Workers of this machine."""
+    return run(*POOL, exp, *frames, options.processes, "--engine", "compiled")
 
 
 FRUGAL = {
@@ -92,14 +92,14 @@ FRUGAL = {
 """What docs/cluster.md proposes: Dask looks after itself less often."""
 
 
-def by_dask(exp: Path, frames: list[int], _options: argparse.Namespace) -> str:
-    """A Dask worker with two threads, and a scheduler, as docs/cluster.md has them."""
-    return _with_dask(exp, frames, [["--nthreads", "2", "--no-nanny"]], FRUGAL)
+def by_dask(exp: Path, frames: list[int], options: argparse.Namespace) -> str:
+    """A Dask worker with so many threads, and a scheduler, as docs/cluster.md has them."""
+    return _with_dask(exp, frames, [["--nthreads", str(options.processes), "--no-nanny"]], FRUGAL)
 
 
-def by_dask_workers(exp: Path, frames: list[int], _options: argparse.Namespace) -> str:
-    """Two Dask workers of one thread each, with nannies, and a scheduler, all as Dask sets them up."""
-    return _with_dask(exp, frames, [["--nthreads", "1"]] * 2, {})
+def by_dask_workers(exp: Path, frames: list[int], options: argparse.Namespace) -> str:
+    """Dask workers of one thread each, with nannies, and a scheduler, all as Dask sets them up."""
+    return _with_dask(exp, frames, [["--nthreads", "1"]] * options.processes, {})
 
 
 def _with_dask(exp: Path, frames: list[int], workers: list[list[str]], settings: dict[str, str]) -> str:
@@ -127,23 +127,15 @@ def _with_dask(exp: Path, frames: list[int], workers: list[list[str]], settings:
 
 
 def by_parts(exp: Path, frames: list[int], options: argparse.Namespace) -> str:
-    """A job array, two parts at a time, and the job that puts them together."""
+    """A job array, some parts at a time, and the job that puts them together."""
     waiting, running = list(range(1, options.parts + 1)), []
+    common = [str(exp), *map(str, frames), "-q", "--engine", "compiled"]
     while waiting or running:
-        while waiting and len(running) < 2:
-            words = [
-                *ONE,
-                str(exp),
-                *map(str, frames),
-                "-q",
-                "--engine",
-                "compiled",
-                "--part",
-                f"{waiting.pop(0)}/{options.parts}",
-            ]
+        while waiting and len(running) < options.processes:
+            words = [*ONE, *common, "--part", f"{waiting.pop(0)}/{options.parts}"]
             running.append(subprocess.Popen([sys.executable, *words]))
         assert running.pop(0).wait() == 0
-    return run(*POOL, exp, *frames, 2, "--engine", "compiled", "--finish")
+    return run(*POOL, exp, *frames, options.processes, "--engine", "compiled", "--finish")
 
 
 WAYS = {"pool": by_pool, "dask": by_dask, "dask-workers": by_dask_workers, "parts": by_parts}
@@ -184,6 +176,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, nargs="+", default=[300, 1500])
     parser.add_argument("--particles", type=int, default=5)
     parser.add_argument("--parts", type=int, default=10)
+    parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--pairs", type=int, default=1)
     parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=list(WAYS))
     parser.add_argument("--images", action="store_true", help="render images of 640 x 512 px: frames as they usually are")

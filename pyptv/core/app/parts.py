@@ -15,7 +15,7 @@ from pyptv.core.files.store import Store
 from pyptv.core.history import parts
 from pyptv.core.history.parts import Part, Record
 from pyptv.core.record.tally import Tally
-from pyptv.core.schedule.tracking import WHOLE, Share
+from pyptv.core.schedule.stretches import WHOLE, Share
 from pyptv.core.stages.tasks import Absent
 
 logger = logging.getLogger(__name__)

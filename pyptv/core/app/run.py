@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from functools import partial
 from itertools import count
@@ -19,6 +19,7 @@ from pyptv.core.app.parts import Parts, note_end, note_start, options_of_check, 
 from pyptv.core.app.plans import Runner, make_plan, runner_of
 from pyptv.core.app.plugins import PluginRun
 from pyptv.core.app.preflight import Findings, check_run, frames_outside, prepare_job
+from pyptv.core.app.renewal import Renewal
 from pyptv.core.app.watch import wait_for_first
 from pyptv.core.base.errors import InvalidExperimentError, ProcessingError
 from pyptv.core.base.events import Event, FrameDone, FrameFailed, WorkerDied
@@ -47,9 +48,6 @@ from pyptv.core.schedule.tracker_runs import SeamCounts
 from pyptv.core.stages.tasks import Job, Past
 
 logger = logging.getLogger(__name__)
-
-_RENEW = 30.0
-"""Seconds between two run reports of a run that watches."""
 
 
 def run(
@@ -177,7 +175,8 @@ class _Run:
         self._engines = engines
         self._watcher = watcher
         self._record = record
-        self._renewed = time.monotonic()
+        page_of = str(job.experiment.output or record.request.experiment) if options.report else None
+        self._renewal = Renewal(self._write_interim, page_of) if options.watch else None
         self._part = part
         self._parts = parts
         self._tally = Tally(Columns(frames, job.experiment.num_cams), skipping=not job.stop_at_failure, engine=job.engine)
@@ -236,8 +235,6 @@ class _Run:
                 self._store.cut_short |= isinstance(event, WorkerDied)
                 for reported in plan.record(event):
                     take(reported)
-                if self._options.watch:
-                    self._renew_report()
 
     @contextmanager
     def reported(self) -> Iterator[None]:
@@ -249,6 +246,8 @@ class _Run:
             error = raised
             raise
         finally:
+            if self._renewal is not None:
+                self._renewal.close()
             self._store.cut_short |= error is not None or (bool(self._tally.failed) and not self._tally.skipping)
             self._tally.engine = self._engines.taken
             self._tally.chunks = len(self._plan.chunks)
@@ -271,6 +270,8 @@ class _Run:
             self._finished[event.frame - self._frames[0]] = 1
         self._tally.record(event)
         log_event(event, skipping=self._tally.skipping)
+        if self._renewal is not None and isinstance(event, FrameDone):
+            self._renewal.look()
         self._count(event)
 
     def _count(self, event: Event) -> None:
@@ -290,14 +291,9 @@ class _Run:
         if old:
             logger.warning("Frames %s were not reached: they still hold the results of an earlier run", describe(old))
 
-    def _renew_report(self) -> None:
-        """While frames still come: what an interruption at this moment would leave."""
-        now = time.monotonic()
-        if now - self._renewed > _RENEW:
-            self._renewed = now
-            tree = self._record.as_tree(self._tally, self._seams, self._engines.taken, KeyboardInterrupt())
-            with suppress(OSError):  # the next one may be written
-                self._record.write(tree)
+    def _write_interim(self) -> None:
+        """While frames still come: the run report that an interruption at this moment would leave."""
+        self._record.write(self._record.as_tree(self._tally, self._seams, self._engines.taken, KeyboardInterrupt()))
 
     def _write_report(self, tree: dict[str, Any]) -> None:
         try:

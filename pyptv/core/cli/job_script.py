@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 import shlex
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from pyptv import __version__
+from pyptv.core.app.dense import is_dense
 from pyptv.core.app.preflight import check_run
 from pyptv.core.app.run import prepare, report_findings
 from pyptv.core.base.errors import InvalidExperimentError
@@ -38,7 +40,12 @@ _FINISH_CPUS = 4
 _MEMORY_MB = 1000
 _KILOBYTES_PER_FRAME = 1.0
 
-_PASSED_ON = ("mode", "on_error", "engine", "bit_depth", "page", "frame_timeout", "output", "scratch")
+_PASSED_ON = (
+    *("mode", "on_error", "engine", "method", "min_track", "self_calibration", "tracking", "hooks"),
+    *("bit_depth", "page", "frame_timeout", "output", "scratch"),
+)
+_AT_THE_END = ("report", "postprocess")
+"""Options of the job that puts the parts together."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +81,7 @@ PBS = Scheduler(
     '-N pyptv-finish -W depend=afterany:"$array" -j oe',
     "-l select=1:ncpus={cpus}:mem={memory}mb -l walltime={time}",
     "PBS_ARRAY_INDEX",
-    "parts=3-7 bash THIS_FILE",
+    "parts=3-7 bash THIS_FILE (two parts or more)",
 )
 
 
@@ -85,33 +92,40 @@ def job_script(scheduler: Scheduler, n_parts: int, exp_path: Any, asked: tuple[i
         InvalidExperimentError: the run would not start.
         ValueError: there are fewer frames than parts.
     """
+    options = replace(options, finish=True)  # what parts cannot do is refused
     experiment, frames = prepare(exp_path, *asked, options)
     part = Part(1, n_parts, frames)
     findings = check_run(experiment, frames, options)
     report_findings(findings)
     trial = None
-    if options.processes:
+    if options.processes and not is_dense(experiment, options):
         engine = choose(options, frames, may_compile=False).begun
         trial = try_first_frame(experiment, frames, options, engine, findings)
         if findings.problems:
             raise InvalidExperimentError(*findings.problems)
     named = experiment.source if experiment.source.suffix in {".yaml", ".yml"} else experiment.source.parent
-    words = [str(named), str(frames[0]), str(frames[1]), *_options(options)]
-    return _script(scheduler, part, words, trial)
+    words = [str(named), str(frames[0]), str(frames[1]), *_options(options, _PASSED_ON)]
+    return _script(scheduler, part, words, _options(options, _AT_THE_END), trial)
 
 
-def _options(options: Options) -> list[str]:
-    """The options of the run that are not the defaults, as words of a command line."""
+def _options(options: Options, names: tuple[str, ...]) -> list[str]:
+    """Options of the run that are not the defaults, as words of a command line."""
     words = []
-    for name in _PASSED_ON:
+    for name in names:
         value = getattr(options, name)
-        if value != getattr(Options(), name):
-            path = name in {"output", "scratch"}
-            words += [f"--{name.replace('_', '-')}", str(value.absolute() if path else value)]
+        if value == getattr(Options(), name):
+            continue
+        option = f"--{name.replace('_', '-')}"
+        if name == "hooks":
+            words += [word for hook in value for word in ("--hook", hook)]
+        elif isinstance(value, bool):
+            words.append(option if value else option.replace("--", "--no-"))
+        else:
+            words += [option, str(value.absolute() if isinstance(value, Path) else value)]
     return words
 
 
-def _script(scheduler: Scheduler, part: Part, words: list[str], trial: Trial | None) -> str:
+def _script(scheduler: Scheduler, part: Part, words: list[str], at_the_end: list[str], trial: Trial | None) -> str:
     (first, last), n_parts = part.whole, part.of
     seconds, finish, notes = None, None, []
     if trial is not None:
@@ -122,7 +136,8 @@ def _script(scheduler: Scheduler, part: Part, words: list[str], trial: Trial | N
     memory = _MEMORY_MB * _FINISH_CPUS + round(n_frames * _KILOBYTES_PER_FRAME / 1000)
     of_finish = {"cpus": _FINISH_CPUS, "memory": memory, "time": _limit(finish)}
     run = shlex.join([sys.executable, "-m", "pyptv.pyptv_batch", *words])
-    together = shlex.join([sys.executable, "-m", "pyptv.pyptv_batch_parallel", *words, "-j", str(_FINISH_CPUS)])
+    parallel = [sys.executable, "-m", "pyptv.pyptv_batch_parallel"]
+    together = shlex.join([*parallel, *words, *at_the_end, "-j", str(_FINISH_CPUS)])
     array = scheduler.array.format(parts="PARTS").replace("1-PARTS", '"$parts"')
     return "\n".join(
         [

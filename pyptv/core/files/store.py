@@ -1,49 +1,32 @@
 """The project's own place under ``res/``: pristine copies, staged frames, the journal, the lock.
 
 Tracking rewrites its own input: it appends particles to ``rt_is`` and sets ``tnr`` in ``_targets``. So before a tracked file
-replaces one with other bytes, the old bytes go into ``res/.pyptv/pristine/FRAME`` together with a fingerprint of the
-tracked ones. Reading a frame's input undoes that: a file that still is what tracking wrote gives its pristine bytes,
-a file that another program has changed since counts as it is now.
-
-One pristine file holds a frame: a line of JSON, then the files' bytes one after the other, compressed. It is written before
-the first of the frame's files is replaced, and names all tracked versions so far, so that it is right at every moment.
+replaces one with other bytes, the old bytes go into ``res/.pyptv/pristine/FRAME`` (:mod:`pyptv.core.files.pristine`) together
+with a fingerprint of the tracked ones. Reading a frame's input undoes that: a file that still is what tracking wrote gives its
+pristine bytes, a file that anybody changed since counts as it is.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
-import zlib
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from pyptv.core.base.bounded_json import BoundError, check_fields, inflate, is_count, is_list_of, is_text, parse_object
 from pyptv.core.base.errors import InvalidExperimentError, ProcessingError
 from pyptv.core.base.frames import FrameRange
-from pyptv.core.base.regular_files import MOST_BYTES, read_regular
+from pyptv.core.base.regular_files import read_regular
 from pyptv.core.experiment.folder import RESULT_KINDS, Experiment
 from pyptv.core.experiment.output import output_problems, read_record, record_path, record_text
 from pyptv.core.files.atomic import digest, frame_digest, move, remove_leftovers, write_atomic
 from pyptv.core.files.claims import Claim, ClaimedError, claim_frames, locked
 from pyptv.core.files.formats import NO_ROWS
+from pyptv.core.files.pristine import pack, read_pristine
 from pyptv.core.files.tables import Tables
 
-_MOST_VERSIONS = 8
-_LONGEST_HEADER = 10_000
 _PART = re.compile(r"\d{1,16}-\d{1,16}")
-
-
-@dataclass(frozen=True)
-class Pristine:
-    """What a frame's files held before tracking, and what tracking has made of each of them so far."""
-
-    contents: dict[str, bytes]
-    tracked: dict[str, list[str]]
 
 
 class Store:
@@ -206,7 +189,7 @@ class Store:
         Raises:
             ProcessingError: a file cannot be read.
         """
-        kept = self._read_pristine(frame)
+        kept = read_pristine(self._pristine / str(frame), frame)
         files = {}
         for name, path in self.experiment.sequence_files(frame).items():
             if only not in (None, name):
@@ -230,7 +213,7 @@ class Store:
         """
         if self.experiment.goes_backward:  # everything but the links is the forward pass's
             tracked = {name: tracked[name] for name in ("added", "ptv_is")}
-        old = self._read_pristine(frame)
+        old = read_pristine(self._pristine / str(frame), frame)
         kept = old.contents.keys() if old else set()
         changed = {name: data for name, data in tracked.items() if pristine.get(name) != data}
         # what an earlier tracking run made of a file and this one does not goes back to what it was
@@ -238,7 +221,7 @@ class Store:
         replaced = (changed.keys() & pristine.keys()) | kept
         if replaced:
             versions = {name: [*(old.tracked[name] if name in kept and old else []), digest(written[name])] for name in replaced}
-            packed = _pack({name: pristine[name] for name in replaced}, versions)
+            packed = pack({name: pristine[name] for name in replaced}, versions)
             write_atomic(self._pristine / str(frame) if stage is None else stage / f"{frame}.pristine", packed)
         places = self.experiment.tracking_files(frame)
         if stage is None:
@@ -343,17 +326,6 @@ class Store:
         for kind in self._joined:
             (self.experiment.results / f"{kind}.{frame}").unlink(missing_ok=True)
 
-    def _read_pristine(self, frame: int) -> Pristine | None:
-        path = self._pristine / str(frame)
-        try:
-            return _unpack(read_regular(path))
-        except FileNotFoundError:
-            return None
-        except (OSError, BoundError) as error:
-            raise ProcessingError(
-                f"{path}: the copy of frame {frame} from before tracking is damaged ({error}): run the sequence step again"
-            ) from error
-
     def _refuse_links(self) -> None:
         """The project's own folders are its own: a link in their place would let a run write, or clean, elsewhere."""
         passes = (self.home / "forward", self.home / "backward", self.home / "dense", self.parts)
@@ -369,47 +341,3 @@ def _joined_files(experiment: Experiment) -> tuple[str, ...]:
     if experiment.links is not None:
         return ("ptv_is", "added", "passes")
     return ("passes",) if (experiment.results / ".pyptv" / "forward").is_dir() else ()
-
-
-def _pack(contents: Mapping[str, bytes], tracked: Mapping[str, list[str]]) -> bytes:
-    names = sorted(contents)
-    header = {
-        "sizes": {name: len(contents[name]) for name in names},
-        "tracked": {name: list(dict.fromkeys(tracked[name]))[-_MOST_VERSIONS:] for name in names},
-        "digest": digest(b"".join(contents[name] for name in names)),
-    }
-    header["sum"] = _header_sum(header)
-    return json.dumps(header).encode() + b"\n" + zlib.compress(b"".join(contents[name] for name in names), 1)
-
-
-def _unpack(data: bytes) -> Pristine:
-    line, _, packed = data.partition(b"\n")
-    header = parse_object(line, _LONGEST_HEADER)
-    if "sum" in header and header["sum"] != _header_sum(header):  # copies of the first release have none
-        raise BoundError("its first line does not match its fingerprint")
-    header.pop("sum", None)
-    check_fields(header, {"sizes": _is_sizes, "tracked": _is_versions, "digest": is_text})
-    if header["sizes"].keys() != header["tracked"].keys():
-        raise BoundError("its files and their fingerprints have different names")
-    body = inflate(packed, sum(header["sizes"].values()))
-    if digest(body) != header["digest"]:
-        raise BoundError("its bytes do not match their fingerprint")
-    contents, start = {}, 0
-    for name, size in header["sizes"].items():
-        contents[name] = body[start : start + size]
-        start += size
-    return Pristine(contents, header["tracked"])
-
-
-def _header_sum(header: Mapping[str, Any]) -> str:
-    """A fingerprint of the first line: a name or digest in it that was damaged must not pass for another one."""
-    return digest(json.dumps({name: header[name] for name in sorted(header) if name != "sum"}, sort_keys=True).encode())
-
-
-def _is_sizes(value: object) -> bool:
-    return isinstance(value, dict) and all(is_count(size) and size <= MOST_BYTES for size in value.values())
-
-
-def _is_versions(value: object) -> bool:
-    check = is_list_of(is_text, _MOST_VERSIONS)
-    return isinstance(value, dict) and all(map(check, value.values()))

@@ -1,8 +1,8 @@
 """Intermediate results in ``res/.pyptv``: arrays of a frame, each file complete or absent, with what it was made from.
 
 A file is a line of JSON, then the bytes of its arrays one after the other. The line has the *key* of the table, which is a
-fingerprint of everything it was made from, the fingerprint of the bytes, and one of the line itself. So a table counts for a
-later run where its key is the one that this run would give it; a damaged table is one that is not there.
+fingerprint of everything it was made from, the fingerprint of the bytes, and one of the line itself. A later run uses a table
+if it computes the same key for it. A damaged table counts as absent.
 """
 
 from __future__ import annotations

@@ -222,7 +222,7 @@ def _levels(path: Path, size: tuple[int, int], page: int | None, *, only_page: b
 
 
 def _judged(images: list[_Seen], masks: list[_Seen], page: int | None, decision: ImageDecision) -> GreyDepths:
-    """``auto``: PyPTV's meaning wherever that gives a usable image; elsewhere the bit depth is not known."""
+    """``auto``: PyPTV's interpretation where it gives a usable image; where it does not, the decision states a problem."""
     depths = [seen.depth for seen in images]
     # a mask means what its camera's images mean; it is judged by itself where these are 8-bit ones
     of_masks = depths * len(masks) if len(depths) == 1 else depths

@@ -68,7 +68,7 @@ class Request:
 
 
 class RunReport:
-    """The file: made before the checks of a run, updated by its workers' events, written at its end."""
+    """The record of a run: created before its checks, updated with the events of its workers, written at its end."""
 
     def __init__(self, request: Request, experiment: Experiment, frames: FrameRange, options: Options) -> None:
         """Start the clock, and take the fingerprints of the files that have just been read."""
@@ -76,7 +76,8 @@ class RunReport:
         self.hooks: tuple[str, ...] = ()
         self.plugins: dict[str, str] = {}
         self._started, self._clock = datetime.now(UTC), time.perf_counter()
-        self._request, self._experiment, self._frames, self._options = request, experiment, frames, options
+        self.request = request
+        self._experiment, self._frames, self._options = experiment, frames, options
         self._inputs = _inputs(experiment)
 
     @property
@@ -131,7 +132,7 @@ class RunReport:
         }
 
     def _command(self, engine: Engine) -> dict[str, Any]:
-        request, options = self._request, self._options
+        request, options = self.request, self._options
         return {
             "kind": request.kind,
             "argv": list(request.argv) if request.argv is not None else None,

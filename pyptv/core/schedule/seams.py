@@ -169,7 +169,7 @@ class Stretch:
         self.engine, self._changes_to = engine, None
 
     def go_on_from(self, run: int, states: Mapping[tuple[int, int, str], str]) -> None:
-        """Let the truth go on from a state that an earlier run has saved, if there is one that belongs to what is recalled."""
+        """Continue the true run from a state that an earlier run saved, if one matches the frames that are recalled."""
         for stretch, frame, tag in sorted(states, key=lambda state: -state[1]):
             fits = stretch == self.first and self.first <= frame <= self.truth.until
             if fits and tag == state_tag(self.truth.recent, self.first, frame):
@@ -316,7 +316,7 @@ class Stretch:
         return first if enough else None
 
     def _speculative_start(self, idle: int) -> int | None:
-        """The start of the frames that an idle worker should take: the longest piece that is not done yet is divided."""
+        """The first frame for an idle worker: the longest piece that is not done yet is divided among the idle workers."""
         limit = min(self.truth.frontier, self.truth.until + UNPROVEN_FRAMES * (len(self._runs) + idle))
         bounds = [run.first for run in self._runs[1:]] + [limit + 1]
         pieces = [(max(run.last + 1, run.first), bound) for run, bound in zip(self._runs, bounds, strict=True)]

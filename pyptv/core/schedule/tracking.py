@@ -6,37 +6,21 @@ import logging
 import shutil
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from pyptv.core.base.events import NO_RUN, Event, FrameFailed, StepDone, TaskDone, TaskFailed, WorkerDied
 from pyptv.core.base.frames import FrameRange
 from pyptv.core.engines.choice import Engines
 from pyptv.core.files.store import Store
-from pyptv.core.schedule.ahead import Ahead
 from pyptv.core.schedule.seams import Stretch
 from pyptv.core.schedule.sequence import MOST_DEATHS
+from pyptv.core.schedule.stretches import WHOLE, Share, Stretches
 from pyptv.core.schedule.tracker_runs import Piece, SeamCounts
 from pyptv.core.stages.tasks import PublishTask, TrackTask
 
 logger = logging.getLogger(__name__)
 
 _PUBLISHED_AT_ONCE = 64
-
-
-@dataclass(frozen=True)
-class Share:
-    """What of a sequence a plan sees, where it is one part of a job array, or the run that puts the parts together."""
-
-    part: str = ""
-    """The name of the part; empty: it is no part."""
-    begins: bool = True
-    """The sequence begins at the plan's first frame; otherwise others have the frames before it."""
-    ends: bool = True
-    """Likewise, at its last frame."""
-
-
-WHOLE = Share()
 
 
 class TrackingPlan:
@@ -56,24 +40,16 @@ class TrackingPlan:
     ) -> None:
         """``speculate``: runs may start beyond the frames that are proven; ``early``: one may start during the sequence step."""
         self.seams = seams or SeamCounts()
-        self._first, self._last = frames
         self._ids = ids
         self._store = store
         self._engines = engines
         self._speculate = speculate
         self._early = early
         self._share = share
-        self._status: dict[int, tuple[bool, bool]] = {}
-        """Frame -> (has particles, is what it was in an earlier run), of frames that came before their turn."""
-        self._scanned = self._first
-        self._known: dict[int, StepDone] = {}
-        """Steps of an earlier run that are not taken over yet."""
-        self._stretches: list[Stretch] = []
-        self._open: Stretch | None = None
+        self._stretches = Stretches(frames, ids, store, engines, share=share, seams=self.seams, tidy=self._tidy)
         self._tasks: dict[int, tuple[TrackTask | PublishTask, Stretch]] = {}
         self._in_publication: set[int] = set()
         """Staged frames that are being put in place."""
-        self._ahead = Ahead(store)
         self._stages: set[int] = set()
         """Runs that have a stage folder."""
         self._deaths: Counter[int] = Counter()
@@ -81,13 +57,13 @@ class TrackingPlan:
     @property
     def finished(self) -> bool:
         """Every frame is linked, or cannot be."""
-        return self._scanned > self._last and not self._stretches
+        return self._stretches.all_seen and not self._stretches.there
 
     def early_task(self, worker: int) -> TrackTask | PublishTask | None:
         """What comes before the sequence step's frames: putting in place, and the true run, one piece at a time."""
         if publish := self._publish_task():
             return publish
-        if not self._early or self._tasks or self._scanned > self._last:
+        if not self._early or self._tasks or self._stretches.all_seen:
             return None
         return self._piece(worker, 1, speculate=False)
 
@@ -101,36 +77,22 @@ class TrackingPlan:
 
     def frame_ready(self, frame: int, *, particles: bool, kept: bool = False) -> Iterator[StepDone]:
         """The sequence step of a frame is done; ``kept``: its files are what they were in an earlier run."""
-        yield from self._mark(frame, usable=particles, kept=kept)
+        yield from self._stretches.mark(frame, usable=particles, kept=kept)
 
     def frame_failed(self, frame: int) -> Iterator[StepDone]:
         """A frame has no results: a stretch ends before it."""
-        yield from self._mark(frame, usable=False, kept=False)
+        yield from self._stretches.mark(frame, usable=False, kept=False)
 
     def recall(self, step: StepDone) -> Iterator[StepDone]:
         """Links that an earlier run has made, and that are in place; yields those that are found to count.
 
         Links that parts of a job array have made ahead are not in place; they are yielded once they are.
         """
-        if not step.published and step.part != self._share.part:
-            if not self._share.part:
-                self._ahead.note(step)
-            return
-        if step.published and step.current == 0:
-            yield step  # of a frame without particles, which is in no stretch
-            return
-        stretch = next((stretch for stretch in self._stretches if stretch.first == step.stretch), None)
-        if step.frame >= self._scanned or (stretch is not None and stretch.may_recall(step.frame)):
-            self._known[step.frame] = step
-            if stretch is not None:
-                yield from self._recall(stretch)
-                self._tidy(stretch)
+        yield from self._stretches.recall(step)
 
     def end_at(self, frame: int) -> Iterator[StepDone]:
         """No frame comes after this one."""
-        self._last = min(self._last, frame)
-        if self._scanned > self._last and self._open is not None:
-            yield from self._close(self._last)
+        yield from self._stretches.end_at(frame)
 
     def record(self, event: Event, *, stop_at_failure: bool) -> Iterator[Event]:
         """Take note of an event of this step; yields the frames that are done by it, and failures."""
@@ -155,7 +117,7 @@ class TrackingPlan:
     # -- tasks ---------------------------------------------------------------------------------------------------------
 
     def _publish_task(self) -> PublishTask | None:
-        for stretch in self._stretches:
+        for stretch in self._stretches.there:
             if steps := stretch.take_right(_PUBLISHED_AT_ONCE):
                 task = PublishTask(next(self._ids), self._stage_of(steps[0].run), tuple(steps))
                 self._in_publication.update(step.frame for step in steps)
@@ -164,14 +126,14 @@ class TrackingPlan:
         return None
 
     def _stage_of(self, run: int) -> Path:
-        return self._ahead.stage_of(run) or self._store.stage_of(run)
+        return self._stretches.stage_of(run) or self._store.stage_of(run)
 
     def _piece(self, worker: int, idle: int, *, speculate: bool) -> TrackTask | None:
         engine = self._engines.for_tracking()
-        for stretch in self._stretches:
+        for stretch in self._stretches.there:
             stretch.change_engine(engine)
-        held = [stretch for stretch in self._stretches if stretch.holds(worker)]
-        for stretch in held or self._stretches:
+        held = [stretch for stretch in self._stretches.there if stretch.holds(worker)]
+        for stretch in held or self._stretches.there:
             if not (self._speculate or self._early) and stretch.end is None and not stretch.truth.paused:
                 continue  # the only run waits for all frames, so that it is one run
             self._take_up(stretch)
@@ -213,7 +175,7 @@ class TrackingPlan:
             engine=stretch.engine,
             keeps=stretch.guess,
         )
-        for other in self._stretches:
+        for other in self._stretches.there:
             if other is not stretch:
                 other.forget_worker(worker)
         stretch.started(piece.run, task.id, worker)
@@ -230,7 +192,7 @@ class TrackingPlan:
             self._in_publication.discard(step.frame)
             yield step
             return
-        for stretch in self._stretches:
+        for stretch in self._stretches.there:
             if stretch.first == step.stretch:
                 yield from stretch.add(step)
                 if stretch.settled:
@@ -273,80 +235,16 @@ class TrackingPlan:
             return
         yield FrameFailed(frame, reason, step="tracking")
         if not stop_at_failure:
-            self._split(stretch, frame)
-
-    def _split(self, stretch: Stretch, frame: int) -> None:
-        """Go on without a frame: the stretch ends before it, another one begins after it."""
-        rest = Stretch(frame + 1, self.seams, stretch.engine)
-        rest.truth.frontier = max(stretch.truth.frontier, frame)
-        if stretch is self._open:
-            self._open = rest
-        elif stretch.end is not None:
-            rest.truth.close(stretch.end)
-        stretch.cut(frame - 1)
-        self._stretches = [s for s in [*self._stretches, rest] if not s.settled and (s.end is None or s.end >= s.first)]
-
-    def _mark(self, frame: int, *, usable: bool, kept: bool) -> Iterator[StepDone]:
-        """Frames come in any order; stretches grow in theirs."""
-        self._status[frame] = usable, kept
-        while self._scanned in self._status:
-            has_particles, is_kept = self._status.pop(self._scanned)
-            if has_particles:
-                yield from self._extend(self._scanned, kept=is_kept)
-            elif self._open is not None:
-                yield from self._close(self._scanned - 1)
-            self._scanned += 1
-            self._adopt()
-        if self._scanned > self._last and self._open is not None:
-            if self._share.ends:
-                yield from self._close(self._last)
-            else:
-                yield from self._pause(self._open)
-
-    def _adopt(self) -> None:
-        """Give the stretches what parts of a job array have tracked of them, as far as the frames that follow are known."""
-        for stretch in self._stretches:
-            self._ahead.hand_over(stretch, self._ids)
-
-    def _pause(self, stretch: Stretch) -> Iterator[StepDone]:
-        """Whether the stretch goes on is known to others only."""
-        stretch.truth.paused = True
-        yield from self._recall(stretch)
-        self._tidy(stretch)
-
-    def _extend(self, frame: int, *, kept: bool) -> Iterator[StepDone]:
-        if self._open is None:
-            guess = frame == self._first and not self._share.begins
-            self._open = Stretch(frame, self.seams, self._engines.for_tracking(), guess=guess)
-            self._stretches.append(self._open)
-        self._open.truth.extend(frame, kept=kept)
-        if not self._open.may_recall(frame):
-            self._known.pop(frame, None)
-        yield from self._recall(self._open)
-
-    def _close(self, end: int) -> Iterator[StepDone]:
-        stretch, self._open = self._open, None
-        if stretch is None:
-            return
-        stretch.truth.close(end)
-        yield from self._recall(stretch)
-        self._ahead.hand_over(stretch, self._ids)
-        if end < stretch.first:
-            self._stretches.remove(stretch)
-        else:
-            self._tidy(stretch)
-
-    def _recall(self, stretch: Stretch) -> Iterator[StepDone]:
-        while (step := self._known.get(stretch.truth.until + 1)) is not None and stretch.recall(step):
-            yield self._known.pop(step.frame)
+            self._stretches.split(stretch, frame)
 
     def _tidy(self, stretch: Stretch) -> None:
         """Remove what is not needed any more."""
-        for run in [run for run in self._stages if not any(s.knows(run) for s in self._stretches) and not self._is_used(run)]:
+        there = self._stretches.there
+        for run in [run for run in self._stages if not any(s.knows(run) for s in there) and not self._is_used(run)]:
             self._stages.discard(run)
             shutil.rmtree(self._store.stage_of(run), ignore_errors=True)
-        if stretch.settled and not any(owner is stretch for _, owner in self._tasks.values()) and stretch in self._stretches:
-            self._stretches.remove(stretch)
+        if stretch.settled and not any(owner is stretch for _, owner in self._tasks.values()) and stretch in there:
+            there.remove(stretch)
 
     def _is_used(self, run: int) -> bool:
         return any(

@@ -1,7 +1,7 @@
 """``ptv_is`` and ``rt_is`` files again, in a folder of their own: for PyPTV, and for this program.
 
-The folder is one that a run with ``--output`` could have made: it knows its experiment. So reports, scores and exports can be
-made of it. A particle keeps its targets; one that the run has not measured has none.
+The folder has the form of a run with ``--output``: it names its experiment, so reports, scores and exports can be made from
+it. A measured particle keeps its targets; a particle that post-processing added has none.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ def _splat(builder: Any, value: Any) -> Any:
 
 
 def _plus(builder: Any, total: Any, a: Any, b: Any) -> Any:
-    """total + a b."""
+    """The sum ``total + a b``."""
     return builder.fadd(total, builder.fmul(a, b, flags=_ANY_ORDER), flags=_ANY_ORDER)
 
 

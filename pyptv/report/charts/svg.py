@@ -37,6 +37,9 @@ _VARIABLES = {
     **{colour: f"--ramp-{n}" for n, colour in enumerate(RAMP, start=1)},
 }
 _SETTINGS = {
+    "figure.facecolor": "none",
+    "figure.edgecolor": "none",
+    "axes.facecolor": "none",
     "svg.fonttype": "none",
     "font.size": 14,
     "axes.titlesize": 14,
@@ -121,8 +124,11 @@ def logarithmic(axes: Axes, label: str) -> None:
 
 def _embedded(figure: Figure, name: str) -> str:
     """The SVG element alone, as wide as its place, with the page's colours and font, and with ids of its own."""
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
     buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
+    FigureCanvasSVG(figure).print_svg(buffer, metadata=nothing)  # type: ignore[no-untyped-call]  # savefig would draw it twice
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", svg, flags=re.DOTALL)

@@ -115,7 +115,7 @@ def _together(going: _Open | None, ended: _Open) -> _Open:
 
 
 def _go_on(targets: FrameTargets, going: _Open, begun: Array, bridges: Bridges, found: Found) -> _Open:
-    """Those that were found in this frame, which ``found`` is told of."""
+    """The open ends that were found in this frame; their positions are added to ``found``."""
     expected, variance = _expected(going, bridges)
     seek = np.flatnonzero(~_meets(expected, variance, begun, bridges))
     position, chosen = targets.seek(expected[seek], np.sqrt(variance[seek]))

@@ -150,7 +150,7 @@ def fit_spots(frames: Sequence[Views], cameras: Cameras, settings: Settings | No
     """
     settings = settings or Settings()
     spots = Spots.round(cameras.n_cams, START_SIGMA)
-    sigmas, gains, levels = [], [], []
+    sigmas, gains, levels, scatters = [], [], [], []
     for views in frames:
         found = reconstruct(views, cameras, spots, settings, fits_spots=True)
         spots = replace(found.spots, level=np.nan)  # the next frame begins with the last one's
@@ -158,7 +158,13 @@ def fit_spots(frames: Sequence[Views], cameras: Cameras, settings: Settings | No
             sigmas.append(found.spots.sigma)
             gains.append(found.spots.gains)
             levels.append(found.spots.level)
+            scatters.append(found.spots.scatter)
     if not sigmas:
         return spots
     half = len(sigmas) // 2  # the first frames may not have come to the end of it
-    return Spots(np.median(sigmas[half:], axis=0), np.median(gains[half:], axis=0), float(np.median(levels)))
+    return Spots(
+        np.median(sigmas[half:], axis=0),
+        np.median(gains[half:], axis=0),
+        float(np.median(levels)),
+        float(np.median(scatters[half:])),
+    )

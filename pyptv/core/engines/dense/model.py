@@ -27,9 +27,11 @@ _WINDOW = 3.5
 """Half the window of a spot, in sigmas."""
 _ALONE = 50
 """A median of fewer particles is not believed where there is an earlier one."""
+_SAME_SIZE = 0.02
+"""A spot whose size changes by a smaller share does not count as changed."""
 _BLOCK = 64.0
 """[px] Particles are kept in the order of blocks of the first image: near ones use the same parts of all images."""
-_ROWS = ("positions", "intensities", "own", "projections", "derivatives", "sharpness", "origin")
+_ROWS = ("positions", "intensities", "own", "projections", "derivatives", "scale", "sharpness", "origin")
 
 
 class Model:
@@ -53,6 +55,7 @@ class Model:
         self.intensities = self.own = np.empty((0, n_cams), np.float32)
         self.projections = np.empty((0, n_cams, 2))
         self.derivatives = np.empty((0, n_cams, 2, 3), np.float32)
+        self.scale = np.empty(0)
         self.sharpness = np.empty((0, n_cams, 2), np.float32)
         self.origin = np.empty(0, np.int64)
         self.use(spots_)
@@ -60,7 +63,7 @@ class Model:
     def use(self, spots_: Spots) -> None:
         """Draw with other spots from now on. The residual is made anew by :meth:`redraw`."""
         self.spots = spots_
-        self.sharpness = spots_.sharpness_at(self.projections, self.cameras.size)
+        self.sharpness = spots_.sharpness_at(self.projections, self.cameras.size, self.scale)
         self.radius = min(max(3, math.ceil(_WINDOW * spots_.largest)), LARGEST_RADIUS)
         self.near_saturated = dilated(self.saturated, self.radius)
 
@@ -77,6 +80,7 @@ class Model:
             np.full((n, n_cams), np.nan, np.float32),
             projections,
             self.cameras.derivatives(positions),
+            np.ones(n),
             self.spots.sharpness_at(projections, self.cameras.size),
             np.arange(n) if known else np.full(n, -1),
         )
@@ -99,7 +103,16 @@ class Model:
         """Projections and derivatives anew: shaking moves the first along the second."""
         self.projections = self.cameras.project(self.positions)
         self.derivatives = self.cameras.derivatives(self.positions)
-        self.sharpness = self.spots.sharpness_at(self.projections, self.cameras.size)
+        self.sharpness = self.spots.sharpness_at(self.projections, self.cameras.size, self.scale)
+
+    def resize(self, scale: Floats) -> None:
+        """Spots of other sizes (n,), relative to the usual one; each keeps its content."""
+        changed = np.abs(scale / self.scale - 1) > _SAME_SIZE
+        self.intensities *= ((self.scale / scale) ** 2).astype(np.float32)[:, None]
+        self.scale = scale
+        self.sharpness = self.spots.sharpness_at(self.projections, self.cameras.size, scale)
+        self.redraw()
+        shake.heat(self.projections, changed.astype(np.uint8), self.hot)
 
     def redraw(self) -> None:
         """The residual anew."""
@@ -151,8 +164,21 @@ class Model:
         mean = np.maximum(relative, 0.0).sum(axis=1) / np.maximum(n_seen, 1)
         return mean, np.where(seen, relative, np.inf).min(axis=1, initial=np.inf), n_seen
 
-    def prune(self, weakest: float) -> int:
+    def significance(self) -> Floats:
+        """(n,) the particles' joint intensities over the error that noise gives them.
+
+        A camera knows the peak of a spot to noise / (sigma sqrt(pi)); joined by least squares.
+        """
+        seen = self.intensities > 0
+        weight = np.where(seen, (np.pi / 2) / np.sqrt(self.sharpness.prod(axis=2)) * (self.spots.gains / self.noise) ** 2, 0.0)
+        joint = (weight * (self.intensities / self.spots.gains)).sum(axis=1)
+        significance: Floats = joint / np.sqrt(np.maximum(weight.sum(axis=1), 1e-12))
+        return significance
+
+    def prune(self, weakest: float, surest: float) -> int:
         """Drop particles that are too weak, doubles, or outside of the volume; returns how many.
+
+        Too weak: an intensity below ``weakest`` of the median one, or below ``surest`` times its error.
 
         Their spots are put back into the residual.
         """
@@ -162,7 +188,7 @@ class Model:
             self.level = float(np.median(mean[kept]))
         if not np.isnan(self.level):
             kept &= (mean > weakest * self.level) & (least > self.settings.weakest_camera * self.level)
-        kept &= self.cameras.inside(self.positions)
+        kept &= (self.significance() > surest) & self.cameras.inside(self.positions)
         flags = kept.astype(np.uint8)
         width, height = self.cameras.size
         strength = self.intensities.sum(axis=1, dtype=np.float64)

@@ -31,6 +31,8 @@ class Spots:
     """(n_cams,) brightness of the cameras relative to their mean."""
     level: float
     """Median intensity (peak of the spot, mean of the cameras) of a particle [grey values]; NaN: each frame has its own."""
+    scatter: float = 0.0
+    """Standard deviation of the logarithm of particles' sizes; 0: all are alike."""
 
     @staticmethod
     def round(n_cams: int, sigma: float, level: float = np.nan) -> Spots:
@@ -50,9 +52,12 @@ class Spots:
         values = np.clip(values, middle / LARGEST_CHANGE, middle * LARGEST_CHANGE)
         return np.asarray(np.clip(values, SMALLEST_SIGMA, LARGEST_SIGMA), np.float64)
 
-    def sharpness_at(self, projections: Floats, size: tuple[int, int]) -> Image:
-        """1 / (2 sigma^2) (n, n_cams, 2) [1/px^2] at places (n, n_cams, 2) [px]."""
-        return np.ascontiguousarray(0.5 / self.sigma_at(projections, size) ** 2, dtype=np.float32)
+    def sharpness_at(self, projections: Floats, size: tuple[int, int], scale: Floats | None = None) -> Image:
+        """1 / (2 sigma^2) (n, n_cams, 2) [1/px^2] at places (n, n_cams, 2) [px], of spots so many times as large (n,)."""
+        sigma = self.sigma_at(projections, size)
+        if scale is not None:
+            sigma = sigma * scale[:, None, None]
+        return np.ascontiguousarray(0.5 / sigma**2, dtype=np.float32)
 
     @property
     def largest(self) -> float:
@@ -74,6 +79,8 @@ class Particles:
     """(n, n_cams) peaks of the spots [grey values]; 0 where a camera does not see the particle."""
     misfit: Image
     """(n,) energy of the residual over that of the spots in 3 x 3 px, mean of the cameras; 0 is perfect."""
+    scale: Floats
+    """(n,) size of the spots relative to the usual one."""
     origin: NDArray[np.int64]
     """(n,) row of the particle among those that the reconstruction started from; -1: found in this frame."""
 
@@ -93,6 +100,7 @@ class Particles:
             np.empty((0, n_cams, 2)),
             np.empty((0, n_cams), np.float32),
             np.empty(0, np.float32),
+            np.empty(0),
             np.empty(0, np.int64),
         )
 

@@ -13,7 +13,7 @@ from pyptv.core.engines.dense.model import Model, with_margins, without_margins
 from pyptv.core.engines.dense.particles import Iteration, Particles, Reconstruction, Spots
 from pyptv.core.engines.dense.search import search
 from pyptv.core.engines.dense.settings import Settings
-from pyptv.core.engines.dense.shape import fit_gains, fit_sigma
+from pyptv.core.engines.dense.shape import fit_gains, fit_scale, fit_scatter, fit_sigma
 from pyptv.core.images.full_depth import Views
 from pyptv.kernels.dense.spots import misfit
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 START_SIGMA = 0.8
 """[px] Of spots, before it is fitted."""
-_BRIGHT = 0.3
-"""Where a camera lacks a peak its image must be brighter than that share of the median intensity."""
+_CERTAIN = 2.0
+"""Standard deviations that are allowed for."""
 _SHAPE_ROUNDS = 4
 _SMOOTHED_PEAK = 0.5
 """What smoothing leaves of a usual spot's peak."""
@@ -64,18 +64,22 @@ def reconstruct(
             added = _search(model, full=full)
             if fits and len(iterations) < 2:
                 _fit_spots(model)
-            model.shake(settings.shakes)
-            _finish_iteration(model, cameras.n_cams if full else cameras.n_cams - 1, added, settings.weakest, iterations)
+            model.shake(settings.shakes // 2)
+            _fit_sizes(model)
+            model.shake(settings.shakes - settings.shakes // 2)
+            _finish_iteration(model, cameras.n_cams if full else cameras.n_cams - 1, added, iterations)
             if abs(iterations[-1].added - iterations[-1].dropped) <= settings.few * len(model.positions):
                 break
     model.renew_background()
-    model.shake(settings.last_shakes)
-    _finish_iteration(model, 0, 0, settings.weakest_last, iterations)
+    for _ in range(2):
+        _fit_sizes(model)
+        model.shake(settings.last_shakes // 2)
+    _finish_iteration(model, 0, 0, iterations, last=True)
     model.place()
     model.redraw()
     model.hot[:] = 1
     model.shake(2)
-    return _result(model, iterations, energy)
+    return _result(model, iterations, energy, fits=fits)
 
 
 def _begin(model: Model, start: Floats | Particles, iterations: list[Iteration]) -> None:
@@ -83,7 +87,7 @@ def _begin(model: Model, start: Floats | Particles, iterations: list[Iteration])
     positions = start.positions if isinstance(start, Particles) else np.asarray(start, np.float64)
     model.add(positions, known=True)
     model.shake(model.settings.shakes)
-    _finish_iteration(model, 0, len(positions), model.settings.weakest, iterations)
+    _finish_iteration(model, 0, len(positions), iterations)
 
 
 def _search(model: Model, *, full: bool) -> int:
@@ -91,18 +95,20 @@ def _search(model: Model, *, full: bool) -> int:
 
     What is left after the full searches is sparse and weak: there the residual is smoothed, which gains signal over noise.
     """
-    settings, level = model.settings, model.level
-    where, scatter, share = model.residual, model.noise, 1.0
+    settings, images, where, scatter = model.settings, model.data, model.residual, model.noise
+    level = model.level * model.spots.gains
+    thresholds, dark = settings.noise_factor * scatter, None
     if not full:
         smooth = smoothed(without_margins(where))
-        where, scatter, share = with_margins(smooth), noise(smooth), _SMOOTHED_PEAK
-    thresholds, dark = settings.noise_factor * scatter, None
-    if not np.isnan(level):
-        thresholds = np.maximum(thresholds, share * settings.weakest_peak * level * model.spots.gains)
-        dark = None if full else _BRIGHT * level * model.spots.gains
-    elif not full:
-        dark = settings.noise_factor * model.noise
-    met = search(where, thresholds, model.cameras, settings.tolerance, images=model.data, dark=dark)
+        where, scatter, level = with_margins(smooth), noise(smooth), _SMOOTHED_PEAK * level
+        images = with_margins(smoothed(without_margins(images)))
+        thresholds = settings.faint_factor * scatter
+        dark = thresholds if np.isnan(model.level) else settings.bright * level
+    if not np.isnan(model.level):
+        thresholds = np.maximum(thresholds, settings.weakest_peak * level)
+    # of a peak just above the threshold noise has moved the place by sigma noise / threshold
+    moved = _CERTAIN * model.spots.sigma[:, :, 0].mean() * float((scatter / thresholds).max())
+    met = search(where, thresholds, model.cameras, float(np.hypot(settings.tolerance, moved)), images=images, dark=dark)
     model.add(met.positions)
     return len(met.positions)
 
@@ -117,8 +123,15 @@ def _fit_spots(model: Model) -> None:
         model.shake(1)
 
 
-def _finish_iteration(model: Model, cameras: int, added: int, weakest: float, iterations: list[Iteration]) -> None:
-    dropped = model.prune(weakest)
+def _fit_sizes(model: Model) -> None:
+    """Fit the size of each particle's spots, where sizes differ."""
+    if model.spots.scatter > 0 and len(model.positions):
+        model.resize(fit_scale(model))
+
+
+def _finish_iteration(model: Model, cameras: int, added: int, iterations: list[Iteration], *, last: bool = False) -> None:
+    settings = model.settings
+    dropped = model.prune(settings.weakest_last, settings.unsure_last) if last else model.prune(settings.weakest, settings.unsure)
     iterations.append(Iteration(cameras, added, dropped, len(model.positions)))
 
 
@@ -128,11 +141,14 @@ def _energy(images: NDArray[np.float32], noise: Floats) -> Floats:
     return np.asarray(np.maximum(mean - noise**2, 0.0))
 
 
-def _result(model: Model, iterations: list[Iteration], energy: Floats) -> Reconstruction:
+def _result(model: Model, iterations: list[Iteration], energy: Floats, *, fits: bool) -> Reconstruction:
+    scatter = fit_scatter(model) if fits else model.spots.scatter
     each = misfit(model.residual, model.projections, model.intensities, model.sharpness)
     seen = each >= 0
     mean = np.where(seen, each, 0).sum(axis=1) / np.maximum(seen.sum(axis=1), 1)
-    particles = Particles(model.positions, model.projections, model.intensities, mean.astype(np.float32), model.origin)
+    particles = Particles(
+        model.positions, model.projections, model.intensities, mean.astype(np.float32), model.scale, model.origin
+    )
     residual = np.ascontiguousarray(without_margins(model.residual))
     left = _energy(residual, model.noise) / np.maximum(energy, 1e-12)
     return Reconstruction(
@@ -142,5 +158,5 @@ def _result(model: Model, iterations: list[Iteration], energy: Floats) -> Recons
         tuple(iterations),
         model.noise,
         np.minimum(left, 1.0),
-        replace(model.spots, level=model.level),
+        replace(model.spots, level=model.level, scatter=scatter),
     )

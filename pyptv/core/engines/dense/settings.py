@@ -20,14 +20,22 @@ class Settings:
     last_shakes: int = 8
     """Rounds after the last one."""
     tolerance: float = 0.8
-    """Largest distance of a peak from the projection of its particle [px]."""
+    """Largest distance of a peak from the projection of its particle [px], what noise adds to that aside."""
     noise_factor: float = 3.0
     """Peaks of the residual count from so many standard deviations of its noise on."""
+    faint_factor: float = 2.2
+    """The same in the smoothed residual, when one camera may lack a peak."""
+    bright: float = 0.1
+    """Where a camera lacks a peak its image must be brighter than that share of the median intensity."""
     weakest_peak: float = 0.1
     """Peaks of the residual count from that share of the median intensity on."""
     weakest: float = 0.1
     """Particles with less than that intensity are dropped."""
     weakest_last: float = 0.15
+    """The same after the last shaking."""
+    unsure: float = 3.5
+    """Particles whose joint intensity is less than so many times its error by noise are dropped."""
+    unsure_last: float = 5.0
     """The same after the last shaking."""
     weakest_camera: float = 0.05
     """Particles with less than that in any camera are dropped."""

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 _LARGEST_CHANGE = 0.15
 """[px] Of sigma in a round."""
+_LARGEST_GROWTH = 0.2
+"""Of the logarithm of a spot's size in a round."""
+_ALIKE = 0.05
+"""Sizes that scatter by less (of the logarithm) are taken for alike."""
 _LARGEST_GAIN = 8.0
 _FEWEST = 10
 _FOR_ORDER: tuple[tuple[int, int], ...] = ((TERMS, 2000), (3, 300), (1, _FEWEST))
@@ -53,6 +57,56 @@ def fit_sigma(model: Model) -> Spots:
                 sigma[c, axis] += change
                 sigma[c, axis, 0] = np.clip(sigma[c, axis, 0], SMALLEST_SIGMA, LARGEST_SIGMA)
     return replace(model.spots, sigma=sigma)
+
+
+def fit_scale(model: Model) -> Floats:
+    """(n,) sizes of the particles' spots relative to the usual one, nearer to what they show.
+
+    One Gauss-Newton step of the logarithm of the size, the same in all cameras, tied to 0 by its scatter.
+    """
+    scatter = model.spots.scatter
+    steps, weights = _growth(model)
+    weight = weights.sum(axis=1)
+    step = np.clip((weights * steps).sum(axis=1) / np.maximum(weight, 1e-12), -_LARGEST_GROWTH, _LARGEST_GROWTH)
+    wanted = weight * (np.log(model.scale) + step) / (weight + scatter**-2)
+    scale: Floats = np.exp(np.clip(wanted, -_REJECT * scatter, _REJECT * scatter))
+    return scale
+
+
+def fit_scatter(model: Model) -> float:
+    """Standard deviation of the logarithm of particles' sizes; 0 where they are alike.
+
+    Half of the cameras against the other half: what both say of a particle is its size, noise and neighbours are not the same.
+    """
+    steps, weights = _growth(model)
+    sizes = np.log(model.scale)[:, None] + np.clip(steps, -1.0, 1.0)
+    complete = (weights > 0).all(axis=1)
+    if model.cameras.n_cams < 2 or np.count_nonzero(complete) < _FOR_ORDER[1][1]:
+        return model.spots.scatter
+    half = model.cameras.n_cams // 2
+    one, other = (
+        np.average(sizes[complete, part], axis=1, weights=weights[complete, part]) for part in (slice(half), slice(half, None))
+    )
+    common = (_deviation(one + other) ** 2 - _deviation(one - other) ** 2) / 4
+    scatter = float(np.sqrt(max(common, 0.0)))
+    return scatter if scatter > _ALIKE else 0.0
+
+
+def _growth(model: Model) -> tuple[Floats, Floats]:
+    """The step of the logarithm of its size that each camera would give a particle, and its inverse variance, (n, n_cams).
+
+    A camera knows it to noise / (intensity sigma sqrt(pi)); 0 where it does not see the particle.
+    """
+    steps = widen(model.residual, model.near_saturated, model.projections, model.intensities, model.sharpness, model.radius)
+    sigma = np.sqrt(0.5 / model.sharpness.astype(np.float64))
+    shown = np.isfinite(steps).all(axis=2)
+    content = model.intensities / model.noise * np.sqrt(np.pi * sigma[:, :, 0] * sigma[:, :, 1])
+    return np.where(shown, (steps / sigma).mean(axis=2), 0.0), np.where(shown, content**2, 0.0)
+
+
+def _deviation(values: Floats) -> float:
+    """The robust standard deviation."""
+    return float(_TO_SIGMA * np.median(np.abs(values - np.median(values))))
 
 
 def _robust(terms: Floats, values: Floats, n_terms: int) -> Floats:

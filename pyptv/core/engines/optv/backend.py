@@ -1,4 +1,4 @@
-"""The one module that knows ``optv``: conversions, guards, and what the C library prints.
+"""A frame by ``optv``: detection, correspondence and positions, with guards; projection and its inverse.
 
 optv checks little: most of the guards here stand for a crash, a corrupted heap or silently lost data that was provoked
 with optv 0.3.2 (``docs/reliability.md`` lists them). On valid input none of them changes a byte of a result.
@@ -6,7 +6,6 @@ with optv 0.3.2 (``docs/reliability.md`` lists them). On valid input none of the
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,15 +16,15 @@ from optv.correspondences import MatchedCoords, correspondences
 from optv.image_processing import preprocess_image
 from optv.imgcoord import image_coordinates
 from optv.orientation import point_positions
-from optv.parameters import ControlParams, SequenceParams, TargetParams, TrackingParams, VolumeParams
+from optv.parameters import ControlParams
 from optv.segmentation import target_recognition
-from optv.tracker import Tracker
 from optv.tracking_framebuf import TargetArray
 from optv.transforms import convert_arr_metric_to_pixel, convert_arr_pixel_to_metric, correct_arr_brown_affine
 
-from pyptv.core.base.errors import FrameError, LimitError, TaintedHeapError
+from pyptv.core.base.errors import LimitError, TaintedHeapError
 from pyptv.core.engines.matches import ADVICE_TOO_MANY, NO_PARTICLE, Matches, checked_image, particle_rows
-from pyptv.core.engines.optv.c_library import captured_output, zero_small_blocks
+from pyptv.core.engines.optv.c_library import captured_output
+from pyptv.core.engines.optv.objects import control_params, optv_calibration, target_params, volume_params
 from pyptv.core.experiment.calibration import Calibration
 from pyptv.core.experiment.parameters.schema import HIGH_PASS_SPAN, MAX_CAMERAS, Parameters
 from pyptv.core.files.formats import MAX_ROWS, TARGETS
@@ -42,9 +41,6 @@ _DETECTION_BUFFER = 20_480
 _BLOB_QUEUE = 2_048
 """Pixels that may wait while one blob grows; it does not look either."""
 
-_MAX_SCRATCH_PATH = 200
-"""Bytes of a path that the tracker's C buffers take without harm (230 measured)."""
-
 NO_FILTER = 0
 
 
@@ -53,14 +49,14 @@ class OptvFrameBackend:
 
     def __init__(self, parameters: Parameters, calibrations: Sequence[Calibration]) -> None:
         self.num_cams = parameters.num_cams
-        self._control = _control_params(parameters, self.num_cams)
+        self._control = control_params(parameters, self.num_cams)
         self._matching_control = self._control
         if self.num_cams == 3:
-            self._matching_control = _control_params(parameters, MAX_CAMERAS)
+            self._matching_control = control_params(parameters, MAX_CAMERAS)
             self._matching_control.set_allCam_flag(False)
-        self._volume = _volume_params(parameters)
-        self._detection = _target_params(parameters)
-        self._calibrations = [_calibration(calibration) for calibration in calibrations]
+        self._volume = volume_params(parameters)
+        self._detection = target_params(parameters)
+        self._calibrations = [optv_calibration(calibration) for calibration in calibrations]
         self._shape = (parameters.ptv.imy, parameters.ptv.imx)
         self._thresholds = parameters.targ_rec.gvthres
         self._nnmin = max(1, parameters.targ_rec.nnmin)
@@ -202,65 +198,6 @@ class OptvFrameBackend:
         return positions
 
 
-class TrackerBackend:
-    """One run of optv's tracker over files in a scratch folder, a step at a time.
-
-    Frames are numbered from 1 in the scratch folder, whatever the experiment calls them: frame 0 and very large numbers
-    are safe so. A step reads up to two frames ahead, and the third one after it is done.
-    """
-
-    LOOK_AHEAD = 3
-    """Before the step of frame f its files must be there up to f + 3 (or the last frame)."""
-
-    def __init__(self, parameters: Parameters, calibrations: Sequence[Calibration], scratch: Path, n_frames: int) -> None:
-        base = os.fsencode(scratch)
-        if len(base) > _MAX_SCRATCH_PATH or not base.isascii():
-            raise FrameError(f"scratch folder {scratch}: optv's tracker needs a short ASCII path: set TMPDIR to one")
-        self.scratch = scratch
-        self._sequence = SequenceParams(num_cams=parameters.num_cams)
-        self._sequence.set_first(1)
-        self._sequence.set_last(n_frames)
-        for camera in range(parameters.num_cams):
-            self._sequence.set_img_base_name(camera, os.fsdecode(base) + f"/t{camera + 1}.")
-        zero_small_blocks()
-        # optv keeps pointers into everything below, and changes the volume: all of it lives as long as the tracker
-        self._naming = {"corres": base + b"/rt", "linkage": base + b"/ptv", "prio": base + b"/add"}
-        self._tracker = Tracker(
-            _control_params(parameters, parameters.num_cams),
-            _volume_params(parameters),
-            _tracking_params(parameters),
-            self._sequence,
-            [_calibration(calibration) for calibration in calibrations],
-            self._naming,
-        )
-
-    @staticmethod
-    def file_names(num_cams: int, index: int) -> dict[str, str]:
-        """Short name -> file name in the scratch folder of the run's frame ``index``, counted from 1."""
-        names = {f"targets{camera + 1}": f"t{camera + 1}.{index:04d}_targets" for camera in range(num_cams)}
-        return names | {"rt_is": f"rt.{index}", "added": f"add.{index}", "ptv_is": f"ptv.{index}"}
-
-    def end_at(self, n_frames: int) -> None:
-        """Let the run end at frame ``n_frames``; only before a step has come within three frames of it."""
-        self._sequence.set_last(n_frames)
-
-    def restart(self) -> None:
-        """Read the first frames."""
-        with captured_output():
-            self._tracker.restart()
-
-    def step(self) -> str:
-        """Link one frame to the next and write its files. Returns what C printed."""
-        with captured_output() as printed:
-            self._tracker.step_forward()
-        return printed()
-
-    def finish(self) -> None:
-        """Write the last frame's files."""
-        with captured_output():
-            self._tracker.finalize()
-
-
 def project(points: NDArray[np.float64], parameters: Parameters, calibrations: Sequence[Calibration]) -> NDArray[np.float64]:
     """Where points appear in the images.
 
@@ -272,11 +209,11 @@ def project(points: NDArray[np.float64], parameters: Parameters, calibrations: S
     Returns:
         (n_cameras, n, 2) float64, px: x to the right, y down.
     """
-    control = _control_params(parameters, len(calibrations))
+    control = control_params(parameters, len(calibrations))
     points = np.ascontiguousarray(points, dtype=np.float64)
     pixels = np.empty((len(calibrations), len(points), 2))
     for camera, calibration in enumerate(calibrations):
-        metric = image_coordinates(points, _calibration(calibration), control.get_multimedia_params())
+        metric = image_coordinates(points, optv_calibration(calibration), control.get_multimedia_params())
         pixels[camera] = convert_arr_metric_to_pixel(metric, control)
     return pixels
 
@@ -292,7 +229,7 @@ def triangulate(pixels: NDArray[np.float64], parameters: Parameters, calibration
     Returns:
         (n, 3) float64, mm; NaN where fewer than two cameras see it.
     """
-    control, cameras = _control_params(parameters, len(calibrations)), [_calibration(one) for one in calibrations]
+    control, cameras = control_params(parameters, len(calibrations)), [optv_calibration(one) for one in calibrations]
     flat = np.full((pixels.shape[1], len(calibrations), 2), _unused_coordinate(control, cameras[0]))
     seen = np.asarray(np.isfinite(pixels).all(axis=2))
     for number, camera in enumerate(cameras):
@@ -304,7 +241,7 @@ def triangulate(pixels: NDArray[np.float64], parameters: Parameters, calibration
         if len(points):
             xy, numbers = MatchedCoords(targets, control, camera).as_arrays()
             flat[points[numbers], number] = xy
-    positions: NDArray[np.float64] = point_positions(flat, control, cameras, _volume_params(parameters))[0]
+    positions: NDArray[np.float64] = point_positions(flat, control, cameras, volume_params(parameters))[0]
     positions[np.count_nonzero(seen, axis=0) < 2] = np.nan
     return positions
 
@@ -313,7 +250,7 @@ def image_corners(parameters: Parameters, calibrations: Sequence[Calibration]) -
     """Flat coordinates of the images' corners: (n_cameras, 4, 2), mm; upper left, upper right, lower left, lower right."""
     ptv = parameters.ptv
     pixels = np.array([(0, 0), (ptv.imx, 0), (0, ptv.imy), (ptv.imx, ptv.imy)], np.float64)
-    return _flat_corners(convert_arr_pixel_to_metric(pixels, _control_params(parameters, len(calibrations))), calibrations)
+    return _flat_corners(convert_arr_pixel_to_metric(pixels, control_params(parameters, len(calibrations))), calibrations)
 
 
 def sensor_limits(parameters: Parameters, calibrations: Sequence[Calibration]) -> NDArray[np.float64]:
@@ -337,7 +274,7 @@ def _flat_corners(places: NDArray[np.float64], calibrations: Sequence[Calibratio
         (n_cameras, n, 2).
     """
     moved = [np.ascontiguousarray(places - calibration.principal_point) for calibration in calibrations]
-    return np.array([correct_arr_brown_affine(xy, _calibration(of)) for xy, of in zip(moved, calibrations, strict=True)])
+    return np.array([correct_arr_brown_affine(xy, optv_calibration(of)) for xy, of in zip(moved, calibrations, strict=True)])
 
 
 def _refuse_overflow(printed: str) -> None:
@@ -361,77 +298,3 @@ def _unused_coordinate(control: ControlParams, calibration: OptvCalibration) -> 
     """What optv marks an unseen target with: asked for, since no Python name holds it."""
     none = MatchedCoords(TargetArray(0), control, calibration)
     return float(none.get_by_pnrs(np.array([-1], dtype=np.intp))[0, 0])
-
-
-def optv_objects(
-    parameters: Parameters, calibrations: Sequence[Calibration]
-) -> tuple[ControlParams, VolumeParams, TrackingParams, TargetParams, list[OptvCalibration]]:
-    """Optv's parameter objects and calibrations of an experiment."""
-    return (
-        _control_params(parameters, parameters.num_cams),
-        _volume_params(parameters),
-        _tracking_params(parameters),
-        _target_params(parameters),
-        [_calibration(calibration) for calibration in calibrations],
-    )
-
-
-def _control_params(parameters: Parameters, num_cams: int) -> ControlParams:
-    ptv = parameters.ptv
-    control = ControlParams(num_cams)
-    control.set_image_size((ptv.imx, ptv.imy))
-    control.set_pixel_size((ptv.pix_x, ptv.pix_y))
-    control.set_hp_flag(ptv.high_pass)
-    control.set_allCam_flag(ptv.all_cameras)
-    control.set_tiff_flag(True)
-    control.set_chfield(ptv.chfield)
-    layers = control.get_multimedia_params()
-    layers.set_n1(ptv.mmp_n1)
-    layers.set_layers([ptv.mmp_n2], [ptv.mmp_d])
-    layers.set_n3(ptv.mmp_n3)
-    return control
-
-
-def _volume_params(parameters: Parameters) -> VolumeParams:
-    criteria = parameters.criteria
-    volume = VolumeParams()
-    for name in ("X_lay", "Zmin_lay", "Zmax_lay"):
-        getattr(volume, f"set_{name}")(list(getattr(criteria, name)))
-    for name in ("eps0", "cn", "cnx", "cny", "csumg", "corrmin"):
-        getattr(volume, f"set_{name}")(getattr(criteria, name))
-    return volume
-
-
-def _target_params(parameters: Parameters) -> TargetParams:
-    limits = parameters.targ_rec
-    detection = TargetParams(parameters.num_cams)
-    thresholds = [*limits.gvthres, *[limits.gvthres[-1]] * MAX_CAMERAS][:MAX_CAMERAS]
-    detection.set_grey_thresholds(thresholds)
-    detection.set_pixel_count_bounds((limits.nnmin, limits.nnmax))
-    detection.set_xsize_bounds((limits.nxmin, limits.nxmax))
-    detection.set_ysize_bounds((limits.nymin, limits.nymax))
-    detection.set_min_sum_grey(limits.sumg_min)
-    detection.set_max_discontinuity(limits.disco)
-    return detection
-
-
-def _tracking_params(parameters: Parameters) -> TrackingParams:
-    track = parameters.track
-    limits = TrackingParams()
-    for name in ("dvxmin", "dvxmax", "dvymin", "dvymax", "dvzmin", "dvzmax", "dacc"):
-        getattr(limits, f"set_{name}")(getattr(track, name))
-    limits.set_dangle(track.angle)
-    limits.set_add(track.add)
-    return limits
-
-
-def _calibration(calibration: Calibration) -> OptvCalibration:
-    camera = OptvCalibration()
-    camera.set_pos(np.array(calibration.position))
-    camera.set_angles(np.array(calibration.angles))
-    camera.set_primary_point(np.array([*calibration.principal_point, calibration.principal_distance]))
-    camera.set_radial_distortion(np.array(calibration.radial_distortion))
-    camera.set_decentering(np.array(calibration.decentering))
-    camera.set_affine_trans(np.array(calibration.affine))
-    camera.set_glass_vec(np.array(calibration.glass))
-    return camera

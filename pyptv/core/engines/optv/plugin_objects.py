@@ -20,7 +20,8 @@ from optv.tracker import Tracker, default_naming
 from optv.tracking_framebuf import TargetArray
 
 from pyptv.core.base.frames import FrameRange
-from pyptv.core.engines.optv.backend import NO_FILTER, OptvFrameBackend, optv_objects
+from pyptv.core.engines.optv.backend import NO_FILTER, OptvFrameBackend
+from pyptv.core.engines.optv.objects import optv_objects
 from pyptv.core.experiment.folder import Experiment
 from pyptv.core.experiment.parameters.schema import HIGH_PASS_SPAN, SPLITTER_ORDER
 from pyptv.core.files.formats import TARGETS

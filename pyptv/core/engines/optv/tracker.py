@@ -6,24 +6,91 @@ it is written: the scratch folder never holds more than a few frames, and C code
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from pyptv.core.base.errors import ProcessingError
+from optv.parameters import SequenceParams
+from optv.tracker import Tracker
+
+from pyptv.core.base.errors import FrameError, ProcessingError
 from pyptv.core.base.events import StepNumbers
 from pyptv.core.engines.matches import NO_PARTICLE
-from pyptv.core.engines.optv.backend import TrackerBackend
+from pyptv.core.engines.optv.c_library import captured_output, zero_small_blocks
+from pyptv.core.engines.optv.objects import control_params, optv_calibration, tracking_params, volume_params
 from pyptv.core.experiment.calibration import Calibration
 from pyptv.core.experiment.parameters.schema import MAX_CAMERAS, Parameters
 from pyptv.core.files.formats import PARTICLES, closed
+
+_MAX_SCRATCH_PATH = 200
+"""Bytes of a path that the tracker's C buffers take without harm (230 measured)."""
 
 _NO_END = 2**30
 """Frames of a run whose end is not known yet."""
 
 _STEP_LINE = re.compile(rb"step: *-?\d+, curr: *(\d+), next: *(\d+), links: *(\d+), lost: *(-?\d+), add: *(\d+)")
+
+
+class TrackerBackend:
+    """One run of optv's tracker over files in a scratch folder, a step at a time.
+
+    Frames are numbered from 1 in the scratch folder, whatever the experiment calls them: frame 0 and very large numbers
+    are safe so. A step reads up to two frames ahead, and the third one after it is done.
+    """
+
+    LOOK_AHEAD = 3
+    """Before the step of frame f its files must be there up to f + 3 (or the last frame)."""
+
+    def __init__(self, parameters: Parameters, calibrations: Sequence[Calibration], scratch: Path, n_frames: int) -> None:
+        base = os.fsencode(scratch)
+        if len(base) > _MAX_SCRATCH_PATH or not base.isascii():
+            raise FrameError(f"scratch folder {scratch}: optv's tracker needs a short ASCII path: set TMPDIR to one")
+        self.scratch = scratch
+        self._sequence = SequenceParams(num_cams=parameters.num_cams)
+        self._sequence.set_first(1)
+        self._sequence.set_last(n_frames)
+        for camera in range(parameters.num_cams):
+            self._sequence.set_img_base_name(camera, os.fsdecode(base) + f"/t{camera + 1}.")
+        zero_small_blocks()
+        # optv keeps pointers into everything below, and changes the volume: all of it lives as long as the tracker
+        self._naming = {"corres": base + b"/rt", "linkage": base + b"/ptv", "prio": base + b"/add"}
+        self._tracker = Tracker(
+            control_params(parameters, parameters.num_cams),
+            volume_params(parameters),
+            tracking_params(parameters),
+            self._sequence,
+            [optv_calibration(calibration) for calibration in calibrations],
+            self._naming,
+        )
+
+    @staticmethod
+    def file_names(num_cams: int, index: int) -> dict[str, str]:
+        """Short name -> file name in the scratch folder of the run's frame ``index``, counted from 1."""
+        names = {f"targets{camera + 1}": f"t{camera + 1}.{index:04d}_targets" for camera in range(num_cams)}
+        return names | {"rt_is": f"rt.{index}", "added": f"add.{index}", "ptv_is": f"ptv.{index}"}
+
+    def end_at(self, n_frames: int) -> None:
+        """Let the run end at frame ``n_frames``; only before a step has come within three frames of it."""
+        self._sequence.set_last(n_frames)
+
+    def restart(self) -> None:
+        """Read the first frames."""
+        with captured_output():
+            self._tracker.restart()
+
+    def step(self) -> str:
+        """Link one frame to the next and write its files. Returns what C printed."""
+        with captured_output() as printed:
+            self._tracker.step_forward()
+        return printed()
+
+    def finish(self) -> None:
+        """Write the last frame's files."""
+        with captured_output():
+            self._tracker.finalize()
 
 
 class OptvTracker:

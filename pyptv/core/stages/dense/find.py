@@ -82,10 +82,11 @@ class FindStep:
 
     def _arrays(self, found: Particles) -> dict[str, NDArray[Any]]:
         """The table of a frame's particles."""
+        sigma = self._optics.spots.sigma_at(found.projections, self._optics.cameras.size)
         return {
             "positions": found.positions,
             "pixels": self._optics.cameras.project_uncorrected(found.positions),
-            "sigma": self._optics.spots.sigma_at(found.projections, self._optics.cameras.size).astype(np.float32),
+            "sigma": (sigma * found.scale[:, None, None]).astype(np.float32),
             "intensities": found.intensities,
             "misfit": found.misfit,
         }
@@ -106,7 +107,7 @@ def _grey(image: NDArray[np.float32]) -> NDArray[np.uint8]:
 
 
 def _notes(found: Reconstruction, begun_with: int) -> dict[str, Any]:
-    """What is told of a reconstruction; plain numbers."""
+    """What the record states of a reconstruction, as plain numbers."""
     return {
         "particles": len(found.particles),
         "begun_with": begun_with,

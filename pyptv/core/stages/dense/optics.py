@@ -76,7 +76,7 @@ class OpticsStep:
             for c, b in zip(arrays["coefficients"], arrays["box"], strict=True)
         ]
         corrected = cameras.corrected(disparities) if self._dense.self_calibration else cameras
-        spots = Spots(np.array(arrays["sigma"]), np.array(arrays["gains"]), float(arrays["level"][0]))
+        spots = Spots(np.array(arrays["sigma"]), np.array(arrays["gains"]), float(arrays["level"][0]), float(arrays["level"][1]))
         return Optics(corrected, spots, table.header.digest)
 
     def make(self) -> tuple[Header, bool]:
@@ -106,9 +106,13 @@ class OpticsStep:
             "box": np.array([camera.box for camera in disparities]),
             "sigma": spots.sigma,
             "gains": spots.gains,
-            "level": np.array([spots.level]),
+            "level": np.array([spots.level, spots.scatter]),
         }
-        notes |= {"sigma": [[_number(v) for v in axes[:, 0]] for axes in spots.sigma], "level": _number(spots.level)}
+        notes |= {
+            "sigma": [[_number(v) for v in axes[:, 0]] for axes in spots.sigma],
+            "level": _number(spots.level),
+            "size_scatter": spots.scatter,
+        }
         return self._store.tables.write(OPTICS, NO_FRAME, key, arrays, notes=notes, stamps=stamps), False
 
     def _sample(self) -> tuple[list[Views], list[ImageStamp]]:
