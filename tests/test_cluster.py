@@ -1,8 +1,9 @@
-"""Dask: a scheduler and two workers, started as users do it; whatever is killed, the result is the sequential one."""
+"""Dask: a scheduler and its workers, started as users do it; whatever is killed, the result is the sequential one."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,14 +22,12 @@ from pyptv.core.execute.cluster import node
 from pyptv.pyptv_batch import main as sequential
 from pyptv.pyptv_batch_parallel import cli, main
 
-FIRST, LAST = 1, 60
+FIRST, LAST = 1, 48
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory) -> tuple[Path, dict[str, bytes]]:
     """An experiment without images, and what a sequential run makes of it."""
-    import shutil
-
     from pyptv.synthetic import make_experiment
 
     folder = tmp_path_factory.mktemp("cluster") / "made"
@@ -40,13 +39,11 @@ def made(tmp_path_factory) -> tuple[Path, dict[str, bytes]]:
 
 @pytest.fixture
 def exp(made, tmp_path) -> Path:
-    import shutil
-
     return shutil.copytree(made[0], tmp_path / "experiment")
 
 
 class Dask:
-    """A scheduler and its workers, each a command of its own."""
+    """A scheduler and a worker of two threads, each a command of its own, as docs/cluster.md has them."""
 
     def __init__(self, folder: Path) -> None:
         self.file = folder / "scheduler.json"
@@ -54,10 +51,10 @@ class Dask:
         self.scheduler = self._start("scheduler", "--port", "0", "--no-dashboard")
         while not self.file.exists():
             time.sleep(0.05)
-        self.workers = [self.add_worker() for _ in range(2)]
+        self.workers = [self.add_worker("--nthreads", "2", "--no-nanny")]
 
-    def add_worker(self) -> subprocess.Popen:
-        return self._start("worker", "--nthreads", "1", "--no-dashboard", "--local-directory", self.folder)
+    def add_worker(self, *words: str) -> subprocess.Popen:
+        return self._start("worker", *words, "--no-dashboard", "--local-directory", self.folder)
 
     def _start(self, what: str, *words) -> subprocess.Popen:
         return subprocess.Popen(
@@ -106,30 +103,66 @@ def _children_of(dask: Dask) -> list[int]:
     return found
 
 
+def _all_results(folder: Path) -> dict[str, bytes]:
+    names = ("res/quality.*", "res/self_calibration.csv", "res/passes.*")
+    return results(folder) | {path.name: path.read_bytes() for pattern in names for path in sorted(folder.glob(pattern))}
+
+
 class TestRuns:
-    def test_by_scheduler_file_and_client(self, exp, made, dask):
+    def test_by_scheduler_file_and_client(self, exp, made, dask, monkeypatch):
         from distributed import Client
 
         assert cli([str(exp), str(FIRST), str(LAST), "--scheduler", str(dask.file), "--engine", "optv", "-q"]) == 0
         assert results(exp) == made[1]
+        names: list[str] = []
+        submit = Client.submit
+        monkeypatch.setattr(Client, "submit", lambda *a, key, **options: (names.append(key), submit(*a, key=key, **options))[1])
         with Client(scheduler_file=str(dask.file), set_as_default=False) as client:
             main(exp, FIRST, LAST, client=client, engine="optv", resume=True)
-            main(exp, FIRST, LAST, client=client, engine="compiled")
             assert client.status == "running"
         assert results(exp) == made[1]
+        assert f"frames-{FIRST}-8" in {name.rsplit("-", 2)[0] for name in names}, "what the dashboard shows"
         assert not list((exp / "res/.pyptv").glob("probe*"))
         assert not _children_of(dask)
 
-    def test_a_child_and_a_worker_that_are_killed(self, exp, made, dask):
-        """A crash of the C library costs a child; that of a Dask worker costs a task."""
+    def test_every_method(self, made, dask, tmp_path):
+        """Dense, both ways, matched again: the files of a sequential run."""
+        from distributed import Client
+
+        from pyptv.synthetic import make_experiment
+
+        one = make_experiment(tmp_path / "one", 6, n_particles=60, image_size=(96, 96), displacement=0.2, hot_pixels=0)
+        with Client(scheduler_file=str(dask.file), set_as_default=False) as client:
+            for options in ({"method": "dense"}, {"engine": "optv", "tracking": "both"}, {"engine": "optv", "mode": "match"}):
+                there = shutil.copytree(one, tmp_path / str(options))
+                sequential(one, **options)
+                main(there, client=client, **options)
+                assert _all_results(there) == _all_results(one) != {}, options
+
+    def test_real_images_and_another_clock(self, cavity, golden, dask, monkeypatch, caplog):
+        from pyptv.core.execute.cluster import runner
+
+        monkeypatch.setattr(runner, "_CLOCKS", -1.0)  # any clock is off by more
+        main(cavity, 10000, 10004, scheduler=str(dask.file), engine="compiled")
+        assert results(cavity) == golden("tracking")
+        assert "The clock of" in caplog.text
+
+    def test_what_is_killed_on_the_way(self, exp, made, dask):
+        """A crash of the C library costs a child; that of a Dask worker, or of its nanny, a task."""
+        from distributed import Client
+
+        dask.workers.append(dask.add_worker("--nthreads", "1"))
+        with Client(scheduler_file=str(dask.file), set_as_default=False) as client:
+            client.wait_for_workers(2, timeout=60)
 
         def kill() -> None:
             os.kill(_children_of(dask)[0], signal.SIGSEGV)
             time.sleep(0.3)
+            os.kill(dask.workers[1].pid, signal.SIGKILL)  # the nanny; its worker follows
             victim = dask.workers.pop(0)
-            os.killpg(victim.pid, signal.SIGKILL)  # with its nanny
+            os.killpg(victim.pid, signal.SIGKILL)
             victim.wait()
-            dask.workers.append(dask.add_worker())
+            dask.workers.append(dask.add_worker("--nthreads", "2", "--no-nanny"))
 
         thread = _after_first_result(exp, kill)
         main(exp, FIRST, LAST, scheduler=str(dask.file), engine="optv")

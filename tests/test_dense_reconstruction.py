@@ -22,11 +22,12 @@ pytest.importorskip("numba")
 from pyptv.core.engines.dense.background import background, noise
 from pyptv.core.engines.dense.calibrate import fit_spots, self_calibrate
 from pyptv.core.engines.dense.cameras import Cameras
-from pyptv.core.engines.dense.model import with_margins, without_margins
+from pyptv.core.engines.dense.model import dilated, with_margins, without_margins
 from pyptv.core.engines.dense.particles import Spots
 from pyptv.core.engines.dense.reconstruct import reconstruct
 from pyptv.kernels.dense import spots as spot_kernels
-from pyptv.kernels.dense.peaks import find_peaks
+from pyptv.kernels.dense.peaks import find_peaks, smoothed
+from pyptv.kernels.dense.shake import shake
 
 SIZE = (320, 256)
 SIGMA = 0.7
@@ -40,7 +41,7 @@ class Lab:
     rng: np.random.Generator
 
     def see(self, positions, peaks=100.0, noise_level=1.0, ground=10.0, sigma=SIGMA) -> Views:
-        """Images of particles; ``peaks`` one for all, (n,) or (n, n_cams)."""
+        """Images of particles; ``peaks`` one for all, (n,) or (n, n_cams); ``sigma`` one for all, or (n,)."""
         projections = self.cameras.project(np.asarray(positions, float))
         peaks = np.broadcast_to(np.reshape(peaks, (-1, 1)) if np.ndim(peaks) == 1 else peaks, projections.shape[:2])
         values = np.full((self.cameras.n_cams, SIZE[1], SIZE[0]), ground, np.float32)
@@ -108,6 +109,29 @@ def test_a_drawn_spot_is_the_formula(lab):
         assert np.abs(image).max() < 1e-4
 
 
+@pytest.mark.parametrize(("radius", "sharpness"), [(3, 1.0), (5, 3.1), (15, 0.03)])
+def test_a_visit_measures_what_plain_numpy_does(lab, radius, sharpness):
+    """A window's sums in the middle of an image and at its edge, and pixel by pixel where one of them is saturated."""
+    image = with_margins(lab.rng.normal(0, 10, (1, SIZE[1], SIZE[0])).astype(np.float32))
+    saturated = np.zeros((1, SIZE[1], SIZE[0]), np.uint8)
+    saturated[0, 151, 200] = 1
+    near_saturated = dilated(saturated, radius)
+    for u, v in ((50.3, 60.8), (1.2, 254.9), (200.4, 150.1)):
+        x, y = np.arange(SIZE[0]) + 0.5 - u, np.arange(SIZE[1])[:, None] + 0.5 - v
+        g = np.exp(-sharpness * (x**2 + y**2))
+        g[(np.abs(np.floor(u) + 0.5 - u - x) > radius) | (np.abs(np.floor(v) + 0.5 - v - y) > radius)] = 0.0
+        g *= saturated[0] == 0
+        own = (g * without_margins(image)[0]).sum() / (g * g).sum()
+        found = np.full((1, 1), np.nan, np.float32)
+        shake(
+            *(np.zeros((1, 3)), np.zeros((1, 1), np.float32), found, np.array([[[u, v]]])),
+            *(np.zeros((1, 1, 2, 3), np.float32), np.full((1, 1, 2), sharpness, np.float32), image.copy()),
+            *(saturated, near_saturated, np.ones(1), np.ones((1, SIZE[1] // 4 + 3, SIZE[0] // 4 + 3), np.uint8)),
+            *(0, 1, radius, 3.0, 0.7, 0.02, False),
+        )
+        assert found[0, 0] == pytest.approx(own, rel=1e-4, abs=1e-3)
+
+
 def test_peaks_and_background_are_those_of_plain_numpy(lab):
     image = lab.rng.normal(0, 1, (1, SIZE[1], SIZE[0])).astype(np.float32)
     found = find_peaks(with_margins(image)[0], 1.0)
@@ -119,6 +143,13 @@ def test_peaks_and_background_are_those_of_plain_numpy(lab):
     ramp = (20 + 0.1 * np.arange(SIZE[0]) + 0.05 * np.arange(SIZE[1])[:, None])[None].astype(np.float32)
     assert np.abs((background(ramp + image, 32) - ramp)[0, 48:-48, 48:-48]).max() < 1.0
     assert noise(image)[0] == pytest.approx(1.0, abs=0.05)
+    plain = image[0].astype(float)
+    for axis in (0, 1):
+        lines = np.moveaxis(plain.copy(), axis, 0)
+        np.moveaxis(plain, axis, 0)[1:-1] = 0.5 * lines[1:-1] + 0.25 * (lines[:-2] + lines[2:])
+    smooth = smoothed(with_margins(image))
+    assert without_margins(smooth)[0] == pytest.approx(plain, abs=1e-5)
+    assert np.abs(smooth).sum() == np.abs(without_margins(smooth)).sum()
 
 
 @pytest.mark.parametrize("n_cameras", [2, 3, 4])
@@ -199,6 +230,28 @@ def test_spots_are_fitted(lab):
     assert spots.sigma[:, :, 0] == pytest.approx(np.full((4, 2), 1.0), abs=0.05)
     assert spots.gains == pytest.approx(np.array([60, 80, 100, 120]) / 90, rel=0.05)
     assert spots.level == pytest.approx(90, rel=0.1)
+
+
+def test_particles_of_unlike_size_at_a_signal_to_noise_ratio_of_7(lab):
+    """The scatter of sizes is measured, each particle gets its own, and hardly any comes out of the noise."""
+    true, sizes = [], []
+    frames = []
+    for _ in range(3):
+        true.append(lab.scatter(700))
+        sizes.append(np.exp(0.25 * lab.rng.standard_normal(700)))
+        frames.append(lab.see(true[-1], lab.rng.uniform(70, 140, 700), noise_level=14.0, ground=50.0, sigma=SIGMA * sizes[-1]))
+    spots = fit_spots(frames[:2], lab.cameras)
+    assert spots.scatter == pytest.approx(0.25, abs=0.06)
+    found = reconstruct(frames[2], lab.cameras, spots).particles
+    n_hit, rms = hits(found.positions, true[2], 1.0, lab.cameras)
+    assert n_hit >= 0.96 * len(true[2])
+    assert len(found) <= 1.01 * len(true[2])
+    assert rms < 0.15
+    far = np.linalg.norm(lab.cameras.project(found.positions)[:, None] - lab.cameras.project(true[2])[None], axis=3).max(axis=2)
+    row, of = np.nonzero(far < 0.4)
+    assert np.corrcoef(np.log(found.scale[row]), np.log(sizes[2][of]))[0, 1] > 0.85
+    alike = fit_spots([lab.see(lab.scatter(700), 100.0, noise_level=5.0)], lab.cameras)
+    assert alike.scatter == 0
 
 
 def test_self_calibration_finds_what_was_put_in(lab):

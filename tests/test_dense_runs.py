@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import numpy as np
@@ -26,10 +28,13 @@ FRAMES = 6
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A dense experiment (0.03 particles per pixel), processed once in this process's way."""
+    """A dense experiment (0.03 particles per pixel), processed once as the demo does it; ``printed`` is what that says."""
     folder = tmp_path_factory.mktemp("dense") / "exp"
     make_experiment(folder, n_frames=FRAMES, n_particles=500, image_size=(128, 128), displacement=0.2, hot_pixels=0, seed=5)
-    pyptv_batch.main(folder, method="dense")
+    said = io.StringIO()
+    with redirect_stdout(said):
+        assert pyptv_batch.cli(["--demo", str(folder), "--method", "dense"]) == 0
+    (folder.parent / "printed").write_text(said.getvalue(), encoding="utf-8")
     return folder
 
 
@@ -65,6 +70,39 @@ def test_it_finds_what_the_standard_method_does_not(made: Path, tmp_path: Path) 
     shutil.copytree(made, standard)
     pyptv_batch.main(standard)
     assert evaluate(standard).recall < dense.recall - 0.1
+
+
+def test_the_demo_scores_it_against_its_truth(made: Path) -> None:
+    printed = (made.parent / "printed").read_text(encoding="utf-8")
+    score = json.loads((made / "score.json").read_text(encoding="utf-8"))
+    assert score["recall"] == pytest.approx(evaluate(made).recall)
+    assert f"{score['recall']:.3f}" in printed
+    assert str(made / "truth.csv") in printed
+
+
+def test_the_report_has_a_chapter_on_it(again: Path) -> None:
+    """With its figures, and the reason where one cannot be shown."""
+    pytest.importorskip("jinja2")
+    pytest.importorskip("matplotlib")
+    from pyptv.core.experiment.folder import load_experiment
+    from pyptv.report.dense.chapter import read_chapter
+    from pyptv.report.page import fill
+    from pyptv.report.record import read_record
+
+    chapter = fill("dense.j2", {"dense": read_chapter(read_record(load_experiment(again)))})
+    assert chapter.count("<img ") == 2 * 4
+    assert [f"disparity-{camera}-title" in chapter for camera in (1, 2, 3, 4)] == [True] * 4
+    assert "last shaking" in chapter
+    ids = [part.split('"')[0] for part in chapter.split(' id="')[1:]]
+    assert len(set(ids)) == len(ids)
+    (again / "res/self_calibration.csv").write_bytes(b"camera,x,y,matches,before_x,before_y,after_x,after_y\n1,2,nan\n")
+    Tables(again / "res/.pyptv/dense").path("view", -1).write_bytes(b"{}")
+    found = read_chapter(read_record(load_experiment(again)))
+    assert found is not None
+    assert not found.disparity
+    assert "line 2: found '1,2,nan'" in found.disparity_problem
+    assert "damaged" in found.views_problem
+    assert found.figures[-1][0] == "By chance"
 
 
 def test_its_files_are_those_of_openptv(made: Path) -> None:
@@ -174,6 +212,7 @@ def test_the_run_report_says_what_was_done(made: Path) -> None:
     assert first[0]["frames"] == FRAMES
     assert first[0]["new"] > first[1]["new"] > 0
     assert all(0 < left < 0.3 for left in dense["passes"][1]["energy_left"])
+    assert dense["unsettled"] == []
     chance = dense["chance"]
     assert chance["sampled_links"] > 1000
     assert chance["chance_tracks"] < 0.1 * chance["sampled_tracks"]
@@ -195,6 +234,22 @@ def test_frames_alone_and_links_alone(again: Path) -> None:
     pyptv_batch.main(again, method="dense", mode="tracking")
     assert {name: results(again)[name] for name in sequence} == sequence
     assert before.keys() == results(again).keys()
+
+
+def test_frames_that_do_not_converge_are_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """0.06 particles per pixel, and no more than two searches."""
+    from pyptv.core.engines.dense import reconstruct
+    from pyptv.core.engines.dense.settings import Settings
+
+    monkeypatch.setattr(reconstruct, "Settings", lambda: Settings(searches=2, reduced_searches=0))
+    folder = make_experiment(tmp_path / "exp", 1, 550, image_size=(96, 96), hot_pixels=0)
+    pyptv_batch.main(folder, method="dense", mode="sequence", self_calibration=False)
+    assert "--method dense: has not converged in frames 10000: too many particles" in caplog.text
+    report = read_run_report(folder / "res")
+    assert report is not None
+    assert report["dense"]["unsettled"] == [10000]
 
 
 def test_the_standard_method_afterwards_is_untouched(again: Path, tmp_path: Path) -> None:

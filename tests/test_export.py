@@ -410,27 +410,31 @@ class TestPlaces:
         with pytest.raises(ProcessingError, match=r"cannot be written: (Not a directory|File exists)"):
             export(tracked, name, output=tmp_path / "file" / "out")
 
-    @pytest.mark.parametrize("name", INSTALLED)
-    def test_a_full_disk_leaves_the_old_export_and_nothing_else(self, tracked, tmp_path, name):
+    def test_a_full_disk_leaves_the_old_export_and_nothing_else(self, tracked, tmp_path):
         pytest.importorskip("resource")
-        output = tmp_path / "exports" / "it"
-        export(tracked, name, output=output, min_length=3)
-        before = READERS[name](output)
-        script = f"""
+        outputs = {name: tmp_path / "exports" / name for name in INSTALLED}
+        for name, output in outputs.items():
+            export(tracked, name, output=output, min_length=3)
+        before = {name: READERS[name](output) for name, output in outputs.items()}
+        script = """
 import resource, signal, sys
 from pyptv.export import FORMATS
 from pyptv.export.__main__ import cli
-FORMATS["{name}"].require()
+experiment, *names = sys.argv[1:]
+for name in names[::2]:
+    FORMATS[name].require()
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (250, 250))
-sys.exit(cli(sys.argv[1:]))
+sys.exit(str([cli([experiment, "--to", name, "--output", output]) for name, output in zip(names[::2], names[1::2])]))
 """
-        run = run_python("-c", script, tracked, "--to", name, "--output", output)
-        assert run.returncode == 1, run.stderr
-        assert f"error: {output}: cannot be written: " in run.stderr
-        same(READERS[name](output), read_trajectories(tracked, min_length=3))
-        assert before.metadata == READERS[name](output).metadata
-        assert [path.name for path in output.parent.iterdir() if path.name.startswith(".")] == []
+        run = run_python("-c", script, tracked, *(word for pair in outputs.items() for word in pair))
+        *errors, codes = run.stderr.splitlines()
+        assert codes == str([1] * len(outputs)), run.stderr
+        for (name, output), error in zip(outputs.items(), errors, strict=True):
+            assert error.startswith(f"error: {output}: cannot be written: ")
+            same(READERS[name](output), read_trajectories(tracked, min_length=3))
+            assert before[name].metadata == READERS[name](output).metadata
+        assert [path.name for path in (tmp_path / "exports").iterdir() if path.name.startswith(".")] == []
 
     def test_the_old_folder_comes_back_where_the_new_one_cannot_take_its_place(self, tmp_path, monkeypatch):
         target = tmp_path / "store"

@@ -164,6 +164,9 @@ def test_background(small_experiment: Make, caplog: pytest.LogCaptureFixture) ->
     made = results(part)
     assert made
     assert made == {name: data for name, data in results(whole).items() if name in made}
+    parallel_main(part, n_processes=2, resume=True, **options)  # the other frames, in parallel
+    assert "Resumed: 2 frames" in caplog.text
+    assert results(part) == results(whole)
     image = whole / "img" / "cam1.10005.tif"
     image.write_bytes(image.read_bytes() + b" ")
     main(whole, resume=True, **options)
@@ -192,6 +195,12 @@ def test_what_stands_still_is_taken_away(kind: type) -> None:
         made = kind(window=5, step=step).filter_image(view.image(5), view)
         assert made[20, 20] == 100
         assert np.count_nonzero(made) == 1
+
+
+@pytest.mark.parametrize("n", [3, 4, 11, 12])
+def test_the_median_is_the_lower_middle_one(n: int) -> None:
+    images = np.random.default_rng(n).integers(0, 256, (n, 130, 9), dtype=np.uint8)
+    assert np.array_equal(MedianBackground().combine(images), np.sort(images, axis=0)[(n - 1) // 2])
 
 
 @pytest.mark.parametrize("radius", [8, 20, 50])

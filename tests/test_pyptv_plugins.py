@@ -29,6 +29,7 @@ class Sequence:
     def do_sequence(self):
         exp = self.exp
         assert exp.pm.get_parameter("ptv")["imx"] == 320 and exp.num_cams == exp.pm.num_cams == 4
+        assert exp.exp1.pm.get_target_filenames() == exp.target_filenames
         print("running")
         for frame in range(exp.spar.get_first(), exp.spar.get_last() + 1):
             targets, flat = [], []

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import zlib
+from functools import cache
 
 import pytest
 from conftest import refusal, results
@@ -17,12 +18,32 @@ from pyptv.pyptv_batch import cli, main
 FIRST, LAST = 10_000, 10_005
 
 
+@pytest.fixture(scope="module")
+def _processed(_experiments, tmp_path_factory):
+    """The small experiment as an entry point leaves it, made once for each; nobody works in it."""
+
+    @cache
+    def get(entry):
+        folder = tmp_path_factory.mktemp("processed") / "experiment"
+        shutil.copytree(_experiments(), folder)
+        (folder / "parameters_synthetic.yaml").unlink()
+        entry(folder)
+        return folder
+
+    return get
+
+
 @pytest.fixture
-def done(small_experiment, batch):
+def done(_processed, batch, tmp_path):
     """An experiment that was processed by one of the entry points, and its results."""
-    folder = small_experiment()
-    batch(folder)
+    folder = shutil.copytree(_processed(batch), tmp_path / "experiment")  # with the times of its files, as images count by them
     return folder, results(folder)
+
+
+@pytest.fixture
+def whole(_processed, batch):
+    """The results of an undisturbed run of the small experiment."""
+    return results(_processed(batch))
 
 
 def kept(caplog) -> tuple[int, int]:
@@ -69,37 +90,33 @@ class TestKept:
         assert resume(folder) == (6, links)
         assert results(folder) == before
 
-    def test_a_longer_range(self, small_experiment, batch, resume):
-        folder, whole = small_experiment(), small_experiment("whole")
-        batch(whole)
+    def test_a_longer_range(self, small_experiment, batch, resume, whole):
+        folder = small_experiment()
         batch(folder, FIRST, FIRST + 2)
         assert resume(folder)[0] == 3
-        assert results(folder) == results(whole)
+        assert results(folder) == whole
 
-    def test_an_earlier_start(self, small_experiment, batch, resume):
-        folder, whole = small_experiment(), small_experiment("whole")
-        batch(whole)
+    def test_an_earlier_start(self, small_experiment, batch, resume, whole):
+        folder = small_experiment()
         batch(folder, FIRST + 3, LAST)
         assert resume(folder)[0] == 3
-        assert results(folder) == results(whole)
+        assert results(folder) == whole
 
-    def test_a_run_that_stopped_at_a_bad_image(self, small_experiment, batch, resume):
-        folder, whole = small_experiment(), small_experiment("whole")
-        batch(whole)
+    def test_a_run_that_stopped_at_a_bad_image(self, small_experiment, batch, resume, whole):
+        folder = small_experiment()
         image = folder / "img" / "cam3.10004.tif"
         good = image.read_bytes()
         image.write_bytes(good[:1000])
         assert "frame 10004" in refusal(batch, folder)
         image.write_bytes(good)
         assert resume(folder)[0] >= 1
-        assert results(folder) == results(whole)
+        assert results(folder) == whole
 
-    def test_tracking_after_the_sequence_step(self, small_experiment, batch, resume):
-        folder, whole = small_experiment(), small_experiment("whole")
-        batch(whole)
+    def test_tracking_after_the_sequence_step(self, small_experiment, batch, resume, whole):
+        folder = small_experiment()
         batch(folder, mode="sequence")
         assert resume(folder) == (6, 0)
-        assert results(folder) == results(whole)
+        assert results(folder) == whole
 
     def test_without_a_journal_everything_is_done(self, done, batch, caplog):
         folder, before = done

@@ -14,6 +14,7 @@ from pyptv.pyptv_batch import main
 from pyptv.report.__main__ import main as report
 from pyptv.synthetic import make_experiment
 from pyptv.trajectories import ordered, read_trajectories
+from pyptv.trajectories.postprocess import PostProcessing
 from pyptv.trajectories.statistics import read_statistics
 
 pytest.importorskip("scipy", reason='statistics need the extra "trajectories"')
@@ -111,3 +112,10 @@ def test_the_report_shows_them_on_request(tracked):
     for title in ("Probability density of velocity", "Velocity along z", "Lagrangian structure function"):
         assert title in text
     assert "samples of" in text
+    assert "post-processed" not in text
+    assert report([str(tracked), "--statistics", "--postprocess"]) == 0
+    text = page.read_text(encoding="utf-8")
+    whole = read_statistics(tracked, postprocess=PostProcessing())
+    assert "Trajectory lengths, post-processed" in text
+    assert f"of {whole.trajectories} trajectories" in text
+    assert whole.rows >= read_statistics(tracked).rows

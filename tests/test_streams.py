@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import results, run_python
+from conftest import results, rounds, run_python
 
 from pyptv import pyptv_batch, pyptv_batch_parallel
 
@@ -152,10 +152,10 @@ class TestPlaces:
             assert "Traceback" not in done.stderr
 
     @pytest.mark.parametrize("home", ["", "relative/place", "/dev/null", None])
-    def test_a_home_that_is_none(self, command, small_experiment, tmp_path, home):
+    def test_a_home_that_is_none(self, small_experiment, tmp_path, home):
         """Kernels are kept there. Without a place for them optv does the work; asked for, they are an error before the run."""
         pytest.importorskip("numba")
-        folder = small_experiment(images=False)
+        folder, command = small_experiment(images=False), [sys.executable, "-m", "pyptv.pyptv_batch"]
         env = {name: value for name, value in os.environ.items() if name not in ("HOME", "XDG_CACHE_HOME", "PYPTV_KERNEL_CACHE")}
         env |= {} if home is None else {"HOME": home}
         done = run(command, folder, FIRST, LAST, env=env)
@@ -258,7 +258,7 @@ class TestTheCallersOwn:
         moments = random.Random(f"{entry}{error}")
         before = signal.signal(signal.SIGALRM, raising)
         try:
-            for trial in range(2):
+            for trial in range(rounds(1, 4)):
                 folder = _copied(long_run[0], tmp_path / f"e{trial}")
                 signal.setitimer(signal.ITIMER_REAL, moments.uniform(0.15, 0.4))
                 try:

@@ -17,10 +17,10 @@ from pyptv.core.experiment.parameters.checks import build_parameters
 from pyptv.measures import motion as measures
 from pyptv.measures.frames import MatchedFrame
 from pyptv.measures.reprojection import Residuals
-from pyptv.report import matching_rules, tracking_rules, verdict
-from pyptv.report.evidence import Evidence, Level, Rule
 from pyptv.report.motion import Motion
 from pyptv.report.record import Failure, Record, SequenceSeries, TrackingSeries
+from pyptv.report.rules import matching, tracking, verdict
+from pyptv.report.rules.evidence import Evidence, Level, Rule
 from pyptv.report.sample import Sample
 from pyptv.report.words import count, duration, listing, moment, number, percent, spread
 
@@ -289,9 +289,7 @@ def test_the_worst_comes_first_and_makes_the_headline() -> None:
 
 
 def test_every_rule_is_asked() -> None:
-    rules = {
-        one.name for module in (verdict, matching_rules, tracking_rules) for one in vars(module).values() if isinstance(one, Rule)
-    }
+    rules = {one.name for module in (verdict, matching, tracking) for one in vars(module).values() if isinstance(one, Rule)}
     assert rules == {one.name for one in verdict.RULES}
     assert len(rules) == len(verdict.RULES) > 15
 
@@ -329,6 +327,6 @@ def test_words(found: str, expected: str) -> None:
 def test_the_document_states_the_thresholds() -> None:
     document = (Path(__file__).parents[1] / "docs" / "report.md").read_text(encoding="utf-8")
     stated = {name: float(value) for name, value in re.findall(r"`([A-Z_]+)` = ([\d.]+)", document)}
-    named = vars(verdict) | vars(matching_rules) | vars(tracking_rules)
+    named = vars(verdict) | vars(matching) | vars(tracking)
     there = {name: round(value, 3) for name, value in named.items() if name.isupper() and isinstance(value, float | int)}
     assert stated == there

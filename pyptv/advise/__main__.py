@@ -15,7 +15,6 @@ from pyptv.core.base.frames import check_range
 from pyptv.core.base.streams import show
 
 DONE, FAILED, INVALID, INTERRUPTED = 0, 1, 2, 130
-FILE_NAME = "advice.json"
 
 
 def build_parser() -> Parser:
@@ -34,7 +33,7 @@ def build_parser() -> Parser:
         "--fix-calibration", type=Path, metavar="DIR", help="write refined calibrations to DIR, and advise for them"
     )
     files.add_argument(
-        "--json", type=Path, nargs="?", const=Path(), metavar="FILE", help=f"write all numbers (default: EXP/res/{FILE_NAME})"
+        "--json", type=Path, nargs="?", const=Path(), metavar="FILE", help="write all numbers (default: EXP/res/advice.json)"
     )
     how = parser.section("How")
     how.add_argument("--engine", choices=("auto", "optv", "compiled"), default="auto", help="code used for matching")
@@ -61,10 +60,12 @@ def run(options: argparse.Namespace) -> list[str]:
     if find_spec("scipy") is None:
         raise ProcessingError('advice needs scipy: pip install "pyptv-batch[advise]"')
     from pyptv.advise.advice import changes, measure  # --help must not wait for it
-    from pyptv.advise.words import as_tree, report
+    from pyptv.advise.tree import as_tree
+    from pyptv.advise.words import report
     from pyptv.advise.write import write_calibrations, write_parameters
     from pyptv.core.experiment.folder import load_experiment
     from pyptv.core.files.atomic import write_atomic
+    from pyptv.core.record.advice_file import FILE_NAME
 
     experiment = load_experiment(options.experiment)
     sequence = experiment.parameters.sequence

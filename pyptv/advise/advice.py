@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from pyptv.advise.calibration import Refined, correct
+from pyptv.advise.filters import Tried, best_filters
 from pyptv.advise.limits import Tracked, best_limits
 from pyptv.advise.sample import Outcome, Sample, Setting, Tell
 from pyptv.advise.search import THRESHOLDS, WORTH, best_band, best_setting, count_targets, plateau
@@ -21,6 +22,8 @@ from pyptv.measures.bench import Workbench
 from pyptv.measures.density import Density, density
 from pyptv.measures.detection import PeakLocking, peak_locking
 from pyptv.measures.frames import MatchedFrame, sample
+from pyptv.measures.likeness import Likeness, likeness
+from pyptv.measures.linking import BothWays, both_ways
 from pyptv.measures.motion import Motion, measure_motion
 from pyptv.measures.reprojection import Residuals, residuals
 
@@ -29,6 +32,8 @@ _COMPARED = 3
 """Frames that settings are compared on."""
 _START_DISCO = 12
 _MOST_RAISES = 15
+_BOTH_WAYS = 5
+"""Frames that are tracked forward and backward."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +62,12 @@ class Measured:
     motion: Motion
     tracked: Tracked
     density: Density
-    notes: tuple[str, ...] = field(default=())
+    likeness: Likeness
+    """With the proposed setting."""
+    tried: tuple[Tried, ...]
+    """Limits that were changed last while looking for a gain."""
+    both_ways: BothWays
+    """With the proposed setting and limits."""
 
 
 def choose_engine(asked: str) -> Engine:
@@ -115,6 +125,7 @@ def measure(
     proposed = better if fix_calibration and refined is not None else _best_start(work, starts)
     tell("comparing thresholds and bands")
     proposed = best_setting(work, proposed)
+    proposed, tried = best_filters(work, proposed)
     own = present if not (fix_calibration and refined) else replace(present, calibrations=proposed.calibrations)
     if not work.gain(proposed) > WORTH * work.gain(own):
         proposed = own
@@ -145,6 +156,9 @@ def measure(
         motion=motion,
         tracked=tracked,
         density=density(together),
+        likeness=likeness(after.frames),
+        tried=tried,
+        both_ways=both_ways(work.at(proposed).with_track(tracked.limits), [runs[0][:_BOTH_WAYS]]),
     )
 
 

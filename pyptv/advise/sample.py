@@ -57,6 +57,11 @@ class Outcome:
     """Particles that are the second half of another one."""
 
     @property
+    def expected_ghosts(self) -> float:
+        """Accidents and second halves."""
+        return sum(self.ghosts.expected) + self.split
+
+    @property
     def gain(self) -> float:
         """True particles minus wrong ones: what settings are compared by.
 

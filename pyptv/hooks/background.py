@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 _FEWEST = 3
 """Images that make a background: of fewer the particles themselves are taken away."""
 
+_ROWS_AT_ONCE = 64
+"""Of an image: what is compared at a time stays in the processor's cache."""
+
 _LONGEST_WINDOW, _LONGEST_STEP, _LARGEST_RADIUS = 201, 1000, 1000
 
 
@@ -64,9 +67,22 @@ class MedianBackground(_Background):
     """Running median: ``background_median:window=11,step=1``. Of an even number of images the lower middle one counts."""
 
     def combine(self, images: Image) -> Image:
-        """The median of each pixel."""
+        """The median of each pixel.
+
+        The largest values are moved to the end, image by image, until the middle one is in place: whole rows at a time, which
+        is some ten times faster than to sort each pixel.
+        """
         middle = (len(images) - 1) // 2
-        median: Image = np.partition(images, middle, axis=0)[middle]
+        median = np.empty_like(images[0])
+        for top in range(0, len(median), _ROWS_AT_ONCE):
+            block = images[:, top : top + _ROWS_AT_ONCE].copy()
+            lower = np.empty_like(block[0])
+            for end in range(len(block) - 1, middle - 1, -1):
+                for index in range(end):
+                    np.minimum(block[index], block[index + 1], out=lower)
+                    np.maximum(block[index], block[index + 1], out=block[index + 1])
+                    block[index] = lower
+            median[top : top + _ROWS_AT_ONCE] = block[middle]
         return median
 
 

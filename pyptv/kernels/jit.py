@@ -47,13 +47,19 @@ def part(function: Function) -> Function:
     return compiled
 
 
-def routine(function: Function) -> Function:
-    """For one that allocates nothing either, and sums in whatever order is fastest: a function of its own, which compiles faster.
+_ANY_ORDER = {"contract", "nsz", "reassoc"}
+"""Sums in whatever order is fastest. Not for what must give optv's numbers."""
 
-    Not for what must give optv's numbers.
-    """
-    any_order = {"contract", "nsz", "reassoc"}
-    compiled: Function = numba.njit(**_ONLY_KERNELS_CALL, fastmath=any_order, _nrt=False, forceinline=True)(function)
+
+def routine(function: Function) -> Function:
+    """For one that allocates nothing either, and sums in whatever order is fastest: a function of its own."""
+    compiled: Function = numba.njit(**_ONLY_KERNELS_CALL, fastmath=_ANY_ORDER, _nrt=False)(function)
+    return compiled
+
+
+def piece(function: Function) -> Function:
+    """For a routine that one other function calls: part of it. Passing a dozen arrays on costs more than most of them do."""
+    compiled: Function = numba.njit(**_ONLY_KERNELS_CALL, fastmath=_ANY_ORDER, _nrt=False, forceinline=True)(function)
     return compiled
 
 

@@ -7,7 +7,7 @@ in the next; targets move with their particles, and those without a particle on 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -63,6 +63,43 @@ def link_chance(bench: Workbench, runs: Sequence[Sequence[MatchedFrame]], seed: 
         by_chance += count(torn)
         added += sum(len(after.position) - len(before.position) for before, after in zip(run, real, strict=True))
     return LinkChance(particles, links, by_chance, expected_false(links, by_chance, particles), added)
+
+
+@dataclass(frozen=True)
+class BothWays:
+    """Links of the same frames tracked forward and backward. Sums over the steps looked at."""
+
+    forward: int
+    backward: int
+    agree: int
+    """Links that both make."""
+
+    @property
+    def share(self) -> float:
+        """Of the forward links those that tracking backward makes as well; NaN without any."""
+        return self.agree / self.forward if self.forward else float("nan")
+
+
+def both_ways(bench: Workbench, runs: Sequence[Sequence[MatchedFrame]]) -> BothWays:
+    """Track runs of consecutive frames forward and backward, the velocity limits mirrored.
+
+    Raises:
+        ProcessingError: the tracker failed.
+    """
+    limits = bench.experiment.parameters.track
+    mirrored = {f"dv{axis}min": -getattr(limits, f"dv{axis}max") for axis in "xyz"}
+    mirrored |= {f"dv{axis}max": -getattr(limits, f"dv{axis}min") for axis in "xyz"}
+    back = bench.with_track(replace(limits, **mirrored))
+    forward = backward = agree = 0
+    for run in runs:
+        if len(run) < 2:
+            continue
+        there, again = bench.track(run), back.track(run[::-1])[::-1]
+        for step in range(len(run) - 1):
+            ahead = {(row, int(to)) for row, to in enumerate(there[step].following) if to >= 0}
+            behind = {(int(to), row) for row, to in enumerate(again[step + 1].following) if to >= 0}
+            forward, backward, agree = forward + len(ahead), backward + len(behind), agree + len(ahead & behind)
+    return BothWays(forward, backward, agree)
 
 
 def count(run: Sequence[TrackedFrame]) -> int:

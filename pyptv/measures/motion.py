@@ -65,6 +65,8 @@ class Motion:
     """(n,) change of direction from a-b to b-c [gon]."""
     noise: tuple[float, float, float]
     """Standard deviation of a position along x, y, z [mm]; NaN: too few chains."""
+    noise_settled: tuple[bool, bool, bool]
+    """Whether a higher order of differences gave no less; if not, motion may still be in it, and the noise is at most that."""
     spacing: float
     """Mean distance of neighbouring particles, (volume / number)^(1/3) [mm]; NaN without particles."""
     reach: float
@@ -112,7 +114,9 @@ def measure_motion(runs: Sequence[Sequence[MatchedFrame]], seed: int = 0) -> Mot
     rng = np.random.default_rng(seed)
     positions = [[_finite(frame) for frame in run] for run in runs]
     spacing = mean_spacing([frame for run in positions for frame in run])
-    nothing = Motion(*(np.empty((0, 3)),) * 2, *(np.empty(0),) * 3, (np.nan,) * 3, spacing, np.nan, np.nan, 0, 0.0)
+    vectors, numbers, nan = np.empty((0, 3)), np.empty(0), float("nan")
+    noise, settled = (nan, nan, nan), (False, False, False)
+    nothing = Motion(vectors, vectors, numbers, numbers, numbers, noise, settled, spacing, nan, nan, 0, 0.0)
     windows = [list(window) for run in positions for window in _windows(run)]
     windows = [window for window in windows if min(map(len, window)) > 1]
     if not windows or not np.isfinite(spacing):
@@ -131,13 +135,15 @@ def measure_motion(runs: Sequence[Sequence[MatchedFrame]], seed: int = 0) -> Mot
     particles = sum(min(len(window[1]), _MOST) for window in windows)
     points, by_chance = _points(chosen), _points(chance)
     expected = expected_false(len(points), len(by_chance), particles)
+    noise, settled = _noise(chosen)
     return Motion(
         displacement=points[:, 2] - points[:, 1],
         displacement_chance=by_chance[:, 2] - by_chance[:, 1],
         acceleration=np.linalg.norm(_second(points), axis=1),
         acceleration_chance=np.linalg.norm(_second(by_chance), axis=1),
         angle=_angles(points),
-        noise=_noise(chosen),
+        noise=noise,
+        noise_settled=settled,
         spacing=spacing,
         reach=reach,
         tolerance=tolerance,
@@ -247,22 +253,23 @@ def _angles(points: Floats) -> Floats:
     return angles
 
 
-def _noise(chains: Sequence[_Chains]) -> tuple[float, float, float]:
-    """Standard deviation of a position along x, y, z [mm]; NaN where there are too few chains."""
+def _noise(chains: Sequence[_Chains]) -> tuple[tuple[float, float, float], tuple[bool, bool, bool]]:
+    """Standard deviation of a position along x, y, z [mm], NaN where there are too few chains; and whether it has settled."""
     follow = [_continuations(before, after) for before, after in pairwise(chains)]
     points = [one.points for one in chains]
     last = [np.arange(len(one.rows)) for one in chains]
-    noise = np.full(3, np.nan)
+    noise, settled = np.full(3, np.nan), np.zeros(3, np.bool_)
     for order, factor in _ORDERS.items():
         together = np.concatenate([np.empty((0, order + 1, 3)), *points])
         if len(together) < _ENOUGH:
             break
         difference = np.diff(together, order, axis=1)[:, 0]
         measured = _SCALE * np.median(np.abs(difference), axis=0) / np.sqrt(factor)
-        noise = np.where(np.isnan(noise) | (measured < _LESS * noise), measured, noise)
+        less = np.isnan(noise) | (measured < _LESS * noise)
+        noise, settled = np.where(less, measured, noise), ~less
         points, last = _one_longer(points, last, chains, follow, order - _CHAIN + 1)
-    x, y, z = noise.tolist()
-    return x, y, z
+    (x, y, z), (in_x, in_y, in_z) = noise.tolist(), settled.tolist()
+    return (x, y, z), (in_x, in_y, in_z)
 
 
 def _continuations(before: _Chains, after: _Chains) -> Integers:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _SCATTER = 1.1774
 """Median of the length of a 2-D normal vector over the standard deviation of an axis."""
+_BOUND, _FEWEST = 4.0, 60
+"""Residuals above so many medians are wrong matches; fewer say nothing of a smooth part."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,3 +114,46 @@ def disparity_map(residuals: Residuals, size: tuple[int, int], cells: tuple[int,
 def smooth_part(residuals: Sequence[Residuals], size: tuple[int, int]) -> tuple[CameraDisparity, ...]:
     """The correction of each camera: a polynomial of second order over the image, fitted robustly."""
     return tuple(fit(camera.projected, camera.off, size) for camera in residuals)
+
+
+@dataclass(frozen=True, eq=False)
+class Disparity:
+    """What the residuals of a camera say of its calibration."""
+
+    shift: tuple[float, float]
+    """Median target - projection in x, y [px]; NaN without any."""
+    smooth: float
+    """Share of the residuals' sum of squares that a smooth correction over the image removes; NaN with too few."""
+    drift: float
+    """How far the mean shift of the first frame and of the last one are apart [px]; NaN with one frame."""
+    drift_error: float
+    """Standard error of that [px]."""
+    worst: tuple[float, float, float, float]
+    """The cell of the image with the largest shift: its centre x, y [px], the shift there in x, y [px]; NaN without any."""
+
+
+def disparity(residuals: Residuals, size: tuple[int, int], cells: tuple[int, int] = (4, 3)) -> Disparity:
+    """Summarise the residuals of a camera; ``size`` of its image, (columns, rows) of cells to look at."""
+    nothing = float("nan")
+    off = residuals.off
+    if not len(off):
+        return Disparity((nothing, nothing), nothing, nothing, nothing, (nothing,) * 4)
+    x, y = np.median(off, axis=0).tolist()
+    bounded = np.linalg.norm(off, axis=1) <= _BOUND * max(float(np.median(np.linalg.norm(off, axis=1))), 1e-9)
+    left = off - fit(residuals.projected, off, size).evaluate(residuals.projected)
+    smooth = 1.0 - float((left[bounded] ** 2).sum() / max(float((off[bounded] ** 2).sum()), 1e-12))
+    numbers, mean, rms = residuals.over_time()
+    drift = float(np.linalg.norm(mean[-1] - mean[0])) if len(numbers) > 1 else nothing
+    counts = [np.count_nonzero(residuals.frame == number) for number in (numbers[0], numbers[-1])]
+    error = float(np.sqrt(sum(value**2 / max(n, 1) for value, n in zip((rms[0], rms[-1]), counts, strict=True))))
+    return Disparity((x, y), smooth if len(off) >= _FEWEST else nothing, drift, error, _worst(residuals, size, cells))
+
+
+def _worst(residuals: Residuals, size: tuple[int, int], cells: tuple[int, int]) -> tuple[float, float, float, float]:
+    found = disparity_map(residuals, size, cells)
+    length = np.linalg.norm(found.shift, axis=2)
+    if not np.isfinite(length).any():
+        return (float("nan"),) * 4
+    row, column = np.unravel_index(int(np.nanargmax(length)), length.shape)
+    x, y = found.shift[row, column].tolist()
+    return float(found.x[column : column + 2].mean()), float(found.y[row : row + 2].mean()), x, y

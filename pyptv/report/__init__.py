@@ -41,6 +41,7 @@ def write_report(
     frame: int | None = None,
     frame_rate: float | None = None,
     statistics: bool = False,
+    postprocess: bool = False,
 ) -> Path:
     """Write the report of an experiment that has been processed, by this program or by PyPTV.
 
@@ -50,6 +51,7 @@ def write_report(
         frame: whose images to show; None: one in the middle.
         frame_rate: frames per second, for speeds in mm/s; None: ``sequence.frame_rate`` of the parameters, if it is there.
         statistics: whether to show Lagrangian statistics of velocity and acceleration, too.
+        postprocess: whether to show what post-processing makes of the trajectories; the statistics are of these then.
 
     Returns:
         The file that was written, complete or not at all.
@@ -63,7 +65,7 @@ def write_report(
     from pyptv.report.page import render
 
     experiment = load_experiment(exp_path)
-    page = render(experiment, frame, frame_rate, statistics=statistics)
+    page = render(experiment, frame, frame_rate, statistics=statistics, postprocess=postprocess)
     return _write(page, experiment.results / FILE_NAME if output is None else Path(output))
 
 

@@ -41,6 +41,11 @@ def build_parser() -> Parser:
     page.add_argument(
         "--statistics", action="store_true", help="show Lagrangian statistics: distributions, profiles, structure function"
     )
+    page.add_argument(
+        "--postprocess",
+        action="store_true",
+        help="show what cutting at impossible links and joining across gaps make of the trajectories; --statistics is of these",
+    )
     return parser
 
 
@@ -59,16 +64,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = build_parser()
     options = parser.parse_args(arguments)
     several = len(options.experiment) > 1
-    if several and (options.statistics or options.frame is not None or options.frame_rate is not None):
-        parser.error("--frame, --frame-rate and --statistics are for the report of one run")
+    chosen = {name: getattr(options, name) for name in ("frame", "frame_rate", "statistics", "postprocess")}
+    if several and any(value is not None and value is not False for value in chosen.values()):
+        parser.error("--frame, --frame-rate, --statistics and --postprocess are for the report of one run")
     from pyptv.report import write_comparison, write_report  # --help must not wait for it
 
     try:
         if several:
             path = write_comparison(options.experiment, output=options.output)
         else:
-            chosen = {name: getattr(options, name) for name in ("output", "frame", "frame_rate", "statistics")}
-            path = write_report(options.experiment[0], **chosen)
+            path = write_report(options.experiment[0], output=options.output, **chosen)
         show(f"written: {path} ({path.stat().st_size / 1e6:.1f} MB)\n")
     except (InvalidExperimentError, ValueError) as error:
         sys.stderr.write(f"error: {error}\n")

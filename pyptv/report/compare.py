@@ -10,12 +10,12 @@ import numpy as np
 
 from pyptv.core.experiment.folder import Experiment
 from pyptv.report.charts.svg import SERIES, STYLES, Chart, canvas, logarithmic
-from pyptv.report.evidence import Evidence
 from pyptv.report.figures import figures_of
 from pyptv.report.page import fill, read_evidence
+from pyptv.report.rules.evidence import Evidence
+from pyptv.report.rules.verdict import findings_of, headline, judge
 from pyptv.report.sample import lengths
 from pyptv.report.tables import Table, shown_value
-from pyptv.report.verdict import findings_of, headline, judge
 from pyptv.report.words import number, spread
 
 if TYPE_CHECKING:

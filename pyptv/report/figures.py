@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pyptv.report.evidence import Evidence, link_ratio
-from pyptv.report.tracking_rules import displacement_over_spacing
+from pyptv.report.rules.evidence import Evidence, link_ratio
+from pyptv.report.rules.tracking import displacement_over_spacing
 from pyptv.report.words import duration, number
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from pyptv import __version__
-from pyptv.report.evidence import Evidence, link_ratio
 from pyptv.report.figures import mean
+from pyptv.report.rules.evidence import Evidence, link_ratio
 from pyptv.report.words import count, listing, number
 
 CITATIONS = (

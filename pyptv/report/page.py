@@ -14,26 +14,37 @@ from pyptv.core.base.frames import describe
 from pyptv.core.experiment.folder import Experiment
 from pyptv.core.files.result_names import frames_with
 from pyptv.report import tables
+from pyptv.report.advice import advice_chapter
 from pyptv.report.charts.motion import of_trajectories
 from pyptv.report.charts.sampled import of_sample
 from pyptv.report.charts.statistics import statistics_charts
 from pyptv.report.charts.timelines import over_time
-from pyptv.report.evidence import Evidence, Judged, Level
+from pyptv.report.charts.whole_tracks import whole_tracks_chart
+from pyptv.report.dense.chapter import read_chapter
 from pyptv.report.figures import figures_of
 from pyptv.report.methods import CITATIONS, methods
 from pyptv.report.motion import Motion, read_motion
 from pyptv.report.record import Record, read_record
+from pyptv.report.rules.evidence import Evidence, Judged, Level
+from pyptv.report.rules.verdict import findings_of, headline, judge
 from pyptv.report.sample import Sample, read_sample
-from pyptv.report.verdict import findings_of, headline, judge
 from pyptv.report.views import View, crosses, inside, read_views_of, rings
 from pyptv.report.words import moment
+from pyptv.trajectories.postprocess.settings import PostProcessing
 
 _TEMPLATE, _STYLE = "report.html.j2", "style.css"
 _MARK = 4.0
 """Radius of a mark [px] in an image 1000 px wide."""
 
 
-def render(experiment: Experiment, frame: int | None = None, frame_rate: float | None = None, *, statistics: bool = False) -> str:
+def render(
+    experiment: Experiment,
+    frame: int | None = None,
+    frame_rate: float | None = None,
+    *,
+    statistics: bool = False,
+    postprocess: bool = False,
+) -> str:
     """The report as HTML, one page that refers to nothing outside of it.
 
     Args:
@@ -41,6 +52,7 @@ def render(experiment: Experiment, frame: int | None = None, frame_rate: float |
         frame: whose images to show; None: the one in the middle of those with particles.
         frame_rate: frames per second; None: as the parameters say.
         statistics: whether to show Lagrangian statistics, too.
+        postprocess: whether to show what post-processing makes of the trajectories; the statistics are of these then.
 
     Raises:
         ProcessingError: not processed yet, or ``frame`` has no results; no trajectory is long enough for statistics.
@@ -50,8 +62,10 @@ def render(experiment: Experiment, frame: int | None = None, frame_rate: float |
     views, problem = _views(evidence.record, shown)
     rate = frame_rate or experiment.parameters.sequence.frame_rate or None
     context = _context(evidence, rate) | _frame_context(shown, views, problem)
+    if postprocess:
+        context["track_charts"].append(whole_tracks_chart(experiment))
     if statistics:
-        context["track_charts"] += statistics_charts(experiment, rate)
+        context["track_charts"] += statistics_charts(experiment, rate, PostProcessing() if postprocess else None)
     return fill(_TEMPLATE, context)
 
 
@@ -129,6 +143,7 @@ def _context(evidence: Evidence, frame_rate: float | None) -> dict[str, Any]:
         "time_charts": over_time(record),
         "track_charts": [] if motion is None else of_trajectories(record, motion, frame_rate),
         "sample_charts": [] if sample is None else of_sample(record, sample),
+        "dense": read_chapter(record),
         "stages": tables.stages(record),
         "workers": tables.workers(record),
         "failures": tables.failures(record),
@@ -137,6 +152,7 @@ def _context(evidence: Evidence, frame_rate: float | None) -> dict[str, Any]:
         "origin": tables.origin(record),
         "methods": methods(evidence, frame_rate),
         "citations": CITATIONS,
+        "advice": advice_chapter(record),
         "recorded": record.run is not None,
         "motion": motion,
     }

@@ -139,7 +139,7 @@ def _view(experiment: Experiment, camera: int, image: Image | str, centre: Float
     ptv = experiment.parameters.ptv
     if isinstance(image, str):
         return View(camera + 1, ptv.imx, ptv.imy, marks, problem=image)
-    return View(camera + 1, ptv.imx, ptv.imy, marks, source=_encoded(_stretch(image)), detail=_detail(image, centre))
+    return View(camera + 1, ptv.imx, ptv.imy, marks, source=encoded(stretched(image)), detail=_detail(image, centre))
 
 
 def _images(experiment: Experiment, frame: int, settings: ImageSettings) -> list[Image | str]:
@@ -161,15 +161,18 @@ def _images(experiment: Experiment, frame: int, settings: ImageSettings) -> list
     return images
 
 
-def _stretch(image: Image) -> Image:
-    """The grey values from the background to the brightest spots, spread over black to white, dark ones lifted."""
-    low, high = np.percentile(image, (1, 99.8))
+def stretched(image: Image, like: Image | None = None) -> Image:
+    """The grey values from the background to the brightest spots, spread over black to white, dark ones lifted.
+
+    ``like``: the image whose background and spots count; None: itself.
+    """
+    low, high = np.percentile(image if like is None else like, (1, 99.8))
     scaled = np.clip((image - low) / max(1.0, high - low), 0, 1) ** 0.7
-    stretched: Image = np.rint(255 * scaled).astype(np.uint8)
-    return stretched
+    grey: Image = np.rint(255 * scaled).astype(np.uint8)
+    return grey
 
 
-def _encoded(image: Image) -> str:
+def encoded(image: Image) -> str:
     """The image as a ``data:`` URI of bounded size: made smaller until it fits."""
     picture = Pillow.fromarray(image)
     data = b""
@@ -195,7 +198,7 @@ def _detail(image: Image, centre: Floats | None) -> Detail:
         int(np.clip(c - side / 2, 0, most - side)) for c, side, most in zip(centre, (wide, high), (width, height), strict=True)
     )
     buffer = io.BytesIO()
-    Pillow.fromarray(_stretch(image[top : top + high, left : left + wide])).save(buffer, "PNG", optimize=True)
+    Pillow.fromarray(stretched(image[top : top + high, left : left + wide])).save(buffer, "PNG", optimize=True)
     return Detail(left, top, wide, high, _uri("png", buffer.getvalue()))
 
 

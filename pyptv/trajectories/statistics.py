@@ -26,6 +26,8 @@ from pyptv.trajectories.read import DEFAULT_ORDER, DEFAULT_WINDOW
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from pyptv.trajectories.postprocess import PostProcessing, ProcessedTrajectories
+
     Array = NDArray[np.float64]
     Indices = NDArray[np.int64]
     Blocks = Callable[[], Iterator[Trajectories]]
@@ -119,8 +121,11 @@ def read_statistics(
     frame_rate: float | None = None,
     window: int = DEFAULT_WINDOW,
     order: int = DEFAULT_ORDER,
+    postprocess: PostProcessing | None = None,
 ) -> Statistics:
-    """The statistics of a tracked experiment, as its run has linked it. The arguments are those of ``read_trajectories``.
+    """The statistics of a tracked experiment, as its run has linked it, or post-processed.
+
+    The arguments are those of ``read_trajectories``, and ``postprocess``: what is done to the trajectories before; None: nothing.
 
     Raises:
         ValueError: a bad argument.
@@ -130,7 +135,7 @@ def read_statistics(
     if not isinstance(experiment, Experiment):
         experiment = load_experiment(experiment)
     try:
-        ordered = OrderedTrajectories(experiment, first, last, min_length=window)
+        ordered = _trajectories(experiment, first, last, window, postprocess)
     except OSError as error:
         raise ProcessingError(f"no room for temporary files: {error.strerror or error}: set TMPDIR to another folder") from error
     try:
@@ -148,6 +153,16 @@ def read_statistics(
         return summed_up(blocks, frame_rate, window, ordered.trajectories)
     finally:
         ordered.close()
+
+
+def _trajectories(
+    experiment: Experiment, first: int | None, last: int | None, window: int, postprocess: PostProcessing | None
+) -> OrderedTrajectories | ProcessedTrajectories:
+    if postprocess is None:
+        return OrderedTrajectories(experiment, first, last, min_length=window)
+    from pyptv.trajectories.postprocess import ProcessedTrajectories  # scipy: only where it is asked for
+
+    return ProcessedTrajectories(experiment, first, last, settings=postprocess, min_length=window)
 
 
 def summed_up(blocks: Blocks, frame_rate: float | None, window: int, trajectories: int) -> Statistics:

@@ -22,6 +22,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -92,18 +94,31 @@ FRUGAL = {
 """What docs/cluster.md proposes: Dask looks after itself less often."""
 
 
+def _frugal(processes: int) -> tuple[list[list[str]], dict[str, str]]:
+    """A Dask worker with so many threads, as docs/cluster.md has it: words of each worker, and settings."""
+    return [["--nthreads", str(processes), "--no-nanny"]], FRUGAL
+
+
+def _usual(processes: int) -> tuple[list[list[str]], dict[str, str]]:
+    """Dask workers of one thread each, with nannies, all as Dask sets them up."""
+    return [["--nthreads", "1"]] * processes, {}
+
+
 def by_dask(exp: Path, frames: list[int], options: argparse.Namespace) -> str:
-    """A Dask worker with so many threads, and a scheduler, as docs/cluster.md has them."""
-    return _with_dask(exp, frames, [["--nthreads", str(options.processes), "--no-nanny"]], FRUGAL)
+    """A scheduler, and a worker as docs/cluster.md has it."""
+    with _dask(exp.parent, *_frugal(options.processes)) as file:
+        return run(*POOL, exp, *frames, "--engine", "compiled", "--scheduler", file)
 
 
 def by_dask_workers(exp: Path, frames: list[int], options: argparse.Namespace) -> str:
-    """Dask workers of one thread each, with nannies, and a scheduler, all as Dask sets them up."""
-    return _with_dask(exp, frames, [["--nthreads", "1"]] * options.processes, {})
+    """A scheduler, and workers as Dask sets them up."""
+    with _dask(exp.parent, *_usual(options.processes)) as file:
+        return run(*POOL, exp, *frames, "--engine", "compiled", "--scheduler", file)
 
 
-def _with_dask(exp: Path, frames: list[int], workers: list[list[str]], settings: dict[str, str]) -> str:
-    file = exp.parent / "scheduler.json"
+@contextmanager
+def _dask(folder: Path, workers: list[list[str]], settings: dict[str, str]) -> Iterator[Path]:
+    file = folder / "scheduler.json"
     file.unlink(missing_ok=True)
     common = ["--scheduler-file", str(file), "--no-dashboard"]
     started: list[subprocess.Popen[bytes]] = []
@@ -116,14 +131,27 @@ def _with_dask(exp: Path, frames: list[int], workers: list[list[str]], settings:
     try:
         start("scheduler", "--port", "0")
         for words in workers:
-            start("worker", *words, "--local-directory", str(exp.parent))
+            start("worker", *words, "--local-directory", str(folder))
         while not file.exists():
             time.sleep(0.1)
-        return run(*POOL, exp, *frames, "--engine", "compiled", "--scheduler", file)
+        yield file
     finally:
         for process in reversed(started):
             process.terminate()
             process.wait()
+
+
+def idle(folder: Path, seconds: list[float], processes: int) -> None:
+    """Print the CPU time of a scheduler and its workers that have nothing to do, each second."""
+    for name, (workers, settings) in {"dask": _frugal(processes), "dask-workers": _usual(processes)}.items():
+        spent = []
+        for long in seconds:
+            before = cpu()
+            with _dask(folder, workers, settings):
+                time.sleep(long)
+            spent.append(cpu() - before)
+        each = (spent[-1] - spent[0]) / (seconds[-1] - seconds[0])
+        print(f"{name:>12}: {1000 * each:.0f} ms CPU each second, {spent[0] - seconds[0] * each:.1f} s start-up", flush=True)
 
 
 def by_parts(exp: Path, frames: list[int], options: argparse.Namespace) -> str:
@@ -180,10 +208,15 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=1)
     parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=list(WAYS))
     parser.add_argument("--images", action="store_true", help="render images of 640 x 512 px: frames as they usually are")
+    parser.add_argument("--idle", type=float, nargs=2, metavar="S", help="only what Dask takes that waits, from two times [s]")
     options = parser.parse_args()
+    ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
+    if options.idle:
+        with tempfile.TemporaryDirectory() as folder:
+            idle(Path(folder), options.idle, options.processes)
+        return
     from pyptv.synthetic import make_experiment
 
-    ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
     spent: dict[tuple[str, int], list[float]] = {}
     with tempfile.TemporaryDirectory() as folder:
         made = make_experiment(

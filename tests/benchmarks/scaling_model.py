@@ -1,6 +1,6 @@
 """How a run would scale on more cores than this machine has: the real plan of tasks, run by simulated workers.
 
-    python tests/benchmarks/scaling_model.py [--frames 10000] [--latency 0.001] [--sequence 0.03] [--tracking 0.01]
+    python tests/benchmarks/scaling_model.py [--way pool] [--frames 10000] [--latency 0.001] [--sequence 0.03] [--tracking 0.01]
 
 Assumptions: a frame takes the same time on every worker: CPU time, and for each file operation the latency of the disk (the
 numbers of operations are those that strace counts, docs/performance.md). The disk serves any number of workers. The parent
@@ -8,6 +8,9 @@ takes its CPU time for each event (and a scheduler between them for each task: `
 limits the number of workers. A worker is ready after its
 start-up time. A tracker run that starts inside a stretch comes to the true state four frames later (as measured on smooth
 data). The scheduler, chunks, pieces and seams are the program's own.
+
+``--way dask``: what a task has done is known at its end, and tasks are cut by seconds. ``--way parts``: as many parts as
+processes, all at once, then ``--finish`` on ``--together`` processes, which reads every frame and moves what was tracked ahead.
 """
 
 from __future__ import annotations
@@ -30,6 +33,9 @@ from pyptv.core.stages.tasks import FramesTask, PublishTask, Task, TrackTask
 
 SHORT_CHUNK, MOST_ROUNDS = 32, 50
 CONVERGENCE = 4
+SECONDS_A_TASK = 2.0
+FINISH_OPERATIONS, FINISH_SECONDS = 74, 0.005
+"""Of ``--finish``, per frame: docs/cluster.md."""
 SEQUENCE_OPERATIONS, TRACKING_OPERATIONS, PUBLISH_OPERATIONS = 69, 43, 9
 """File operations per frame with four cameras."""
 
@@ -68,6 +74,12 @@ class Costs:
     parent: float
     start: float
     task: float = 0.0
+    together: int = 16
+
+    @property
+    def frame(self) -> float:
+        """A frame, both steps."""
+        return self.sequence + self.tracking + (SEQUENCE_OPERATIONS + TRACKING_OPERATIONS) * self.latency
 
     def of(self, event: Event) -> float:
         """What a worker needs until it reports an event."""
@@ -90,24 +102,34 @@ class Worker:
 class Simulation:
     """``n`` workers on the frames ``0..n_frames - 1``."""
 
-    def __init__(self, n: int, n_frames: int, costs: Costs) -> None:
+    def __init__(self, n: int, n_frames: int, costs: Costs, *, dask: bool = False) -> None:
         ids = count(1)
         longest = max(SHORT_CHUNK, n_frames // (n * MOST_ROUNDS))
         chunks = chunk_ranges(0, n_frames - 1, min(n_frames, n * -(-n_frames // (n * longest))))
+        if dask:
+            chunks = [(0, n_frames - 1)]
+        self.dask = dask
+        self.busy = 0.0
+        """Of the parent, and of a scheduler."""
         store: Any = NoStore()
         job: Any = NoJob()
         self.tracking = TrackingPlan((0, n_frames - 1), ids, store, Engines("compiled"), speculate=n > 1, early=n > 1)
         self.plan = Plan(
             job,
             store,
-            sequence=SequencePlan(chunks, ids, store, "process", engines=Engines("compiled"), shown=False),
+            sequence=SequencePlan(
+                *(chunks, ids, store, "process"),
+                engines=Engines("compiled"),
+                shown=False,
+                seconds=SECONDS_A_TASK if dask else None,
+            ),
             tracking=self.tracking,
         )
         self.workers = [Worker(number) for number in range(1, n + 1)]
         self.costs = costs
         self.starts: dict[int, int] = {}
         """Tracker run -> its first frame."""
-        self.queue: list[tuple[float, int, Worker, Event]] = []
+        self.queue: list[tuple[float, int, Worker, list[Event]]] = []
         self.order = count()
 
     def run(self) -> float:
@@ -115,11 +137,14 @@ class Simulation:
         parent = now = self.costs.start
         self.hand_out(now)
         while not self.plan.finished and self.queue:
-            now, _, worker, event = heapq.heappop(self.queue)
-            parent = max(parent, now) + self.costs.parent + (self.costs.task if isinstance(event, TaskDone) else 0.0)
-            for _ in self.plan.record(event):
-                pass
-            if isinstance(event, TaskDone):
+            now, _, worker, events = heapq.heappop(self.queue)
+            spent = self.costs.parent * len(events) + (self.costs.task if isinstance(events[-1], TaskDone) else 0.0)
+            self.busy += spent
+            parent = max(parent, now) + spent
+            for event in events:
+                for _ in self.plan.record(event):
+                    pass
+            if isinstance(events[-1], TaskDone):
                 worker.events = None
             else:
                 self.next_event(worker, now)
@@ -139,13 +164,15 @@ class Simulation:
 
     def next_event(self, worker: Worker, now: float) -> None:
         assert worker.events is not None
-        event = next(worker.events)
-        heapq.heappush(self.queue, (now + self.costs.of(event), next(self.order), worker, event))
+        events = list(worker.events) if self.dask else [next(worker.events)]
+        needs = sum(map(self.costs.of, events))
+        heapq.heappush(self.queue, (now + needs, next(self.order), worker, events))
 
     def events(self, task: Task) -> Iterator[Event]:
         """What a worker reports of a task."""
         if isinstance(task, FramesTask):
-            yield from (FrameDone(frame, (1,), (1,), 1, "") for frame in range(task.first, task.last + 1))
+            seconds = {"all": self.costs.sequence + SEQUENCE_OPERATIONS * self.costs.latency}
+            yield from (FrameDone(frame, (1,), (1,), 1, "", seconds=seconds) for frame in range(task.first, task.last + 1))
         elif isinstance(task, PublishTask):
             yield from (StepDone(s.run, s.frame, s.digest, stretch=s.stretch, published=True) for s in task.steps)
         else:
@@ -165,15 +192,34 @@ class Simulation:
             digest=f"{frame}{state}",
             stretch=task.stretch,
             last=task.end,
-            seconds=self.costs.tracking,
+            seconds=self.costs.tracking + TRACKING_OPERATIONS * self.costs.latency,
             state=f"{frame}{state}",
             published=task.stage is None,
         )
 
 
+def in_parts(n: int, n_frames: int, costs: Costs) -> tuple[float, str]:
+    """Wall time [s] of ``n`` parts at once and of putting them together; and how it is made up."""
+    part = costs.start + -(-n_frames // n) * costs.frame
+    look = FINISH_SECONDS + FINISH_OPERATIONS * costs.latency
+    seams = n * CONVERGENCE * (costs.tracking + TRACKING_OPERATIONS * costs.latency)
+    finish = costs.start + max((n_frames * look + seams) / costs.together, 3 * n_frames * costs.parent)
+    return part + finish, f"a part {part:.1f} s, --finish {finish:.1f} s"
+
+
+def by_plan(n: int, n_frames: int, costs: Costs, *, dask: bool) -> tuple[float, str]:
+    """Wall time [s] of ``n`` workers; and how it is made up."""
+    simulation = Simulation(n, n_frames, costs, dask=dask)
+    wall = simulation.run()
+    work, parent, start = (value / wall for value in (n_frames * costs.frame / n, simulation.busy, costs.start))
+    seams = simulation.tracking.seams
+    return wall, f"work {work:.0%}, start-up {start:.0%}, parent and scheduler busy {parent:.0%}, {seams.proven} seams"
+
+
 def main() -> None:
     """Print a table of wall times and speed-ups."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--way", choices=("pool", "dask", "parts"), default="pool")
     parser.add_argument("--frames", type=int, nargs="+", default=[10000])
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 2, 4, 16, 64, 256])
     parser.add_argument("--sequence", type=float, default=0.030, help="CPU seconds per frame")
@@ -182,17 +228,20 @@ def main() -> None:
     parser.add_argument("--parent", type=float, default=0.00003, help="CPU seconds of the parent for each event")
     parser.add_argument("--task", type=float, default=0.0, help="seconds for each task that is handed out, one after the other")
     parser.add_argument("--start", type=float, default=0.8, help="seconds until a worker is ready")
+    parser.add_argument("--together", type=int, default=16, help="processes of --finish")
     options = parser.parse_args()
-    print(f"{'latency':>9}{'frames':>8}{'processes':>11}{'wall':>10}{'speed-up':>10}{'efficiency':>12}   seams")
+    print(f"{'latency':>9}{'frames':>8}{'processes':>11}{'wall':>10}{'speed-up':>10}{'efficiency':>12}   what it is made up of")
     for latency in options.latency:
-        costs = Costs(options.sequence, options.tracking, latency, options.parent, options.start, options.task)
+        costs = Costs(options.sequence, options.tracking, latency, options.parent, options.start, options.task, options.together)
         for n_frames in options.frames:
-            alone = Simulation(1, n_frames, costs).run()
+            alone = costs.start + n_frames * costs.frame
             for n in options.processes:
-                simulation = Simulation(n, n_frames, costs)
-                wall, seams = simulation.run(), simulation.tracking.seams
+                if options.way == "parts":
+                    wall, parts = in_parts(n, n_frames, costs)
+                else:
+                    wall, parts = by_plan(n, n_frames, costs, dask=options.way == "dask")
                 ratio = alone / wall
-                print(f"{latency:>9}{n_frames:>8}{n:>11}{wall:>9.1f}s{ratio:>10.2f}{ratio / n:>11.0%}   {seams}", flush=True)
+                print(f"{latency:>9}{n_frames:>8}{n:>11}{wall:>9.1f}s{ratio:>10.2f}{ratio / n:>11.0%}   {parts}", flush=True)
 
 
 if __name__ == "__main__":

@@ -100,9 +100,13 @@ def dense_plan(frames: FrameRange, store: Store, options: Options, dense: DenseJ
         "tracking": LINKS_ALONE,
     }[options.mode]
     begins, ends = frames[0] == dense.frames[0], frames[1] == dense.frames[1]
-    return DensePlan(
+    plan = DensePlan(
         *(frames, chunks, count(1), store, steps), stop_at_failure=options.on_error != "skip", begins=begins, ends=ends
     )
+    if not (begins and ends):
+        text = "Of the %d frames of this part %d depend on no other part and get their results now, the others with --finish"
+        logger.info(text, n_frames, plan.complete)
+    return plan
 
 
 def done_ahead(store: Store, frame: int) -> bool:

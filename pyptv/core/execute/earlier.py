@@ -29,6 +29,8 @@ class Earlier:
     def __init__(self, job: Job, store: Store) -> None:
         self._job = job
         self._store = store
+        self._read: dict[str, bytes] = {}
+        """The sequence step's files of the frame that is looked at."""
 
     def look(self, frame: int, past: Past, checked: FrameDone | None) -> tuple[FrameDone | None, StepDone | None]:
         """What of a frame is still right.
@@ -44,6 +46,7 @@ class Earlier:
         noted = read_entry(self._job.journal, past.frame) if past.frame and self._job.journal else None
         linked = read_entry(self._job.journal, past.step) if past.step and self._job.journal else None
         guessed = read_entry(self._job.journal, past.guess) if past.guess and self._job.journal else None
+        self._read = {}
         done = self._kept(frame, noted) if checked is None else self._same(checked, noted, linked, guessed)
         step = None
         if done is not None and done.kept and self._job.tracks:
@@ -58,7 +61,7 @@ class Earlier:
         if done is None:
             return None
         try:
-            files = self._store.sequence_input(frame)
+            files = self._read = self._store.sequence_input(frame)
         except ProcessingError:
             return None
         counts = (*(row_count(data) for name, data in files.items() if name != "rt_is"), row_count(files["rt_is"]))
@@ -122,7 +125,7 @@ class Earlier:
         with suppress(KeyError, ValueError):
             if step is not None:
                 step = replace(step, published=False, part=str(guessed["part"]), state=str(guessed["state"]))
-                files = self._store.staged(step.part, frame)
+                files = self._store.staged(step.part, frame, self._read)
                 return step if files is not None and frame_digest(files) == step.digest else None
         return None
 

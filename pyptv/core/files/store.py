@@ -260,11 +260,14 @@ class Store:
                 found[int(frame), tag] = path
         return found
 
-    def staged(self, part: str, frame: int) -> dict[str, bytes] | None:
-        """What a frame's files would be once what a part has tracked is in place; None where something is missing."""
+    def staged(self, part: str, frame: int, sequence: Mapping[str, bytes]) -> dict[str, bytes] | None:
+        """What a frame's files would be once what a part has tracked is in place; None where something is missing.
+
+        ``sequence``: those of the sequence step, for whoever has read them; empty: they are read.
+        """
         stage = self.part_stage(part)
         try:
-            files = self.sequence_input(frame)
+            files = dict(sequence) or self.sequence_input(frame)
             for name in self.experiment.tracking_files(frame):
                 with suppress(FileNotFoundError):
                     files[name] = read_regular(stage / f"{frame}.{name}")

@@ -17,6 +17,10 @@ _FOUND, _LINKS = "found-", "links-"
 _NUMBERS = ("begun_with", "energy_left", "noise", "misfit")
 _CHANCE = ("sampled_links", "sampled_tracks", "chance_links", "chance_tracks")
 _DIGITS = 5
+_UNSETTLED = 0.01
+"""A frame whose last search still brought a larger share of its particles, the dropped ones aside, has not converged;"""
+_UNSETTLED_AT_LEAST = 200
+"""in a frame of so many particles or more; in one of fewer a handful says nothing."""
 
 
 class _Pass:
@@ -27,12 +31,17 @@ class _Pass:
         n = frames[1] - frames[0] + 1
         self._columns = {name: array("d", [-1.0]) * n for name in ("particles", *_NUMBERS)}
         self._iterations: list[list[int]] = []
+        self.unsettled: set[int] = set()
+        """Frames that have not converged."""
 
     def add(self, event: PassDone) -> None:
         index = event.frame - self._first
         for name, value in {"particles": event.particles, **event.numbers}.items():
             if name in self._columns:
                 self._columns[name][index] = value
+        searches = [(added - dropped, total) for cameras, added, dropped, total in event.iterations if cameras > 0]
+        if searches and searches[-1][0] > _UNSETTLED * max(searches[-1][1], _UNSETTLED_AT_LEAST):
+            self.unsettled.add(event.frame)
         for number, row in enumerate(event.iterations):
             if number == len(self._iterations):
                 self._iterations.append([0, 0, 0, 0, 0])
@@ -84,8 +93,14 @@ class DenseRecord:
             "self_calibration": self._calibration(),
             "passes": [self._passes[name].as_tree() for name in sorted(self._passes)],
             "dropped": self._dropped,
+            "unsettled": self.unsettled,
             "chance": {"frames": self._chance_frames, **self._chance} if self._chance_frames else None,
         }
+
+    @property
+    def unsettled(self) -> list[int]:
+        """Frames whose last reconstruction has not converged."""
+        return sorted(self._passes[max(self._passes)].unsettled) if self._passes else []
 
     def lines(self) -> Iterator[str]:
         """For the log, a fact a line."""

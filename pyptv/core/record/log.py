@@ -52,6 +52,13 @@ def log_summary(report: Tally, seams: SeamCounts | None, dense: DenseRecord | No
         what = "1 frame failed and was left out" if n == 1 else f"{n} frames failed and were left out"
         logger.warning("%s: %s", what, describe(report.failed), extra=IN_TABLE)
 
+    if dense is not None and dense.unsettled:
+        logger.warning(
+            "--method dense: has not converged in frames %s: too many particles for these images, or spots that are none; "
+            "do not trust these frames",
+            describe(dense.unsettled),
+        )
+
 
 def log_time(report: Tally, seconds: float, kind: str) -> None:
     """How long it took; of a ``"parallel batch"`` also how many chunks went well."""

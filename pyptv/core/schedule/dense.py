@@ -131,6 +131,11 @@ class DensePlan:
         return self._stopped or (not self._needs_optics and all(progress.left == 0 for progress in self._progress))
 
     @property
+    def complete(self) -> int:
+        """Frames that come through all steps, from here on."""
+        return self._progress[-1].left
+
+    @property
     def waits(self) -> bool:
         """Frames wait for the kernels to be compiled: they are, before the run begins."""
         return False

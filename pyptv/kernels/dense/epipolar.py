@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from pyptv.kernels.dense.lines import PIECES, Grid, limit, near, walk
 from pyptv.kernels.dense.optics import seen
 from pyptv.kernels.dense.spots import MARGIN, is_drawn
-from pyptv.kernels.jit import entry, inner
+from pyptv.kernels.jit import entry, number, piece, routine
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,58 +26,46 @@ if TYPE_CHECKING:
 NONE = -1
 KEPT = 8
 """Candidates kept for each peak of the base camera: the best ones."""
-_PIECES = 5
-"""Straight pieces that an epipolar line is walked in."""
 _MOST_ON_LINE = 4096
 _MOST_NEAR = 16
-_MAX_CAMERAS = 4
+_MOST_GROUPS = 512
+"""Groups of peaks that a base pair may be part of."""
 
 
 class Setup(NamedTuple):
-    """The cameras, the volume, and how near is near."""
+    """The cameras and their images, and how near is near; as in :func:`candidates`."""
 
     cameras: Floats
     optics: Floats
     corrections: Floats
-    layers: Floats
+    rays: Floats
     images: Image
-    line: float
+    dark: Floats
     near: float
     fit: float
-    dark: Floats
     missing: bool
 
 
-class Peaks(NamedTuple):
-    """The peaks of all cameras, by cells."""
+class Work(NamedTuple):
+    """Working memory."""
 
-    places: Floats
-    rays: Floats
-    cells: Ints
-    cell: float
-    n_x: int
-    n_y: int
-
-
-class Found(NamedTuple):
-    """The best candidates of a base peak so far, the best first; and working memory."""
-
-    peaks: Ints
-    places: Floats
-    rays: Floats
-    chosen: Ints
-    line: Floats
-    on_line: Ints
+    groups: Ints
+    """(_MOST_GROUPS, n_cams + 1) peaks that may be a particle's; last which groups exclude each other."""
     near: Ints
     near_last: Ints
+    point: Floats
+    """(4,) where their rays meet [mm], and the rms distance [px]."""
 
 
-@inner
-def meet(rays: Floats, n: int, out: Floats) -> None:
-    """The point (mm) nearest to n rays (n, 6) by least squares, into ``out``; not finite where they are parallel."""
+@routine
+def meet(rays: Floats, group: Ints, n: int, out: Floats) -> None:
+    """The point [mm] nearest to the rays of a group's peaks by least squares, into ``out``; not finite for parallel ones."""
     a00 = a01 = a02 = a11 = a12 = a22 = b0 = b1 = b2 = 0.0
-    for k in range(n):
-        x, y, z, dx, dy, dz = rays[k]
+    for c in range(n):
+        k = group[c]
+        if k == NONE:
+            continue
+        x, y, z, dx, dy, dz = rays[k, 0], rays[k, 1], rays[k, 2], rays[k, 3], rays[k, 4], rays[k, 5]
         xx, xy, xz, yy, yz, zz = 1 - dx * dx, -dx * dy, -dx * dz, 1 - dy * dy, -dy * dz, 1 - dz * dz
         a00, a01, a02, a11, a12, a22 = a00 + xx, a01 + xy, a02 + xz, a11 + yy, a12 + yz, a22 + zz
         b0, b1, b2 = b0 + xx * x + xy * y + xz * z, b1 + xy * x + yy * y + yz * z, b2 + xz * x + yz * y + zz * z
@@ -88,187 +77,100 @@ def meet(rays: Floats, n: int, out: Floats) -> None:
     out[2] = (c02 * b0 + c12 * b1 + c22 * b2) * inverse
 
 
-@inner
-def _limit(layers: Floats, low: int, ray: Floats) -> float:
-    """The z where a ray crosses the lower (2) or upper (4) limit of the volume, which is linear in x."""
-    z: float = layers[low]
-    for _ in range(2):
-        x = ray[0] + (z - ray[2]) / ray[5] * ray[3]
-        z = layers[low] + (x - layers[0]) / (layers[1] - layers[0]) * (layers[low + 1] - layers[low])
-    return z
+@routine
+def _near_meeting(setup: Setup, grid: Grid, group: Ints, c: int, point: Floats, out: Ints) -> int:
+    """The peaks of a camera near the projection of where a group's rays meet; returns how many."""
+    meet(setup.rays, group, len(setup.cameras), point)
+    u, v = seen(setup.cameras[c], setup.optics, setup.corrections[c], point[0], point[1], point[2])
+    return near(grid, c, u, v, setup.near, out)
 
 
-@inner
-def _epipolar_line(setup: Setup, ray: Floats, c: int, line: Floats) -> None:
-    """Places (_PIECES + 1, 2) of a ray in another camera, through the volume."""
-    z0, z1 = _limit(setup.layers, 2, ray), _limit(setup.layers, 4, ray)
-    for k in range(_PIECES + 1):
-        z = z0 + (z1 - z0) * k / _PIECES
-        t = (z - ray[2]) / ray[5]
-        line[k, 0], line[k, 1] = seen(
-            setup.cameras[c], setup.optics, setup.corrections[c], ray[0] + t * ray[3], ray[1] + t * ray[4], z
-        )
+@piece
+def _groups(setup: Setup, grid: Grid, order: Ints, base: int, second: int, work: Work) -> int:
+    """Groups of peaks with a base pair: the pair itself of two cameras, triples of three, quadruples of four.
 
-
-@inner
-def _walk(peaks: Peaks, c: int, line: Floats, width: float, out: Ints) -> int:
-    """The peaks of a camera within ``width`` px of a line of several pieces; returns how many."""
-    n = 0
-    for k in range(_PIECES):
-        n = _walk_piece(peaks, c, line[k], line[k + 1], (k == 0, k == _PIECES - 1), width, out, n)
+    Where a peak may be missing the triples of four cameras as well, each after the quadruples that it excludes. Returns how many.
+    """
+    n, n_cams = number(0), len(setup.cameras)
+    group = work.groups[0]
+    for c in range(n_cams):
+        group[c] = NONE
+    group[order[0]], group[order[1]], group[n_cams] = base, second, 0
+    if n_cams == 2:
+        return 1
+    spare = work.groups[_MOST_GROUPS]
+    for c in range(n_cams + 1):
+        spare[c] = group[c]
+    for way in range(2 if setup.missing and n_cams == 4 else 1):
+        third = order[2 + way]
+        spare[order[2]] = spare[order[n_cams - 1]] = NONE
+        for s in range(_near_meeting(setup, grid, spare, third, work.point, work.near)):
+            spare[order[n_cams - 1]] = NONE
+            spare[third] = work.near[s]
+            spare[n_cams] += 1
+            if n_cams == 4 and way == 0:
+                for t in range(_near_meeting(setup, grid, spare, order[3], work.point, work.near_last)):
+                    n = _copy(spare, work, n, order[3], work.near_last[t])
+            if n_cams == 3 or setup.missing:
+                n = _copy(spare, work, n, third, work.near[s])
     return n
 
 
-@inner
-def _walk_piece(
-    peaks: Peaks, c: int, start: Floats, end: Floats, ends: tuple[bool, bool], width: float, out: Ints, n: int
-) -> int:
-    """Those of one piece, cell by cell along its longer axis; only at the ends of the line may they lie beyond it."""
-    dx, dy = end[0] - start[0], end[1] - start[1]
-    length = math.sqrt(dx * dx + dy * dy)
-    if not (length > 1e-9 and length < 1e6):
+@routine
+def _copy(group: Ints, work: Work, n: int, c: int, peak: int) -> int:
+    """Take down a group with a peak in a camera besides; returns how many there are."""
+    if n == _MOST_GROUPS:
         return n
-    steep = abs(dy) > abs(dx)
-    main, other = (1, 0) if steep else (0, 1)
-    n_main, n_other = (peaks.n_y, peaks.n_x) if steep else (peaks.n_x, peaks.n_y)
-    slope = (end[other] - start[other]) / (end[main] - start[main])
-    low, high = min(start[main], end[main]) - width, max(start[main], end[main]) + width
-    first = -width / length if ends[0] else 0.0
-    last = 1.0 + width / length if ends[1] else 1.0
-    cell = peaks.cell
-    for i in range(max(int(low / cell), 0), min(int(high / cell), n_main - 1) + 1):
-        a = start[other] + slope * (i * cell - start[main])
-        b = start[other] + slope * ((i + 1) * cell - start[main])
-        from_j, to_j = (min(a, b) - 1.5 * width) / cell, (max(a, b) + 1.5 * width) / cell
-        if to_j < 0.0 or from_j >= n_other:
-            continue
-        for j in range(max(int(from_j), 0), min(int(to_j), n_other - 1) + 1):
-            at = i * peaks.n_x + j if steep else j * peaks.n_x + i
-            for q in range(peaks.cells[c, at], peaks.cells[c, at + 1]):
-                px, py = peaks.places[q, 0] - start[0], peaks.places[q, 1] - start[1]
-                t = (px * dx + py * dy) / (length * length)
-                if first <= t < last and abs(px * dy - py * dx) < width * length and n < len(out):
-                    out[n] = q
-                    n += 1
-    return n
-
-
-@inner
-def _near(peaks: Peaks, c: int, u: float, v: float, distance: float, out: Ints) -> int:
-    """The peaks of a camera within ``distance`` px of a place; returns how many."""
-    n = 0
-    cell = peaks.cell
-    if not (-distance < u < peaks.n_x * cell + distance and -distance < v < peaks.n_y * cell + distance):
-        return 0
-    for y in range(max(int((v - distance) / cell), 0), min(int((v + distance) / cell), peaks.n_y - 1) + 1):
-        for x in range(max(int((u - distance) / cell), 0), min(int((u + distance) / cell), peaks.n_x - 1) + 1):
-            at = y * peaks.n_x + x
-            for q in range(peaks.cells[c, at], peaks.cells[c, at + 1]):
-                du, dv = peaks.places[q, 0] - u, peaks.places[q, 1] - v
-                if du * du + dv * dv < distance * distance and n < len(out):
-                    out[n] = q
-                    n += 1
-    return n
-
-
-@inner
-def _is_dark(setup: Setup, x: float, y: float, z: float, chosen: Ints) -> bool:
-    """Whether a camera that has no peak there sees the place and nothing in it."""
-    height, width = setup.images.shape[1] - 2 * MARGIN, setup.images.shape[2] - 2 * MARGIN
-    for c in range(len(setup.cameras)):
-        if chosen[c] == NONE:
-            u, v = seen(setup.cameras[c], setup.optics, setup.corrections[c], x, y, z)
-            if is_drawn(u, v, width, height) and setup.images[c, int(v) + MARGIN, int(u) + MARGIN] < setup.dark[c]:
-                return True
-    return False
-
-
-@inner
-def _offer(setup: Setup, peaks: Peaks, found: Found, n: int) -> int:
-    """Consider the chosen peaks as a candidate; returns how many are kept now."""
-    n_cams = len(setup.cameras)
-    n_rays = 0
-    for c in range(n_cams):
-        if found.chosen[c] != NONE:
-            found.rays[n_rays] = peaks.rays[found.chosen[c]]
-            n_rays += 1
-    place = found.places[KEPT]
-    meet(found.rays, n_rays, place)
-    total = 0.0
-    for c in range(n_cams):
-        if found.chosen[c] != NONE:
-            u, v = seen(setup.cameras[c], setup.optics, setup.corrections[c], place[0], place[1], place[2])
-            du, dv = u - peaks.places[found.chosen[c], 0], v - peaks.places[found.chosen[c], 1]
-            square = du * du + dv * dv
-            if not square < setup.fit * setup.fit:
-                return NONE
-            total += square
-    if n_rays < n_cams and _is_dark(setup, place[0], place[1], place[2], found.chosen):
-        return NONE
-    # a missing camera counts as if its peak were at the farthest distance allowed
-    total += (n_cams - n_rays) * setup.fit * setup.fit
-    place[3] = math.sqrt(total / n_cams)
-    return _keep(found, n)
-
-
-@inner
-def _keep(found: Found, n: int) -> int:
-    """Insert the candidate into those kept, by distance; returns how many these are."""
-    rms = found.places[KEPT, 3]
-    if n == KEPT:
-        if rms >= found.places[KEPT - 1, 3]:
-            return n
-        n -= 1
-    at = n
-    while at > 0 and found.places[at - 1, 3] > rms:
-        found.places[at] = found.places[at - 1]
-        found.peaks[at] = found.peaks[at - 1]
-        at -= 1
-    found.places[at] = found.places[KEPT]
-    found.peaks[at] = found.chosen
+    for k in range(len(group)):
+        work.groups[n, k] = group[k]
+    work.groups[n, c] = peak
     return n + 1
 
 
-@inner
-def _confirm(setup: Setup, peaks: Peaks, found: Found, order: Ints, n: int) -> int:
-    """Candidates of a base pair of peaks, with a third camera and where there is one a fourth; returns how many are kept."""
+@piece
+def _fits(setup: Setup, grid: Grid, group: Ints, point: Floats) -> bool:
+    """Whether the rays of a group meet; ``point`` receives where, and the rms distance of the peaks [px].
+
+    A camera without a peak counts as if it were at the farthest distance allowed. It must not see the place and nothing in it.
+    """
     n_cams = len(setup.cameras)
-    if n_cams == 2:
-        return max(_offer(setup, peaks, found, n), n)
-    pair = found.places[KEPT]
-    for way in range(2 if setup.missing and n_cams == _MAX_CAMERAS else 1):
-        third = order[2 + way]
-        found.chosen[order[2]] = found.chosen[order[n_cams - 1]] = NONE
-        found.rays[0], found.rays[1] = peaks.rays[found.chosen[order[0]]], peaks.rays[found.chosen[order[1]]]
-        meet(found.rays, 2, pair)
-        u, v = seen(setup.cameras[third], setup.optics, setup.corrections[third], pair[0], pair[1], pair[2])
-        for s in range(_near(peaks, third, u, v, setup.near, found.near)):
-            found.chosen[third] = found.near[s]
-            n, complete = _confirm_last(setup, peaks, found, order, way, n)
-            if n_cams == 3 or (setup.missing and not complete):
-                n = max(_offer(setup, peaks, found, n), n)
-        found.chosen[third] = NONE
-    return n
+    meet(setup.rays, group, n_cams, point)
+    height, width = setup.images.shape[1] - 2 * MARGIN, setup.images.shape[2] - 2 * MARGIN
+    total = 0.0
+    for c in range(n_cams):
+        u, v = seen(setup.cameras[c], setup.optics, setup.corrections[c], point[0], point[1], point[2])
+        square = setup.fit * setup.fit
+        if group[c] != NONE:
+            du, dv = u - grid.places[group[c], 0], v - grid.places[group[c], 1]
+            square = du * du + dv * dv
+            if not square < setup.fit * setup.fit:
+                return False
+        elif is_drawn(u, v, width, height) and setup.images[c, int(v) + MARGIN, int(u) + MARGIN] < setup.dark[c]:
+            return False
+        total += square
+    point[3] = math.sqrt(total / n_cams)
+    return True
 
 
-@inner
-def _confirm_last(setup: Setup, peaks: Peaks, found: Found, order: Ints, way: int, n: int) -> tuple[int, bool]:
-    """Candidates with all four cameras; returns how many are kept, and whether there is such a one."""
-    complete = False
-    if len(setup.cameras) == _MAX_CAMERAS and way == 0:
-        last = order[3]
-        found.rays[2] = peaks.rays[found.chosen[order[2]]]
-        found.rays[0], found.rays[1] = peaks.rays[found.chosen[order[0]]], peaks.rays[found.chosen[order[1]]]
-        meet(found.rays, 3, found.places[KEPT])
-        x, y, z = found.places[KEPT, 0], found.places[KEPT, 1], found.places[KEPT, 2]
-        u, v = seen(setup.cameras[last], setup.optics, setup.corrections[last], x, y, z)
-        for s in range(_near(peaks, last, u, v, setup.near, found.near_last)):
-            found.chosen[last] = found.near_last[s]
-            kept = _offer(setup, peaks, found, n)
-            if kept != NONE:
-                n, complete = kept, True
-        found.chosen[last] = NONE
-    return n, complete
+@piece
+def _keep(group: Ints, point: Floats, peaks: Ints, places: Floats, first: int, n: int) -> int:
+    """Insert a candidate into the n kept ones of a base peak, from row ``first`` on, by distance; returns how many these are."""
+    if n == KEPT:
+        if point[3] >= places[first + n - 1, 3]:
+            return n
+        n -= 1
+    at = first + n
+    while at > first and places[at - 1, 3] > point[3]:
+        for k in range(4):
+            places[at, k] = places[at - 1, k]
+        for c in range(peaks.shape[1]):
+            peaks[at, c] = peaks[at - 1, c]
+        at -= 1
+    for k in range(4):
+        places[at, k] = point[k]
+    for c in range(peaks.shape[1]):
+        peaks[at, c] = group[c]
+    return n + 1
 
 
 @entry(
@@ -320,32 +222,37 @@ def candidates(
         (m, n_cams) peaks, -1 for a camera without one; (m, 4) x, y, z [mm] and the rms distance [px].
     """
     n_cams = len(cameras)
-    setup = Setup(cameras, optics, corrections, layers, images, line, near, fit, dark, missing)
-    peaks = Peaks(places, rays, cells, cell, n_x, n_y)
-    found = Found(
-        np.full((KEPT + 1, n_cams), NONE),
-        np.empty((KEPT + 1, 4)),
-        np.empty((n_cams, 6)),
-        np.full(n_cams, NONE),
-        np.empty((_PIECES + 1, 2)),
-        np.empty(_MOST_ON_LINE, np.int64),
+    setup = Setup(cameras, optics, corrections, rays, images, dark, near, fit, missing)
+    grid = Grid(places, cells, cell, n_x, n_y)
+    work = Work(
+        np.empty((_MOST_GROUPS + 1, n_cams + 1), np.int64),
         np.empty(_MOST_NEAR, np.int64),
         np.empty(_MOST_NEAR, np.int64),
+        np.empty(4),
     )
+    points, on_line = np.empty((PIECES + 1, 2)), np.empty(_MOST_ON_LINE, np.int64)
     base, second = order[0], order[1]
-    room = KEPT * (cells[base, -1] - cells[base, 0])
-    out, out_places = np.empty((room, n_cams), np.int64), np.empty((room, 4))
+    room = KEPT * (cells[base, n_x * n_y] - cells[base, 0])
+    peaks, meetings = np.empty((room, n_cams), np.int64), np.empty((room, 4))
     total = 0
-    for i in range(cells[base, 0], cells[base, -1]):
-        _epipolar_line(setup, rays[i], second, found.line)
-        n = 0
-        for q in range(_walk(peaks, second, found.line, line, found.on_line)):
-            found.chosen[:] = NONE
-            found.chosen[base], found.chosen[second] = i, found.on_line[q]
-            n = _confirm(setup, peaks, found, order, n)
-        out[total : total + n], out_places[total : total + n] = found.peaks[:n], found.places[:n]
+    for i in range(cells[base, 0], cells[base, n_x * n_y]):
+        x, y, z, dx, dy, dz = rays[i, 0], rays[i, 1], rays[i, 2], rays[i, 3], rays[i, 4], rays[i, 5]
+        z0, z1 = limit(layers[2], layers[3], layers, x, z, dx, dz), limit(layers[4], layers[5], layers, x, z, dx, dz)
+        for k in range(PIECES + 1):
+            depth = z0 + (z1 - z0) * k / PIECES
+            t = (depth - z) / dz
+            points[k, 0], points[k, 1] = seen(cameras[second], optics, corrections[second], x + t * dx, y + t * dy, depth)
+        n = number(0)
+        for q in range(walk(grid, second, points, line, on_line)):
+            excluded = NONE
+            for k in range(_groups(setup, grid, order, i, on_line[q], work)):
+                group = work.groups[k]
+                complete = n_cams < 4 or (group[order[2]] != NONE and group[order[3]] != NONE)
+                if (complete or group[n_cams] != excluded) and _fits(setup, grid, group, work.point):
+                    excluded = group[n_cams] if complete else excluded
+                    n = _keep(group, work.point, peaks, meetings, total, n)
         total += n
-    return out[:total].copy(), out_places[:total].copy()
+    return peaks[:total].copy(), meetings[:total].copy()
 
 
 @entry("uint8[::1](int64[:, ::1], int64[::1], int64)")
@@ -353,14 +260,14 @@ def choose(peaks: Ints, order: Ints, n_peaks: int) -> NDArray[np.uint8]:
     """Which candidates (m, n_cams) to take, in the order given: each peak is used once. Returns 1 or 0 for each."""
     used = np.zeros(n_peaks, np.uint8)
     taken = np.zeros(len(peaks), np.uint8)
-    for k in order:
+    for at in range(len(order)):
+        k = order[at]
         free = True
-        for peak in peaks[k]:
-            if peak != NONE and used[peak]:
-                free = False
+        for c in range(peaks.shape[1]):
+            free = free and (peaks[k, c] == NONE or not used[peaks[k, c]])
         if free:
             taken[k] = 1
-            for peak in peaks[k]:
-                if peak != NONE:
-                    used[peak] = 1
+            for c in range(peaks.shape[1]):
+                if peaks[k, c] != NONE:
+                    used[peaks[k, c]] = 1
     return taken

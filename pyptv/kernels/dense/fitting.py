@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from pyptv.kernels.dense.spots import MARGIN, blocks_of, draw, first_of, is_drawn, profile
-from pyptv.kernels.dense.windows import window_sums
-from pyptv.kernels.jit import routine
+from pyptv.kernels.dense.windows import window_fetch, window_sums
+from pyptv.kernels.jit import piece
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -67,7 +67,7 @@ class Work(NamedTuple):
     """(n_cams,) intensities that are drawn."""
 
 
-@routine
+@piece
 def measure(data: Data, rows: Rows, work: Work, p: int, c: int) -> None:
     """The sums of a particle in a camera; all 0 where its centre is not in the image."""
     sums, r = work.sums[c], data.radius
@@ -86,7 +86,7 @@ def measure(data: Data, rows: Rows, work: Work, p: int, c: int) -> None:
     y, b0, b1, b2 = profile(v, rows.sharpness[p, c, 1], r, height, down)
     work.pixels[c, 0], work.pixels[c, 1] = x, y
     dx, dy = u - x - 0.5, v - y - 0.5
-    if len(data.saturated) > 0 and data.near_saturated[c, y, x]:
+    if data.near_saturated.size > 0 and data.near_saturated[c, y, x]:
         _measure_each(data, work, c, dx, dy, twice_ax, twice_ay)
     else:
         s, sx, sy = window_sums(data.flat, first_of(shape, c, x, y, r), shape[2], 2 * r + 1, blocks_of(r), across, down)
@@ -100,7 +100,7 @@ def measure(data: Data, rows: Rows, work: Work, p: int, c: int) -> None:
     sums[_DY] += e * sums[_GY]
 
 
-@routine
+@piece
 def _measure_each(data: Data, work: Work, c: int, dx: float, dy: float, twice_ax: float, twice_ay: float) -> None:
     """The sums, pixel by pixel, without saturated ones."""
     x, y = work.pixels[c, 0], work.pixels[c, 1]
@@ -123,7 +123,7 @@ def _measure_each(data: Data, work: Work, c: int, dx: float, dy: float, twice_ax
             sums[_YY] += gg * qy * qy
 
 
-@routine
+@piece
 def joint_intensity(data: Data, work: Work) -> float:
     """The intensity that fits all cameras best, their gains considered; not below 0."""
     above = below = 0.0
@@ -134,7 +134,7 @@ def joint_intensity(data: Data, work: Work) -> float:
     return max(above / below, 0.0) if below > 0.0 else 0.0
 
 
-@routine
+@piece
 def fit(data: Data, rows: Rows, work: Work, p: int, joint: float) -> tuple[float, float, float]:
     """New intensities of a particle; returns the step in position that fits best [mm].
 
@@ -173,7 +173,7 @@ def fit(data: Data, rows: Rows, work: Work, p: int, joint: float) -> tuple[float
     )
 
 
-@routine
+@piece
 def move(data: Data, rows: Rows, p: int, x: float, y: float, z: float) -> float:
     """Move a particle by a step [mm], by at most the largest step in any image; returns how far [px]."""
     farthest = 0.0
@@ -194,7 +194,7 @@ def move(data: Data, rows: Rows, p: int, x: float, y: float, z: float) -> float:
     return min(farthest, data.largest_step)
 
 
-@routine
+@piece
 def exchange(data: Data, rows: Rows, work: Work, p: int, c: int) -> None:
     """Put the old spot of a particle back into the residual image and subtract the new one."""
     images, flat, r = data.residual, data.flat, data.radius
@@ -208,3 +208,13 @@ def exchange(data: Data, rows: Rows, work: Work, p: int, c: int) -> None:
         x = profile(u, rows.sharpness[p, c, 0], r, width, across)[0]
         y = profile(v, rows.sharpness[p, c, 1], r, height, down)[0]
         draw(images, flat, c, x, y, r, -after, across, down)
+
+
+@piece
+def fetch(data: Data, rows: Rows, p: int) -> None:
+    """Have the windows of a particle brought into the processor's cache: waiting for them takes as long as the sums."""
+    shape, r = data.residual.shape, data.radius
+    for c in range(len(data.gains)):
+        u, v = rows.projections[p, c, 0], rows.projections[p, c, 1]
+        if is_drawn(u, v, shape[2] - 2 * MARGIN, shape[1] - 2 * MARGIN):
+            window_fetch(data.flat, first_of(shape, c, int(u), int(v), r), shape[2], 2 * r + 1)

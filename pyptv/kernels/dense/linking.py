@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pyptv.kernels.dense.cells import along, make_cells
-from pyptv.kernels.jit import entry, inner
+from pyptv.kernels.dense.cells import along, insert, make_cells
+from pyptv.kernels.jit import entry, number, piece, routine
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,56 +28,32 @@ _MOST_CANDIDATES = 32
 """Of the particles in the search box those nearest to its middle count: limits that are far too wide cost no time."""
 
 
-@inner
-def _in_box(
-    cells: Cells,
-    point: Floats,
-    b: Floats,
-    box: tuple[Floats, Floats, Floats],
-    first: Ints,
-    last: Ints,
-    rows: Ints,
-    squares: Floats,
-) -> int:
-    low, high, middle = box
-    n = 0
-    for i in range(first[0], last[0] + 1):
-        for j in range(first[1], last[1] + 1):
+@piece
+def _candidates(cells: Cells, point: Floats, b: Floats, low: Floats, high: Floats, rows: Ints, squares: Floats) -> int:
+    """The particles of the next frame in a particle's search box, those nearest to its middle first; returns how many."""
+    n = number(0)
+    x0 = along(point[0] + low[0], cells.low[0], cells.size, cells.shape[0])
+    x1 = along(point[0] + high[0], cells.low[0], cells.size, cells.shape[0])
+    y0 = along(point[1] + low[1], cells.low[1], cells.size, cells.shape[1])
+    y1 = along(point[1] + high[1], cells.low[1], cells.size, cells.shape[1])
+    z0 = along(point[2] + low[2], cells.low[2], cells.size, cells.shape[2])
+    z1 = along(point[2] + high[2], cells.low[2], cells.size, cells.shape[2])
+    for i in range(x0, x1 + 1):
+        for j in range(y0, y1 + 1):
             line = (i * cells.shape[1] + j) * cells.shape[2]
-            for at in range(cells.start[line + first[2]], cells.start[line + last[2] + 1]):
+            for at in range(cells.start[line + z0], cells.start[line + z1 + 1]):
                 row = cells.order[at]
                 square, within = 0.0, True
                 for axis in range(3):
                     d = b[row, axis] - point[axis]
                     within = within and low[axis] <= d <= high[axis]
-                    square += (d - middle[axis]) ** 2
-                if within and (n < len(rows) or square < squares[n - 1]):
-                    n = min(n + 1, len(rows))
-                    place = n - 1
-                    while place > 0 and squares[place - 1] > square:
-                        rows[place], squares[place] = rows[place - 1], squares[place - 1]
-                        place -= 1
-                    rows[place], squares[place] = row, square
+                    square += (d - 0.5 * (low[axis] + high[axis])) ** 2
+                if within:
+                    n = insert(row, square, rows, squares, n)
     return n
 
 
-@inner
-def _candidates(a: Floats, b: Floats, low: Floats, high: Floats) -> tuple[Ints, Ints]:
-    """Of each particle (n,) those of the next frame in its search box: (n, _MOST_CANDIDATES) rows, and how many."""
-    cells = make_cells(b)
-    rows, count = np.full((len(a), _MOST_CANDIDATES), -1, np.int64), np.zeros(len(a), np.int64)
-    squares = np.empty(_MOST_CANDIDATES)
-    first, last = np.empty(3, np.int64), np.empty(3, np.int64)
-    middle = 0.5 * (low + high)
-    for p in range(len(a)):
-        for axis in range(3):
-            first[axis] = along(a[p, axis] + low[axis], cells.low[axis], cells.size, cells.shape[axis])
-            last[axis] = along(a[p, axis] + high[axis], cells.low[axis], cells.size, cells.shape[axis])
-        count[p] = _in_box(cells, a[p], b, (low, high, middle), first, last, rows[p], squares)
-    return rows, count
-
-
-@inner
+@routine
 def _drop_one_way(best: Ints, back: Ints) -> None:
     """Only two that choose each other are linked."""
     for p in range(len(best)):
@@ -85,23 +61,29 @@ def _drop_one_way(best: Ints, back: Ints) -> None:
             best[p] = -1
 
 
-@inner
+@routine
+def _forget(best: Ints, values: Floats, value: float) -> None:
+    """No link yet."""
+    for p in range(len(best)):
+        best[p], values[p] = -1, value
+
+
+@routine
 def _votes(a: Floats, b: Floats, p: int, q: int, neighbours: Ints, rows: Ints, count: Ints, alike: float) -> float:
     """The votes for the displacement from ``a[p]`` to ``b[q]``."""
     votes = 0.0
+    x, y, z = b[q, 0] - a[p, 0], b[q, 1] - a[p, 1], b[q, 2] - a[p, 2]
     for k in range(neighbours.shape[1]):
         other = neighbours[p, k]
         if other < 0:
             break
-        least = np.inf
+        least = 1e300
         for c in range(count[other]):
-            square = 0.0
-            for axis in range(3):
-                d = b[rows[other, c], axis] - a[other, axis] - (b[q, axis] - a[p, axis])
-                square += d * d
-            least = min(least, square)
+            to = rows[other, c]
+            dx, dy, dz = b[to, 0] - a[other, 0] - x, b[to, 1] - a[other, 1] - y, b[to, 2] - a[other, 2] - z
+            least = min(least, dx * dx + dy * dy + dz * dz)
         votes += 1.0 / (1.0 + least / (alike * alike))
-    return float(votes)
+    return votes
 
 
 @entry("int64[::1](float64[:, ::1], float64[:, ::1], int64[:, ::1], float64[::1], float64[::1], float64[::1], float64)")
@@ -123,9 +105,14 @@ def vote(a: Floats, b: Floats, neighbours: Ints, low: Floats, high: Floats, alik
     Returns:
         (n,) row of ``b``, or -1.
     """
-    rows, count = _candidates(a, b, low, high)
-    best, best_votes = np.full(len(a), -1, np.int64), np.zeros(len(a))
-    back, back_votes = np.full(len(b), -1, np.int64), np.zeros(len(b))
+    cells = make_cells(b)
+    rows, count, squares = np.empty((len(a), _MOST_CANDIDATES), np.int64), np.empty(len(a), np.int64), np.empty(_MOST_CANDIDATES)
+    for p in range(len(a)):
+        count[p] = _candidates(cells, a[p], b, low, high, rows[p], squares)
+    best, best_votes = np.empty(len(a), np.int64), np.empty(len(a))
+    back, back_votes = np.empty(len(b), np.int64), np.empty(len(b))
+    _forget(best, best_votes, 0.0)
+    _forget(back, back_votes, 0.0)
     for p in range(len(a)):
         n_neighbours = 0
         for k in range(neighbours.shape[1]):
@@ -142,7 +129,7 @@ def vote(a: Floats, b: Floats, neighbours: Ints, low: Floats, high: Floats, alik
     return best
 
 
-@inner
+@routine
 def _median(values: Floats, n: int) -> float:
     """The median of the first ``n`` values, which are sorted by it."""
     for at in range(1, n):
@@ -168,7 +155,7 @@ def local_median(values: Floats, known: Flags, neighbours: Ints, most: int) -> t
         (n, 3) median of each component, 0 where no neighbour has a value; (n,) the largest component's 1.4826 median of the
         distances from it, infinite where fewer than three have one.
     """
-    medians, spread = np.zeros((len(neighbours), 3)), np.full(len(neighbours), np.inf)
+    medians, spread = np.zeros((len(neighbours), 3)), np.empty(len(neighbours))
     rows, ordered = np.empty(most, np.int64), np.empty(most)
     for row in range(len(neighbours)):
         n = 0
@@ -187,12 +174,11 @@ def local_median(values: Floats, known: Flags, neighbours: Ints, most: int) -> t
             for k in range(n):
                 ordered[k] = abs(values[rows[k], axis] - medians[row, axis])
             widest = max(widest, _median(ordered, n))
-        if n >= 3:
-            spread[row] = 1.4826 * widest
+        spread[row] = 1.4826 * widest if n >= 3 else np.inf
     return medians, spread
 
 
-@inner
+@routine
 def _misfit(
     point: Floats, other: Floats, forward: Floats, weight: float, backward: Floats, back_weight: float, box: Floats
 ) -> float:
@@ -237,12 +223,14 @@ def two_way(
         (n,) row of ``b``, or -1.
     """
     cells = make_cells(b)
-    best, least = np.full(len(a), -1, np.int64), np.full(len(a), np.inf)
-    back, back_least = np.full(len(b), -1, np.int64), np.full(len(b), np.inf)
+    best, least = np.empty(len(a), np.int64), np.empty(len(a))
+    back, back_least = np.empty(len(b), np.int64), np.empty(len(b))
+    _forget(best, least, np.inf)
+    _forget(back, back_least, np.inf)
+    first, last = np.empty(3, np.int64), np.empty(3, np.int64)
     for p in range(len(a)):
         # a prediction from behind may pull the expected place away from that of the forward one alone
         wide = 2.0 * reach[p]
-        first, last = np.empty(3, np.int64), np.empty(3, np.int64)
         for axis in range(3):
             place = a[p, axis] + forward[p, axis]
             first[axis] = along(place - wide, cells.low[axis], cells.size, cells.shape[axis])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pyptv.kernels.geometry import FLATTENING_STEP, pixel_to_flat, project_pixel, ray
-from pyptv.kernels.jit import entry, inner
+from pyptv.kernels.jit import entry, leaf, routine
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,18 +23,24 @@ a = x / width - 1/2, b = y / height - 1/2: :mod:`pyptv.core.engines.disparity` f
 _X_TERMS, _Y_TERMS, _BOX = 3, 9, 15
 
 
-@inner
+@leaf
+def _polynomial(correction: Floats, first: int, a: float, b: float) -> float:
+    """Six terms of a correction, from a place on."""
+    k = first
+    slopes = correction[k + 1] * a + correction[k + 2] * b
+    value: float = correction[k] + slopes + correction[k + 3] * a * a + correction[k + 4] * a * b + correction[k + 5] * b * b
+    return value
+
+
+@leaf
 def shift(correction: Floats, u: float, v: float) -> tuple[float, float]:
     """By how much a place that the calibration projects to is corrected [px]."""
     a = min(max(u, correction[_BOX]), correction[_BOX + 2]) / correction[1] - 0.5
     b = min(max(v, correction[_BOX + 1]), correction[_BOX + 3]) / correction[2] - 0.5
-    x, y = correction[_X_TERMS:_Y_TERMS], correction[_Y_TERMS:_BOX]
-    du = x[0] + x[1] * a + x[2] * b + x[3] * a * a + x[4] * a * b + x[5] * b * b
-    dv = y[0] + y[1] * a + y[2] * b + y[3] * a * a + y[4] * a * b + y[5] * b * b
-    return du, dv
+    return _polynomial(correction, _X_TERMS, a, b), _polynomial(correction, _Y_TERMS, a, b)
 
 
-@inner
+@routine
 def seen(camera: Floats, optics: Floats, correction: Floats, x: float, y: float, z: float) -> tuple[float, float]:
     """Where a camera sees a point (mm): (x, y), px."""
     u, v = project_pixel(camera, optics, x, y, z)
@@ -44,17 +50,6 @@ def seen(camera: Floats, optics: Floats, correction: Floats, x: float, y: float,
     return u, v
 
 
-@inner
-def back(camera: Floats, optics: Floats, correction: Floats, u: float, v: float, out: Floats) -> None:
-    """The ray (6,) of a place in the image (px): a point on it (mm) and its unit direction."""
-    if correction[0] != 0.0:
-        du, dv = shift(correction, u, v)
-        du, dv = shift(correction, u - du, v - dv)  # it is given at the place before the correction
-        u, v = u - du, v - dv
-    flat_x, flat_y = pixel_to_flat(camera, optics, u, v, FLATTENING_STEP)
-    out[0], out[1], out[2], out[3], out[4], out[5] = ray(camera, optics, flat_x, flat_y)
-
-
 @entry("float64[:, :, ::1](float64[:, ::1], float64[:, ::1], float64[::1], float64[:, ::1])")
 def project(positions: Floats, cameras: Floats, optics: Floats, corrections: Floats) -> Floats:
     """The projections (n, n_cams, 2) [px] of positions (n, 3) [mm]."""
@@ -62,35 +57,51 @@ def project(positions: Floats, cameras: Floats, optics: Floats, corrections: Flo
     out = np.empty((n, n_cams, 2))
     for p in range(n):
         for c in range(n_cams):
-            x, y, z = positions[p]
+            x, y, z = positions[p, 0], positions[p, 1], positions[p, 2]
             out[p, c, 0], out[p, c, 1] = seen(cameras[c], optics, corrections[c], x, y, z)
     return out
 
 
-@entry("float32[:, :, :, ::1](float64[:, ::1], float64[:, ::1], float64[::1], float64[:, ::1], float64)")
-def derivatives(positions: Floats, cameras: Floats, optics: Floats, corrections: Floats, step: float) -> NDArray[np.float32]:
-    """Derivatives of the projections by x, y, z, (n, n_cams, 2, 3) [px/mm], by central differences over +- ``step`` mm."""
+@entry("float32[:, :, :, ::1](float64[:, ::1], float64[:, :, ::1], float64[:, ::1], float64[::1], float64[:, ::1], float64)")
+def derivatives(
+    positions: Floats, projections: Floats, cameras: Floats, optics: Floats, corrections: Floats, step: float
+) -> NDArray[np.float32]:
+    """Derivatives of the projections (n, n_cams, 2) by x, y, z: (n, n_cams, 2, 3) [px/mm].
+
+    By differences over ``step`` mm, about a pixel: what that is off by, a thousandth or so, only makes shaking converge as much
+    more slowly.
+    """
     n, n_cams = len(positions), len(cameras)
     out = np.empty((n, n_cams, 2, 3), np.float32)
-    delta = np.zeros(3)
     for p in range(n):
-        x, y, z = positions[p]
         for c in range(n_cams):
             for k in range(3):
-                delta[k] = step
-                u1, v1 = seen(cameras[c], optics, corrections[c], x + delta[0], y + delta[1], z + delta[2])
-                u0, v0 = seen(cameras[c], optics, corrections[c], x - delta[0], y - delta[1], z - delta[2])
-                delta[k] = 0.0
-                out[p, c, 0, k] = (u1 - u0) / (2 * step)
-                out[p, c, 1, k] = (v1 - v0) / (2 * step)
+                x = positions[p, 0] + (step if k == 0 else 0.0)
+                y = positions[p, 1] + (step if k == 1 else 0.0)
+                z = positions[p, 2] + (step if k == 2 else 0.0)
+                u, v = seen(cameras[c], optics, corrections[c], x, y, z)
+                out[p, c, 0, k] = (u - projections[p, c, 0]) / step
+                out[p, c, 1, k] = (v - projections[p, c, 1]) / step
     return out
 
 
 @entry("float64[:, ::1](float64[:, ::1], int64[::1], float64[:, ::1], float64[::1], float64[:, ::1])")
 def rays(places: Floats, starts: NDArray[np.int64], cameras: Floats, optics: Floats, corrections: Floats) -> Floats:
-    """The rays (n, 6) of places (n, >= 2) [px]; those of camera c are rows ``starts[c]`` to ``starts[c + 1]``."""
+    """The rays (n, 6) of places (n, >= 2) [px]: a point [mm] and the unit direction.
+
+    Those of camera c are rows ``starts[c]`` to ``starts[c + 1]``.
+    """
     out = np.empty((len(places), 6))
     for c in range(len(cameras)):
+        camera, correction = cameras[c], corrections[c]
         for i in range(starts[c], starts[c + 1]):
-            back(cameras[c], optics, corrections[c], places[i, 0], places[i, 1], out[i])
+            u, v = places[i, 0], places[i, 1]
+            if correction[0] != 0.0:
+                du, dv = shift(correction, u, v)
+                du, dv = shift(correction, u - du, v - dv)  # it is given at the place before the correction
+                u, v = u - du, v - dv
+            flat_x, flat_y = pixel_to_flat(camera, optics, u, v, FLATTENING_STEP)
+            x, y, z, dx, dy, dz = ray(camera, optics, flat_x, flat_y)
+            out[i, 0], out[i, 1], out[i, 2] = x, y, z
+            out[i, 3], out[i, 4], out[i, 5] = dx, dy, dz
     return out

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pyptv.kernels.dense.peaks import cell_of
-from pyptv.kernels.jit import entry, inner
+from pyptv.kernels.jit import entry, piece
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -19,7 +19,7 @@ _CELL = 8.0
 _NONE = -1
 
 
-@inner
+@piece
 def _same(projections: Floats, p: int, q: int, distance: float) -> bool:
     for c in range(projections.shape[1]):
         du, dv = projections[p, c, 0] - projections[q, c, 0], projections[p, c, 1] - projections[q, c, 1]
@@ -41,12 +41,13 @@ def drop_doubles(projections: Floats, strength: Floats, kept: Flags, distance: f
         height: of the images [px].
     """
     n_x, n_y = int(width / _CELL) + 1, int(height / _CELL) + 1
-    head = np.full(n_x * n_y, _NONE)
-    after = np.full(len(projections), _NONE)
+    head, after = np.empty(n_x * n_y, np.int64), np.empty(len(projections), np.int64)
+    for at in range(len(head)):
+        head[at] = _NONE
     for p in range(len(projections)):
         if not kept[p]:
             continue
-        u, v = projections[p, 0]
+        u, v = projections[p, 0, 0], projections[p, 0, 1]
         at = cell_of(u, v, _CELL, n_x, n_y)
         row, column = at // n_x, at % n_x
         for i in range(max(row - 1, 0), min(row + 2, n_y)):

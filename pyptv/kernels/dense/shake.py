@@ -20,13 +20,14 @@ from pyptv.kernels.dense.fitting import (
     Rows,
     Work,
     exchange,
+    fetch,
     fit,
     joint_intensity,
     measure,
     move,
 )
 from pyptv.kernels.dense.spots import PROFILE
-from pyptv.kernels.jit import entry, routine
+from pyptv.kernels.jit import entry, piece, routine
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,7 +40,7 @@ CELL = 4
 """[px] Cells of the map of what has changed."""
 
 
-@routine
+@piece
 def _is_hot(projections: Floats, hot: Flags, p: int) -> bool:
     """Whether anything has changed near a particle, in any camera."""
     for c in range(len(hot)):
@@ -68,7 +69,7 @@ def heat(projections: Floats, which: Flags, hot: Flags) -> None:
             _heat(projections, hot, p)
 
 
-@routine
+@piece
 def _visit(data: Data, rows: Rows, work: Work, p: int, moves: bool) -> float:  # noqa: FBT001 -- compiled
     """Fit one particle; returns by how much it has changed: px, or the share of its intensity."""
     for c in range(len(data.gains)):
@@ -85,15 +86,26 @@ def _visit(data: Data, rows: Rows, work: Work, p: int, moves: bool) -> float:  #
 
 
 @routine
+def _next_hot(rows: Rows, hot: Flags, p: int) -> int:
+    """The first particle from ``p`` on near which anything has changed."""
+    while p < len(rows.positions) and not _is_hot(rows.projections, hot, p):
+        p += 1
+    return p
+
+
+@piece
 def _round(data: Data, rows: Rows, work: Work, maps: tuple[Flags, Flags], first: int, still: float, moves: bool) -> int:  # noqa: FBT001
     """Visit the particles near which something has changed; returns how many these are."""
     hot, now = maps
-    visits = 0
-    for p in range(first, len(rows.positions)):
-        if _is_hot(rows.projections, now, p):
-            visits += 1
-            if _visit(data, rows, work, p, moves) > still:
-                _heat(rows.projections, hot, p)
+    visits, p = 0, _next_hot(rows, now, first)
+    while p < len(rows.positions):
+        after = _next_hot(rows, now, p + 1)
+        if after < len(rows.positions):
+            fetch(data, rows, after)
+        visits += 1
+        if _visit(data, rows, work, p, moves) > still:
+            _heat(rows.projections, hot, p)
+        p = after
     return visits
 
 

@@ -33,10 +33,11 @@ def widen(
     """
     n_cams = len(residual)
     width, height = residual.shape[2] - 2 * MARGIN, residual.shape[1] - 2 * MARGIN
-    out = np.full((len(projections), n_cams, 2), np.nan)
+    out = np.empty((len(projections), n_cams, 2))
     across, down = np.empty(PROFILE, np.float32), np.empty(PROFILE, np.float32)
     for p in range(len(projections)):
         for c in range(n_cams):
+            out[p, c, 0] = out[p, c, 1] = np.nan
             u, v, e = projections[p, c, 0], projections[p, c, 1], intensities[p, c]
             if e == 0.0 or not is_drawn(u, v, width, height):
                 continue

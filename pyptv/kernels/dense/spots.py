@@ -102,10 +102,11 @@ def misfit(residual: Image, projections: Floats, intensities: Image, sharpness: 
     """
     n_cams = len(residual)
     width, height = residual.shape[2] - 2 * MARGIN, residual.shape[1] - 2 * MARGIN
-    out = np.full((len(projections), n_cams), -1.0, np.float32)
+    out = np.empty((len(projections), n_cams), np.float32)
     across, down = np.empty(PROFILE, np.float32), np.empty(PROFILE, np.float32)
     for p in range(len(projections)):
         for c in range(n_cams):
+            out[p, c] = -1.0
             u, v = projections[p, c, 0], projections[p, c, 1]
             if intensities[p, c] == 0.0 or not is_drawn(u, v, width, height):
                 continue

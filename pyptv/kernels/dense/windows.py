@@ -1,9 +1,9 @@
 """Windows of images, eight pixels of a row at a time: their sums with a spot, and spots added to them.
 
-These loops are most of the method's time. They are written down as vector instructions (of LLVM, for any processor): what numba
-makes of plain loops over a window takes three times as long. A window is ``2 radius + 1`` rows of ``blocks`` times :data:`WIDE`
-pixels; a spot is the product of its profiles along the columns (``across``) and the rows (``down``). The profiles are as wide as
-whole vectors, 0 beyond the spot.
+These loops are most of the method's time. They are written down as vector instructions (of LLVM, for any processor): of plain
+loops over such small windows numba makes code that moves single numbers about. A window is ``2 radius + 1`` rows of ``blocks``
+times :data:`WIDE` pixels; a spot is the product of its profiles along the columns (``across``) and the rows (``down``). The
+profiles are as wide as whole vectors, 0 beyond the spot.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -50,7 +49,7 @@ def _splat(builder: Any, value: Any) -> Any:
 
 
 def _plus(builder: Any, total: Any, a: Any, b: Any) -> Any:
-    """The sum ``total + a b``."""
+    """Total + a b."""
     return builder.fadd(total, builder.fmul(a, b, flags=_ANY_ORDER), flags=_ANY_ORDER)
 
 
@@ -199,8 +198,24 @@ def window_profile(_context: Any, out: Any, blocks: Any, centre: Any, sharpness:
     return types.UniTuple(types.float32, 3)(_PIXELS, whole, real, real, whole, whole), make
 
 
-def plain_sums(window: Any, across: Any, down: Any) -> tuple[float, float, float]:
-    """What :func:`window_sums` gives, in NumPy: of a window (rows, columns) and its profiles."""
-    product = np.asarray(window, np.float64) * np.outer(down, across)
-    rows, columns = np.indices(product.shape)
-    return float(product.sum()), float((product * columns).sum()), float((product * rows).sum())
+@intrinsic  # type: ignore[untyped-decorator]
+def window_fetch(_context: Any, flat: Any, start: Any, stride: Any, rows: Any) -> Any:
+    """Have the rows of a window brought into the processor's cache, while other work is done; as in :func:`window_sums`."""
+    whole = types.int64
+
+    def make(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        pixels, first, step, n_rows = args
+        image = _pointer(context, builder, pixels)
+        byte = ir.IntType(8).as_pointer()
+        fetch = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(ir.VoidType(), [byte, _INT, _INT, _INT]), "llvm.prefetch.p0i8"
+        )
+        writes, keep, data = (ir.Constant(_INT, value) for value in (1, 3, 1))
+
+        def bring(_i: Any, at: Any) -> None:
+            builder.call(fetch, [builder.bitcast(builder.gep(image, [at]), byte), writes, keep, data])
+
+        _each_row(builder, n_rows, first, step, bring)
+        return context.get_dummy_value()
+
+    return types.void(_PIXELS, whole, whole, whole), make

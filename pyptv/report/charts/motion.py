@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pyptv.report.charts.svg import BAD, GRID, INK, RAMP, SERIES, SOFT, Chart, canvas, logarithmic
-from pyptv.report.evidence import limits, track_value
 from pyptv.report.motion import Motion
 from pyptv.report.record import Record
+from pyptv.report.rules.evidence import limits, track_value
 from pyptv.report.words import count, listing, number
 
 if TYPE_CHECKING:

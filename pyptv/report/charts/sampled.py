@@ -10,8 +10,8 @@ from pyptv.measures.frames import SUMG, N
 from pyptv.measures.reprojection import disparity_map
 from pyptv.report.charts.svg import BAD, GRID, SERIES, STYLES, Chart, canvas, legend
 from pyptv.report.charts.timelines import dress_frames
-from pyptv.report.evidence import detection_value
 from pyptv.report.record import Record
+from pyptv.report.rules.evidence import detection_value
 from pyptv.report.sample import Sample, lengths
 from pyptv.report.words import count, number, percent
 

@@ -9,22 +9,26 @@ import numpy as np
 from pyptv.core.experiment.folder import Experiment
 from pyptv.report.charts.svg import SERIES, SOFT, STYLES, Chart, canvas, legend
 from pyptv.report.words import count, number
+from pyptv.trajectories.postprocess.settings import PostProcessing
 from pyptv.trajectories.statistics import Distribution, Statistics, read_statistics
 
 _AXES = "xyz"
 
 
-def statistics_charts(experiment: Experiment, frame_rate: float | None = None) -> list[Chart]:
+def statistics_charts(
+    experiment: Experiment, frame_rate: float | None = None, postprocess: PostProcessing | None = None
+) -> list[Chart]:
     """All figures.
 
     Args:
         experiment: what has been tracked.
         frame_rate: frames per second; None: times are in frames.
+        postprocess: what is done to the trajectories before; None: nothing.
 
     Raises:
         ProcessingError: nothing was tracked, or no trajectory is long enough.
     """
-    found = read_statistics(experiment, frame_rate=frame_rate)
+    found = read_statistics(experiment, frame_rate=frame_rate, postprocess=postprocess)
     return [
         _distribution("velocity", "v", found.velocity, found.velocity_unit, found),
         _distribution("acceleration", "a", found.acceleration, found.acceleration_unit, found),

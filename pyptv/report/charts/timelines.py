@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pyptv.report.charts.svg import BAD, HEIGHT, SERIES, STYLES, Chart, canvas, legend
-from pyptv.report.evidence import link_ratio, median
 from pyptv.report.record import KINDS, Record
+from pyptv.report.rules.evidence import link_ratio, median
 from pyptv.report.words import count, listing, number, percent, spread
 
 if TYPE_CHECKING:
@@ -84,9 +84,11 @@ class _Timeline:
                     usual = median(values)
                     self._draw(rows[1], which, label, 100 * (values / usual - 1) if usual > 0 else np.full(len(values), np.nan))
             rows[0].set_ylabel(unit)
-            rows[0].set_ylim(bottom=0)
+            nothing = not any(np.nanmax(values, initial=0) > 0 for values in self.lines.values())
+            rows[0].set_ylim(0, 1 if nothing else None)  # of zeros alone matplotlib would draw hundredths of a target
             if self.deviation:
                 rows[1].set_ylabel("% off median")
+                rows[1].set_ylim(*((-1, 1) if nothing else (None, None)))
             dress_frames(rows[-1], self.record)
             _mark_failures(rows[0], self.record)
             legend(rows[0])

@@ -104,12 +104,15 @@ class ProcessedTrajectories:
         """None where there were too few trajectories to learn from: then nothing was cut, joined or smoothed."""
         self.records: Records = np.empty(0, RECORD)
         """(m,) of :data:`RECORD`, sorted by id."""
+        self.lengths_before: Indices = np.empty(0, np.int64)
+        """(k,) frames of each trajectory of the run."""
         with ExitStack() as files:
             self._shelf = Shelf(workplace, smoothed=self.settings.smooth)
             files.callback(self._shelf.close)
             with ExitStack() as reading:
                 table = TrackTable(as_tracked(experiment, first, last), workplace)
                 reading.callback(table.close)
+                self.lengths_before = table.pieces.length
                 self.model = learn(table.windows())
                 pieces = table.pieces
                 whole: Chains | None = None

@@ -88,7 +88,7 @@ def self_calibrate(frames: Sequence[Views], cameras: Cameras, settings: Settings
         positions = np.concatenate([m.positions for m in met])
         seen = np.concatenate([m.places[m.peaks, :2] for m in met])
         place = cameras.project(positions)
-        place = place + _common(positions, seen - place, cameras)
+        place = place + _common(positions, seen - place, place, cameras)
         shift = seen - place
         distances = np.concatenate([m.distances for m in met])
         rms = float(np.sqrt((distances**2).mean())) if len(distances) else np.nan
@@ -99,7 +99,7 @@ def self_calibrate(frames: Sequence[Views], cameras: Cameras, settings: Settings
     return Disparity(disparities, tuple(rounds), tuple(place[:, c] for c in each), tuple(shift[:, c] for c in each))
 
 
-def _common(positions: Floats, shifts: Floats, cameras: Cameras) -> Floats:
+def _common(positions: Floats, shifts: Floats, places: Floats, cameras: Cameras) -> Floats:
     """The part of shifts (n, n_cams, 2) [px] that a smooth displacement of the particles explains.
 
     No image can tell a displacement of space from a change of all cameras. Without this, what a round has wrong by chance stays
@@ -108,6 +108,7 @@ def _common(positions: Floats, shifts: Floats, cameras: Cameras) -> Floats:
     Args:
         positions: (n, 3) [mm].
         shifts: measured place - projection.
+        places: these projections, (n, n_cams, 2) [px].
         cameras: uncorrected.
     """
     if len(positions) < _FEWEST_MATCHES:
@@ -115,7 +116,7 @@ def _common(positions: Floats, shifts: Floats, cameras: Cameras) -> Floats:
     scaled = (positions - positions.mean(axis=0)) / np.maximum(np.ptp(positions, axis=0), 1e-9)
     x, y, z = scaled.T
     basis = np.column_stack([np.ones_like(x), x, y, z, x * x, x * y, x * z, y * y, y * z, z * z])
-    derivatives = cameras.derivatives(positions).astype(np.float64)
+    derivatives = cameras.derivatives(positions, places).astype(np.float64)
     terms = (derivatives[:, :, :, None, :] * basis[:, None, None, :, None]).reshape(-1, 3 * basis.shape[1])
     values = np.nan_to_num(shifts.reshape(-1))
     used = np.ones(len(values), bool)

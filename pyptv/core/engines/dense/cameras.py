@@ -76,10 +76,10 @@ class Cameras:
         none = np.zeros_like(self.corrections)
         return optics.project(np.ascontiguousarray(positions, np.float64), self.rows, self.optics, none)
 
-    def derivatives(self, positions: Floats) -> NDArray[np.float32]:
-        """Derivatives of the projections by the position, (n, n_cams, 2, 3) [px/mm]."""
-        positions = np.ascontiguousarray(positions, np.float64)
-        return optics.derivatives(positions, self.rows, self.optics, self.corrections, self.step)
+    def derivatives(self, positions: Floats, projections: Floats) -> NDArray[np.float32]:
+        """Derivatives of the projections of positions (n, 3) by these, (n, n_cams, 2, 3) [px/mm]."""
+        positions, projections = (np.ascontiguousarray(values, np.float64) for values in (positions, projections))
+        return optics.derivatives(positions, projections, self.rows, self.optics, self.corrections, self.step)
 
     def rays(self, places: Floats, starts: NDArray[np.int64]) -> Floats:
         """Rays (n, 6) of places (n, >= 2) [px]; those of camera c are rows ``starts[c]`` to ``starts[c + 1]``."""

@@ -13,6 +13,7 @@ from pyptv.core.engines.dense.particles import Spots
 from pyptv.core.engines.dense.settings import Settings
 from pyptv.core.images.full_depth import Views
 from pyptv.kernels.dense import pairs, shake, spots
+from pyptv.kernels.dense.peaks import smoothed
 from pyptv.kernels.dense.spots import LARGEST_RADIUS, MARGIN
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ _ALONE = 50
 """A median of fewer particles is not believed where there is an earlier one."""
 _SAME_SIZE = 0.02
 """A spot whose size changes by a smaller share does not count as changed."""
+_GROUND_STILL = 0.1
+"""A background that changes by less than that share of the noise moves no particle."""
 _BLOCK = 64.0
 """[px] Particles are kept in the order of blocks of the first image: near ones use the same parts of all images."""
 _ROWS = ("positions", "intensities", "own", "projections", "derivatives", "scale", "sharpness", "origin")
@@ -47,6 +50,7 @@ class Model:
         self.background = background(views.values, settings.tile)
         self.data = with_margins(views.values - self.background)
         self.residual = self.data.copy()
+        self._smooth: Image | None = None
         self.saturated = views.saturated
         self.noise = noise(without_margins(self.residual))
         self.level = spots_.level
@@ -79,7 +83,7 @@ class Model:
             np.zeros((n, n_cams), np.float32),
             np.full((n, n_cams), np.nan, np.float32),
             projections,
-            self.cameras.derivatives(positions),
+            self.cameras.derivatives(positions, projections),
             np.ones(n),
             self.spots.sharpness_at(projections, self.cameras.size),
             np.arange(n) if known else np.full(n, -1),
@@ -100,9 +104,8 @@ class Model:
             setattr(self, name, getattr(self, name)[which])
 
     def place(self) -> None:
-        """Projections and derivatives anew: shaking moves the first along the second."""
+        """Projections anew: shaking moves them along the derivatives, which do not change over some pixels."""
         self.projections = self.cameras.project(self.positions)
-        self.derivatives = self.cameras.derivatives(self.positions)
         self.sharpness = self.spots.sharpness_at(self.projections, self.cameras.size, self.scale)
 
     def resize(self, scale: Floats) -> None:
@@ -127,7 +130,16 @@ class Model:
         without_margins(self.data)[:] -= more
         left -= more
         self.noise = noise(left)
-        self.hot[:] = 1
+        changed = np.abs(more[:, :: shake.CELL, :: shake.CELL]) > _GROUND_STILL * self.noise[:, None, None]
+        self.hot[:, 1 : 1 + changed.shape[1], 1 : 1 + changed.shape[2]] |= changed
+        self._smooth = None
+
+    @property
+    def smooth(self) -> Image:
+        """``data``, smoothed."""
+        if self._smooth is None:
+            self._smooth = smoothed(self.data)
+        return self._smooth
 
     def shake(self, rounds: int) -> int:
         """Shake the particles near which something has changed; returns the number of visits."""
@@ -178,7 +190,9 @@ class Model:
     def prune(self, weakest: float, surest: float) -> int:
         """Drop particles that are too weak, doubles, or outside of the volume; returns how many.
 
-        Too weak: an intensity below ``weakest`` of the median one, or below ``surest`` times its error.
+        Too weak: an intensity below ``weakest`` of the median one, or below ``surest`` times its error. Of particles that were
+        known the settings' ``unsure`` is enough: there are as many places where noise looks like a particle as there are pixels,
+        and few where one is expected.
 
         Their spots are put back into the residual.
         """
@@ -188,7 +202,8 @@ class Model:
             self.level = float(np.median(mean[kept]))
         if not np.isnan(self.level):
             kept &= (mean > weakest * self.level) & (least > self.settings.weakest_camera * self.level)
-        kept &= (self.significance() > surest) & self.cameras.inside(self.positions)
+        least_sure = np.where(self.origin >= 0, self.settings.unsure, surest)
+        kept &= (self.significance() > least_sure) & self.cameras.inside(self.positions)
         flags = kept.astype(np.uint8)
         width, height = self.cameras.size
         strength = self.intensities.sum(axis=1, dtype=np.float64)

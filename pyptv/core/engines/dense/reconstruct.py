@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pyptv.core.engines.dense.background import noise, smoothed
+from pyptv.core.engines.dense.background import noise
 from pyptv.core.engines.dense.cameras import Cameras
-from pyptv.core.engines.dense.model import Model, with_margins, without_margins
+from pyptv.core.engines.dense.model import Model, without_margins
 from pyptv.core.engines.dense.particles import Iteration, Particles, Reconstruction, Spots
 from pyptv.core.engines.dense.search import search
 from pyptv.core.engines.dense.settings import Settings
 from pyptv.core.engines.dense.shape import fit_gains, fit_scale, fit_scatter, fit_sigma
 from pyptv.core.images.full_depth import Views
+from pyptv.kernels.dense.peaks import smoothed
 from pyptv.kernels.dense.spots import misfit
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def reconstruct(
             _fit_sizes(model)
             model.shake(settings.shakes - settings.shakes // 2)
             _finish_iteration(model, cameras.n_cams if full else cameras.n_cams - 1, added, iterations)
-            if abs(iterations[-1].added - iterations[-1].dropped) <= settings.few * len(model.positions):
+            if _gains_little(iterations[-1], settings):
                 break
     model.renew_background()
     for _ in range(2):
@@ -80,6 +81,11 @@ def reconstruct(
     model.hot[:] = 1
     model.shake(2)
     return _result(model, iterations, energy, fits=fits)
+
+
+def _gains_little(done: Iteration, settings: Settings) -> bool:
+    """Whether another search of that kind is not worth its time: hardly any new particle, or hardly any that stays."""
+    return done.added - done.dropped <= max(settings.few * done.total, settings.stay * done.added)
 
 
 def _begin(model: Model, start: Floats | Particles, iterations: list[Iteration]) -> None:
@@ -99,9 +105,8 @@ def _search(model: Model, *, full: bool) -> int:
     level = model.level * model.spots.gains
     thresholds, dark = settings.noise_factor * scatter, None
     if not full:
-        smooth = smoothed(without_margins(where))
-        where, scatter, level = with_margins(smooth), noise(smooth), _SMOOTHED_PEAK * level
-        images = with_margins(smoothed(without_margins(images)))
+        where, images = smoothed(where), model.smooth
+        scatter, level = noise(without_margins(where)), _SMOOTHED_PEAK * level
         thresholds = settings.faint_factor * scatter
         dark = thresholds if np.isnan(model.level) else settings.bright * level
     if not np.isnan(model.level):

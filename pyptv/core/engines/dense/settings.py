@@ -9,12 +9,14 @@ from dataclasses import dataclass
 class Settings:
     """Of :func:`pyptv.core.engines.dense.reconstruct.reconstruct`. Intensities are shares of the median particle's."""
 
-    searches: int = 3
-    """Searches in the residual for particles that all cameras see."""
-    reduced_searches: int = 6
-    """Searches after that, in which one camera of four may lack a peak."""
+    searches: int = 8
+    """Searches in the residual for particles that all cameras see, at most."""
+    reduced_searches: int = 20
+    """Searches after that, in which one camera of four may lack a peak, at most."""
     few: float = 0.001
     """Share of new particles below which a kind of search ends early."""
+    stay: float = 0.1
+    """The same where that share of the new particles or less is more than what was dropped."""
     shakes: int = 4
     """Rounds of shaking after each search."""
     last_shakes: int = 8
@@ -36,7 +38,7 @@ class Settings:
     unsure: float = 3.5
     """Particles whose joint intensity is less than so many times its error by noise are dropped."""
     unsure_last: float = 5.0
-    """The same after the last shaking."""
+    """The same after the last shaking, of particles that were not known from the frames around."""
     weakest_camera: float = 0.05
     """Particles with less than that in any camera are dropped."""
     merge: float = 1.0

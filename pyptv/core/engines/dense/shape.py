@@ -25,6 +25,8 @@ _LARGEST_GROWTH = 0.2
 """Of the logarithm of a spot's size in a round."""
 _ALIKE = 0.05
 """Sizes that scatter by less (of the logarithm) are taken for alike."""
+_MOST_UNLIKE = 0.3
+"""More is not believed: such spots are no particles, or several."""
 _LARGEST_GAIN = 8.0
 _FEWEST = 10
 _FOR_ORDER: tuple[tuple[int, int], ...] = ((TERMS, 2000), (3, 300), (1, _FEWEST))
@@ -88,7 +90,7 @@ def fit_scatter(model: Model) -> float:
         np.average(sizes[complete, part], axis=1, weights=weights[complete, part]) for part in (slice(half), slice(half, None))
     )
     common = (_deviation(one + other) ** 2 - _deviation(one - other) ** 2) / 4
-    scatter = float(np.sqrt(max(common, 0.0)))
+    scatter = min(float(np.sqrt(max(common, 0.0))), _MOST_UNLIKE)
     return scatter if scatter > _ALIKE else 0.0
 
 

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
 
-_CHANCE_SAMPLES = 20
-"""Frames of a run at which links by chance are counted, about."""
+_CHANCE_SAMPLES, _CHANCE_STEP = 20, 3
+"""Frames of a run at which links by chance are counted, about; but no more than one in so many, for it costs a second linking."""
 
 
 def limits_of(track: TrackingParameters) -> Limits:
@@ -86,7 +86,7 @@ class LinkStep:
 def samples_chance(frame: int, frames: FrameRange) -> bool:
     """Whether links by chance are counted at a frame: at some of the run, the last two left out."""
     n = frames[1] - frames[0] + 1
-    return frame + 2 <= frames[1] and (frame - frames[0]) % max(1, n // _CHANCE_SAMPLES) == 0
+    return frame + 2 <= frames[1] and (frame - frames[0]) % max(_CHANCE_STEP, n // _CHANCE_SAMPLES) == 0
 
 
 def _tracks(links: Ints, after: Ints, n: int) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pyptv.report.evidence import Evidence, Finding, Judged, Level, band, median, rule
+from pyptv.report.rules.evidence import Evidence, Finding, Judged, Level, band, median, rule
 from pyptv.report.words import count, listing, number, percent
 
 DROP = 0.2

@@ -7,8 +7,8 @@ thumb: they say where to look, not what is true.
 from __future__ import annotations
 
 from pyptv.core.base.frames import describe
-from pyptv.report import matching_rules, tracking_rules
-from pyptv.report.evidence import Evidence, Finding, Judged, Level, Rule, rule
+from pyptv.report.rules import matching, tracking
+from pyptv.report.rules.evidence import Evidence, Finding, Judged, Level, Rule, rule
 from pyptv.report.words import count, duration, number, percent
 
 MANY_FAILED = 0.1
@@ -148,7 +148,7 @@ def seams_given_up(evidence: Evidence) -> Judged:
 
 RULES: tuple[Rule, ...] = (
     *(ended_early, failed_frames, missing_frames, damaged_files, no_particles),
-    *matching_rules.RULES,
-    *tracking_rules.RULES,
+    *matching.RULES,
+    *tracking.RULES,
     *(changed_parameters, kept_frames, seams_given_up),
 )

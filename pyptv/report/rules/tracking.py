@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pyptv.report.evidence import Evidence, Finding, Judged, Level, limits, link_ratio, rule, track_value
+from pyptv.report.rules.evidence import Evidence, Finding, Judged, Level, limits, link_ratio, rule, track_value
 from pyptv.report.words import listing, number, percent
 
 LOW_LINK_RATIO = 0.8
