@@ -28,7 +28,7 @@ SHORT = {
 FIRST, LAST = 10000, 10004
 
 NOT_RUN = {
-    r"pip install|conda|venv|tmux|tail -f|kill %1|chromium|^#|^export TMPDIR": "the environment of the user",
+    r"pip install|conda|venv|tmux|tail -f|kill %1|chromium|^#|^export ": "the environment of the user",
     r"^dask |--scheduler": "needs a Dask scheduler: tests/test_cluster.py",
     r"bash submit\.sh": "needs SLURM: tests/test_cluster.py runs such a script with a stand-in",
     r"--part|--finish": "a run in parts: tests/test_parts.py",
@@ -36,7 +36,7 @@ NOT_RUN = {
     r"--method dense": "needs the kernels of another method: tests/test_dense_runs.py",
     r"--engine compiled": "may compile for a minute: tests/test_engines.py",
     r"--hook|-plugin": "needs the user's own code: tests/test_hooks.py, tests/test_pyptv_plugins.py",
-    r"pyptv-report .*(--output|--statistics|--frame-rate)|--report": "draws for a second: tests/test_html_report.py",
+    r"pyptv-report |--report": "draws for a second: tests/test_html_report.py; the tutorial's in tests/test_documents.py",
     r"docs/demos/": "tests/test_documents.py",
     r"^python -m pyptv *(#|$)": "tests/test_command_line.py",
     r"PYPTV_KERNEL_CACHE": "compiles for a minute",
@@ -71,7 +71,7 @@ def blocks(document: Path) -> list[list[Line]]:
     found = []
     pattern = r"(?<!<!-- executed -->\n)```(?:sh|bash)\n(.*?)```"
     for block in re.findall(pattern, document.read_text(encoding="utf-8"), re.DOTALL):
-        lines = [line for line in block.splitlines() if line.strip()]
+        lines = [line for line in re.sub(r"\\\n *", "", block).splitlines() if line.strip()]
         found.append([Line(line, words) for line in lines for words in called(line) or [None]])
     return found
 
