@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import re
-import shlex
 import shutil
 import subprocess
 import sys
 from dataclasses import MISSING, Field, fields
-from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
 import yaml
+from test_commands_in_documents import called
 
 import pyptv
 from pyptv import __main__ as launcher
@@ -30,8 +29,6 @@ DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 DEMOS = sorted((ROOT / "docs" / "demos").glob("*.py"))
 BLOCK = re.compile(r"<!-- runnable(: pytest)? -->\n```python\n(.*?)```", re.DOTALL)
 RUN = {"pyptv-batch": SEQUENTIAL, "pyptv-batch-parallel": PARALLEL}
-SHORT = {"pyptv-batch": "run", "pyptv-batch-parallel": "parallel", "pyptv-report": "report", "pyptv-export": "export"}
-"""Program -> what ``python -m pyptv`` calls it."""
 
 
 def text(name: str) -> str:
@@ -117,43 +114,6 @@ def test_demo_runs(demo: Path, tmp_path: Path) -> None:
 # -- commands ----------------------------------------------------------------------------------------------------------
 
 
-def called(line: str) -> list[str] | None:
-    """A shell line as the words after ``python -m pyptv``; None where it calls none of our commands."""
-    words = shlex.split(line, comments=True)
-    ends = [i for i, word in enumerate(words) if word in {">", "&", "&&", "|"}] + [len(words)]
-    for i, word in enumerate(words):
-        end = next(end for end in ends if end >= i)
-        if Path(word).name in SHORT:
-            return [SHORT[Path(word).name], *words[i + 1 : end]]
-        if words[i : i + 2] == ["-m", "pyptv"]:
-            return words[i + 2 : end]
-    return None
-
-
-def commands() -> list[list[str]]:
-    """The command lines in the documents that call one of our commands, each once."""
-    found = []
-    for document in DOCUMENTS:
-        for block in re.findall(r"```sh\n(.*?)```", document.read_text(encoding="utf-8"), re.DOTALL):
-            found += [words for line in block.splitlines() if (words := called(line)) and words not in found]
-    return found
-
-
-@pytest.mark.parametrize("words", commands(), ids=" ".join)
-def test_command_in_a_document_is_one_that_there_is(words: list[str]) -> None:
-    entry = launcher.commands()[words[0]]
-    module = import_module(entry.module)
-    kind = RUN.get(next((name for name, short in SHORT.items() if short == words[0]), "pyptv-batch"))
-    parser = module.build_parser() if hasattr(module, "build_parser") else build_parser(kind or SEQUENTIAL)
-    arguments = [*entry.first, *words[1:]]
-    if "--version" in arguments or "--completion" in arguments:
-        with pytest.raises(SystemExit, match="0"):
-            parser.parse_args(arguments)
-    else:
-        options = parser.parse_args(arguments)
-        assert not hasattr(options, "demo") or (options.experiment is None) != (options.demo is None)
-
-
 def test_the_tutorial_word_by_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Its commands, one after the other, in an empty folder; and what it says they give."""
     pytest.importorskip("matplotlib")
@@ -163,7 +123,7 @@ def test_the_tutorial_word_by_word(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert len(lines) == 7
     said = []
     for line in lines:
-        assert launcher.cli(called(line)) == 0, line
+        assert launcher.cli(list(called(line)[0])) == 0, line
         captured = capsys.readouterr()
         said.append(captured.out + captured.err)
     assert "The run can start." in said[1]

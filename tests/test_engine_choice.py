@@ -221,10 +221,41 @@ class TestBuild:
         assert session != os.getsid(0)
         assert niceness > os.nice(0)
 
+    def test_in_the_background_a_cpu_is_left_to_the_run(self, kernel_folder, quick_build, monkeypatch):
+        running, at_once = [], []
+
+        class Counted(build._Compiler):
+            def __init__(self, folder, group):
+                running.append(group)
+                at_once.append(len(running))
+                super().__init__(folder, group)
+
+            def install(self):
+                running.pop()
+                super().install()
+
+        monkeypatch.setattr(build, "_Compiler", Counted)
+        monkeypatch.setattr(build, "usable_cpus", lambda: 2)
+        build.build_and_note()
+        assert at_once == [1, 1]
+
     def test_a_module_in_the_current_folder_is_not_run(self, kernel_folder, quick_build, tmp_path, monkeypatch):
         (tmp_path / "json.py").write_text("raise SystemExit('hostile')")
         monkeypatch.chdir(tmp_path)
         build.build()
+
+
+def test_a_worker_imports_numba_without_what_it_does_not_use():
+    """And leaves it to others: a hook may need it."""
+    pytest.importorskip("scipy")
+    code = (
+        "import sys\n"
+        "from pyptv.kernels.cache import import_numba_alone\n"
+        "import_numba_alone()\n"
+        "assert 'numba.np.arraymath' in sys.modules and 'scipy.linalg' not in sys.modules\n"
+        "import scipy.linalg.cython_blas\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 class TestChoice:

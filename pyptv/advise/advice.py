@@ -129,7 +129,7 @@ def measure(
     own = present if not (fix_calibration and refined) else replace(present, calibrations=proposed.calibrations)
     if not work.gain(proposed) > WORTH * work.gain(own):
         proposed = own
-    after = work.outcome(proposed)
+    after = work.outcome(proposed, final=True)
     if after is None:
         raise ProcessingError("no setting was found with which these frames can be matched")
     tell("measuring motion")
@@ -145,7 +145,7 @@ def measure(
         frames=tuple(sorted({*work.numbers, *(number for run in work.runs for number in run)})),
         present=present,
         proposed=proposed,
-        before=work.outcome(present),
+        before=work.outcome(present, final=True),
         after=after,
         plateaus=plateaus,
         locking=tuple(peak_locking([frame.targets[camera] for frame in together]) for camera in range(experiment.num_cams)),

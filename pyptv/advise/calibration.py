@@ -246,10 +246,12 @@ def _hints(problem: _Problem) -> list[str]:
     units = _units(problem, problem.start, (*EXTERIOR, *LENS))
 
     def column(calibrations: Sequence[Calibration], parameters: Parameters, step: float) -> Floats:
+        """The change of all residuals per unit of a change, by a forward difference."""
         other = _left_over(replace(problem, parameters=parameters), calibrations, basis).ravel()
         return (other - left) / step
 
     def of(camera: int, name: str) -> Floats:
+        """The column of one number of one camera."""
         step = units[camera, (*EXTERIOR, *LENS).index(name)] * 0.1
         cameras = [changed(one, {name: step} if which == camera else {}) for which, one in enumerate(problem.start)]
         return column(cameras, problem.parameters, 0.1)
@@ -290,10 +292,12 @@ def correct(sample: Sample, setting: Setting) -> Refined | None:
     parameters = sample.bench.experiment.parameters
 
     def matched(calibrations: tuple[Calibration, ...], band: float) -> list[MatchedFrame]:
+        """The frames, matched within a band [px]."""
         bench = sample.at(replace(setting, calibrations=calibrations).with_eps0(band * parameters.ptv.pix_x))
         return [bench.match(rows, number) for number, rows in targets.items()]
 
     def agreeing(calibrations: tuple[Calibration, ...]) -> int:
+        """How many particles have a target in every camera, within the narrow band."""
         return sum(frame.counts()[0] for frame in matched(calibrations, _NARROW))
 
     before = most = agreeing(setting.calibrations)

@@ -27,8 +27,8 @@ Tell = Callable[[str], None]
 
 _MOST_TARGETS = 12_000
 """More targets in an image of the sample are noise, not particles: such settings are not matched."""
-_ROUNDS = 2
-"""Repetitions of the ghost estimate while settings are compared."""
+_ROUNDS, _FINAL_ROUNDS = 1, 6
+"""Repetitions of the ghost estimate while settings are compared, and of what is reported."""
 _TOGETHER = 2.0
 """[px] Particles nearer than that to another one, or than three quarters of a spot, in all images, are halves of one."""
 _LOOSE = {"nnmin": 1, "nnmax": 2**30, "nxmin": 1, "nxmax": 2**30, "nymin": 1, "nymax": 2**30, "sumg_min": 0}
@@ -83,7 +83,7 @@ class Sample:
     tell: Tell = lambda _: None
     _images: dict[int, list[Image]] = field(default_factory=dict)
     _detected: dict[tuple[int, int, int, int], Floats] = field(default_factory=dict)
-    _outcomes: dict[Setting, Outcome | None] = field(default_factory=dict)
+    _outcomes: dict[tuple[Setting, bool], Outcome | None] = field(default_factory=dict)
 
     @property
     def present(self) -> Setting:
@@ -144,17 +144,23 @@ class Sample:
             self.bench.with_detection(setting.detection).with_criteria(setting.criteria).with_calibrations(setting.calibrations)
         )
 
-    def outcome(self, setting: Setting) -> Outcome | None:
-        """What a setting makes of the frames that settings are compared on; None where the engine cannot do it."""
-        if setting not in self._outcomes:
+    def outcome(self, setting: Setting, *, final: bool = False) -> Outcome | None:
+        """What a setting makes of the frames that settings are compared on; None where the engine cannot do it.
+
+        Args:
+            setting: to match with.
+            final: estimate ghosts as exactly as can be, to report them.
+        """
+        key = setting, final
+        if key not in self._outcomes:
             try:
                 frames = [self.matched(number, setting) for number in self.numbers]
-                ghosts = expected_ghosts(self.at(setting), frames, rounds=_ROUNDS)
+                ghosts = expected_ghosts(self.at(setting), frames, rounds=_FINAL_ROUNDS if final else _ROUNDS)
                 split = sum(self._halves(frame, setting) for frame in frames)
-                self._outcomes[setting] = Outcome(tuple(frames), ghosts, split)
+                self._outcomes[key] = Outcome(tuple(frames), ghosts, split)
             except ProcessingError:  # more candidates than the engine holds, say: no setting to propose
-                self._outcomes[setting] = None
-        return self._outcomes[setting]
+                self._outcomes[key] = None
+        return self._outcomes[key]
 
     def gain(self, setting: Setting) -> float:
         """:attr:`Outcome.gain`; minus infinity where the engine cannot do it."""

@@ -129,6 +129,7 @@ def _scaled(setting: Setting, factor: float, camera: int | None = None) -> Setti
     """Thresholds times a factor, at least one more or less: all of them, or a camera's (0-based)."""
 
     def scaled(value: int) -> int:
+        """A threshold times the factor, within 1 to 254."""
         step = max(abs(round(value * factor) - value), 1)
         return int(np.clip(value + (step if factor > 1 else -step), 1, 254))
 

@@ -61,13 +61,14 @@ build_and_note()
 """
 
 
-def build(groups: Sequence[str] | None = None) -> float:
+def build(groups: Sequence[str] | None = None, at_a_time: int | None = None) -> float:
     """Compile those of some groups that are missing, in processes of their own; returns the seconds that it took.
 
     If another process is compiling, this waits for it.
 
     Args:
         groups: None: all of the standard method.
+        at_a_time: how many processes; None: as many as there are CPUs.
 
     Raises:
         KernelsUnavailableError: they cannot be compiled here.
@@ -75,7 +76,7 @@ def build(groups: Sequence[str] | None = None) -> float:
     start = time.perf_counter()
     folder = chosen_folder()
     try:
-        _compile_missing(folder, groups)
+        _compile_missing(folder, groups, at_a_time or usable_cpus())
     except OSError as error:
         if not ready(groups):
             raise KernelsUnavailableError(f"{folder}: the kernels cannot be kept here: {error.strerror or error}") from error
@@ -108,10 +109,13 @@ def build_in_background() -> None:
 
 
 def build_and_note() -> None:
-    """:func:`build` in the background: there is no terminal for an error message, so it is written to a file."""
+    """:func:`build` in the background: there is no terminal for an error message, so it is written to a file.
+
+    A CPU is left to the run that waits, so that the first group, the most useful one, does not wait for the others.
+    """
     folder = chosen_folder()
     try:
-        build()
+        build(at_a_time=max(1, usable_cpus() - 1))
     except Exception as error:
         with suppress(OSError):
             write_atomic(folder / _FAILED, str(error).encode())
@@ -126,7 +130,7 @@ def failure() -> str | None:
         return None
 
 
-def _compile_missing(folder: Path, wanted: Sequence[str] | None) -> None:
+def _compile_missing(folder: Path, wanted: Sequence[str] | None, at_a_time: int) -> None:
     deadline = time.monotonic() + LONGEST
     while groups := missing(wanted):
         try:
@@ -140,19 +144,19 @@ def _compile_missing(folder: Path, wanted: Sequence[str] | None) -> None:
             shutil.rmtree(folder / _PLACE, ignore_errors=True)
             (folder / _PLACE).mkdir()
             try:
-                _compile(folder, groups)
+                _compile(folder, groups, at_a_time)
             finally:
                 shutil.rmtree(folder / _PLACE, ignore_errors=True)
         if not ready(groups):
             raise KernelsUnavailableError(f"{folder}: the kernels are not what was written (is the disk full?)")
 
 
-def _compile(folder: Path, groups: list[str]) -> None:
+def _compile(folder: Path, groups: list[str], at_a_time: int) -> None:
     """Compile groups, and put each in its place as soon as it is ready."""
     waiting, running = list(groups), dict[str, _Compiler]()
     try:
         while waiting or running:
-            while waiting and len(running) < usable_cpus():
+            while waiting and len(running) < at_a_time:
                 group = waiting.pop(0)
                 running[group] = _Compiler(folder, group)
             for group in [group for group, compiler in running.items() if compiler.is_done]:
@@ -175,7 +179,7 @@ class _Compiler:
         self._said = open(self._base / "errors", "w+b")  # noqa: SIM115 -- closed with the process
         self._process = subprocess.Popen(  # noqa: S603 -- this interpreter, our own lines
             [sys.executable, "-P", "-c", _COMPILE, json.dumps(sys.path), json.dumps(cache.GROUPS[group]), str(os.getpid())],
-            env=os.environ | {FOLDER_VARIABLE: str(self._base)},
+            env=os.environ | {FOLDER_VARIABLE: str(self._base), "NUMBA_COLOR_SCHEME": "no_color"},  # colours cost time
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=self._said,

@@ -32,6 +32,7 @@ FOLDER_VARIABLE = "PYPTV_KERNEL_CACHE"
 FAMILY = "kernels-"
 _SUMS = "ready-"
 _OTHERS_WRITE = 0o022
+_BLAS = "scipy.linalg.cython_blas"
 
 GROUPS: dict[str, tuple[str, ...]] = {
     "tracking": ("pyptv.kernels.tracking.step",),
@@ -112,7 +113,7 @@ def _is_whole(folder: Path, group: str) -> bool:
 
 
 def load(groups: Iterable[str]) -> None:
-    """Load the machine code of groups, once a process, and say what that cost."""
+    """Load the machine code of groups, once per process, and log what that cost."""
     for group in groups:
         _load(group)
 
@@ -123,6 +124,20 @@ def _load(group: str) -> None:
     for name in GROUPS[group]:
         import_module(name)
     logger.debug("Kernels for %s loaded in %.2f s", group, time.perf_counter() - start)
+
+
+def import_numba_alone() -> None:
+    """Import numba as if scipy had no BLAS: importing that takes a third of the time, and no kernel multiplies matrices.
+
+    For processes in which no other program uses numba.
+    """
+    if _BLAS in sys.modules:
+        return
+    sys.modules[_BLAS] = None  # type: ignore[assignment]  # to Python: cannot be imported
+    try:
+        import_module("numba.np.arraymath")
+    finally:
+        del sys.modules[_BLAS]
 
 
 def _base() -> Path:

@@ -32,6 +32,21 @@ def leaf(function: Function) -> Function:
     return compiled
 
 
+def shared(function: Function) -> Function:
+    """For one that allocates nothing and that several places call: a function of its own, which is compiled once."""
+    compiled: Function = numba.njit(**_ONLY_KERNELS_CALL, _nrt=False)(function)
+    return compiled
+
+
+def part(function: Function) -> Function:
+    """For one that is called in one place only: part of its caller before that is compiled, which is compiled once then.
+
+    Taking frames and scenes apart to pass them to a function of its own takes longer to compile than most functions do.
+    """
+    compiled: Function = numba.njit(**_ONLY_KERNELS_CALL, inline="always", _nrt=False)(function)
+    return compiled
+
+
 _ANY_ORDER = {"contract", "nsz", "reassoc"}
 """Sums in whatever order is fastest. Not for what must give optv's numbers."""
 

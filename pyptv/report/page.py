@@ -181,6 +181,7 @@ def fill(template: str, context: dict[str, Any]) -> str:
     package = files("pyptv.report")
 
     def source(name: str) -> str:
+        """The text of a template."""
         return package.joinpath(name).read_text(encoding="utf-8")
 
     loader = FunctionLoader(source)

@@ -45,6 +45,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=9, help="of the ping-pong and the smooth experiment")
     parser.add_argument("--parts", type=int, default=3)
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
+    parser.add_argument("--data", nargs="+", default=["golden", "ping-pong", "smooth"])
     options = parser.parse_args()
     with (
         tempfile.TemporaryDirectory() as name,
@@ -72,7 +73,8 @@ def main() -> None:
 
         ways: dict[str, Callable[..., None]] = {"parts": by_parts, "dask": by_dask}
         for method in options.methods:
-            for which, (source, frames) in data.items():
+            for which in options.data:
+                source, frames = data[which]
                 one = shutil.copytree(source, folder / "one")
                 sequential(one, *frames, **METHODS[method])
                 truth = results(one)

@@ -34,7 +34,7 @@ from pyptv.core.stages.tasks import FramesTask, PublishTask, Task, TrackTask
 SHORT_CHUNK, MOST_ROUNDS = 32, 50
 CONVERGENCE = 4
 SECONDS_A_TASK = 2.0
-FINISH_OPERATIONS, FINISH_SECONDS = 74, 0.005
+FINISH_OPERATIONS, FINISH_SECONDS = 68, 0.005
 """Of ``--finish``, per frame: docs/cluster.md."""
 SEQUENCE_OPERATIONS, TRACKING_OPERATIONS, PUBLISH_OPERATIONS = 69, 43, 9
 """File operations per frame with four cameras."""

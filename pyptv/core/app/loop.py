@@ -68,7 +68,7 @@ class RunLoop:
         self._tally = Tally(Columns(frames, job.experiment.num_cams), skipping=not job.stop_at_failure, engine=job.engine)
         self._meter = Meter(frames, options if part is None else replace(options, tracking="forward"), job.engine)
         self._finished = bytearray(frames[1] - frames[0] + 1)
-        """1 for each frame that has come to an end, good or bad."""
+        """1 for each frame that is done or has failed."""
         self._client = client
         self._runner = runner_of(job, options, store, client)
         self._ids = count(1)

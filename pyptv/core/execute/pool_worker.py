@@ -84,6 +84,8 @@ def serve(job: Job, address: Address, row_of: Callable[[int], Row]) -> NoReturn:
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, signal.valid_signals())  # blocked while it was made
     use_one_thread()
+    if job.engine == "compiled":
+        cache.import_numba_alone()
     gc.freeze()  # what it begins with is no garbage; to look through it would copy the memory that forked workers share
     try:
         _end_with_parent()

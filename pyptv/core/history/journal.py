@@ -259,6 +259,7 @@ def _make_one(folder: Path, files: list[Path]) -> None:
     last: dict[int, int] = {}
 
     def key(match: re.Match[bytes]) -> int:
+        """One number for a frame and a fingerprint."""
         return int(match[5]) * _MOST_IDS + ids.setdefault((match[3], match[4]), len(ids)) % _MOST_IDS
 
     number = 0

@@ -177,6 +177,7 @@ def _listing() -> Names:
     known: dict[Path, list[str]] = {}
 
     def names(folder: Path) -> list[str]:
+        """The names in a folder."""
         if folder not in known:
             try:
                 known[folder] = os.listdir(folder)

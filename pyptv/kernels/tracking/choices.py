@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from pyptv.kernels.geometry import triangulate
-from pyptv.kernels.jit import inner, leaf
+from pyptv.kernels.jit import inner, leaf, part
 from pyptv.kernels.tracking.frames import NONE, PREVIOUS, Frame, Frames, append, position_of
 from pyptv.kernels.tracking.motion import distance, in_box, turn, within
 from pyptv.kernels.tracking.neighbours import Neighbours, find_free, new_neighbours, project, search
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 _STEADY = 10.0
 """An acceleration that many times below its limit is accepted whatever the angle."""
 _PAIR = 2
+_MARGIN = 1e-9
+"""Of comparisons that only save work, so that rounding decides nothing: a share of the lengths."""
 
 
 class Choices(NamedTuple):
@@ -125,7 +127,7 @@ def choose(scene: Scene, frames: Frames, row: int, choices: Choices) -> int:
     return added
 
 
-@leaf
+@part
 def _path(previous: Frame, current: Frame, row: int) -> Path:
     """Where a particle comes from, and where it is expected: without a previous link, where it is."""
     x1 = position_of(current, row)
@@ -136,7 +138,7 @@ def _path(previous: Frame, current: Frame, row: int) -> Path:
     return Path(True, x0, x1, (2.0 * x1[0] - x0[0], 2.0 * x1[1] - x0[1], 2.0 * x1[2] - x0[2]))  # noqa: FBT003
 
 
-@leaf
+@part
 def _centre_on_targets(frame: Frame, row: int, centre: Floats) -> None:
     """Let a search begin at the particle's own targets, in the cameras where it has one."""
     for camera in range(len(centre)):
@@ -158,34 +160,68 @@ def _expected_after(path: Path, x3: Point) -> Point:
     )
 
 
-@leaf
+@part
 def _look_ahead(scene: Scene, frames: Frames, path: Path, k: int, choices: Choices) -> int:
     """Register candidate number ``k`` with every particle of the frame after it that goes on from there, and with a new one.
+
+    Neither is looked for where no displacement within the limits could end near enough to the place that is expected.
 
     Returns:
         How many particles were added, 1 or 0.
     """
-    row, views = choices.following.row[k], choices.following.views[k]
-    after = frames.after
-    x3 = position_of(frames.following, row)
+    x3 = position_of(frames.following, choices.following.row[k])
     x5 = _expected_after(path, x3)
-    project(scene, x5, choices.after)
+    before = turn(path.x1, path.x2, x3) if path.linked else (0.0, 0.0)
+    step = x5[0] - x3[0], x5[1] - x3[1], x5[2] - x3[2]
+    enough = scene.acceleration + _MARGIN * (abs(scene.acceleration) + abs(step[0]) + abs(step[1]) + abs(step[2]))
+    goes_on = not _outside(scene.displacement, step) > (2.0 * enough - before[1] if path.linked else enough)
+    begins = not _outside(scene.displacement, (-step[0], -step[1], -step[2])) > enough
+    if goes_on or begins:
+        project(scene, x5, choices.after)
+    if goes_on:
+        _go_on(scene, frames.after, path, k, x3, x5, before, choices)
+    return _begin(scene, frames.after, path, k, x3, x5, choices) if begins else 0
+
+
+@leaf
+def _outside(limits: Floats, step: Point) -> float:
+    """How far a displacement lies outside its limits (3, 2) [mm]; 0 inside."""
+    x = max(step[0] - limits[0, 1], limits[0, 0] - step[0], 0.0)
+    y = max(step[1] - limits[1, 1], limits[1, 0] - step[1], 0.0)
+    z = max(step[2] - limits[2, 1], limits[2, 0] - step[2], 0.0)
+    return math.sqrt(x * x + y * y + z * z)
+
+
+@part
+def _go_on(
+    scene: Scene, after: Frame, path: Path, k: int, x3: Point, x5: Point, before: tuple[float, float], choices: Choices
+) -> None:
+    """Register a candidate, at ``x3`` [mm], with every particle of the frame after it near ``x5`` [mm].
+
+    ``before``: angle [gon] and acceleration [mm] up to the candidate, where the particle is linked.
+    """
     for j in range(search(scene, after, x5, choices.after)):
         x4 = position_of(after, choices.after.row[j])
         if within(scene.displacement, x3, x4):
             angle, acceleration = turn(x3, x4, x5)
             if path.linked:
-                other_angle, other_acceleration = turn(path.x1, path.x2, x3)
-                angle, acceleration = (other_angle + angle) / 2, (other_acceleration + acceleration) / 2
+                angle, acceleration = (before[0] + angle) / 2, (before[1] + acceleration) / 2
             length = (distance(path.x1, x3) + distance(x3, x4)) / 2
-            _register(scene, row, length, angle, acceleration, views + choices.after.views[j], choices)
+            views = choices.following.views[k] + choices.after.views[j]
+            _register(scene, choices.following.row[k], length, angle, acceleration, views, choices)
+
+
+@part
+def _begin(scene: Scene, after: Frame, path: Path, k: int, x3: Point, x5: Point, choices: Choices) -> int:
+    """Register a candidate with a new particle near ``x5``, if there are targets for it; returns how many are added."""
     more = find_free(scene, after, choices.after, choices.targets, choices.rays)
     if more >= _PAIR:
         x4 = triangulate(choices.rays, more)
         if in_box(scene.volume, x4) and within(scene.displacement, x4, x3):
             angle, acceleration = turn(x3, x4, x5)
             length = (distance(path.x1, x3) + distance(x3, x4)) / 2
-            if _register(scene, row, length, angle, acceleration, views + more, choices) and scene.add:
+            views = choices.following.views[k] + more
+            if _register(scene, choices.following.row[k], length, angle, acceleration, views, choices) and scene.add:
                 append(after, x4, choices.targets)
                 return 1
     return 0
@@ -199,7 +235,7 @@ def _look_back(scene: Scene, path: Path, x3: Point, row: int, views: int, choice
     return _register(scene, row, length, angle, acceleration, views, choices)
 
 
-@leaf
+@part
 def _add_next(scene: Scene, following: Frame, path: Path, choices: Choices) -> int:
     """Add a particle where the path goes on, if there are targets for it, and register it; returns how many are added."""
     views = find_free(scene, following, choices.following, choices.targets, choices.rays)

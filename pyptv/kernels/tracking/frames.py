@@ -1,7 +1,8 @@
-"""A frame in arrays, as the tracking kernels see it: particles, targets, and per camera two grids over the targets.
+"""A frame in arrays, as the tracking kernels see it: particles, targets, and per camera a grid over the targets.
 
-One grid holds the targets that have a particle, the other one those that have none. A cell is a linked list, so that a
-target changes from one to the other, when the tracker adds a particle, without anything being moved.
+The targets of a cell, and the cells of a row, stand one after the other. The places of those that have a particle and of those
+that have none are in two arrays, each with gaps where the other has a place: so a target changes from one to the other, when
+the tracker adds a particle, without anything else being moved.
 """
 
 from __future__ import annotations
@@ -26,11 +27,9 @@ if TYPE_CHECKING:
     from pyptv.kernels.tracking.reach import Point
 
 NONE = -1
-"""No target, no particle, no previous frame's row, end of a cell's list."""
+"""No target, no particle, no previous frame's row."""
 NO_NEXT = -2
 """No row of the next frame."""
-USED, FREE = 0, 1
-"""The two grids: targets with a particle, and without."""
 PREVIOUS, NEXT, PRIORITY = 0, 1, 2
 """Columns of :attr:`Frame.link`."""
 _FROM_FILE, _ADDED = 4, 2
@@ -56,10 +55,18 @@ class Frame(NamedTuple):
     """(n_targets,) row of the target's particle, -1 for none (``tnr``)."""
     first: Ints
     """(n_cams + 1,)."""
-    head: Ints
-    """(2, n_cams, cells in y, cells in x) first target of each cell's list, -1 for none; USED and FREE."""
-    after: Ints
-    """(n_targets,) next target in the list of its cell, -1 at its end."""
+    grid: Ints
+    """(2,) number of rows and columns of cells, the same for all cameras."""
+    start: Ints
+    """(n_cams * rows * columns + 1,) where each cell begins among the ``sorted`` targets, row by row."""
+    sorted: Ints
+    """(n_targets,) targets, cell by cell."""
+    place: Ints
+    """(n_targets,) where each target stands in ``sorted``."""
+    used: Floats
+    """(n_targets, 2) [px] of the ``sorted`` targets that have a particle; NaN for the others."""
+    free: Floats
+    """(n_targets, 2) [px] of the ``sorted`` targets that have none; NaN for the others."""
     cell: float
     """Side of a cell [px]."""
 
@@ -67,7 +74,7 @@ class Frame(NamedTuple):
 FRAME = NamedTupleType(
     (
         *(int64[::1], float64[:, ::1], int64[:, ::1], int64[:, ::1], float64[:, ::1]),
-        *(int64[::1], int64[::1], int64[:, :, :, ::1], int64[::1], float64),
+        *(int64[::1], int64[::1], int64[::1], int64[::1], int64[::1], int64[::1], float64[:, ::1], float64[:, ::1], float64),
     ),
     Frame,
 )
@@ -106,6 +113,7 @@ def make_frame(particles: Floats, targets: Sequence[Floats], width: float, heigh
     target = np.full((room, n_cams), NONE)
     target[:n_particles] = particles[:, 4 : 4 + n_cams]
     cell = max(_SMALLEST_CELL, math.sqrt(_TARGETS_A_CELL * width * height * n_cams / max(1, len(every))))
+    n_rows, n_columns = int(height / cell) + 1, int(width / cell) + 1
     frame = Frame(
         size=np.array([n_particles]),
         position=position,
@@ -114,8 +122,12 @@ def make_frame(particles: Floats, targets: Sequence[Floats], width: float, heigh
         pixel=np.ascontiguousarray(every[:, 1:3]),
         particle=particle,
         first=np.cumsum([0, *map(len, targets)]),
-        head=np.full((2, n_cams, int(height / cell) + 1, int(width / cell) + 1), NONE),
-        after=np.full(len(every), NONE),
+        grid=np.array([n_rows, n_columns]),
+        start=np.empty(n_cams * n_rows * n_columns + 1, np.int64),
+        sorted=np.empty(len(every), np.int64),
+        place=np.empty(len(every), np.int64),
+        used=np.empty((len(every), 2)),
+        free=np.empty((len(every), 2)),
         cell=cell,
     )
     sort_into_cells(frame)
@@ -135,37 +147,42 @@ def cell_of(pixel: float, size: float, n_cells: int) -> int:
 
 
 @leaf
-def put(frame: Frame, kind: int, camera: int, target: int) -> None:
-    """Put a target (counted over all cameras) into a grid."""
-    _, _, n_rows, n_columns = frame.head.shape
-    column = cell_of(frame.pixel[target, 0], frame.cell, n_columns)
-    row = cell_of(frame.pixel[target, 1], frame.cell, n_rows)
-    frame.after[target] = frame.head[kind, camera, row, column]
-    frame.head[kind, camera, row, column] = target
+def cell_number(frame: Frame, camera: int, row: int, column: int) -> int:
+    """The number of a cell among those of all cameras."""
+    return int((camera * frame.grid[0] + row) * frame.grid[1] + column)
 
 
 @leaf
-def take_out(frame: Frame, kind: int, camera: int, target: int) -> None:
-    """Take a target out of the grid that it is in."""
-    _, _, n_rows, n_columns = frame.head.shape
-    column = cell_of(frame.pixel[target, 0], frame.cell, n_columns)
-    row = cell_of(frame.pixel[target, 1], frame.cell, n_rows)
-    behind = frame.after[target]
-    other = frame.head[kind, camera, row, column]
-    if other == target:
-        frame.head[kind, camera, row, column] = behind
-        return
-    while frame.after[other] != target:
-        other = frame.after[other]
-    frame.after[other] = behind
+def _put(frame: Frame, place: int) -> None:
+    """Note the coordinates of a ``sorted`` target with those that have a particle, or with those that have none."""
+    target = frame.sorted[place]
+    taken = frame.particle[target] != NONE
+    for axis in range(2):
+        value = frame.pixel[target, axis]
+        frame.used[place, axis] = value if taken else math.nan
+        frame.free[place, axis] = math.nan if taken else value
 
 
 @entry(void(FRAME))
 def sort_into_cells(frame: Frame) -> None:
-    """Put every target into the grid that it belongs to."""
+    """Sort the targets into their cells."""
+    start, place = frame.start, frame.place
+    for number in range(len(start)):
+        start[number] = 0
     for camera in range(len(frame.first) - 1):
         for target in range(frame.first[camera], frame.first[camera + 1]):
-            put(frame, FREE if frame.particle[target] == NONE else USED, camera, target)
+            row = cell_of(frame.pixel[target, 1], frame.cell, frame.grid[0])
+            column = cell_of(frame.pixel[target, 0], frame.cell, frame.grid[1])
+            place[target] = cell_number(frame, camera, row, column)
+            start[place[target]] += 1
+    for number in range(1, len(start)):
+        start[number] += start[number - 1]  # where it ends
+    for target in range(len(place) - 1, -1, -1):
+        cell = place[target]
+        start[cell] -= 1
+        place[target] = start[cell]
+        frame.sorted[place[target]] = target
+        _put(frame, place[target])
 
 
 @leaf
@@ -186,5 +203,4 @@ def append(frame: Frame, place: Point, targets: Ints) -> None:
         if targets[camera] != NONE:
             target = frame.first[camera] + targets[camera]
             frame.particle[target] = row
-            take_out(frame, FREE, camera, target)
-            put(frame, USED, camera, target)
+            _put(frame, frame.place[target])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from pyptv.kernels import geometry
-from pyptv.kernels.jit import inner, leaf, number
+from pyptv.kernels.jit import inner, leaf, number, shared
 from pyptv.kernels.tracking.frames import NONE, Frame
 from pyptv.kernels.tracking.reach import LOWER, UPPER, cell_at
 from pyptv.kernels.tracking.scene import Scene
@@ -67,7 +67,7 @@ def project(scene: Scene, point: Point, near: Neighbours) -> None:
         near.centre[camera, 0], near.centre[camera, 1] = x, y
 
 
-@leaf
+@shared
 def search(scene: Scene, frame: Frame, point: Point, near: Neighbours) -> int:
     """Find the particles around the centres, in the rectangle of possible displacements from ``point`` [mm].
 
@@ -145,7 +145,7 @@ def _order(row: Ints, views: Ints, n: int) -> int:
     return kept if kept > 0 else min(n, 1)
 
 
-@leaf
+@shared
 def find_free(scene: Scene, frame: Frame, near: Neighbours, targets: Ints, rays: Floats) -> int:
     """Find the nearest target without a particle in each camera, within _FREE_RADIUS of ``near.seen``.
 

@@ -42,11 +42,11 @@ def covered(camera: Floats, optics: Floats, displacement: Floats, point: Point) 
     Args:
         camera: (K,).
         optics: (K2,).
-        displacement: (3, 2) least and largest displacements along x, y, z [mm].
+        displacement: (3, 2) minimum and maximum displacements along x, y, z [mm].
         point: from where [mm].
 
     Returns:
-        The least and the largest x, the least and the largest y [px].
+        Minimum and maximum x, minimum and maximum y [px].
     """
     left, right, up, down = math.inf, -math.inf, math.inf, -math.inf
     for corner in range(_CORNERS):
@@ -106,7 +106,7 @@ def reach_bounds(cameras: Floats, optics: Floats, displacement: Floats, span: Fl
     Args:
         cameras: (n_cams, K).
         optics: (K2,).
-        displacement: (3, 2) least and largest displacements along x, y, z [mm].
+        displacement: (3, 2) minimum and maximum displacements along x, y, z [mm].
         span: (3, 2) limits of x, y, z [mm].
         largest: the longer side of the image [px].
 

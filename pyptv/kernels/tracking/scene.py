@@ -1,4 +1,4 @@
-"""The setup of a tracking step: cameras, limits and the measuring volume."""
+"""The part of an experiment that a tracking step needs: cameras, limits, and the measuring volume."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Scene(NamedTuple):
     optics: Floats
     """(K2,) as :func:`pyptv.kernels.geometry.optics_row` gives it."""
     displacement: Floats
-    """(3, 2) least and largest displacement along x, y, z [mm/frame]."""
+    """(3, 2) minimum and maximum displacement along x, y, z [mm/frame]."""
     volume: Floats
     """(3, 2) limits of the positions of added particles along x, y, z [mm]."""
     span: Floats
@@ -96,7 +96,7 @@ def make_scene(parameters: Parameters, calibrations: Sequence[Calibration], corn
 
 @entry("float64[:, ::1](float64[:, ::1], float64[::1], float64[:, :, ::1], float64[::1], float64[::1])")
 def measuring_volume(cameras: Floats, optics: Floats, corners: Floats, x_layers: Floats, z_layers: Floats) -> Floats:
-    """The volume (3, 2) [mm] that added particles must lie in: the least z to the largest, and in x and y all that is seen.
+    """The volume (3, 2) [mm] that added particles must lie in: from minimum to maximum z, and in x and y all that is seen.
 
     x and y are widened, from ``X_lay`` and from 0, to where the rays of the images' corners cross both planes of z.
 

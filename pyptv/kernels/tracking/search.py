@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from pyptv.kernels.jit import leaf
-from pyptv.kernels.tracking.frames import FREE, NONE, USED, Frame, cell_of
+from pyptv.kernels.tracking.frames import NONE, Frame, cell_number, cell_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     Pixel = tuple[float, float]
     """x, y [px]."""
     Rectangle = tuple[float, float, float, float]
-    """The least and the largest x, the least and the largest y [px]; the edges do not belong to it."""
+    """Minimum and maximum x, minimum and maximum y [px]; the edges do not belong to it."""
 
 MOST_FOUND = 4
 """Targets that a search for particles keeps in an image."""
@@ -45,7 +45,8 @@ def inside(limits: Rectangle, x: float, y: float) -> bool:
 def nearest_used(frame: Frame, camera: int, centre: Pixel, limits: Rectangle, found: Found) -> int:
     """Find the nearest targets with a particle in a rectangle; of equal distances only the first target counts.
 
-    The search goes from the cell of the centre outwards, ring by ring, until a ring is farther away than what is found.
+    The search goes from the cell of the centre and those around it outwards, ring by ring, until a ring is farther away than what
+    is found. Cells of a row that stand beside each other are gone through as one.
 
     Args:
         frame: where to look.
@@ -57,19 +58,20 @@ def nearest_used(frame: Frame, camera: int, centre: Pixel, limits: Rectangle, fo
     Returns:
         How many there are.
     """
-    _, _, n_rows, n_columns = frame.head.shape
     left, right, up, down = _cells(frame, limits)
-    column, row = cell_of(centre[0], frame.cell, n_columns), cell_of(centre[1], frame.cell, n_rows)
+    column, row = cell_of(centre[0], frame.cell, frame.grid[1]), cell_of(centre[1], frame.cell, frame.grid[0])
     for place in range(MOST_FOUND):
         found.distance[place] = math.inf
-    for ring in range(max(column - left, right - column, row - up, down - row) + 1):
-        if _beyond(frame.cell, centre, column, row, ring) > _SLACK * found.distance[MOST_FOUND - 1]:
+    for ring in range(1, max(column - left, right - column, row - up, down - row, 1) + 1):
+        if ring > 1 and _beyond(frame.cell, centre, column, row, ring) > _SLACK * found.distance[MOST_FOUND - 1]:
             break
         for i in range(max(up, row - ring), min(down, row + ring) + 1):
-            step = 1 if abs(i - row) == ring else 2 * ring
-            for j in range(column - ring, column + ring + 1, step):
-                if left <= j <= right:
-                    _gather(frame, frame.head[USED, camera, i, j], centre, limits, found)
+            whole = ring == 1 or abs(i - row) == ring
+            for side in range(1 if whole else 2):
+                begin = max(left, column - ring) if whole else column + (2 * side - 1) * ring
+                end = min(right, column + ring) if whole else begin
+                if left <= begin <= end <= right:
+                    _gather(frame, cell_number(frame, camera, i, begin), end - begin + 1, centre, limits, found)
     n_found = 0
     while n_found < MOST_FOUND and found.distance[n_found] < math.inf:
         n_found += 1
@@ -86,15 +88,13 @@ def nearest_free(frame: Frame, camera: int, centre: Pixel, limits: Rectangle) ->
     best = NONE
     least = math.inf
     for row in range(up, down + 1):
-        for column in range(left, right + 1):
-            target = frame.head[FREE, camera, row, column]
-            while target != NONE:
-                x, y = frame.pixel[target, 0], frame.pixel[target, 1]
-                if inside(limits, x, y):
-                    distance = math.sqrt(_square(centre, x, y))
-                    if distance < least or (distance == least and target < best):
-                        best, least = target, distance
-                target = frame.after[target]
+        cell = cell_number(frame, camera, row, left)
+        for place in range(frame.start[cell], frame.start[cell + right - left + 1]):
+            x, y = frame.free[place, 0], frame.free[place, 1]
+            if inside(limits, x, y):
+                target, distance = frame.sorted[place], math.sqrt(_square(centre, x, y))
+                if distance < least or (distance == least and target < best):
+                    best, least = target, distance
     return best
 
 
@@ -107,7 +107,7 @@ def _square(centre: Pixel, x: float, y: float) -> float:
 @leaf
 def _cells(frame: Frame, limits: Rectangle) -> tuple[int, int, int, int]:
     """The first and last column and the first and last row of the cells that a rectangle touches."""
-    _, _, n_rows, n_columns = frame.head.shape
+    n_rows, n_columns = frame.grid[0], frame.grid[1]
     left, right = cell_of(limits[0], frame.cell, n_columns), cell_of(limits[1], frame.cell, n_columns)
     return left, right, cell_of(limits[2], frame.cell, n_rows), cell_of(limits[3], frame.cell, n_rows)
 
@@ -122,29 +122,27 @@ def _beyond(cell: float, centre: Pixel, column: int, row: int, ring: int) -> flo
 
 
 @leaf
-def _gather(frame: Frame, target: int, centre: Pixel, limits: Rectangle, found: Found) -> None:
-    """Go through the list of a cell from ``target`` on."""
-    while target != NONE:
-        x, y = frame.pixel[target, 0], frame.pixel[target, 1]
+def _gather(frame: Frame, cell: int, n_cells: int, centre: Pixel, limits: Rectangle, found: Found) -> None:
+    """Go through some cells of a row."""
+    for place in range(frame.start[cell], frame.start[cell + n_cells]):
+        x, y = frame.used[place, 0], frame.used[place, 1]
         square = _square(centre, x, y)
         farthest = found.distance[MOST_FOUND - 1]
         if square <= _SLACK * farthest * farthest and inside(limits, x, y):
-            _insert(found, target, math.sqrt(square))
-        target = frame.after[target]
+            _insert(found, frame.sorted[place], math.sqrt(square))
 
 
 @leaf
 def _insert(found: Found, target: int, d: float) -> None:
     """Insert a target into those found so far, if it is one of the nearest."""
     distance = found.distance
-    if d > distance[MOST_FOUND - 1]:
-        return
-    for place in range(MOST_FOUND):
-        if d == distance[place]:
-            found.target[place] = min(found.target[place], target)
-            return
-    place = MOST_FOUND - 1
+    place = MOST_FOUND
     while place > 0 and d < distance[place - 1]:
-        found.target[place], distance[place] = found.target[place - 1], distance[place - 1]
         place -= 1
-    found.target[place], distance[place] = target, d
+    if place > 0 and d == distance[place - 1]:
+        found.target[place - 1] = min(found.target[place - 1], target)
+        return
+    for behind in range(MOST_FOUND - 1, place, -1):
+        found.target[behind], distance[behind] = found.target[behind - 1], distance[behind - 1]
+    if place < MOST_FOUND:
+        found.target[place], distance[place] = target, d

@@ -117,8 +117,6 @@ def _fill(frame: Frame, size: object, numbers: _Numbers) -> None:
     frame.size[0] = n
     for camera in range(n_cams):
         _check_range(frame.target[read:n, camera], NONE, int(frame.first[camera + 1] - frame.first[camera]))
-    frame.head[:] = NONE
-    frame.after[:] = NONE
     sort_into_cells(frame)
 
 

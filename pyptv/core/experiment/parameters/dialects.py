@@ -160,6 +160,7 @@ def _fill_slots(raw: RawParameters, section: str, num_cams: int) -> None:
         every = filled = filled[1:]  # some files begin with the number of cameras
 
     def ends_after(slots: int, lines: list[tuple[int, str]]) -> bool:
+        """Whether the numbers that end the file stand where that many slots would put them."""
         start = len(before) + slots * len(per_slot)
         spare, values = lines[len(before) + num_cams * len(per_slot) : start], lines[start : start + len(end)]
         numbers = all(_is_number(text) for _, text in values) and not any(_is_number(text) for _, text in spare)
