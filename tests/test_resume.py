@@ -14,6 +14,7 @@ import pytest
 from conftest import refusal, results
 
 from pyptv.core.execute.worker import Worker
+from pyptv.core.schedule import seams
 from pyptv.pyptv_batch import cli, main
 
 FIRST, LAST = 10_000, 10_005
@@ -225,7 +226,12 @@ class TestKept:
         assert resume(folder)[0] == 5
         assert results(folder) == before
 
-    def test_tracking_goes_on_from_a_saved_state(self, small_experiment, caplog):
+    @pytest.fixture
+    def long_pieces(self, monkeypatch):
+        """Where tracking saves its state does not depend on how busy the machine is: after 16 frames, and not again here."""
+        monkeypatch.setattr(seams, "SECONDS_A_PIECE", 1e6)
+
+    def test_tracking_goes_on_from_a_saved_state(self, small_experiment, caplog, long_pieces):
         """Not from the start, and not from a few frames before: the compiled engine keeps its state on disk."""
         folder = small_experiment(n_frames=60)
         main(folder, engine="compiled")
@@ -242,7 +248,7 @@ class TestKept:
         assert results(folder) == before
         assert len(tracked) == 60
 
-    def test_a_damaged_state_costs_a_few_frames(self, small_experiment, caplog):
+    def test_a_damaged_state_costs_a_few_frames(self, small_experiment, caplog, long_pieces):
         folder = small_experiment(n_frames=60)
         main(folder, engine="compiled")
         before = results(folder)
