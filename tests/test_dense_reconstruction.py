@@ -21,11 +21,11 @@ from pyptv.synthetic.settings import Settings as Scene
 pytest.importorskip("numba")
 from pyptv.core.engines.dense.background import background, noise
 from pyptv.core.engines.dense.calibrate import fit_spots, self_calibrate
-from pyptv.core.engines.dense.refine import refined
 from pyptv.core.engines.dense.cameras import Cameras
 from pyptv.core.engines.dense.model import dilated, with_margins, without_margins
 from pyptv.core.engines.dense.particles import Spots
 from pyptv.core.engines.dense.reconstruct import reconstruct
+from pyptv.core.engines.dense.refine import refined
 from pyptv.kernels.dense import spots as spot_kernels
 from pyptv.kernels.dense.peaks import find_peaks, smoothed
 from pyptv.kernels.dense.shake import shake

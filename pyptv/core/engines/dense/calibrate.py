@@ -73,7 +73,7 @@ class Disparity:
     @property
     def uncertainty(self) -> float:
         """The largest standard error of any camera [px]; infinite where one could not be fitted."""
-        return max(np.nan_to_num(camera.uncertainty, nan=np.inf) for camera in self.cameras)
+        return max(float(np.nan_to_num(camera.uncertainty, nan=np.inf)) for camera in self.cameras)
 
 
 def self_calibrate(frames: Sequence[Views], cameras: Cameras, settings: Settings | None = None) -> Disparity:
