@@ -13,6 +13,8 @@ from functools import cache
 import pytest
 from conftest import refusal, results
 
+from pyptv.core.execute.worker import Worker
+from pyptv.core.schedule import seams
 from pyptv.pyptv_batch import cli, main
 
 FIRST, LAST = 10_000, 10_005
@@ -224,7 +226,12 @@ class TestKept:
         assert resume(folder)[0] == 5
         assert results(folder) == before
 
-    def test_tracking_goes_on_from_a_saved_state(self, small_experiment, caplog):
+    @pytest.fixture
+    def long_pieces(self, monkeypatch):
+        """Where tracking saves its state does not depend on how busy the machine is: after 16 frames, and not again here."""
+        monkeypatch.setattr(seams, "SECONDS_A_PIECE", 1e6)
+
+    def test_tracking_goes_on_from_a_saved_state(self, small_experiment, caplog, long_pieces):
         """Not from the start, and not from a few frames before: the compiled engine keeps its state on disk."""
         folder = small_experiment(n_frames=60)
         main(folder, engine="compiled")
@@ -241,7 +248,7 @@ class TestKept:
         assert results(folder) == before
         assert len(tracked) == 60
 
-    def test_a_damaged_state_costs_a_few_frames(self, small_experiment, caplog):
+    def test_a_damaged_state_costs_a_few_frames(self, small_experiment, caplog, long_pieces):
         folder = small_experiment(n_frames=60)
         main(folder, engine="compiled")
         before = results(folder)
@@ -355,3 +362,50 @@ class TestChangedInputs:
         with caplog.at_level(logging.INFO, "pyptv"):
             main(folder, resume=True)
         assert kept(caplog) == (6, 6)
+
+
+def test_existing_targets_of_a_stopped_run(small_experiment, monkeypatch):
+    """Its frames are made again from what they were made from, and not from what it wrote in their place.
+
+    Targets at the same y are exchanged when they are sorted twice, and other programs write more than 4 decimals.
+    """
+    folder = small_experiment(images=False)
+    for path in (folder / "img").glob("cam*_targets"):
+        count, *lines = path.read_text().splitlines()
+        rows = [line.split() for line in lines]
+        for row, following in zip(rows[::2], rows[1::2], strict=False):
+            row[1], following[2] = row[1] + "499", row[2]
+        path.write_text("\n".join([count, *map(" ".join, rows)]) + "\n")
+    given = {path: path.read_bytes() for path in (folder / "img").iterdir()}
+    main(folder, engine="optv")
+    expected = results(folder)
+    assert not (folder / "res/.pyptv/inputs").exists()
+    for times in (1, 2):  # once: the frame is done again in the same run; twice: the run ends
+        again = small_experiment(f"again{times}", images=False)
+        for path, data in given.items():
+            (again / "img" / path.name).write_bytes(data)
+        deaths = again / "deaths"
+
+        def die(_worker, _done, deaths=deaths, times=times, _note=Worker._note):
+            """Once its files are there, and before it is noted."""
+            said = deaths.read_text() if deaths.exists() else ""
+            if len(said) == times:
+                return _note(_worker, _done)
+            deaths.write_text(said + "x")
+            os._exit(9)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Worker, "_note", die)
+            ended = refusal(lambda: main(again, engine="optv", start_method="fork"))  # noqa: B023 -- called at once
+        if times == 1:
+            assert ended is None
+            assert results(again) == expected
+    assert ended is not None
+    assert any((again / "img" / path.name).read_bytes() != data for path, data in given.items())
+    copy = again / "res/.pyptv/inputs" / str(FIRST)
+    kept = copy.read_bytes()
+    copy.write_bytes(kept[:-3])
+    assert "put the original _targets files back" in (refusal(lambda: main(again, engine="optv", resume=True)) or "")
+    copy.write_bytes(kept)
+    main(again, engine="optv", resume=True)
+    assert results(again) == expected

@@ -73,7 +73,7 @@ class MedianBackground(_Background):
         is some ten times faster than to sort each pixel.
         """
         middle = (len(images) - 1) // 2
-        median = np.empty_like(images[0])
+        median: Image = np.empty_like(images[0])
         for top in range(0, len(median), _ROWS_AT_ONCE):
             block = images[:, top : top + _ROWS_AT_ONCE].copy()
             lower = np.empty_like(block[0])

@@ -99,9 +99,15 @@ class RunLoop:
             self._take(event)
         if self._options.resume or (self._part is not None and self._tally.kept):
             logger.info("Resumed: %d frames and the links of %d were kept", self._tally.kept, self._tally.kept_steps)
+        self._tidy()
+        return self._tally
+
+    def _tidy(self) -> None:
+        """Remove what only a run that goes on needs."""
         if self._parts is not None and not self._tally.failed:
             self._parts.remove()
-        return self._tally
+        if self._tally.skipping or not self._tally.failed:
+            self._store.inputs.forget(self._frames)
 
     def _track_backward(self) -> None:
         self._meter.track_again()

@@ -149,7 +149,9 @@ class Worker:
     def _process(self, frame: int, engine: Engine, *, write: bool) -> FrameDone:
         """The sequence step of a frame, its files put in place."""
         if self._pipeline is None or self._engine != engine:
-            self._pipeline = FramePipeline(self._job.experiment, self._job.images, self._announce, engine, self._job.hooks)
+            self._pipeline = FramePipeline(
+                *(self._job.experiment, self._job.images, self._announce, engine, self._job.hooks), inputs=self._store.inputs
+            )
             self._engine = engine
         result = self._pipeline.process(frame)
         start = time.perf_counter()

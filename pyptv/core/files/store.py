@@ -23,6 +23,7 @@ from pyptv.core.experiment.output import output_problems, read_record, record_pa
 from pyptv.core.files.atomic import digest, frame_digest, move, remove_leftovers, write_atomic
 from pyptv.core.files.claims import Claim, ClaimedError, claim_frames, locked
 from pyptv.core.files.formats import NO_ROWS
+from pyptv.core.files.inputs import TargetInputs
 from pyptv.core.files.pristine import pack, read_pristine
 from pyptv.core.files.tables import Tables
 
@@ -40,6 +41,7 @@ class Store:
         self._joined = _joined_files(experiment)
         self.stages = self.home / "stages"
         self._pristine = self.home / "pristine"
+        self.inputs = TargetInputs(experiment, self.home / "inputs")
         self._states = self.home / "states"
         self.parts = self.home / "parts"
         """A folder for each part of a job array."""
@@ -166,6 +168,7 @@ class Store:
         goes, for it belongs to other targets and particles.
         """
         paths = self.experiment.tracking_files(frame) | {"quality": self.experiment.result_path("quality", frame)}
+        self.inputs.keep(frame, files)
         self._forget_particles(frame)
         for name, data in files.items():
             write_atomic(paths[name], data)

@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
-from pyptv.core.base.errors import FormatError, FrameError
+from pyptv.core.base.errors import FormatError, FrameError, ProcessingError
 from pyptv.core.base.options import Engine
 from pyptv.core.base.regular_files import read_regular
 from pyptv.core.engines.matches import Matches
 from pyptv.core.engines.shape import make_frame_backend
 from pyptv.core.experiment.folder import Experiment, ImageSettings
 from pyptv.core.files.formats import TARGETS
+from pyptv.core.files.inputs import TargetInputs
 from pyptv.core.images.pixels import read_mask, subtract_mask
 from pyptv.core.images.view_cache import ViewCache, neighbours_stamp
 from pyptv.core.plugins.hook_chain import HookChain, ImageView, rows_of, targets_of
@@ -77,8 +78,11 @@ class FramePipeline:
         announce: Announce = silent,
         engine: Engine = "optv",
         hooks: Sequence[HookSpec] = (),
+        *,
+        inputs: TargetInputs | None = None,
     ) -> None:
         self._experiment = experiment
+        self._inputs = inputs
         self._settings = settings
         self._announce = announce
         self._backend = make_frame_backend(engine, experiment)
@@ -178,9 +182,10 @@ class FramePipeline:
             try:
                 with clock.stage("read"):
                     data, stamp = _read_stamped(path)
+                    data = data if self._inputs is None else self._inputs.original(frame, camera, data)
                     loaded = self._backend.load_targets(TARGETS.parse(data, path), path)
                 targets.append(self._filtered(frame, camera, loaded, clock))
-            except (FormatError, FrameError) as error:
+            except ProcessingError as error:
                 raise FrameError(f"frame {frame}, camera {camera + 1}: {error}") from error
             if not self._experiment.overwrites_input:  # else the files are results as well, and known by the frame's digest
                 stamps.append(stamp)

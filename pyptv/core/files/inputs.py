@@ -1,0 +1,80 @@
+"""Copies of the ``_targets`` files that a run with ``Existing_Target`` replaces: a run that was stopped begins again from them.
+
+Such a run reads its input where it writes its results. A frame that was stopped in between would be made from its own results
+when it is made again, which gives other bytes: optv's sorting exchanges targets at the same y, and files hold 4 decimals. So the
+bytes that were read are kept, in the format of :mod:`pyptv.core.files.pristine`, until the run has come to its end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from pyptv.core.base.errors import ProcessingError
+from pyptv.core.base.frames import FrameRange
+from pyptv.core.base.regular_files import read_regular
+from pyptv.core.experiment.folder import Experiment
+from pyptv.core.files.atomic import digest, write_atomic
+from pyptv.core.files.pristine import Pristine, pack, read_pristine
+
+
+class TargetInputs:
+    """The copies, one file per frame in a folder of the project's own."""
+
+    def __init__(self, experiment: Experiment, folder: Path) -> None:
+        self._experiment = experiment
+        self._folder = folder
+
+    def keep(self, frame: int, files: Mapping[str, bytes]) -> None:
+        """Keep what a frame was made from, before its results replace it.
+
+        Args:
+            frame: its number.
+            files: short name -> bytes of the results.
+
+        Raises:
+            ProcessingError: an earlier copy is damaged.
+        """
+        if not self._experiment.overwrites_input:
+            return
+        old = self._copy(frame)
+        contents, written = {}, {}
+        for camera in range(self._experiment.num_cams):
+            name = f"targets{camera + 1}"
+            data = self.original(frame, camera, read_regular(self._experiment.input_path(camera, frame)))
+            if data != files[name]:
+                contents[name] = data
+                written[name] = [*(old.tracked.get(name, []) if old is not None else []), digest(files[name])]
+        if contents:
+            self._folder.mkdir(exist_ok=True)
+            write_atomic(self._folder / str(frame), pack(contents, written))
+
+    def original(self, frame: int, camera: int, data: bytes) -> bytes:
+        """What a file held before a run that was stopped replaced it; ``data``, its present bytes, where none has.
+
+        Raises:
+            ProcessingError: the copy is damaged.
+        """
+        name = f"targets{camera + 1}"
+        kept = self._copy(frame) if self._experiment.overwrites_input else None
+        return kept.contents[name] if kept is not None and digest(data) in kept.tracked.get(name, ()) else data
+
+    def _copy(self, frame: int) -> Pristine | None:
+        path = self._folder / str(frame)
+        try:
+            return read_pristine(path, frame)
+        except ProcessingError as error:
+            raise ProcessingError(
+                f"{path}: the copy of the targets that frame {frame} is made from is damaged: put the original _targets files "
+                "back, and remove this copy"
+            ) from error
+
+    def forget(self, frames: FrameRange) -> None:
+        """Remove the copies of a range of frames: all of them have become results."""
+        with suppress(FileNotFoundError):
+            for path in list(self._folder.iterdir()):
+                if path.name.isdecimal() and frames[0] <= int(path.name) <= frames[1]:
+                    path.unlink(missing_ok=True)
+            with suppress(OSError):
+                self._folder.rmdir()  # unless another run has some
