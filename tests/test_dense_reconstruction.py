@@ -25,6 +25,7 @@ from pyptv.core.engines.dense.cameras import Cameras
 from pyptv.core.engines.dense.model import dilated, with_margins, without_margins
 from pyptv.core.engines.dense.particles import Spots
 from pyptv.core.engines.dense.reconstruct import reconstruct
+from pyptv.core.engines.dense.refine import refined
 from pyptv.kernels.dense import spots as spot_kernels
 from pyptv.kernels.dense.peaks import find_peaks, smoothed
 from pyptv.kernels.dense.shake import shake
@@ -271,6 +272,28 @@ def test_self_calibration_finds_what_was_put_in(lab):
     particles = reconstruct(seeing.see(true), corrected, lab.spots).particles
     plain = reconstruct(seeing.see(true), lab.cameras, lab.spots).particles
     assert len(particles) >= 195 > len(plain)
+
+
+def test_self_calibration_of_dense_images_measures_at_reconstructed_particles(lab):
+    """Peaks of dense images are displaced by what overlaps them; the particles under them are not, and there are more."""
+    off = [disparity.none(SIZE) for _ in range(4)]
+    off[1] = replace(off[1], coefficients=np.array([[0.3, 0.2, 0, 0, 0, 0], [-0.2, 0, 0.2, 0, 0, 0]]))
+    seeing = Lab(lab.cameras.corrected(off), lab.rng)
+    frames = [seeing.see(seeing.scatter(2500))]  # 0.03 particles per pixel
+    rough = self_calibrate(frames, lab.cameras)
+    fine = refined(frames, lab.cameras, rough)
+    assert fine.uncertainty < min(0.02, rough.uncertainty / 3)
+    true = seeing.scatter(200)
+
+    def disagreement(found):
+        """What is left between the cameras [px], where a displacement of space has been fitted away."""
+        cameras = lab.cameras.corrected(found.cameras)
+        return reconstruct(seeing.see(true, noise_level=0.2), cameras, lab.spots).particles.misfit.mean()
+
+    assert disagreement(fine) < disagreement(rough) / 3
+    few = [seeing.see(seeing.scatter(150))]
+    rough = self_calibrate(few, lab.cameras)
+    assert refined(few, lab.cameras, rough) is rough
 
 
 def test_a_disparity_is_robust_and_says_how_sure_it_is():

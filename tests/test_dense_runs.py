@@ -76,7 +76,7 @@ def test_the_demo_scores_it_against_its_truth(made: Path) -> None:
     printed = (made.parent / "printed").read_text(encoding="utf-8")
     score = json.loads((made / "score.json").read_text(encoding="utf-8"))
     assert score["recall"] == pytest.approx(evaluate(made).recall)
-    assert f"{score['recall']:.3f}" in printed
+    assert f"{score['recall']:.4f}" in printed
     assert str(made / "truth.csv") in printed
 
 

@@ -28,6 +28,11 @@ if TYPE_CHECKING:
 
 TOLERANCES = (5.0, 3.0, 2.0, 1.2, 0.8, 0.8)
 """Largest distance of a peak from the projection in each round [px]: each begins with what the one before has corrected."""
+NARROW = (0.8, 0.8, 0.8)
+"""The same where the calibration is about right: at high densities the few peaks that may be taken with a large tolerance, the
+brightest, are several particles each, and match by chance only."""
+_MORE = 1.1
+"""A large correction is believed if it brings at least so many times the matches of a small one."""
 _CHANCE = 0.01
 """Share of matches by chance that a round may have: as many of the brightest peaks are taken as that allows."""
 
@@ -65,12 +70,18 @@ class Disparity:
         """The largest correction in any image [px]."""
         return max(camera.largest for camera in self.cameras)
 
+    @property
+    def uncertainty(self) -> float:
+        """The largest standard error of any camera [px]; infinite where one could not be fitted."""
+        return max(float(np.nan_to_num(camera.uncertainty, nan=np.inf)) for camera in self.cameras)
+
 
 def self_calibrate(frames: Sequence[Views], cameras: Cameras, settings: Settings | None = None) -> Disparity:
     """Measure what the cameras of a calibration disagree by.
 
     Peaks that all cameras have are matched, with a tolerance that gets tighter; in each camera a polynomial of the place is
-    fitted to the distances of the peaks from the projections of the meeting points of their rays.
+    fitted to the distances of the peaks from the projections of the meeting points of their rays. The same is done with a small
+    tolerance from the beginning, and kept unless the other way finds more matches in the end.
 
     Args:
         frames: images of a sample of frames.
@@ -80,23 +91,39 @@ def self_calibrate(frames: Sequence[Views], cameras: Cameras, settings: Settings
     settings = settings or Settings()
     images = [with_margins(views.values - background(views.values, settings.tile)) for views in frames]
     thresholds = [settings.noise_factor * noise(without_margins(image)) for image in images]
+    large, small = (_rounds(images, thresholds, cameras, tolerances) for tolerances in (TOLERANCES, NARROW))
+    return large if large.rounds[-1].matches >= _MORE * small.rounds[-1].matches else small
+
+
+def _rounds(
+    images: Sequence[NDArray[np.float32]], thresholds: Sequence[Floats], cameras: Cameras, tolerances: Sequence[float]
+) -> Disparity:
+    """Match and fit again and again, each time within another tolerance [px]."""
     corrected = cameras
     rounds: list[Round] = []
-    for tolerance in TOLERANCES:
+    for tolerance in tolerances:
         most = _most_peaks(cameras, tolerance)
         met = [search(image, least, corrected, tolerance, most=most) for image, least in zip(images, thresholds, strict=True)]
         positions = np.concatenate([m.positions for m in met])
         seen = np.concatenate([m.places[m.peaks, :2] for m in met])
-        place = cameras.project(positions)
-        place = place + _common(positions, seen - place, place, cameras)
-        shift = seen - place
         distances = np.concatenate([m.distances for m in met])
         rms = float(np.sqrt((distances**2).mean())) if len(distances) else np.nan
         rounds.append(Round(tolerance, len(distances), rms))
-        disparities = tuple(fit(place[:, c], shift[:, c], cameras.size) for c in range(cameras.n_cams))
-        corrected = cameras.corrected(disparities)
-    each = range(cameras.n_cams)
-    return Disparity(disparities, tuple(rounds), tuple(place[:, c] for c in each), tuple(shift[:, c] for c in each))
+        disparity = fitted(positions, seen, cameras, tuple(rounds))
+        corrected = cameras.corrected(disparity.cameras)
+    return disparity
+
+
+def fitted(positions: Floats, seen: Floats, cameras: Cameras, rounds: tuple[Round, ...]) -> Disparity:
+    """The corrections with which positions (n, 3) [mm] project to where they are seen, (n, n_cams, 2) [px].
+
+    What a smooth displacement of the particles explains is left out. ``cameras`` are uncorrected.
+    """
+    place = cameras.project(positions)
+    place = place + _common(positions, seen - place, place, cameras)
+    shift, each = seen - place, range(cameras.n_cams)
+    disparities = tuple(fit(place[:, c], shift[:, c], cameras.size) for c in each)
+    return Disparity(disparities, rounds, tuple(place[:, c] for c in each), tuple(shift[:, c] for c in each))
 
 
 def _common(positions: Floats, shifts: Floats, places: Floats, cameras: Cameras) -> Floats:

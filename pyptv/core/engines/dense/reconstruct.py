@@ -84,8 +84,8 @@ def reconstruct(
 
 
 def _gains_little(done: Iteration, settings: Settings) -> bool:
-    """Whether another search of that kind is not worth its time: hardly any new particle, or hardly any that stays."""
-    return done.added - done.dropped <= max(settings.few * done.total, settings.stay * done.added)
+    """Whether another search of that kind is not worth its time: hardly any new particle stays."""
+    return done.added - done.dropped <= settings.few * done.total
 
 
 def _begin(model: Model, start: Floats | Particles, iterations: list[Iteration]) -> None:

@@ -13,10 +13,8 @@ class Settings:
     """Searches in the residual for particles that all cameras see, at most."""
     reduced_searches: int = 20
     """Searches after that, in which one camera of four may lack a peak, at most."""
-    few: float = 0.001
-    """Share of new particles below which a kind of search ends early."""
-    stay: float = 0.1
-    """The same where that share of the new particles or less is more than what was dropped."""
+    few: float = 0.0005
+    """Share of new particles that stay below which a kind of search ends early."""
     shakes: int = 4
     """Rounds of shaking after each search."""
     last_shakes: int = 8

@@ -19,6 +19,7 @@ from pyptv.core.base.events import ImageStamp
 from pyptv.core.engines.dense.calibrate import Disparity, fit_spots, self_calibrate
 from pyptv.core.engines.dense.cameras import Cameras
 from pyptv.core.engines.dense.particles import Spots
+from pyptv.core.engines.dense.refine import refined
 from pyptv.core.engines.disparity import CameraDisparity, none
 from pyptv.core.experiment.folder import Experiment
 from pyptv.core.files.atomic import digest
@@ -96,8 +97,11 @@ class OpticsStep:
         disparities: Sequence[CameraDisparity] = [none(cameras.size) for _ in range(cameras.n_cams)]
         if self._dense.self_calibration:
             disparity = self_calibrate(frames, cameras)
+            _refuse(disparity, experiment)
+            disparity = refined(frames, cameras, disparity)
+            _refuse(disparity, experiment)
             disparities = disparity.cameras
-            notes |= _judged(disparity, experiment)
+            notes |= _judged(disparity)
             write_disparity(experiment.results, disparity, cameras.size)
             cameras = cameras.corrected(disparities)
         spots = fit_spots(frames[:_SHAPE_FRAMES], cameras)
@@ -140,27 +144,30 @@ class OpticsStep:
         return len(paths) == len(header.stamps) and all(map(is_same, paths, header.stamps))
 
 
-def _judged(disparity: Disparity, experiment: Experiment) -> dict[str, Any]:
-    """What is noted of a self-calibration; warned of where it is doubtful.
+_ADVICE = "Check the calibration, or switch it off (--no-self-calibration)"
 
-    Raises:
-        ProcessingError: it is of no use.
-    """
+
+def _refuse(disparity: Disparity, experiment: Experiment) -> None:
+    """Raise a ProcessingError for a self-calibration that is of no use."""
+    for number, camera in enumerate(disparity.cameras, start=1):
+        if camera.n_used and (camera.largest > _TOO_LARGE or camera.uncertainty > _TOO_UNSURE):
+            raise ProcessingError(
+                f"self-calibration, camera {number}: found a correction of up to {camera.largest:.2f} px with a standard error "
+                f"of {camera.uncertainty:.2f} px, from {camera.n_used} matches, expected at most {_TOO_LARGE:g} px and "
+                f"{_TOO_UNSURE:g} px. {_ADVICE}: {experiment.source}"
+            )
+
+
+def _judged(disparity: Disparity) -> dict[str, Any]:
+    """What is noted of a self-calibration; warned of where it is doubtful."""
     cameras = []
     for number, camera in enumerate(disparity.cameras, start=1):
         found = f"self-calibration, camera {number}"
-        advice = "Check the calibration, or switch it off (--no-self-calibration)"
         if camera.n_used == 0:
             logger.warning("%s: found no safe matches of all cameras: the calibration is used as it is", found)
-        else:
-            text = f"{found}: found a correction of up to {camera.largest:.2f} px"
-            if camera.largest > _TOO_LARGE or camera.uncertainty > _TOO_UNSURE:
-                raise ProcessingError(
-                    f"{text} with a standard error of {camera.uncertainty:.2f} px, from {camera.n_used} matches, expected at "
-                    f"most {_TOO_LARGE:g} px and {_TOO_UNSURE:g} px. {advice}: {experiment.source}"
-                )
-            if camera.largest > _LARGE or camera.uncertainty > _UNSURE:
-                logger.warning("%s, standard error %.2f px, from %d matches. %s", text, camera.uncertainty, camera.n_used, advice)
+        elif camera.largest > _LARGE or camera.uncertainty > _UNSURE:
+            text = "%s: found a correction of up to %.2f px, standard error %.2f px, from %d matches. %s"
+            logger.warning(text, found, camera.largest, camera.uncertainty, camera.n_used, _ADVICE)
         cameras.append(
             {
                 "matches": camera.n_used,
