@@ -32,6 +32,9 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from pyptv.core.base.machine import use_one_thread
+
+use_one_thread()  # before numpy is there: on small matrices the threads of BLAS cost ten times what they do
 settings.register_profile("tests", deadline=None)  # a busy machine is no failure
 settings.load_profile("tests")
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from pyptv.core.base.command_line import Parser
 from pyptv.core.base.errors import InvalidExperimentError, ProcessingError
 from pyptv.core.base.frames import check_range
+from pyptv.core.base.machine import use_one_thread
 from pyptv.core.base.streams import show
 
 DONE, FAILED, INVALID, INTERRUPTED = 0, 1, 2, 130
@@ -109,6 +110,7 @@ def _fail(message: str, code: int) -> int:
 
 def cli(arguments: Sequence[str] | None = None) -> int:
     """The console script ``pyptv-advise``."""
+    use_one_thread()
     return main(arguments)
 
 

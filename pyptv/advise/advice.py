@@ -31,7 +31,8 @@ _PLACES, _CONSECUTIVE = 3, 6
 _COMPARED = 3
 """Frames that settings are compared on."""
 _START_DISCO = 12
-_MOST_RAISES = 15
+_MOST_RAISES = 6
+"""By a third each. Spots that are left above much higher thresholds are not those that were asked about."""
 _BOTH_WAYS = 5
 """Frames that are tracked forward and backward."""
 
@@ -70,15 +71,16 @@ class Measured:
     """With the proposed setting and limits."""
 
 
-def choose_engine(asked: str) -> Engine:
-    """The compiled kernels where they are ready, or asked for; else optv.
+def choose_engine(asked: str, tell: Tell = lambda _: None) -> Engine:
+    """The compiled kernels where they can be had, compiled now if they are not ready; else optv, which holds fewer spots.
 
     Raises:
         InvalidExperimentError: they are asked for, and cannot be had.
     """
     try:
         if asked != "optv" and cache.installed():
-            if not cache.ready() and asked == "compiled":
+            if not cache.ready():
+                tell("compiling (once, about a minute)")
                 build.build()
             if cache.ready():
                 return "compiled"
@@ -167,7 +169,7 @@ def _sample(experiment: Experiment, frames: tuple[int, int], engine: str, tell: 
     runs = sample(first, last, _PLACES, _CONSECUTIVE)
     several = [number for run in runs for number in run]
     compared = sorted({several[place] for place in np.linspace(0, len(several) - 1, _COMPARED).round().astype(int)})
-    work = Sample(Workbench(experiment, choose_engine(engine), decide(experiment).settings), compared, runs, tell)
+    work = Sample(Workbench(experiment, choose_engine(engine, tell), decide(experiment).settings), compared, runs, tell)
     for number in compared:
         tell(f"reading frame {number}")
         if not work.reads_targets:
@@ -185,13 +187,20 @@ def _starts(work: Sample) -> tuple[list[Setting], tuple[tuple[int, float], ...]]
     plateaus = tuple((THRESHOLDS[place], decline) for place, decline in places)
     n = len(present.detection.gvthres)
     values = tuple(plateaus[min(camera, len(plateaus) - 1)][0] for camera in range(n))
-    first = _detectable(work, replace(present, detection=replace(present.detection, gvthres=values, disco=_START_DISCO)))
+    first = replace(present, detection=replace(present.detection, gvthres=values, disco=_START_DISCO))
     other = replace(present, detection=replace(present.detection, disco=min(_START_DISCO, present.detection.disco)))
-    return [first, other], plateaus
+    starts = [start for start in (_detectable(work, first), _detectable(work, other)) if start is not None]
+    if not starts:
+        raise ProcessingError(
+            f"more spots in an image than engine {work.bench.engine} is sure to hold, even with thresholds raised from "
+            f"{' '.join(map(str, other.detection.gvthres))} {_MOST_RAISES - 1} times by a third: use --engine compiled "
+            '(pip install "pyptv-batch[fast]")'
+        )
+    return starts, plateaus
 
 
-def _detectable(work: Sample, setting: Setting) -> Setting:
-    """The setting with thresholds as high as the engine needs them."""
+def _detectable(work: Sample, setting: Setting) -> Setting | None:
+    """The setting with thresholds as high as the engine needs them; None where these would be much higher."""
     for _ in range(_MOST_RAISES):
         try:
             for number in work.numbers:
@@ -200,8 +209,8 @@ def _detectable(work: Sample, setting: Setting) -> Setting:
             raised = tuple(min(254, value + max(1, value // 3)) for value in setting.detection.gvthres)
             setting = replace(setting, detection=replace(setting.detection, gvthres=raised))
         else:
-            break
-    return setting
+            return setting
+    return None
 
 
 def _bright(starts: Sequence[Setting]) -> Setting:

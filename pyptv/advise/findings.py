@@ -38,10 +38,10 @@ def _calibration(measured: Measured) -> Iterator[str]:
         if not len(one.off):
             continue
         x, y = found.shift
-        text = f"Camera {camera}: reprojection error {in_words(one.rms)} px rms, shift {x:+.2f} {y:+.2f} px (median of x, y)"
+        text = f"Camera {camera}: reprojection error {in_words(one.rms)} px rms, shift {x:+z.2f} {y:+z.2f} px (median of x, y)"
         if math.isfinite(found.worst[0]) and math.hypot(*found.worst[2:]) > _SHIFTED:
             at = f"{found.worst[0]:.0f}, {found.worst[1]:.0f}"
-            text += f", most around pixel {at}: {found.worst[2]:+.2f} {found.worst[3]:+.2f}"
+            text += f", most around pixel {at}: {found.worst[2]:+z.2f} {found.worst[3]:+z.2f}"
         if found.smooth > _SMOOTH:
             text += f"; {found.smooth:.0%} of it is smooth over the image, so it is the calibration"
         yield f"{text}."

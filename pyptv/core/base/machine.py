@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+_ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS", "NUMEXPR_NUM_THREADS")
 _UNKNOWN_OPEN = 64
 """Open files where they cannot be counted."""
 
@@ -21,6 +22,12 @@ def usable_cpus() -> int:
     except (OSError, ValueError):
         pass
     return cpus
+
+
+def use_one_thread() -> None:
+    """BLAS, once it is loaded, takes one core: a worker has no more, and on small matrices more threads cost more time."""
+    for name in _ONE_THREAD:
+        os.environ[name] = "1"
 
 
 def most_open_files() -> int | None:

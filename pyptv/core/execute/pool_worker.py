@@ -18,6 +18,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from pyptv.core.base.events import Event, FrameDone, Note, PassDone, StepDone, TaskFailed
+from pyptv.core.base.machine import use_one_thread
 from pyptv.core.execute.line import Address, WorkerLine
 from pyptv.core.execute.progress import Board, Row
 from pyptv.core.files.locks import leave_to_parent
@@ -27,7 +28,6 @@ from pyptv.kernels import cache
 if TYPE_CHECKING:
     from pyptv.core.execute.worker import Worker
 
-_ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS", "NUMEXPR_NUM_THREADS")
 _LOOK_FOR_PARENT = 0.5
 _PR_SET_PDEATHSIG = 1
 
@@ -60,12 +60,6 @@ def load_kernels(job: Job) -> None:
     if job.engine == "compiled":
         standard = (*(cache.FOR_SEQUENCE if job.processes else ()), *(cache.FOR_TRACKING if job.tracks else ()))
         cache.load(standard if job.dense is None else cache.FOR_DENSE)
-
-
-def use_one_thread() -> None:
-    """Each worker has one core: BLAS, once it is loaded, takes no more."""
-    for name in _ONE_THREAD:
-        os.environ[name] = "1"
 
 
 def start(job: Job, address: Address, board: Board) -> NoReturn:

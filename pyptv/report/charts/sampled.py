@@ -107,7 +107,7 @@ def sizes(record: Record, sample: Sample) -> Chart:
     """Histograms of the pixel counts and grey sums of targets, with their limits."""
     said = []
     targets = [sample.targets(camera) for camera in range(record.num_cams)]
-    limits = ((N, "pixels of a target", ("nnmin", "nnmax")), (SUMG, "sum of grey values", ("sumg_min",)))
+    limits = ((N, "size [pixels]", ("nnmin", "nnmax")), (SUMG, "sum of grey values", ("sumg_min",)))
     with canvas("sizes", height=380) as drawn:
         rows = drawn.figure.subplots(2, 1)
         for row, (column, what, names) in zip(rows, limits, strict=True):
@@ -127,7 +127,7 @@ def sizes(record: Record, sample: Sample) -> Chart:
             said.append(f"{what}: median {number(middle)}, 99\u00a0% below {number(most)} ({given})")
         legend(rows[0])
     caption = (
-        f"{count(sum(map(len, targets)), 'target')} in {count(len(sample.frames), 'frame')}. {'; '.join(said)}. "
+        f"{count(sum(map(len, targets)), 'target')} in {count(len(sample.frames), 'frame')}. Their {'; their '.join(said)}. "
         "Dashed: the limits, where they are in the range shown, 98\u00a0% of the targets. A histogram that is cut at a "
         "limit loses particles; one that grows towards the lower limit is noise."
     )

@@ -31,20 +31,24 @@ def over_time(record: Record) -> list[Chart]:
     charts = []
     if len(sequence.frame):
         cameras = {f"camera {n}": targets for n, targets in enumerate(sequence.targets, start=1)}
-        charts.append(
-            _Timeline(record, "targets", "Targets of each camera", sequence.frame, cameras, deviation=True).chart("targets")
-        )
+        lines = _Timeline(record, "targets", "Targets of each camera", sequence.frame, cameras, deviation=not _nothing(cameras))
+        charts.append(lines.chart("targets"))
         if sequence.kinds:
             chart = _Timeline(record, "kinds", "Correspondences by kind", sequence.frame, sequence.kinds).chart("particles")
             charts.append(_with(chart, _shares(sequence.kinds)))
     if len(tracking.frame):
-        lines = {"links": tracking.links, "lost": tracking.lost}
+        links = {"links": tracking.links, "lost": tracking.lost}
         if tracking.added is not None:
-            lines["added"] = tracking.added
-        chart = _Timeline(record, "links", "Links and losses", tracking.frame, lines).chart("particles")
+            links["added"] = tracking.added
+        chart = _Timeline(record, "links", "Links and losses", tracking.frame, links).chart("particles")
         unknown = " How many particles the tracker added was not recorded." if tracking.added is None else ""
         charts.append(_with(chart, f" Link ratio {number(link_ratio(record))}.{unknown}"))
     return charts
+
+
+def _nothing(lines: dict[str, Floats]) -> bool:
+    """Whether all lines are zero, or unknown."""
+    return not any(np.nanmax(values, initial=0) > 0 for values in lines.values())
 
 
 def _with(chart: Chart, more: str) -> Chart:
@@ -84,11 +88,10 @@ class _Timeline:
                     usual = median(values)
                     self._draw(rows[1], which, label, 100 * (values / usual - 1) if usual > 0 else np.full(len(values), np.nan))
             rows[0].set_ylabel(unit)
-            nothing = not any(np.nanmax(values, initial=0) > 0 for values in self.lines.values())
-            rows[0].set_ylim(0, 1 if nothing else None)  # of zeros alone matplotlib would draw hundredths of a target
+            rows[0].set_ylim(0, 1 if _nothing(self.lines) else None)  # of zeros alone matplotlib would draw hundredths
+            rows[0].locator_params(axis="y", integer=True)
             if self.deviation:
                 rows[1].set_ylabel("% off median")
-                rows[1].set_ylim(*((-1, 1) if nothing else (None, None)))
             dress_frames(rows[-1], self.record)
             _mark_failures(rows[0], self.record)
             legend(rows[0])

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
+from pyptv.core.base.machine import use_one_thread
 from pyptv.core.execute import pool_worker
 from pyptv.core.execute.progress import Row
 
@@ -25,6 +26,6 @@ def main() -> NoReturn:
     job, address, board = pickle.loads(sys.stdin.buffer.read())  # noqa: S301 -- from our own parent
     with Path(board).open("r+b") as file:
         memory = mmap.mmap(file.fileno(), 0)
-    pool_worker.use_one_thread()
+    use_one_thread()
     pool_worker.load_kernels(job)  # before it serves, which leaves what is loaded to no collector of garbage
     pool_worker.serve(job, address, lambda _number: Row(memory, 0))
