@@ -215,9 +215,10 @@ class Stretch:
         """Whether a worker has the only copy of the state of a run that is not at its end."""
         return any(run.holder == worker and run.saved is None and self._goes_on(run) for run in self._runs)
 
-    def has_run_of(self, worker: int) -> bool:
-        """Whether a worker has the state of a run in memory."""
-        return any(run.holder == worker for run in self._runs)
+    @property
+    def holders(self) -> set[int | None]:
+        """Workers that have the state of a run in memory."""
+        return {run.holder for run in self._runs}
 
     def leads(self, run: int) -> bool:
         """Whether the truth depends on a run: it is true, or is to carry the truth on."""

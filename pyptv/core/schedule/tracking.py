@@ -55,6 +55,8 @@ class TrackingPlan:
         self._deaths: Counter[int] = Counter()
         self._in_vain = 0
         """So many workers were idle when there was last nothing for one of them."""
+        self._holders: set[int | None] = set()
+        """Those that had the state of a run in memory then: there may be something for these."""
 
     @property
     def finished(self) -> bool:
@@ -73,11 +75,13 @@ class TrackingPlan:
         """Something to be done by a worker that has nothing else to do."""
         if publish := self._publish_task():
             return publish
-        if idle < self._in_vain and not any(stretch.has_run_of(worker) for stretch in self._stretches.there):
+        if idle < self._in_vain and worker not in self._holders:
             self._in_vain = idle  # what was not for one of more workers is not for one of fewer, either
             return None
         piece = self._piece(worker, idle, speculate=self._speculate)
         self._in_vain = idle if piece is None else 0
+        if piece is None:
+            self._holders = set().union(*(stretch.holders for stretch in self._stretches.there))
         return piece
 
     def owns(self, task: int) -> bool:
