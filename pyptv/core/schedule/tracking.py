@@ -107,6 +107,7 @@ class TrackingPlan:
 
     def end_at(self, frame: int) -> Iterator[StepDone]:
         """No frame comes after this one."""
+        self._in_vain = 0
         yield from self._stretches.end_at(frame)
 
     def record(self, event: Event, *, stop_at_failure: bool) -> Iterator[Event]:
