@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import tempfile
 from dataclasses import replace
 from itertools import count
@@ -385,3 +386,23 @@ def test_in_one_process_the_same_plan_gives_the_same_files(small_experiment):
     assert len(used) == 1
     assert multiprocessing.active_children() == []
     assert results(one) == results(two)
+
+
+class TestManyWorkers:
+    def test_idle_ones_are_turned_away_without_a_look_at_every_run(self, make):
+        n = 200
+        plan = make((1, 16 * n), tracking=True, speculate=True)
+        plan.next_task()
+        tell(plan, *(done(frame) for frame in range(1, 16 * n + 1)), TaskDone(1))
+        tasks = [plan.next_task(2 * n - worker, worker) for worker in range(1, 2 * n)]
+        n_idle = tasks.count(None)
+        assert n < n_idle + 5 < 2 * n
+
+        calls = []
+        sys.setprofile(lambda _frame, event, _argument: calls.append(event))
+        try:
+            again = [plan.next_task(n_idle - position, 10 * n + position) for position in range(n_idle)]
+        finally:
+            sys.setprofile(None)
+        assert again == [None] * n_idle
+        assert len(calls) < 100 * n_idle, "24 million before, for they looked at each run for each run"

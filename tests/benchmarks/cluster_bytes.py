@@ -1,4 +1,4 @@
-"""Both methods through parts and through Dask, byte for byte against a sequential run: golden, ping-pong and smooth data.
+"""Methods and modes through parts and through Dask, byte for byte against a sequential run: golden, ping-pong and smooth data.
 
     python tests/benchmarks/cluster_bytes.py --shared ../shared [--frames 9] [--parts 3]
 
@@ -23,6 +23,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "standard": {"engine": "compiled"},
     "both ways": {"engine": "compiled", "tracking": "both"},
     "dense": {"method": "dense"},
+    "match": {"engine": "compiled", "mode": "match"},
 }
 
 
@@ -30,6 +31,23 @@ def results(folder: Path) -> dict[str, bytes]:
     """Every result file: path -> bytes."""
     files = (path for pattern in PATTERNS for path in sorted(folder.glob(pattern)))
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+def copy(source: Path, folder: Path) -> Path:
+    """A copy of an experiment, which may be written into though the original may not."""
+    shutil.copytree(source, folder)
+    for place in (folder, *(inside for inside in folder.rglob("*") if inside.is_dir())):
+        place.chmod(0o755)
+    return folder
+
+
+def with_targets(source: Path, frames: tuple[int, int], folder: Path) -> Path:
+    """A copy of an experiment with the targets of its images, and no other results."""
+    from pyptv.pyptv_batch import main as sequential
+
+    sequential(copy(source, folder), *frames, mode="sequence", engine="compiled")
+    shutil.rmtree(folder / "res")
+    return folder
 
 
 def main() -> None:
@@ -75,14 +93,17 @@ def main() -> None:
         for method in options.methods:
             for which in options.data:
                 source, frames = data[which]
-                one = shutil.copytree(source, folder / "one")
+                if method == "match":
+                    source = with_targets(source, frames, folder / f"{which} with targets")
+                one = copy(source, folder / "one")
                 sequential(one, *frames, **METHODS[method])
                 truth = results(one)
                 for way, run in ways.items():
-                    begun, exp = time.perf_counter(), shutil.copytree(source, folder / way)
+                    begun, exp = time.perf_counter(), copy(source, folder / way)
                     run(exp, frames, METHODS[method])
                     found = results(exp)
-                    same = "the same bytes" if found == truth else "DIFFERENT"
+                    differ = sorted(name for name in found.keys() | truth.keys() if found.get(name) != truth.get(name))
+                    same = f"DIFFERENT: {' '.join(differ[:5])}" if differ or not truth else "the same bytes"
                     print(f"{method:>10} {which:>10} {way:>6}: {len(found):4} files, {same}, {time.perf_counter() - begun:.0f} s")
                     sys.stdout.flush()
                     shutil.rmtree(exp)

@@ -20,7 +20,6 @@ import logging
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from itertools import pairwise
 
 from pyptv.core.base.events import StepDone
 from pyptv.core.base.options import Engine
@@ -36,7 +35,7 @@ from pyptv.core.schedule.tracker_runs import (
     SeamCounts,
     TrackerRun,
 )
-from pyptv.core.schedule.truth import Truth
+from pyptv.core.schedule.truth import Proven, Truth
 from pyptv.core.stages.proof import known, same_state, state_tag
 
 logger = logging.getLogger(__name__)
@@ -62,8 +61,7 @@ class Stretch:
         """In the order of their frames."""
         self._warm_up = WARM_UP
         self._unproven = 0
-        self._right: deque[StepDone] = deque()
-        """Staged frames that have turned out to be right."""
+        self._right = Proven()
         self._seconds = 0.0
 
     # -- what is known -------------------------------------------------------------------------------------------------
@@ -115,7 +113,7 @@ class Stretch:
     def cut(self, end: int) -> None:
         """The stretch ends earlier than thought: all runs end."""
         self.truth.cut(end)
-        self._right = deque(step for step in self._right if step.frame <= self.truth.until)
+        self._right.cut(self.truth.until)
         self._runs.clear()
 
     # -- runs ----------------------------------------------------------------------------------------------------------
@@ -132,10 +130,13 @@ class Stretch:
         self._see_who_leads()
         if self.truth.done or self._changes_to is not None:
             return None
-        for run in sorted(self._runs, key=lambda run: (run.holder != worker, not run.true)):
+        holds = self.holds(worker)
+        free = [run for run in self._runs if run.task is None and self._goes_on(run)]
+        for run in sorted(free, key=lambda run: (run.holder != worker, not run.true)):
             if run in self._runs and (piece := self._continue(run, worker)) is not None:
                 return piece
-            if self.holds(worker):
+            holds = holds and self.holds(worker)
+            if holds:
                 return None
         if not self.broken and self.truth.is_recalling:
             return None
@@ -214,14 +215,20 @@ class Stretch:
         """Whether a worker has the only copy of the state of a run that is not at its end."""
         return any(run.holder == worker and run.saved is None and self._goes_on(run) for run in self._runs)
 
+    @property
+    def holders(self) -> set[int | None]:
+        """Workers that have the state of a run in memory."""
+        return {run.holder for run in self._runs}
+
     def leads(self, run: int) -> bool:
         """Whether the truth depends on a run: it is true, or is to carry the truth on."""
         known_run = self._find(run)
         return known_run is not None and self._leads(known_run)
 
-    def knows(self, run: int) -> bool:
-        """Whether a run's frames may still be needed."""
-        return self._find(run) is not None or any(step.run == run for step in self._right)
+    @property
+    def needed(self) -> set[int]:
+        """Runs whose frames may still be needed."""
+        return {run.id for run in self._runs} | self._right.runs.keys()
 
     def add(self, step: StepDone) -> Iterator[StepDone]:
         """A run has done a frame: yields the frames that this proves and that are in place, in order."""
@@ -235,19 +242,16 @@ class Stretch:
             yield from self._carry_on(step)
         else:
             run.steps[step.frame] = step
-        self._look_for_meetings(step.frame)
+        self._look_for_meetings(run, step.frame)
         yield from self._settle()
 
     def take_right(self, most: int) -> list[StepDone]:
         """Staged frames of one run that have turned out to be right, to be put in place."""
-        taken: list[StepDone] = []
-        while self._right and len(taken) < most and (not taken or taken[0].run == self._right[0].run):
-            taken.append(self._right.popleft())
-        return taken
+        return self._right.take(most)
 
-    def give_back(self, steps: Iterable[StepDone]) -> None:
+    def give_back(self, steps: list[StepDone]) -> None:
         """Frames that were to be put in place, and have not been."""
-        self._right.extendleft(reversed(list(steps)))
+        self._right.give_back(steps)
 
     def give_up(self) -> None:
         """Track no further what is only guessed."""
@@ -262,9 +266,7 @@ class Stretch:
     # -- pieces --------------------------------------------------------------------------------------------------------
 
     def _continue(self, run: TrackerRun, worker: int) -> Piece | None:
-        """The next frames of a run, if a worker can take them now."""
-        if run.task is not None or not self._goes_on(run):
-            return None
+        """The next frames of a run that no task is at, if a worker can take them now."""
         if run.holder is None and run.saved is not None and run.saved[0] < run.last:
             run.roll_back()  # the part that has begun it was stopped between two states
         on_disk = run.saved is not None and run.saved[0] == run.last
@@ -336,9 +338,11 @@ class Stretch:
         else:
             self._right.append(step)
 
-    def _look_for_meetings(self, frame: int) -> None:
-        """Whether neighbouring runs have reached the same state at a frame."""
-        for one, other in pairwise(self._runs):
+    def _look_for_meetings(self, run: TrackerRun, frame: int) -> None:
+        """Whether a run has reached the same state as one beside it at a frame."""
+        at = self._runs.index(run)
+        pairs = zip(self._runs[max(at - 1, 0) : at + 1], self._runs[max(at, 1) : at + 2], strict=False)
+        for one, other in pairs:
             if not one.met and same_state(one.knows, other.knows, frame):
                 one.met = True
                 one.last = frame

@@ -86,6 +86,8 @@ class SequencePlan:
         self._waiting: deque[FrameRange] = deque(() if expects else chunks)
         self._running: dict[int, set[int]] = {}
         """Task -> its frames that are not finished yet."""
+        self._with: dict[int, set[int]] = {}
+        """Frame that is handed out -> those of its task that are not finished yet."""
         self._deaths: Counter[int] = Counter()
         self._last = self.chunks[-1][1] if self.chunks else 0
         self._open = {chunk: chunk[1] - chunk[0] + 1 for chunk in self.chunks}
@@ -108,8 +110,7 @@ class SequencePlan:
 
     def retract(self, frame: int) -> None:
         """A frame that was handed out did not finish: it will be offered again."""
-        for left in self._running.values():
-            left.discard(frame)
+        self._with.pop(frame, set()).discard(frame)
 
     @property
     def failed_chunks(self) -> int:
@@ -130,7 +131,8 @@ class SequencePlan:
             last = first + n_frames - 1
         past = {frame: entry for frame in range(first, last + 1) if (entry := self._past(frame)) is not None}
         task = FramesTask(next(self._ids), first, last, self.kind, past, self._engines.for_sequence())
-        self._running[task.id] = set(range(first, last + 1))
+        left = self._running[task.id] = set(range(first, last + 1))
+        self._with.update(dict.fromkeys(left, left))
         return task
 
     def record(self, event: Event) -> Iterator[Event]:
@@ -165,12 +167,10 @@ class SequencePlan:
         """Keep a frame for the compiled kernels: whether it fails must not depend on when they are there."""
         logger.info("frame %d: too much for optv, kept until the kernels are compiled", frame)
         self._held.add(frame)
-        for left in self._running.values():
-            left.discard(frame)
+        self.retract(frame)
 
     def _finish(self, event: FrameDone | FrameFailed | LinksJoined) -> Iterator[Event]:
-        for left in self._running.values():
-            left.discard(event.frame)
+        self._with.pop(event.frame, set()).discard(event.frame)
         if isinstance(event, FrameDone):
             spent = max(sum(event.seconds.values()), _LEAST_SECONDS)
             self._pace = 0.9 * self._pace + 0.1 * spent if self._pace else spent

@@ -45,9 +45,9 @@ class SeamCounts:
         return f"{self.proven} of {tried} pieces joined exactly, {self.retried} tried again (results unaffected)"
 
 
-@dataclass
+@dataclass(eq=False)
 class TrackerRun:
-    """One run of the tracker, as far as it has reported."""
+    """One run of the tracker, as far as it has reported. Each is itself: with a thousand workers they are looked up often."""
 
     id: int
     first: int

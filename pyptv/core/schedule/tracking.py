@@ -53,6 +53,10 @@ class TrackingPlan:
         self._stages: set[int] = set()
         """Runs that have a stage folder."""
         self._deaths: Counter[int] = Counter()
+        self._in_vain = 0
+        """So many workers were idle when there was last nothing for one of them."""
+        self._holders: set[int | None] = set()
+        """Those that had the state of a run in memory then: there may be something for these."""
 
     @property
     def finished(self) -> bool:
@@ -69,7 +73,16 @@ class TrackingPlan:
 
     def next_task(self, worker: int, idle: int) -> TrackTask | PublishTask | None:
         """Something to be done by a worker that has nothing else to do."""
-        return self._publish_task() or self._piece(worker, idle, speculate=self._speculate)
+        if publish := self._publish_task():
+            return publish
+        if idle < self._in_vain and worker not in self._holders:
+            self._in_vain = idle  # what was not for one of more workers is not for one of fewer, either
+            return None
+        piece = self._piece(worker, idle, speculate=self._speculate)
+        self._in_vain = idle if piece is None else 0
+        if piece is None:
+            self._holders = set().union(*(stretch.holders for stretch in self._stretches.there))
+        return piece
 
     def owns(self, task: int) -> bool:
         """Whether a task is one of this step."""
@@ -77,10 +90,12 @@ class TrackingPlan:
 
     def frame_ready(self, frame: int, *, particles: bool, kept: bool = False) -> Iterator[StepDone]:
         """The sequence step of a frame is done; ``kept``: its files are what they were in an earlier run."""
+        self._in_vain = 0
         yield from self._stretches.mark(frame, usable=particles, kept=kept)
 
     def frame_failed(self, frame: int) -> Iterator[StepDone]:
         """A frame has no results: a stretch ends before it."""
+        self._in_vain = 0
         yield from self._stretches.mark(frame, usable=False, kept=False)
 
     def recall(self, step: StepDone) -> Iterator[StepDone]:
@@ -92,10 +107,12 @@ class TrackingPlan:
 
     def end_at(self, frame: int) -> Iterator[StepDone]:
         """No frame comes after this one."""
+        self._in_vain = 0
         yield from self._stretches.end_at(frame)
 
     def record(self, event: Event, *, stop_at_failure: bool) -> Iterator[Event]:
         """Take note of an event of this step; yields the frames that are done by it, and failures."""
+        self._in_vain = 0
         if isinstance(event, StepDone):
             yield from self._add(event)
             return
@@ -240,14 +257,13 @@ class TrackingPlan:
     def _tidy(self, stretch: Stretch) -> None:
         """Remove what is not needed any more."""
         there = self._stretches.there
-        for run in [run for run in self._stages if not any(s.knows(run) for s in there) and not self._is_used(run)]:
+        for run in self._stages.difference(*(s.needed for s in there), self._used()):
             self._stages.discard(run)
             shutil.rmtree(self._store.stage_of(run), ignore_errors=True)
         if stretch.settled and not any(owner is stretch for _, owner in self._tasks.values()) and stretch in there:
             there.remove(stretch)
 
-    def _is_used(self, run: int) -> bool:
-        return any(
-            task.run == run if isinstance(task, TrackTask) else task.stage == self._store.stage_of(run)
-            for task, _ in self._tasks.values()
-        )
+    def _used(self) -> Iterator[int]:
+        """Runs whose stage folders tasks are at."""
+        for task, _ in self._tasks.values():
+            yield task.run if isinstance(task, TrackTask) else task.steps[0].run

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict, deque
+from collections.abc import Iterable
 
 from pyptv.core.base.events import StepDone
 from pyptv.core.schedule.tracker_runs import END_EFFECT, LOOK_AHEAD, LOOK_BACK
@@ -90,3 +91,42 @@ class Truth:
     def is_recalling(self) -> bool:
         """All frames so far are what they were in an earlier run, and so are their links: the next ones may be, too."""
         return self.end is None and self._kept_until == self.frontier and self.until + LOOK_AHEAD >= self._kept_until
+
+
+class Proven:
+    """Staged frames that have turned out to be right, until they are put in place."""
+
+    def __init__(self) -> None:
+        self._steps: deque[StepDone] = deque()
+        self.runs: Counter[int] = Counter()
+        """Run -> its frames here."""
+
+    def __bool__(self) -> bool:
+        return bool(self._steps)
+
+    def append(self, step: StepDone) -> None:
+        """One more frame."""
+        self._steps.append(step)
+        self.runs[step.run] += 1
+
+    def take(self, most: int) -> list[StepDone]:
+        """The first frames, of one run."""
+        taken: list[StepDone] = []
+        while self._steps and len(taken) < most and (not taken or taken[0].run == self._steps[0].run):
+            taken.append(self._steps.popleft())
+        self._count_off(taken)
+        return taken
+
+    def give_back(self, steps: list[StepDone]) -> None:
+        """Frames that were taken, and have not been put in place."""
+        self._steps.extendleft(reversed(steps))
+        self.runs.update(step.run for step in steps)
+
+    def cut(self, end: int) -> None:
+        """Frames beyond this one are not right any more."""
+        self._count_off([step for step in self._steps if step.frame > end])
+        self._steps = deque(step for step in self._steps if step.frame <= end)
+
+    def _count_off(self, steps: Iterable[StepDone]) -> None:
+        self.runs.subtract(step.run for step in steps)
+        self.runs = +self.runs
