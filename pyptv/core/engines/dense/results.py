@@ -29,7 +29,7 @@ _FITS, _BRIGHT, _BRIGHT_AMONG_UNLIKE = 8.0, 0.3, 0.6
 """Of the frame's medians: a particle that is believed without a track fits at most so badly, and is at least so bright. Where
 sizes differ, most of the false ones lie beside a true one, on the slope of a large spot: on synthetic images with mixed sizes and
 brightness at a signal to noise ratio of 7 the higher limit drops, of those on tracks of one frame, 32 of 40 false and 3 of 9 true
-ones. Where they are alike it drops seven true ones for each false one (0.05 particles per pixel, clean)."""
+ones. Where they are alike it drops more true than false ones (0.05 particles per pixel, clean)."""
 _UNLIKE = 0.1
 """Standard deviation of the logarithm of spots' sizes from which on they differ."""
 _LARGEST_INT = 2**31 - 1
