@@ -508,7 +508,7 @@ def test_runs_side_by_side(copied: Callable[..., Path], processed: Callable[[str
     assert made.all("script") == made.all("link") == []
     with pytest.raises(SystemExit, match="2"):
         main([str(one), str(other), "--frame", "10000"])
-    assert "--frame, --frame-rate and --statistics are for the report of one run" in capsys.readouterr().err
+    assert "--frame, --frame-rate, --statistics and --postprocess are for the report of one run" in capsys.readouterr().err
     assert main([str(one)] * 9) == 2
     assert "a comparison is of 2 to 8 runs, got 9" in capsys.readouterr().err
 

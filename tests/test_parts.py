@@ -259,8 +259,9 @@ class TestProcesses:
         assert codes[0] == codes[3] == 0
         assert codes[1] in {-signal.SIGKILL, 0}
         assert codes[2] in {143, 0}
-        if codes[2] == 143:
-            assert json.loads((exp / "res/.pyptv/parts/37-54/part.json").read_text())["outcome"] == "terminated"
+        record = exp / "res/.pyptv/parts/37-54/part.json"
+        if codes[2] == 143 and record.exists():  # else it was ended before it had begun
+            assert json.loads(record.read_text())["outcome"] == "terminated"
         for part in ("2/4", "3/4"):
             main(exp, FIRST, LAST, engine="compiled", part=part)
         main(exp, FIRST, LAST, engine="compiled", finish=True)

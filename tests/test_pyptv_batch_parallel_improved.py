@@ -19,7 +19,7 @@ from pyptv.core.base.machine import usable_cpus
 from pyptv.pyptv_batch_parallel import ProcessingError, chunk_ranges, main, run_sequence_chunk
 
 FIRST, LAST = 10000, 10005
-N_NOISY = 24
+N_NOISY = 40
 START_METHODS = [method for method in ("fork", "spawn") if method in multiprocessing.get_all_start_methods()]
 
 

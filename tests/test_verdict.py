@@ -61,7 +61,8 @@ def moving(low: float, high: float, chains: int = 1000) -> measures.Motion:
     moved = np.column_stack([np.linspace(low, high, chains)] * 3)
     chance = np.column_stack([np.linspace(-15, 15, chains // 10)] * 3)
     one = np.zeros(0)
-    return measures.Motion(moved, chance, one, one, one, (0.1, 0.1, 0.1), 20.0, 10.0, 1.0, 2 * chains, float(len(chance)))
+    settled = (True, True, True)
+    return measures.Motion(moved, chance, one, one, one, (0.1,) * 3, settled, 20.0, 10.0, 1.0, 2 * chains, float(len(chance)))
 
 
 def findings(changed: Evidence) -> list[Any]:

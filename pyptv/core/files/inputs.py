@@ -24,7 +24,7 @@ class TargetInputs:
 
     def __init__(self, experiment: Experiment, folder: Path) -> None:
         self._experiment = experiment
-        self._folder = folder
+        self.folder = folder
 
     def keep(self, frame: int, files: Mapping[str, bytes]) -> None:
         """Keep what a frame was made from, before its results replace it.
@@ -42,13 +42,16 @@ class TargetInputs:
         contents, written = {}, {}
         for camera in range(self._experiment.num_cams):
             name = f"targets{camera + 1}"
-            data = self.original(frame, camera, read_regular(self._experiment.input_path(camera, frame)))
+            try:
+                data = self.original(frame, camera, read_regular(self._experiment.input_path(camera, frame)))
+            except FileNotFoundError:  # nothing that could be lost
+                continue
             if data != files[name]:
                 contents[name] = data
                 written[name] = [*(old.tracked.get(name, []) if old is not None else []), digest(files[name])]
         if contents:
-            self._folder.mkdir(exist_ok=True)
-            write_atomic(self._folder / str(frame), pack(contents, written))
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_atomic(self.folder / str(frame), pack(contents, written))
 
     def original(self, frame: int, camera: int, data: bytes) -> bytes:
         """What a file held before a run that was stopped replaced it; ``data``, its present bytes, where none has.
@@ -61,7 +64,7 @@ class TargetInputs:
         return kept.contents[name] if kept is not None and digest(data) in kept.tracked.get(name, ()) else data
 
     def _copy(self, frame: int) -> Pristine | None:
-        path = self._folder / str(frame)
+        path = self.folder / str(frame)
         try:
             return read_pristine(path, frame)
         except ProcessingError as error:
@@ -73,8 +76,8 @@ class TargetInputs:
     def forget(self, frames: FrameRange) -> None:
         """Remove the copies of a range of frames: all of them have become results."""
         with suppress(FileNotFoundError):
-            for path in list(self._folder.iterdir()):
+            for path in list(self.folder.iterdir()):
                 if path.name.isdecimal() and frames[0] <= int(path.name) <= frames[1]:
                     path.unlink(missing_ok=True)
             with suppress(OSError):
-                self._folder.rmdir()  # unless another run has some
+                self.folder.rmdir()  # unless another run has some

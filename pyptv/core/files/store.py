@@ -157,7 +157,8 @@ class Store:
         """Every folder that a run writes result files to."""
         targets = [self.experiment.targets_folder(camera) for camera in range(self.experiment.num_cams)]
         links = [] if self.experiment.links is None else [self.experiment.links.folder]
-        return list(dict.fromkeys([self.experiment.results, self.home, self._pristine, *links, *targets]))
+        kept = [self.inputs.folder] if self.inputs.folder.is_dir() else []
+        return list(dict.fromkeys([self.experiment.results, self.home, self._pristine, *kept, *links, *targets]))
 
     # -- the sequence step's files ------------------------------------------------------------------------------------
 
