@@ -215,4 +215,4 @@ def test_on_real_images_tracks_last_longer(cavity: Path) -> None:
     experiment = load_experiment(cavity / "advised.yaml")
     bench = Workbench(experiment, "optv")
     chance = link_chance(bench, [[read_matched(experiment, frame) for frame in range(10000, 10005)]])
-    assert chance.by_chance < 0.5 * chance.links
+    assert chance.expected_false < 0.5 * chance.links
