@@ -147,7 +147,10 @@ def test_chosen_by_the_parameters(small_experiment: Make, caplog: pytest.LogCapt
     main(folder, 10000, 10001, mode="sequence", engine="optv")
     assert "found the plugin 'mine'; it runs only with --allow-plugins or --sequence-plugin" in caplog.text
     assert "it ran" in (refusal(lambda: main(folder, allow_plugins=True)) or "")
-    for other, says in (({"part": "1/2"}, "plugin mine: it needs one run"), ({"method": "dense"}, "hooks and plugins: found")):
+    for other, says in (
+        ({"part": "1/2"}, "mine: found --part as well"),
+        ({"method": "dense"}, "hooks and plugins: found"),
+    ):
         assert says in (refusal(lambda other=other: main(folder, allow_plugins=True, **other)) or "")
     assert "found neither" in (refusal(lambda: main(folder, sequence_plugin="other")) or "")
     with pytest.raises(ValueError, match="has nothing to do with mode 'tracking'"):

@@ -1,7 +1,7 @@
 """Limits that let targets and matches pass: sizes and brightness, how alike targets must be, quality. Changed only for a gain.
 
-Each is tried looser, one step after the other as long as the gain rises; tighter only where many ghosts are expected, or, for
-sizes and brightness, never: a tighter one that gains would have been found as a threshold.
+Each is loosened step by step as long as the gain rises. The limits of likeness and quality are tightened as well where many
+ghosts are expected; those of sizes and brightness are not, for a tighter one that gains would have been found as a threshold.
 """
 
 from __future__ import annotations

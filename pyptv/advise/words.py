@@ -104,7 +104,7 @@ def _of_matching(measured: Measured) -> dict[str, tuple[str, str, str]]:
     then = "the present one cannot be matched" if before is None else f"{_ghosts(before.ghosts)} with the present parameters"
     return {
         "eps0": (
-            f"{in_words(measured.proposed.criteria.eps0 / pixel)} px; {_ghosts(ghosts)}; {then}",
+            f"{in_words(measured.proposed.criteria.eps0 / pixel)} px; {_ghosts(ghosts)} at least; {then}",
             "the widest band that still has nearly the highest gain: particles minus twice the ghosts",
             "high" if ghosts.share < 0.1 else "low: many ghosts are expected",
         )

@@ -48,6 +48,7 @@ class _Run:
 
     @property
     def folder(self) -> str:
+        """Where the results of the run are, or its experiment."""
         experiment = self.evidence.record.experiment
         return str(experiment.output or experiment.folder)
 

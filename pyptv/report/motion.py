@@ -125,6 +125,7 @@ class _Picked:
         self._random = random.Random(_SEED)  # noqa: S311 -- a sample, not a secret
 
     def offer(self, position: Floats) -> None:
+        """One more trajectory, (n, 3) positions."""
         self._offered += 1
         if len(self.kept) < MOST_TRACKS:
             self.kept.append(position)

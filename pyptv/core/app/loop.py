@@ -106,7 +106,7 @@ class RunLoop:
         """Remove what only a run that goes on needs."""
         if self._parts is not None and not self._tally.failed:
             self._parts.remove()
-        if self._tally.skipping or not self._tally.failed:
+        if self._options.processes and (self._tally.skipping or not self._tally.failed):
             self._store.inputs.forget(self._frames)
 
     def _track_backward(self) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from pyptv.core.base.errors import InvalidExperimentError, ProcessingError
 from pyptv.core.base.events import NO_RUN, Event, FrameDone, ImageStamp, StepDone
 from pyptv.core.base.frames import FrameRange
-from pyptv.core.base.options import PLUGINS_ALONE, Options
+from pyptv.core.base.options import Options
 from pyptv.core.base.regular_files import read_regular
 from pyptv.core.execute.earlier import Earlier
 from pyptv.core.execute.plugin_process import run_plugin
@@ -53,8 +53,6 @@ def chosen_plugins(experiment: Experiment, options: Options) -> tuple[tuple[Plug
             specs.append(plugin_spec(kind, name, experiment.folder))
         except InvalidExperimentError as error:
             problems += error.problems
-    if specs and options.shared:
-        problems.append(f"--allow-plugins: goes without --part, --finish, --watch and --scheduler: {PLUGINS_ALONE}")
     if any(spec.kind == "tracking" for spec in specs) and options.tracking == "both":
         problems.append("--tracking both is done by the tracker of this program, not by a plugin")
     return tuple(specs), problems, hints

@@ -18,7 +18,7 @@ from pyptv.core.app.input_files import MOST_MISSING, missing_inputs
 from pyptv.core.app.plugins import chosen_plugins
 from pyptv.core.base.errors import FrameError
 from pyptv.core.base.frames import FrameRange, contiguous, describe
-from pyptv.core.base.options import Engine, Options
+from pyptv.core.base.options import PLUGINS_ALONE, Engine, Options
 from pyptv.core.base.regular_files import is_folder, is_there
 from pyptv.core.experiment.calibration import Calibration
 from pyptv.core.experiment.folder import Experiment, ImageSettings, load_experiment
@@ -143,8 +143,8 @@ def check_run(experiment: Experiment, frames: FrameRange, options: Options, shar
         findings.problems += dense_problems(experiment, options, code_of_others=bool(findings.hooks or findings.plugins))
     elif findings.plugins and (shared := shared or options.shared):
         findings.problems.append(
-            f"{findings.plugins[0].kind} plugin {findings.plugins[0].name}: it needs one run over all frames on this machine, "
-            f"found --{shared} as well: leave one of them out"
+            f"{findings.plugins[0].kind} plugin {findings.plugins[0].name}: found --{shared} as well: leave one of them out "
+            f"({PLUGINS_ALONE})"
         )
     return findings
 

@@ -36,9 +36,11 @@ class Renewal:
         if now < self._due:
             return
         self._due = now + _EVERY
-        with suppress(OSError):  # the next one may be written
+        try:
             self._write()
             self._begin_page(now)
+        except OSError as error:  # frames count, and the next one may be written
+            logger.warning("The report of the moment cannot be renewed: %s", error)
 
     def _begin_page(self, now: float) -> None:
         if self._page is not None and self._page.poll() is not None:

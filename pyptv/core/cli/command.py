@@ -167,6 +167,7 @@ def _ctrl_c_ends_watching() -> Iterator[None]:
     before = signal.getsignal(signal.SIGINT)
 
     def end(_signal: int, _frame: FrameType | None) -> None:
+        """The first one: from now on a second one is what it was before."""
         ask_to_end()
         signal.signal(signal.SIGINT, before)
 

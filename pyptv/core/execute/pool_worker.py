@@ -37,7 +37,8 @@ _AT_MOST_EVERY = 0.05
 
 
 class _Closable(Protocol):
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Close it."""
 
 
 _kept: list[_Closable] = []

@@ -16,15 +16,17 @@ from pyptv.core.base.frames import FrameRange
 from pyptv.core.base.regular_files import read_regular
 from pyptv.core.experiment.folder import Experiment
 from pyptv.core.files.atomic import digest, write_atomic
-from pyptv.core.files.pristine import Pristine, pack, read_pristine
+from pyptv.core.files.pristine import Pristine, pack, read_pristine, replaced
 
 
 class TargetInputs:
     """The copies, one file per frame in a folder of the project's own."""
 
-    def __init__(self, experiment: Experiment, folder: Path) -> None:
+    def __init__(self, experiment: Experiment, folder: Path, pristine: Path) -> None:
+        """``pristine``: the folder of what files held before tracking."""
         self._experiment = experiment
         self.folder = folder
+        self._pristine = pristine
 
     def keep(self, frame: int, files: Mapping[str, bytes]) -> None:
         """Keep what a frame was made from, before its results replace it.
@@ -59,9 +61,12 @@ class TargetInputs:
         Raises:
             ProcessingError: the copy is damaged.
         """
-        name = f"targets{camera + 1}"
         kept = self._copy(frame) if self._experiment.overwrites_input else None
-        return kept.contents[name] if kept is not None and digest(data) in kept.tracked.get(name, ()) else data
+        if kept is None:
+            return data
+        name = f"targets{camera + 1}"
+        written = replaced(read_pristine(self._pristine / str(frame), frame), name, data)  # tracking may have come after it
+        return kept.contents[name] if digest(written) in kept.tracked.get(name, ()) else data
 
     def _copy(self, frame: int) -> Pristine | None:
         path = self.folder / str(frame)

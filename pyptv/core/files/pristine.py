@@ -1,4 +1,4 @@
-"""Pristine copies: what a frame's files held before tracking replaced them.
+"""Pristine copies: what a frame's files held before they were replaced.
 
 One file holds a frame: a line of JSON, then the files' bytes one after the other, compressed. It is written before the first of
 the frame's files is replaced, and names all tracked versions so far, so that it is right at every moment.
@@ -40,6 +40,11 @@ def pack(contents: Mapping[str, bytes], tracked: Mapping[str, list[str]]) -> byt
     }
     header["sum"] = _header_sum(header)
     return json.dumps(header).encode() + b"\n" + zlib.compress(b"".join(contents[name] for name in names), 1)
+
+
+def replaced(kept: Pristine | None, name: str, data: bytes) -> bytes:
+    """What a file held before it was replaced; ``data``, its present bytes, where they are not those that replaced it."""
+    return kept.contents[name] if kept is not None and digest(data) in kept.tracked.get(name, ()) else data
 
 
 def read_pristine(path: Path, frame: int) -> Pristine | None:

@@ -24,7 +24,7 @@ from pyptv.core.files.atomic import digest, frame_digest, move, remove_leftovers
 from pyptv.core.files.claims import Claim, ClaimedError, claim_frames, locked
 from pyptv.core.files.formats import NO_ROWS
 from pyptv.core.files.inputs import TargetInputs
-from pyptv.core.files.pristine import pack, read_pristine
+from pyptv.core.files.pristine import pack, read_pristine, replaced
 from pyptv.core.files.tables import Tables
 
 _PART = re.compile(r"\d{1,16}-\d{1,16}")
@@ -41,7 +41,7 @@ class Store:
         self._joined = _joined_files(experiment)
         self.stages = self.home / "stages"
         self._pristine = self.home / "pristine"
-        self.inputs = TargetInputs(experiment, self.home / "inputs")
+        self.inputs = TargetInputs(experiment, self.home / "inputs", self._pristine)
         self._states = self.home / "states"
         self.parts = self.home / "parts"
         """A folder for each part of a job array."""
@@ -202,9 +202,7 @@ class Store:
                 data = read_regular(path)
             except OSError as error:
                 raise ProcessingError(f"{path}: cannot be read: {error.strerror}") from error
-            if kept is not None and name in kept.contents and digest(data) in kept.tracked[name]:
-                data = kept.contents[name]
-            files[name] = data
+            files[name] = replaced(kept, name, data)
         return files
 
     # -- the tracking step's files ------------------------------------------------------------------------------------

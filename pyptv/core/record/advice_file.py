@@ -11,8 +11,7 @@ from typing import Any
 
 from pyptv.core.base.bounded_json import parse_json
 from pyptv.core.base.errors import FormatError
-from pyptv.core.base.regular_files import open_regular
-from pyptv.core.record.json_schema import first_problem
+from pyptv.core.record.json_schema import first_problem, read_bounded
 
 FILE_NAME = "advice.json"
 SCHEMA_FILE = Path(__file__).with_name("advice.schema.json")
@@ -35,13 +34,9 @@ def read_advice(results: Path) -> dict[str, Any] | None:
         ProcessingError: the extra ``report`` is not installed.
     """
     path = results / FILE_NAME
-    try:
-        with open_regular(path) as file:
-            text = file.read(_MOST_BYTES + 1)
-    except FileNotFoundError:
+    text = read_bounded(path, _MOST_BYTES)
+    if text is None:
         return None
-    except OSError as error:
-        raise FormatError(f"{path}: cannot be read: {error.strerror}") from error
     try:
         tree = parse_json(text, _MOST_BYTES)
     except (ValueError, RecursionError) as error:

@@ -35,6 +35,7 @@ class _Pass:
         """Frames that have not converged."""
 
     def add(self, event: PassDone) -> None:
+        """A frame of this pass is done."""
         index = event.frame - self._first
         for name, value in {"particles": event.particles, **event.numbers}.items():
             if name in self._columns:
@@ -49,6 +50,7 @@ class _Pass:
                 self._iterations[number][place] += value
 
     def as_tree(self) -> dict[str, Any]:
+        """The pass as ``run_report.json`` has it."""
         there = [index for index, value in enumerate(self._columns["particles"]) if value >= 0]
         tree: dict[str, Any] = {"frame": [self._first + index for index in there]}
         for name in ("particles", "begun_with"):

@@ -1,16 +1,36 @@
-"""Checks a JSON value against a JSON Schema by the library jsonschema, and says in a line what is wrong."""
+"""Reads files of JSON that anybody may have written: their bytes within bounds, and their value against a JSON Schema.
+
+The library jsonschema checks it; what is wrong is said in a line.
+"""
 
 from __future__ import annotations
 
 import reprlib
+from pathlib import Path
 from typing import Any
 
-from pyptv.core.base.errors import ProcessingError
+from pyptv.core.base.errors import FormatError, ProcessingError
+from pyptv.core.base.regular_files import open_regular
 
 _OF_THE_WHOLE = ("required", "additionalProperties")
 """Keywords whose message says which fields, not what the value is."""
 _LONGEST = 200
 _COUNT = {"type": "integer", "minimum": 0}
+
+
+def read_bounded(path: Path, most: int) -> bytes | None:
+    """The bytes of a file, one more than ``most`` where there are more; None: there is no such file.
+
+    Raises:
+        FormatError: it cannot be read.
+    """
+    try:
+        with open_regular(path) as file:
+            return file.read(most + 1)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise FormatError(f"{path}: cannot be read: {error.strerror}") from error
 
 
 def first_problem(value: Any, schema: dict[str, Any]) -> str | None:

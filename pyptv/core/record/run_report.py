@@ -25,13 +25,13 @@ from pyptv.core.base.errors import FormatError
 from pyptv.core.base.frames import FrameRange
 from pyptv.core.base.machine import host
 from pyptv.core.base.options import Engine, Options
-from pyptv.core.base.regular_files import open_regular, read_regular
+from pyptv.core.base.regular_files import read_regular
 from pyptv.core.experiment.calibration import calibration_files
 from pyptv.core.experiment.folder import Experiment
 from pyptv.core.experiment.parameters.dialects import parameter_files
 from pyptv.core.files.atomic import write_atomic
 from pyptv.core.record.dense import DenseRecord
-from pyptv.core.record.json_schema import first_problem
+from pyptv.core.record.json_schema import first_problem, read_bounded
 from pyptv.core.record.measures import Times
 from pyptv.core.record.tally import Tally
 from pyptv.core.schedule.tracker_runs import SeamCounts
@@ -157,13 +157,9 @@ def read_run_report(results: Path) -> dict[str, Any] | None:
         ProcessingError: the extra ``report`` is not installed.
     """
     path = results / FILE_NAME
-    try:
-        with open_regular(path) as file:
-            text = file.read(_MOST_BYTES + 1)
-    except FileNotFoundError:
+    text = read_bounded(path, _MOST_BYTES)
+    if text is None:
         return None
-    except OSError as error:
-        raise FormatError(f"{path}: cannot be read: {error.strerror}") from error
     try:
         _check_size(text)
         parse_int = _whole if _LONG_NUMBER in text.translate(_DIGITS) else None  # to be asked for each number costs seconds

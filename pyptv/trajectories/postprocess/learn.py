@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
 
 _LONGEST_WINDOW, _SHORTEST_WINDOW = 12, 5
-_MOST_WINDOWS = 20_000
+MOST_WINDOWS = 20_000
+"""So many windows are enough."""
 _FEWEST_WINDOWS = 30
 _STRANGE = 5.0
 """Standard deviations beyond which a window is taken for one with a wrong link, and left out of the estimate."""
@@ -62,11 +63,6 @@ def window_length(lengths: NDArray[np.int64]) -> int:
         if int((lengths // length).sum()) >= 10 * _FEWEST_WINDOWS:
             return length
     return _SHORTEST_WINDOW
-
-
-def most_windows() -> int:
-    """So many windows are enough."""
-    return _MOST_WINDOWS
 
 
 def _unit_filter(ratio: float, length: int) -> tuple[Array, Array]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from pyptv.core.experiment.folder import Experiment
-from pyptv.trajectories.postprocess.learn import most_windows, window_length
+from pyptv.trajectories.postprocess.learn import MOST_WINDOWS, window_length
 from pyptv.trajectories.stream import stream_trajectories
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class TrackTable:
         length = window_length(pieces.length)
         counts = pieces.length // length
         total = int(counts.sum())
-        chosen = np.unique(np.linspace(0, max(total - 1, 0), min(total, most_windows())).astype(np.int64))
+        chosen = np.unique(np.linspace(0, max(total - 1, 0), min(total, MOST_WINDOWS)).astype(np.int64))
         owner = np.searchsorted(np.cumsum(counts), chosen, side="right")
         within = chosen - (np.cumsum(counts) - counts)[owner]
         begin = pieces.start[owner] + within * length
