@@ -492,7 +492,7 @@ class TestEconomy:
         real = Stretch.wanted
 
         def wanted(self, *args, **options):
-            waiting.append(sum(len(run.steps) for run in self._runs))
+            waiting.append(sum(len(run.steps) for run in self.runs))
             return real(self, *args, **options)
 
         monkeypatch.setattr(Stretch, "wanted", wanted)
@@ -546,7 +546,7 @@ class TestStretch:
             starts.append(piece.first)
             if piece.first == 1:
                 break
-            stretch.started(run, run, 1)
+            stretch.runs.started(run, run, 1)
             for frame in range(piece.first, 302):
                 assert list(stretch.add(StepDone(run, frame, f"{frame} wrong by {run}"))) == []
         expected, warm_up = [], tracker_runs.WARM_UP

@@ -23,6 +23,7 @@ from dataclasses import replace
 
 from pyptv.core.base.events import StepDone
 from pyptv.core.base.options import Engine
+from pyptv.core.schedule.runs import Runs
 from pyptv.core.schedule.tracker_runs import (
     LONGEST_PIECE,
     LOOK_AHEAD,
@@ -57,11 +58,11 @@ class Stretch:
         """The engine of all its runs."""
         self._changes_to: Engine | None = None
         """The engine that runs use once the pieces in progress have ended."""
-        self._runs: list[TrackerRun] = []
-        """In the order of their frames."""
+        self.runs = Runs()
         self._warm_up = WARM_UP
         self._unproven = 0
-        self._right = Proven()
+        self.right = Proven()
+        """Staged frames that have turned out to be right, to be put in place."""
         self._seconds = 0.0
 
     # -- what is known -------------------------------------------------------------------------------------------------
@@ -97,12 +98,12 @@ class Stretch:
         """
         if step.frame <= self.truth.until or not self.truth.still_fits(step):
             return None
-        run = next((run for run in self._runs if run.waits_for(step)), None)
+        run = next((run for run in self.runs if run.waits_for(step)), None)
         if run is None:
             true = step.frame == self.first
             run = TrackerRun(next(new_run), step.frame, true=true, last=step.frame - 1, begun=True, part=step.part)
             self.broken |= true
-            self._insert(run)
+            self.runs.insert(run)
         run.take_over(replace(step, run=run.id, stretch=self.first, kept=False), known(step))
         saved = states.get((step.frame, state_tag(run.knows, run.first, step.frame) or ""))
         if saved is not None:
@@ -113,8 +114,8 @@ class Stretch:
     def cut(self, end: int) -> None:
         """The stretch ends earlier than thought: all runs end."""
         self.truth.cut(end)
-        self._right.cut(self.truth.until)
-        self._runs.clear()
+        self.right.cut(self.truth.until)
+        self.runs.clear()
 
     # -- runs ----------------------------------------------------------------------------------------------------------
 
@@ -131,16 +132,16 @@ class Stretch:
         if self.truth.done or self._changes_to is not None:
             return None
         holds = self.holds(worker)
-        free = [run for run in self._runs if run.task is None and self._goes_on(run)]
+        free = [run for run in self.runs if run.task is None and run.goes_on(self.end)]
         for run in sorted(free, key=lambda run: (run.holder != worker, not run.true)):
-            if run in self._runs and (piece := self._continue(run, worker)) is not None:
+            if run in self.runs and (piece := self._continue(run, worker)) is not None:
                 return piece
             holds = holds and self.holds(worker)
             if holds:
                 return None
         if not self.broken and self.truth.is_recalling:
             return None
-        if not any(self._leads(run) for run in self._runs):
+        if not any(self._leads(run) for run in self.runs):
             start = self._leading_start()
         elif speculate and not self.guess and self._unproven < 2:
             start = self._speculative_start(idle)
@@ -150,7 +151,7 @@ class Stretch:
             return None
         run = TrackerRun(next(new_run), start, true=start == self.first, last=start - 1)
         self.broken = True
-        self._insert(run)
+        self.runs.insert(run)
         return self._continue(run, worker)
 
     def change_engine(self, engine: Engine) -> None:
@@ -160,12 +161,12 @@ class Stretch:
         frames before the end of the truth, to be proven by equal files.
         """
         self._changes_to = engine if engine != self.engine else None
-        if self._changes_to is None or any(run.task is not None for run in self._runs):
+        if self._changes_to is None or any(run.task is not None for run in self.runs):
             return
-        if self._runs:
+        if self.runs:
             tracked = self.truth.until + 1 - self.first
             self._warm_up = WARM_UP if tracked > MAX_WARM_UP else 2 * MAX_WARM_UP
-        self._runs.clear()
+        self.runs.clear()
         self._unproven, self._seconds = 0, 0.0
         self.engine, self._changes_to = engine, None
 
@@ -175,64 +176,27 @@ class Stretch:
             fits = stretch == self.first and self.first <= frame <= self.truth.until
             if fits and tag == state_tag(self.truth.recent, self.first, frame):
                 saved = states[stretch, frame, tag]
-                self._insert(TrackerRun(run, frame + 1, true=True, last=frame, begun=True, saved=(frame, saved)))
+                self.runs.insert(TrackerRun(run, frame + 1, true=True, last=frame, begun=True, saved=(frame, saved)))
                 self.broken = True
                 return
 
-    def started(self, run: int, task: int, worker: int) -> None:
-        """A piece of a run has been handed out. A worker keeps one run in memory."""
-        for other in self._runs:
-            if other.holder == worker:
-                other.holder = None
-            if other.id == run:
-                other.task, other.begun = task, True
-        self._with_id(run).holder = worker
-
-    def forget_worker(self, worker: int) -> None:
-        """A worker has taken up a run of another stretch: it keeps one in memory."""
-        for run in self._runs:
-            if run.holder == worker:
-                run.holder = None
-
-    def ended(self, run: int, *, saved: str | None = None) -> None:
-        """The task of a run has ended."""
-        known_run = self._find(run)
-        if known_run is not None:
-            known_run.task = None
-            known_run.saved = (known_run.last, saved) if saved is not None else None
-
-    def died(self, run: int, *, lost: bool = False) -> None:
-        """The worker that was at a run is gone: it goes on from its last state on disk, unless that is ``lost``, too."""
-        known_run = self._find(run)
-        if known_run is None:
-            return
-        known_run.task = known_run.holder = None
-        if lost:
-            known_run.saved = None
-        known_run.roll_back()
-
     def holds(self, worker: int) -> bool:
         """Whether a worker has the only copy of the state of a run that is not at its end."""
-        return any(run.holder == worker and run.saved is None and self._goes_on(run) for run in self._runs)
-
-    @property
-    def holders(self) -> set[int | None]:
-        """Workers that have the state of a run in memory."""
-        return {run.holder for run in self._runs}
+        return any(run.holder == worker and run.saved is None and run.goes_on(self.end) for run in self.runs)
 
     def leads(self, run: int) -> bool:
         """Whether the truth depends on a run: it is true, or is to carry the truth on."""
-        known_run = self._find(run)
+        known_run = self.runs.find(run)
         return known_run is not None and self._leads(known_run)
 
     @property
     def needed(self) -> set[int]:
         """Runs whose frames may still be needed."""
-        return {run.id for run in self._runs} | self._right.runs.keys()
+        return {run.id for run in self.runs} | self.right.runs.keys()
 
     def add(self, step: StepDone) -> Iterator[StepDone]:
         """A run has done a frame: yields the frames that this proves and that are in place, in order."""
-        run = self._find(step.run)
+        run = self.runs.find(step.run)
         if run is None or run.met:
             return
         run.last = step.frame
@@ -245,23 +209,15 @@ class Stretch:
         self._look_for_meetings(run, step.frame)
         yield from self._settle()
 
-    def take_right(self, most: int) -> list[StepDone]:
-        """Staged frames of one run that have turned out to be right, to be put in place."""
-        return self._right.take(most)
-
-    def give_back(self, steps: list[StepDone]) -> None:
-        """Frames that were to be put in place, and have not been."""
-        self._right.give_back(steps)
-
     def give_up(self) -> None:
         """Track no further what is only guessed."""
-        self._runs.clear()
+        self.runs.clear()
         self.truth.given_up = True
 
     @property
     def settled(self) -> bool:
         """Nothing waits to be put in place."""
-        return self.truth.done and not self._right
+        return self.truth.done and not self.right
 
     # -- pieces --------------------------------------------------------------------------------------------------------
 
@@ -272,15 +228,16 @@ class Stretch:
         on_disk = run.saved is not None and run.saved[0] == run.last
         if run.begun and run.holder != worker and not on_disk:
             if run.holder is None:
-                self._lose(run)
+                logger.debug("Tracker run %d: its state is gone after frame %d", run.id, run.last)
+                self.runs.remove(run)  # what it has staged beyond the truth is given up with it
             return None
         first, ready = run.last + 1, self.truth.ready
-        following = self._following(run)
+        following = self.runs.following(run)
         if following is not None and first >= following.first and following.last < first:
             if following.task is not None:
                 return None  # it may have to be met there: its first frames are on their way
             self._give_up(following)
-            following = self._following(run)
+            following = self.runs.following(run)
         last = min(ready, first + self._piece_length - 1)
         if following is not None:
             last = min(last, max(following.last, following.first - 1))
@@ -293,22 +250,14 @@ class Stretch:
         saved = run.saved[1] if run.saved is not None and on_disk else None
         return Piece(run.id, first, last, run.true, not run.begun, saved, meets)
 
-    def _goes_on(self, run: TrackerRun) -> bool:
-        return not run.met and (self.end is None or run.last < self.end)
-
     @property
     def _piece_length(self) -> int:
         length = round(SECONDS_A_PIECE / self._seconds) if self._seconds else SHORTEST_PIECE
         return min(max(length, SHORTEST_PIECE), LONGEST_PIECE)
 
-    def _lose(self, run: TrackerRun) -> None:
-        """Nobody has the run's state any more. What a run has staged beyond the truth is given up with it."""
-        logger.debug("Tracker run %d: its state is gone after frame %d", run.id, run.last)
-        self._runs.remove(run)
-
     def _leads(self, run: TrackerRun) -> bool:
         may_lead = not run.part and run.first <= self.truth.until + 1
-        return run.true or (may_lead and not any(other.true for other in self._runs))
+        return run.true or (may_lead and not any(other.true for other in self.runs))
 
     def _leading_start(self) -> int | None:
         """A run that carries the truth on: from the start, or from a few frames before its end."""
@@ -319,10 +268,8 @@ class Stretch:
 
     def _speculative_start(self, idle: int) -> int | None:
         """The first frame for an idle worker: the longest piece that is not done yet is divided among the idle workers."""
-        limit = min(self.truth.frontier, self.truth.until + UNPROVEN_FRAMES * (len(self._runs) + idle))
-        bounds = [run.first for run in self._runs[1:]] + [limit + 1]
-        pieces = [(max(run.last + 1, run.first), bound) for run, bound in zip(self._runs, bounds, strict=True)]
-        start, bound = max(pieces, key=lambda piece: piece[1] - piece[0])
+        limit = min(self.truth.frontier, self.truth.until + UNPROVEN_FRAMES * (len(self.runs) + idle))
+        start, bound = self.runs.longest_gap(limit)
         first = start + max((bound - start) // (idle + 1), SHORTEST_PIECE)
         return first if bound - first >= SHORTEST_PIECE and self.truth.ready >= first + SHORTEST_PIECE - 1 else None
 
@@ -336,13 +283,11 @@ class Stretch:
         if step.published or self.guess:
             yield step
         else:
-            self._right.append(step)
+            self.right.append(step)
 
     def _look_for_meetings(self, run: TrackerRun, frame: int) -> None:
         """Whether a run has reached the same state as one beside it at a frame."""
-        at = self._runs.index(run)
-        pairs = zip(self._runs[max(at - 1, 0) : at + 1], self._runs[max(at, 1) : at + 2], strict=False)
-        for one, other in pairs:
+        for one, other in self.runs.beside(run):
             if not one.met and same_state(one.knows, other.knows, frame):
                 one.met = True
                 one.last = frame
@@ -354,7 +299,7 @@ class Stretch:
 
     def _compare_with_truth(self, frames: Iterable[int]) -> None:
         """Whether the run that continues the true one has reached it."""
-        leading = self._runs[0] if self._runs else None
+        leading = self.runs.first
         if leading is None or leading.true:
             return
         if any(same_state(self.truth.recent, leading.knows, frame) for frame in frames):
@@ -364,14 +309,14 @@ class Stretch:
 
     def _see_who_leads(self) -> None:
         """A true run is gone where its worker was: the one after it may have met the truth already, or passed it by."""
-        if self._runs and not self._runs[0].true and self._runs[0].first <= self.truth.until + 1:
-            self._compare_with_truth([frame for frame in self._runs[0].knows if frame <= self.truth.until])
+        leading = self.runs.first
+        if leading is not None and not leading.true and leading.first <= self.truth.until + 1:
+            self._compare_with_truth([frame for frame in leading.knows if frame <= self.truth.until])
             deque(self._settle(), maxlen=0)  # its frames are staged: none of them is in place
 
     def _settle(self) -> Iterator[StepDone]:
         """Make runs true that a true one has met, and try again where the truth was not met."""
-        while self._runs:
-            run = self._runs[0]
+        while (run := self.runs.first) is not None:
             if not run.true:
                 if run.last > self.truth.until >= run.first - (not run.part):
                     self._retry(run)
@@ -383,43 +328,23 @@ class Stretch:
             if not run.met:
                 run.trim()
                 break
-            self._runs.remove(run)
-            following = self._runs[0]
-            following.true = True
+            following = self.runs.following(run)
+            self.runs.remove(run)
+            if following is not None:
+                following.true = True
         if self.truth.done:
-            for run in list(self._runs):
+            for run in list(self.runs):
                 if not run.true:
                     self._give_up(run)
 
     def _retry(self, run: TrackerRun) -> None:
         self._counts.retried += 1
         self._warm_up *= 2
-        logger.debug(
-            "Frame %d: pieces do not agree yet; tracking again from further back (results unaffected)", self.truth.until + 1
-        )
-        self._runs.remove(run)
+        logger.debug("Frame %d: pieces do not agree yet; tracking again from further back", self.truth.until + 1)
+        self.runs.remove(run)
 
     def _give_up(self, run: TrackerRun) -> None:
         self._counts.given_up += 1
         self._unproven += 1
-        logger.debug(
-            "Frame %d: pieces do not agree; the one before it is tracked further instead (results unaffected)", run.first
-        )
-        self._runs.remove(run)
-
-    def _following(self, run: TrackerRun) -> TrackerRun | None:
-        at = self._runs.index(run) + 1
-        return self._runs[at] if at < len(self._runs) else None
-
-    def _insert(self, run: TrackerRun) -> None:
-        self._runs.append(run)
-        self._runs.sort(key=lambda run: (run.first, bool(run.part)))
-
-    def _find(self, run: int) -> TrackerRun | None:
-        return next((known_run for known_run in self._runs if known_run.id == run), None)
-
-    def _with_id(self, run: int) -> TrackerRun:
-        found = self._find(run)
-        if found is None:
-            raise KeyError(run)
-        return found
+        logger.debug("Frame %d: pieces do not agree; the one before it is tracked further instead", run.first)
+        self.runs.remove(run)

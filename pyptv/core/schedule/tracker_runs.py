@@ -69,6 +69,10 @@ class TrackerRun:
     part: str = ""
     """The part of a job array that has begun it; empty: this run has."""
 
+    def goes_on(self, end: int | None) -> bool:
+        """Whether it has frames to track, in a stretch that ends there (None: not known yet)."""
+        return not self.met and (end is None or self.last < end)
+
     def roll_back(self) -> None:
         """Go back to its last state on disk, where there is one."""
         if self.saved is not None:

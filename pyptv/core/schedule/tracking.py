@@ -81,7 +81,7 @@ class TrackingPlan:
         piece = self._piece(worker, idle, speculate=self._speculate)
         self._in_vain = idle if piece is None else 0
         if piece is None:
-            self._holders = set().union(*(stretch.holders for stretch in self._stretches.there))
+            self._holders = set().union(*(stretch.runs.holders for stretch in self._stretches.there))
         return piece
 
     def owns(self, task: int) -> bool:
@@ -126,16 +126,16 @@ class TrackingPlan:
         elif isinstance(event, TaskDone) and isinstance(task, TrackTask):
             if event.lost:
                 logger.debug("Tracker run %d: its state cannot be had: %s", task.run, event.lost)
-                stretch.died(task.run, lost=True)
+                stretch.runs.died(task.run, lost=True)
             else:
-                stretch.ended(task.run, saved=event.saved)
+                stretch.runs.ended(task.run, saved=event.saved)
         self._tidy(stretch)
 
     # -- tasks ---------------------------------------------------------------------------------------------------------
 
     def _publish_task(self) -> PublishTask | None:
         for stretch in self._stretches.there:
-            if steps := stretch.take_right(_PUBLISHED_AT_ONCE):
+            if steps := stretch.right.take(_PUBLISHED_AT_ONCE):
                 task = PublishTask(next(self._ids), self._stage_of(steps[0].run), tuple(steps))
                 self._in_publication.update(step.frame for step in steps)
                 self._tasks[task.id] = task, stretch
@@ -194,8 +194,8 @@ class TrackingPlan:
         )
         for other in self._stretches.there:
             if other is not stretch:
-                other.forget_worker(worker)
-        stretch.started(piece.run, task.id, worker)
+                other.runs.forget_worker(worker)
+        stretch.runs.started(piece.run, task.id, worker)
         self._tasks[task.id] = task, stretch
         return task
 
@@ -222,9 +222,9 @@ class TrackingPlan:
         if isinstance(task, PublishTask):
             left = [step for step in task.steps if step.frame in self._in_publication]
             self._in_publication.difference_update(step.frame for step in left)
-            stretch.give_back(left)
+            stretch.right.give_back(left)
             return
-        stretch.died(task.run)
+        stretch.runs.died(task.run)
         if death.lost:
             return
         if death.frame is None:
@@ -243,7 +243,7 @@ class TrackingPlan:
         """A run cannot go on at a frame. A run that only hoped to be true is dropped, a true one fails the frame."""
         leading = isinstance(task, PublishTask) or stretch.leads(task.run)
         if isinstance(task, TrackTask):
-            stretch.died(task.run, lost=True)
+            stretch.runs.died(task.run, lost=True)
         if stretch.guess:
             logger.warning("Not tracked ahead from frame %d on (%s): --finish does it", stretch.first, reason)
             stretch.give_up()

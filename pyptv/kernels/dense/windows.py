@@ -89,6 +89,7 @@ def window_sums(_context: Any, flat: Any, start: Any, stride: Any, rows: Any, bl
     whole = types.int64
 
     def make(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        """The instructions."""
         pixels, first, step, n_rows, n_blocks, row, column = args
         image, row, column = (_pointer(context, builder, array) for array in (pixels, row, column))
         totals = _zeros(builder, 3)
@@ -97,6 +98,7 @@ def window_sums(_context: Any, flat: Any, start: Any, stride: Any, rows: Any, bl
             plain, by_row = _zeros(builder, 2)
 
             def gather(i: Any, at: Any, plain: Any = plain, by_row: Any = by_row) -> None:
+                """A row adds to the sums."""
                 value = _load(builder, image, at)
                 weight = builder.load(builder.gep(column, [i]))
                 moment = builder.fmul(weight, builder.sitofp(i, _FLOAT))
@@ -125,6 +127,7 @@ def window_add(
     whole = types.int64
 
     def make(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        """The instructions."""
         pixels, first, step, n_rows, n_blocks, height, row, column = args
         image, row, column = (_pointer(context, builder, array) for array in (pixels, row, column))
         with cgutils.for_range(builder, n_blocks) as block:
@@ -132,6 +135,7 @@ def window_add(
             profile = builder.fmul(_load(builder, row, left), _splat(builder, height))
 
             def change(i: Any, at: Any, profile: Any = profile) -> None:
+                """A row gets its part of the spot."""
                 weight = _splat(builder, builder.load(builder.gep(column, [i])))
                 builder.store(_plus(builder, _load(builder, image, at), profile, weight), _at(builder, image, at), align=4)
 
@@ -176,6 +180,7 @@ def window_profile(_context: Any, out: Any, blocks: Any, centre: Any, sharpness:
     whole, real = types.int64, types.float32
 
     def make(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        """The instructions."""
         array, n_blocks, middle, sharp, low, high = args
         target = _pointer(context, builder, array)
         totals = _zeros(builder, 3)
@@ -200,10 +205,14 @@ def window_profile(_context: Any, out: Any, blocks: Any, centre: Any, sharpness:
 
 @intrinsic  # type: ignore[untyped-decorator]
 def window_fetch(_context: Any, flat: Any, start: Any, stride: Any, rows: Any) -> Any:
-    """Have the rows of a window brought into the processor's cache, while other work is done; as in :func:`window_sums`."""
+    """Have the rows of a window brought into the processor's cache, while other work is done; as in :func:`window_sums`.
+
+    Measured in pairs on whole frames (0.014 ppp): 1.5, 1.8, 1.9 s with it, 1.8, 2.1, 2.1 s without.
+    """
     whole = types.int64
 
     def make(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        """The instructions."""
         pixels, first, step, n_rows = args
         image = _pointer(context, builder, pixels)
         byte = ir.IntType(8).as_pointer()
@@ -213,6 +222,7 @@ def window_fetch(_context: Any, flat: Any, start: Any, stride: Any, rows: Any) -
         writes, keep, data = (ir.Constant(_INT, value) for value in (1, 3, 1))
 
         def bring(_i: Any, at: Any) -> None:
+            """A row is fetched."""
             builder.call(fetch, [builder.bitcast(builder.gep(image, [at]), byte), writes, keep, data])
 
         _each_row(builder, n_rows, first, step, bring)
