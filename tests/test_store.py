@@ -168,6 +168,28 @@ class TestSequence:
         assert files(store) == {"targets1": b"t1", "targets2": b"t2"}
         store.close()
 
+    def test_what_targets_were_before_a_run_that_was_stopped(self, tmp_path):
+        """Behind the sequence step, and behind tracking as well; until the run has come to its end, or somebody replaces them."""
+        store = make_store(tmp_path, existing_target=True)
+        store.open(FRAMES)
+        paths = [store.experiment.targets_path(camera, 7) for camera in (0, 1)]
+        for path, given_ in zip(paths, (b"t1", b"given"), strict=True):
+            path.write_bytes(given_)
+
+        def begun_from() -> list[bytes]:
+            return [store.inputs.original(7, camera, path.read_bytes()) for camera, path in enumerate(paths)]
+
+        for made in (SEQUENCE, SEQUENCE | {"targets2": b"t2 by other parameters"}):
+            store.publish_sequence(7, made)
+            assert (paths[1].read_bytes(), begun_from()) == (made["targets2"], [b"t1", b"given"])
+        tracking(store, 7, TRACKED)
+        assert (paths[1].read_bytes(), begun_from()) == (b"t2 with tnr", [b"t1", b"given"])
+        paths[1].write_bytes(b"new")
+        assert begun_from() == [b"t1", b"new"]
+        store.inputs.forget(FRAMES)
+        assert not store.inputs.folder.exists()
+        store.close()
+
     def test_a_missing_file(self, store, tmp_path):
         store.publish_sequence(7, SEQUENCE)
         (tmp_path / "img" / "cam1.0007_targets").unlink()
