@@ -145,6 +145,24 @@ class TestArrivals:
         assert arrivals.poll() == []
         assert (arrivals.end, arrivals.over) == (FIRST, False)
 
+    def test_the_last_frame_may_pause_too(self, exp, monkeypatch):
+        """It is tried again like any other; that it was taken does not end the watching."""
+        from pyptv.core.experiment.folder import load_experiment
+
+        monkeypatch.setattr(watch, "_INTERVAL", 0.0)
+        arrivals = Arrivals(load_experiment(exp), (FIRST, FIRST), None)
+        assert [arrivals.poll(), arrivals.poll()] == [[], [FIRST]]
+        assert [arrivals.poll(), arrivals.over] == [[], False]
+        assert arrivals.failed(FIRST)
+        assert [arrivals.poll(), arrivals.over] == [[FIRST], False]
+        assert arrivals.failed(FIRST)
+        watch.ask_to_end()
+        try:
+            assert [arrivals.poll(), arrivals.over] == [[FIRST], True]  # once more, and then for good
+        finally:
+            watch.ask_to_end(asked=False)
+        assert not arrivals.failed(FIRST)
+
     def test_nothing_comes(self, exp):
         for image in _images(exp):
             image.unlink()

@@ -40,12 +40,16 @@ class Arrivals:
         """The last frame of which there is something."""
         self._taken: set[int] = set()
         """Of the frames from there on."""
+        self._unsettled: set[int] = set()
+        """Taken, and not yet known to be read whole: they may come again."""
         self._seen: dict[int, tuple[_Signature, float]] = {}
         """Frame -> its files at the last look, and since when [s] they have been the same."""
         self._again: dict[int, float] = {}
         """Frames that could not be read -> not before then [s] once more."""
         self._looked = 0.0
         self._changed = time.monotonic()
+        self._closing = False
+        """The run was asked to end: what comes from now on is left."""
         self.over = False
         """No more frames are awaited."""
 
@@ -55,23 +59,26 @@ class Arrivals:
         return max(self._taken, default=self._low - 1)
 
     def poll(self) -> list[int]:
-        """The frames that are complete by now, since the last time; at the end also those between them that never came."""
+        """The frames that are complete by now, since the last time; at the end also those that never came whole."""
         now = time.monotonic()
         if self.over or now - self._looked < _INTERVAL:
             return []
         self._looked = now
-        found = [frame for frame in self._in_view() if self._is_complete(frame, now)]
+        found = [] if self._closing else [frame for frame in self._in_view() if self._is_complete(frame, now)]
         self._take(found)
+        self._unsettled.update(found)
+        self._closing |= _ending.asked
         idle = self._until_idle is not None and now - self._changed > self._until_idle
-        if self._low > self._last or (not found and idle) or _ending.asked:
+        if not self._unsettled and (self._low > self._last or idle or self._closing):
             self.over = True
-            found += self._gaps()
+            found = self._incomplete()
         return found
 
     def failed(self, frame: int) -> bool:
         """A frame could not be read: whether that may be because it is still being written. Then it comes again."""
         now, signature = time.monotonic(), self._signature(frame)
         before = self._seen.get(frame)
+        self._unsettled.discard(frame)
         if self.over or before is None or (signature == before[0] and now - before[1] > _SETTLED):
             return False
         self._give_back(frame, now + 2 * _INTERVAL)
@@ -80,6 +87,7 @@ class Arrivals:
     def outdated(self, done: FrameDone) -> bool:
         """Whether the images of a frame have changed while it was processed. Then it comes again."""
         signature = self._signature(done.frame)
+        self._unsettled.discard(done.frame)
         if done.kept:  # what was noted of its images is of an earlier run: they may have another time since, and the same bytes
             same = signature == self._seen.get(done.frame, (signature,))[0]
         else:
@@ -88,6 +96,7 @@ class Arrivals:
             )
         if same or self.over:
             self._seen.pop(done.frame, None)
+            self._again.pop(done.frame, None)
             return False
         logger.info("frame %d: its images have changed since they were read: it is processed again", done.frame)
         self._give_back(done.frame, time.monotonic() + _INTERVAL)
@@ -139,13 +148,15 @@ class Arrivals:
         self._taken.discard(frame)
         self._low = min(self._low, frame)
 
-    def _gaps(self) -> list[int]:
-        """Frames that never came, between those that did."""
+    def _incomplete(self) -> list[int]:
+        """Frames that could not be read so far, and those between others that never came."""
+        unread = [frame for frame in sorted(self._again) if frame >= self._low and frame not in self._taken]
+        self._take(unread)
         gaps = [frame for frame in range(self._low, self.end) if frame not in self._taken]
         if gaps:
             logger.warning("Frames %s have not come", describe(gaps))
         self._take(gaps)
-        return gaps
+        return unread + gaps
 
 
 def wait_for_first(experiment: Experiment, frames: FrameRange, options: Options) -> int:
