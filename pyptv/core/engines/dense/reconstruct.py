@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -85,7 +86,7 @@ def reconstruct(
 
 def _gains_little(done: Iteration, settings: Settings) -> bool:
     """Whether another search of that kind is not worth its time: hardly any new particle stays."""
-    return done.added - done.dropped <= settings.few * done.total
+    return done.added - done.dropped <= max(settings.few * done.total, settings.few_of_new * done.added)
 
 
 def _begin(model: Model, start: Floats | Particles, iterations: list[Iteration]) -> None:
@@ -113,7 +114,8 @@ def _search(model: Model, *, full: bool) -> int:
         thresholds = np.maximum(thresholds, settings.weakest_peak * level)
     # of a peak just above the threshold noise has moved the place by sigma noise / threshold
     moved = _CERTAIN * model.spots.sigma[:, :, 0].mean() * float((scatter / thresholds).max())
-    met = search(where, thresholds, model.cameras, float(np.hypot(settings.tolerance, moved)), images=images, dark=dark)
+    tolerance, most = float(np.hypot(settings.tolerance, moved)), math.inf if full else settings.by_chance
+    met = search(where, thresholds, model.cameras, tolerance, images=images, dark=dark, by_chance=most)
     model.add(met.positions)
     return len(met.positions)
 
