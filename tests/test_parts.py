@@ -150,7 +150,7 @@ class TestPutTogether:
         main(exp, FIRST, LAST, engine="compiled", part="1/3")
         with pytest.raises(ProcessingError, match=r"frame 25: not done: part 2/3 \(frames 25 to 48\) did not run"):
             main(exp, FIRST, LAST, engine="compiled", finish=True)
-        assert "24 frames were made from other inputs and do not count" in caplog.text
+        assert "24 frames were made from other inputs and are ignored" in caplog.text
         assert "Parts: 1 of 3 are done" in caplog.text
         assert "--part 2/3 and so on (sbatch --array=2,3)" in caplog.text
         report = json.loads((exp / "res/run_report.json").read_text())

@@ -260,7 +260,7 @@ class TestKept:
             with caplog.at_level(logging.DEBUG, "pyptv"):
                 main(folder, engine="compiled", resume=True)
             assert kept(caplog) == (60, 55)
-            assert "its state cannot be had" in caplog.text
+            assert "its state is not available" in caplog.text
             assert results(folder) == before
 
     def test_a_run_inside_a_tracked_sequence_says_what_it_cuts(self, done, batch, caplog):

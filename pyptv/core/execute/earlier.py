@@ -108,7 +108,7 @@ class Earlier:
                 f"{folder}: the _targets files are not those that the particles were made from: another experiment that shares "
                 "the folder has replaced them. Run the sequence step again, and give each experiment its own folder (--output)"
             )
-        logger.info("frame %d: another program has changed its results since the sequence step: the changed files are used", frame)
+        logger.info("frame %d: another program has changed its results since the sequence step: these are used", frame)
 
     def _linked(self, frame: int, linked: Mapping[str, Any]) -> StepDone | None:
         """Links that exist as they were written."""
