@@ -405,7 +405,7 @@ def test_existing_targets_of_a_stopped_run(small_experiment, monkeypatch):
     copy = again / "res/.pyptv/inputs" / str(FIRST)
     kept = copy.read_bytes()
     copy.write_bytes(kept[:-3])
-    assert "put the original _targets files back" in (refusal(lambda: main(again, engine="optv", resume=True)) or "")
+    assert "restore the original _targets files" in (refusal(lambda: main(again, engine="optv", resume=True)) or "")
     copy.write_bytes(kept)
     main(again, engine="optv", resume=True)
     assert results(again) == expected
