@@ -362,7 +362,7 @@ class TestWhole:
             assert batch_cli([str(folder), "--postprocess", "csv", "--mode", mode]) == 2
             assert f"--postprocess: found --mode {mode}" in capsys.readouterr().err
         assert batch_cli([str(folder), "--postprocess", "csv", "--part", "1/2"]) == 2
-        assert "part goes without finish, clean, report and postprocess" in capsys.readouterr().err
+        assert "part cannot be combined with finish, clean, report and postprocess" in capsys.readouterr().err
 
     def test_usage(self, flickering, tmp_path, capsys):
         base = [str(flickering), "--to", "csv", "--output", str(tmp_path / "t.csv")]
