@@ -239,7 +239,7 @@ def _absolute(exp_path: str | Path) -> Path:
         return Path(exp_path).absolute()
     except OSError as error:
         raise InvalidExperimentError(
-            f"{exp_path}: the working folder no longer exists: give the absolute path of the experiment, or change to another folder"
+            f"{exp_path}: the working folder no longer exists: give the absolute path of the experiment, or change the folder"
         ) from error
 
 
