@@ -87,7 +87,7 @@ class TestDepths:
         deep = grey.astype(np.uint16)
         deep[3, 4] = 300
         with pytest.raises(
-            FrameError, match=r"cam1\.10000: found a value of 300, expected at most 255, for the images are taken as 8-bit"
+            FrameError, match=r"cam1\.10000: found a value of 300, expected at most 255, because the images are taken as 8-bit"
         ):
             only_view(save(deep), ImageSettings(WIDTH, HEIGHT, grey=GreyDepths((8,))))
 
@@ -395,7 +395,7 @@ class TestBadFiles:
         path.write_bytes(data)
         first, second = (ImageSettings(WIDTH, HEIGHT, grey=GreyDepths(page=page)) for page in (1, 2))
         np.testing.assert_array_equal(only_view(path, first), grey)
-        said = {8: "its directories form a circle", 50_000_000: "lies behind its end"}
+        said = {8: "its directories form a circle", 50_000_000: "data beyond its end"}
         assert said.get(following, "found an image of 0 x 0 px") in self.refusal(path, second)
         if following == 8:
             assert "found several pages" in self.refusal(path)
