@@ -120,8 +120,8 @@ def read_dataset(
 ) -> Dataset:
     """Follow the trajectories of an experiment. The dataset is a context; its end removes the files in ``workplace``.
 
-    The arguments are those of :func:`pyptv.trajectories.read_trajectories`, ``units``: "mm" or "m", and ``postprocess``: settings of
-    the post-processing; None: none.
+    The arguments are those of :func:`pyptv.trajectories.read_trajectories`, ``units``: "mm" or "m", and ``postprocess``:
+    settings of the post-processing; None: none.
 
     Raises:
         ValueError: a bad argument.
