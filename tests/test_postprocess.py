@@ -259,7 +259,7 @@ class TestSteps:
         write_tracks(bare.folder, measured)
         with caplog.at_level(logging.WARNING):
             processed = done(smooth=True)
-        assert "too few trajectories to learn from" in caplog.text
+        assert "too few trajectories for a motion model" in caplog.text
         assert processed.counts == process.Counts()
         block = next(processed.blocks())
         assert np.allclose(block.position, read_trajectories(bare).position)

@@ -132,7 +132,7 @@ class Bridges:
         return Bridges(replace(self.model, mean_velocity=-self.model.mean_velocity))
 
     def together(self, position: Array, tail: int, gap: int) -> tuple[Array, Array]:
-        """Squared mismatch (n,) and log likelihood (n,) of positions (n, tail + head, 3) of one particle, with bad measurements."""
+        """Squared mismatch (n,) and log likelihood (n,) of positions (n, tail + head, 3) of one particle, some of them bad."""
         head, model = position.shape[1] - tail, self.model
         bridge = self(tail, gap, head)
         squared, likely = bridge.mismatch(position - position[:, :1])

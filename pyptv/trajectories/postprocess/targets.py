@@ -117,7 +117,7 @@ class FrameTargets:
         return places, np.minimum(_NARROWEST + 3 * uncertain, _WIDEST)
 
     def _points(self, chosen: Indices) -> tuple[Array, Array]:
-        """Points (n, 3) [mm] of some targets, and distances (n_cameras, n) [px] of the targets from their projections; 0: unseen."""
+        """Points (n, 3) [mm] of some targets, and their distances (n_cameras, n) [px] from the projections; 0: unseen."""
         from pyptv.core.engines.optv.backend import triangulate  # loads optv
 
         pixels = np.full((*chosen.shape, 2), np.nan)
