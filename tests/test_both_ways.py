@@ -134,14 +134,22 @@ def test_no_sense_without_tracking() -> None:
             (
                 {kind: "mine"},
                 way,
-                "plugins go without part, finish, watch and scheduler: a plugin .* does all frames in one process",
+                "plugins cannot be combined with part, finish, watch and scheduler: a plugin .* all frames in one process",
             )
             for kind in ("sequence_plugin", "tracking_plugin")
             for way in ({"part": "1/2"}, {"finish": True}, {"watch": True}, {"scheduler": "tcp://here:1"})
         ),
-        ({"tracking": "both"}, {"watch": True}, "tracking 'both' goes without watch: the backward pass begins at the last frame"),
-        ({"mode": "match"}, {"watch": True}, "mode 'match' goes without watch: it reads stored targets"),
-        ({"method": "dense"}, {"watch": True}, "method 'dense' goes without watch: its self-calibration looks at frames of"),
+        (
+            {"tracking": "both"},
+            {"watch": True},
+            "tracking 'both' cannot be combined with watch: the backward pass begins at the last frame",
+        ),
+        ({"mode": "match"}, {"watch": True}, "mode 'match' cannot be combined with watch: it reads stored targets"),
+        (
+            {"method": "dense"},
+            {"watch": True},
+            "method 'dense' cannot be combined with watch: its self-calibration uses frames of",
+        ),
     ],
 )
 def test_what_cannot_be_combined(what: dict[str, str], way: dict[str, object], why: str) -> None:
