@@ -41,7 +41,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "images": ("pyptv.kernels.images.detection", "pyptv.kernels.images.high_pass"),
     "dense": tuple(
         f"pyptv.kernels.dense.{name}"
-        for name in ("cells", "epipolar", "linking", "optics", "pairs", "peaks", "shake", "shapes", "spots")
+        for name in ("cells", "epipolar", "linking", "optics", "pairs", "peaks", "pixels", "shake", "shapes", "spots")
     ),
 }
 """Name -> modules with functions that Python calls. Each group is compiled by a process of its own, in this order."""

@@ -22,6 +22,7 @@ from pyptv.kernels.dense.fitting import (
     exchange,
     fetch,
     fit,
+    grow,
     joint_intensity,
     measure,
     move,
@@ -71,12 +72,14 @@ def heat(projections: Floats, which: Flags, hot: Flags) -> None:
 
 @piece
 def _visit(data: Data, rows: Rows, work: Work, p: int, moves: bool) -> float:  # noqa: FBT001 -- compiled
-    """Fit one particle; returns by how much it has changed: px, or the share of its intensity."""
+    """Fit one particle; returns by how much it has changed: px, or the share of its intensity or size."""
     for c in range(len(data.gains)):
         measure(data, rows, work, p, c)
     joint = joint_intensity(data, work)
     x, y, z = fit(data, rows, work, p, joint)
     changed = move(data, rows, p, x, y, z) if moves and joint > 0.0 else 0.0
+    if moves and data.scatter > 0.0:
+        changed = max(changed, abs(grow(data, rows, work, p)))
     for c in range(len(data.gains)):
         exchange(data, rows, work, p, c)
         before, after = work.before[c], rows.intensities[p, c]
@@ -111,8 +114,8 @@ def _round(data: Data, rows: Rows, work: Work, maps: tuple[Flags, Flags], first:
 
 @entry(
     "int64(float64[:, ::1], float32[:, ::1], float32[:, ::1], float64[:, :, ::1], float32[:, :, :, ::1], float32[:, :, ::1],"
-    "float32[:, :, ::1], uint8[:, :, ::1], uint8[:, :, ::1], float64[::1], uint8[:, :, ::1],"
-    "int64, int64, int64, float64, float64, float64, boolean)"
+    "float64[::1], float32[:, :, ::1], uint8[:, :, ::1], uint8[:, :, ::1], float64[::1], float64[::1], uint8[:, :, ::1],"
+    "int64, int64, int64, float64, float64, float64, float64, boolean)"
 )
 def shake(
     positions: Floats,
@@ -121,15 +124,18 @@ def shake(
     projections: Floats,
     derivatives: Image,
     sharpness: Image,
+    scale: Floats,
     residual: Image,
     saturated: Flags,
     near_saturated: Flags,
     gains: Floats,
+    noise: Floats,
     hot: Flags,
     first: int,
     rounds: int,
     radius: int,
     tie: float,
+    scatter: float,
     largest_step: float,
     still: float,
     moves: bool,  # noqa: FBT001 -- compiled functions take no keywords
@@ -143,22 +149,26 @@ def shake(
         projections: (n, n_cams, 2) [px]; moved along with the positions by the derivatives.
         derivatives: (n, n_cams, 2, 3) [px/mm].
         sharpness: (n, n_cams, 2) [1/px^2].
+        scale: (n,) sizes of the spots relative to the usual one.
         residual: (n_cams, height, width) images without the spots of all particles, margins included.
         saturated: (n_cams, height, width) without margins, 1 where a pixel is left out.
         near_saturated: likewise, 1 where there is such a pixel within ``radius`` in x and y.
         gains: (n_cams,) relative brightness of the cameras.
+        noise: (n_cams,) of the images [grey values].
         hot: (n_cams, rows + 2, columns + 2) cells in which something has changed; the others' particles are not visited.
         first: particles from there on are shaken.
         rounds: how often.
         radius: half the window in which spots are drawn and fitted [px].
         tie: weight of the joint intensity over a camera's own.
+        scatter: standard deviation of the logarithm of sizes; 0: they are alike, and not fitted.
         largest_step: in any image [px].
-        still: who moves less [px] (or changes less, relative to the intensity) does not count as changed.
-        moves: fit positions, too.
+        still: who moves less [px] (or changes less, relative to intensity and size) does not count as changed.
+        moves: fit positions and sizes, too.
     """
     n_cams = len(residual)
-    data = Data(residual, residual.reshape(residual.size), saturated, near_saturated, gains, radius, tie, largest_step)
-    rows = Rows(positions, intensities, own, projections, derivatives, sharpness)
+    flat = residual.reshape(residual.size)
+    data = Data(residual, flat, saturated, near_saturated, gains, noise, scatter, radius, tie, largest_step)
+    rows = Rows(positions, intensities, own, projections, derivatives, sharpness, scale)
     work = Work(
         np.empty((n_cams, N_SUMS)),
         np.empty((n_cams + 1, 2, PROFILE), np.float32),

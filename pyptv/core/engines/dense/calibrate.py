@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pyptv.core.engines.dense.background import background, noise
+from pyptv.core.engines.dense.background import ground, noise
 from pyptv.core.engines.dense.cameras import Cameras
 from pyptv.core.engines.dense.model import with_margins, without_margins
 from pyptv.core.engines.dense.particles import Spots
@@ -20,6 +20,8 @@ from pyptv.core.engines.dense.search import LINE, NEAR, search
 from pyptv.core.engines.dense.settings import Settings
 from pyptv.core.engines.disparity import CameraDisparity, fit
 from pyptv.core.images.full_depth import Views
+from pyptv.kernels.dense.pixels import subtract_ground
+from pyptv.kernels.dense.spots import MARGIN
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -89,7 +91,9 @@ def self_calibrate(frames: Sequence[Views], cameras: Cameras, settings: Settings
         settings: None: the defaults.
     """
     settings = settings or Settings()
-    images = [with_margins(views.values - background(views.values, settings.tile)) for views in frames]
+    images = [with_margins(views.values) for views in frames]
+    for image, views in zip(images, frames, strict=True):
+        subtract_ground(image, ground(views.values, settings.tile), settings.tile, 1.0, MARGIN)
     thresholds = [settings.noise_factor * noise(without_margins(image)) for image in images]
     large, small = (_rounds(images, thresholds, cameras, tolerances) for tolerances in (TOLERANCES, NARROW))
     return large if large.rounds[-1].matches >= _MORE * small.rounds[-1].matches else small
@@ -148,7 +152,8 @@ def _common(positions: Floats, shifts: Floats, places: Floats, cameras: Cameras)
     values = np.nan_to_num(shifts.reshape(-1))
     used = np.ones(len(values), bool)
     for _ in range(3):
-        solution = np.linalg.lstsq(terms[used], values[used], rcond=1e-8)[0]
+        part = terms[used]  # normal equations: the decomposition of so many rows took a second
+        solution = np.linalg.lstsq(part.T @ part, part.T @ values[used], rcond=1e-12)[0]
         left = np.abs(values - terms @ solution)
         used = left <= 3 * 1.4826 * max(float(np.median(left)), 0.02)
     explained: Floats = (terms @ solution).reshape(shifts.shape)

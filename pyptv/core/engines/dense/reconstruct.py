@@ -10,12 +10,12 @@ import numpy as np
 from pyptv.core.engines.dense.background import noise
 from pyptv.core.engines.dense.cameras import Cameras
 from pyptv.core.engines.dense.model import Model, without_margins
-from pyptv.core.engines.dense.particles import Iteration, Particles, Reconstruction, Spots
+from pyptv.core.engines.dense.particles import Iteration, Particles, Reconstruction, Spots, Start
 from pyptv.core.engines.dense.search import search
 from pyptv.core.engines.dense.settings import Settings
-from pyptv.core.engines.dense.shape import fit_gains, fit_scale, fit_scatter, fit_sigma
+from pyptv.core.engines.dense.shape import fit_gains, fit_scatter, fit_sigma
 from pyptv.core.images.full_depth import Views
-from pyptv.kernels.dense.peaks import smoothed
+from pyptv.kernels.dense.pixels import smoothed
 from pyptv.kernels.dense.spots import misfit
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def reconstruct(
     cameras: Cameras,
     spots: Spots | None = None,
     settings: Settings | None = None,
-    start: Floats | Particles | None = None,
+    start: Start | None = None,
     *,
     fits_spots: bool = False,
 ) -> Reconstruction:
@@ -49,36 +49,32 @@ def reconstruct(
         spots: how particles look, the same for all frames of a run; None: fitted to this frame.
         settings: None: the defaults.
         fits_spots: the spots are where the fit of this frame's begins.
-        start: particles, or positions (n, 3) [mm], that are shaken and pruned before anything is searched.
+        start: particles that are shaken and pruned before anything is searched.
     """
     settings = settings or Settings()
-    model = Model(views, cameras, spots or Spots.round(cameras.n_cams, START_SIGMA), settings)
+    model = Model(views, cameras, spots or Spots.round(cameras.n_cams, START_SIGMA), settings, start)
     energy = _energy(without_margins(model.data), model.noise)
     iterations: list[Iteration] = []
     if start is not None and len(start):
         _begin(model, start, iterations)
     fits = fits_spots or spots is None
+    renews = start is None or start.ground is None
     for full, most in ((True, settings.searches), (False, settings.reduced_searches if cameras.n_cams == 4 else 0)):
         for k in range(most):
-            if len(model.positions) and (k == 0 or (full and k < 3)):
+            if renews and len(model.positions) and (k == 0 or (full and k < 3)):
                 model.renew_background()
             added = _search(model, full=full)
             if fits and len(iterations) < 2:
                 _fit_spots(model)
-            model.shake(settings.shakes // 2)
-            _fit_sizes(model)
-            model.shake(settings.shakes - settings.shakes // 2)
+            model.shake(settings.shakes)
             _finish_iteration(model, cameras.n_cams if full else cameras.n_cams - 1, added, iterations)
             if _gains_little(iterations[-1], settings):
                 break
-    model.renew_background()
-    for _ in range(2):
-        _fit_sizes(model)
-        model.shake(settings.last_shakes // 2)
+    if renews:
+        model.renew_background()
+    model.shake(settings.last_shakes)
     _finish_iteration(model, 0, 0, iterations, last=True)
     model.place()
-    model.redraw()
-    model.hot[:] = 1
     model.shake(2)
     return _result(model, iterations, energy, fits=fits)
 
@@ -88,12 +84,11 @@ def _gains_little(done: Iteration, settings: Settings) -> bool:
     return done.added - done.dropped <= settings.few * done.total
 
 
-def _begin(model: Model, start: Floats | Particles, iterations: list[Iteration]) -> None:
+def _begin(model: Model, start: Start, iterations: list[Iteration]) -> None:
     """Shake and prune what is known already."""
-    positions = start.positions if isinstance(start, Particles) else np.asarray(start, np.float64)
-    model.add(positions, known=True)
+    model.begin(start)
     model.shake(model.settings.shakes)
-    _finish_iteration(model, 0, len(positions), iterations)
+    _finish_iteration(model, 0, len(start), iterations)
 
 
 def _search(model: Model, *, full: bool) -> int:
@@ -128,12 +123,6 @@ def _fit_spots(model: Model) -> None:
         model.shake(1)
 
 
-def _fit_sizes(model: Model) -> None:
-    """Fit the size of each particle's spots, where sizes differ."""
-    if model.spots.scatter > 0 and len(model.positions):
-        model.resize(fit_scale(model))
-
-
 def _finish_iteration(model: Model, cameras: int, added: int, iterations: list[Iteration], *, last: bool = False) -> None:
     settings = model.settings
     dropped = model.prune(settings.weakest_last, settings.unsure_last) if last else model.prune(settings.weakest, settings.unsure)
@@ -141,8 +130,8 @@ def _finish_iteration(model: Model, cameras: int, added: int, iterations: list[I
 
 
 def _energy(images: NDArray[np.float32], noise: Floats) -> Floats:
-    """Energy of each image above that of its noise, per pixel."""
-    mean = np.einsum("chw,chw->c", images, images, dtype=np.float64, casting="safe") / images[0].size
+    """Energy of each image above that of its noise, per pixel; from every second row."""
+    mean = np.array([float((part * part).mean(dtype=np.float64)) for part in images[:, ::2]])
     return np.asarray(np.maximum(mean - noise**2, 0.0))
 
 
@@ -159,7 +148,7 @@ def _result(model: Model, iterations: list[Iteration], energy: Floats, *, fits: 
     return Reconstruction(
         particles,
         residual,
-        model.background,
+        model.ground,
         tuple(iterations),
         model.noise,
         np.minimum(left, 1.0),

@@ -70,18 +70,19 @@ def length(linked: Linked, frame: int, most: int) -> Ints:
     return behind(linked, frame, most) + ahead(linked, frame, most) - 1
 
 
-def start(linked: Linked, frame: int) -> Floats:
-    """What a frame's second reconstruction begins with, (n, 3) [mm].
+def start(linked: Linked, frame: int) -> tuple[Flags, Floats]:
+    """What a frame's second reconstruction begins with: (n,) which of its particles, and (m, 3) other places [mm].
 
     The particles that are on tracks of at least :data:`TRACK` frames, and the places to which tracks point that end in the frame
     before, or begin in the one after.
     """
-    own = linked.positions(frame)[length(linked, frame, TRACK) >= TRACK]
+    tracked = length(linked, frame, TRACK) >= TRACK
+    own = linked.positions(frame)[tracked]
     predicted = np.concatenate([_pointed_at(linked, frame, -1), _pointed_at(linked, frame, 1)])
     predicted = predicted[np.isfinite(predicted).all(axis=1)]
     together = np.ascontiguousarray(np.concatenate([own, predicted]))
     if not len(predicted) or len(together) < 2:
-        return together
+        return tracked, predicted
     same = _SAME * float(np.median(Cloud(together).spacing))
     keeps = np.ones(len(together), bool)
     close = nearest(together, np.ascontiguousarray(predicted), 4, same=False)
@@ -91,7 +92,7 @@ def start(linked: Linked, frame: int) -> Floats:
             if other < row and keeps[other] and np.linalg.norm(together[other] - together[row]) < same:
                 keeps[row] = False
                 break
-    return together[keeps]
+    return tracked, predicted[keeps[len(own) :]]
 
 
 def _pointed_at(linked: Linked, frame: int, side: int) -> Floats:
