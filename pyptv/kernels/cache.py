@@ -49,7 +49,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
 FOR_SEQUENCE = ("images", "matching", "text")
 FOR_TRACKING = ("tracking", "text")
 """The groups that the two steps need."""
-FOR_DENSE = ("dense",)
+FOR_DENSE = ("text", "dense")
 """Those of the dense method: compiled and loaded only for it."""
 
 

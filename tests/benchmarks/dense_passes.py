@@ -25,6 +25,7 @@ from pyptv.core.engines.dense.cameras import Cameras
 from pyptv.core.engines.dense.links import Linker, previous
 from pyptv.core.engines.dense.particles import Reconstruction, Start
 from pyptv.core.engines.dense.reconstruct import reconstruct
+from pyptv.core.engines.dense.settings import Settings
 from pyptv.core.engines.dense.tracks import start
 from pyptv.core.experiment.folder import load_experiment
 from pyptv.core.images.full_depth import read_frame
@@ -83,10 +84,10 @@ class Lab:
         self.truth = read_truth(folder / "truth.csv")
         self.seconds = 0.0
 
-    def find(self, frame: int, begin: Start | None) -> Reconstruction:
+    def find(self, frame: int, begin: Start | None, settings: Settings | None = None) -> Reconstruction:
         """Reconstruct a frame; its time is counted."""
         began = time.process_time()
-        found = reconstruct(self.views[frame], self.cameras, self.spots, start=begin)
+        found = reconstruct(self.views[frame], self.cameras, self.spots, settings, begin)
         self.seconds += time.process_time() - began
         return found
 
@@ -96,10 +97,10 @@ class Lab:
 
     def passes(self, number: int) -> Found:
         """Frames one by one, then again with what their neighbours say."""
-        found = Found({frame: self.find(frame, None) for frame in self.frames})
-        self.link(found)
-        for _ in range(number - 1):
-            found = Found({frame: self.find(frame, found.begin(frame)) for frame in self.frames})
+        found = Found()
+        for k in range(number):
+            settings = Settings() if k == number - 1 else Settings.of_first_pass()
+            found = Found({frame: self.find(frame, found.begin(frame) if k else None, settings) for frame in self.frames})
             self.link(found)
         return found
 

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 CELL = 4
 """[px] Cells of the map of what has changed."""
+_REACH = 0.8
+"""Of the radius of its window, so far from its centre a spot reaches others."""
 
 
 @piece
@@ -52,22 +54,26 @@ def _is_hot(projections: Floats, hot: Flags, p: int) -> bool:
 
 
 @routine
-def _heat(projections: Floats, hot: Flags, p: int) -> None:
-    """Note that a particle has changed: in its cells and those around them. The map has a margin of one cell."""
+def _heat(projections: Floats, hot: Flags, p: int, radius: int) -> None:
+    """Note that a particle has changed: in the cells that its spots reach. The map has a margin of one cell."""
+    reach, height, width = _REACH * radius, (hot.shape[1] - 2) * CELL, (hot.shape[2] - 2) * CELL
     for c in range(len(hot)):
-        x, y = int(projections[p, c, 0]) // CELL + 1, int(projections[p, c, 1]) // CELL + 1
-        if 0 < x < hot.shape[2] - 1 and 0 < y < hot.shape[1] - 1:
-            for i in range(y - 1, y + 2):
-                for j in range(x - 1, x + 2):
+        u, v = projections[p, c, 0], projections[p, c, 1]
+        if -reach < u < width and -reach < v < height:
+            for i in range(int(v - reach) // CELL + 1, min(int(v + reach) // CELL + 2, hot.shape[1])):
+                for j in range(int(u - reach) // CELL + 1, min(int(u + reach) // CELL + 2, hot.shape[2])):
                     hot[c, i, j] = 1
 
 
-@entry("void(float64[:, :, ::1], uint8[::1], uint8[:, :, ::1])")
-def heat(projections: Floats, which: Flags, hot: Flags) -> None:
-    """Note in the map (n_cams, rows + 2, columns + 2) that the particles with ``which`` other than 0 have changed."""
+@entry("void(float64[:, :, ::1], uint8[::1], uint8[:, :, ::1], int64)")
+def heat(projections: Floats, which: Flags, hot: Flags, radius: int) -> None:
+    """Note in the map (n_cams, rows + 2, columns + 2) that the particles with ``which`` other than 0 have changed.
+
+    ``radius``: half the window of a spot [px].
+    """
     for p in range(len(which)):
         if which[p]:
-            _heat(projections, hot, p)
+            _heat(projections, hot, p, radius)
 
 
 @piece
@@ -107,7 +113,7 @@ def _round(data: Data, rows: Rows, work: Work, maps: tuple[Flags, Flags], first:
             fetch(data, rows, after)
         visits += 1
         if _visit(data, rows, work, p, moves) > still:
-            _heat(rows.projections, hot, p)
+            _heat(rows.projections, hot, p, data.radius)
         p = after
     return visits
 

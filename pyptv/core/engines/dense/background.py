@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _TO_SIGMA = 1.4826
 """Standard deviation of a normal distribution over its median absolute deviation."""
-_STEP = 2
+_STEP = 3
 _SAMPLE = 20_000
 _LEAST_NOISE = 1e-3
 """[grey values] Of images without any: thresholds must not be 0."""
@@ -37,7 +37,7 @@ def ground(images: Image, tile: int) -> Image:
 
 
 def tile_medians(image: Image, tile: int) -> Image:
-    """The medians of the tiles of an image (rows, columns), from each second pixel of each second row.
+    """The medians of the tiles of an image (rows, columns), from each third pixel of each third row.
 
     The last tiles reach back where the image is not a multiple of ``tile``; no tile is larger than the image.
     """
@@ -48,7 +48,7 @@ def tile_medians(image: Image, tile: int) -> Image:
 
 
 def _tile_pixels(side: int, tile: int) -> Ints:
-    """(n_tiles, n) each second pixel of the tiles along an axis."""
+    """(n_tiles, n) each third pixel of the tiles along an axis."""
     length = min(tile, side)
     starts = np.minimum(np.arange(0, side, tile), side - length)
     return starts[:, None] + np.arange(0, length, _STEP)

@@ -13,7 +13,7 @@ from pyptv.core.engines.dense.particles import Spots, Start
 from pyptv.core.engines.dense.settings import Settings
 from pyptv.core.images.full_depth import Views
 from pyptv.kernels.dense import pairs, shake, spots
-from pyptv.kernels.dense.pixels import smoothed, subtract_ground
+from pyptv.kernels.dense.pixels import subtract_ground
 from pyptv.kernels.dense.spots import LARGEST_RADIUS, MARGIN
 
 if TYPE_CHECKING:
@@ -53,7 +53,6 @@ class Model:
         self.data = with_margins(views.values)
         subtract_ground(self.data, self.ground, settings.tile, 1.0, MARGIN)
         self.residual = self.data.copy()
-        self._smooth: Image | None = None
         self.saturated = views.saturated
         measured = start.noise if start is not None else None
         self.noise = noise(without_margins(self.residual)) if measured is None else measured
@@ -90,7 +89,7 @@ class Model:
         if fitted.any():
             self.hot[:] = 0
             everywhere = np.ones(len(start.left_out), np.uint8)
-            shake.heat(self.cameras.project(start.left_out), everywhere, self.hot)
+            shake.heat(self.cameras.project(start.left_out), everywhere, self.hot, self.radius)
             spots.subtract(self.residual, self.projections, self.intensities, self.sharpness, self.radius)
         self._fit_new(int(fitted.sum()))
         self._take(self._order())
@@ -114,7 +113,7 @@ class Model:
         """Fit the intensities of the particles from a row on."""
         for _ in range(2):
             self._shake(np.ones_like(self.hot), first, 1, moves=False)
-        shake.heat(self.projections, (np.arange(len(self.positions)) >= first).astype(np.uint8), self.hot)
+        shake.heat(self.projections, (np.arange(len(self.positions)) >= first).astype(np.uint8), self.hot, self.radius)
 
     def _order(self) -> Ints:
         column, row = np.floor(self.projections[:, 0] / _BLOCK).T
@@ -132,7 +131,7 @@ class Model:
         self.projections[moved] = places[moved]
         self.sharpness[moved] = self.spots.sharpness_at(places[moved], self.cameras.size, self.scale[moved])
         spots.subtract(self.residual, places[moved], self.intensities[moved], self.sharpness[moved], self.radius)
-        shake.heat(places[moved], np.ones(len(moved), np.uint8), self.hot)
+        shake.heat(places[moved], np.ones(len(moved), np.uint8), self.hot, self.radius)
 
     def redraw(self) -> None:
         """The residual anew."""
@@ -143,6 +142,8 @@ class Model:
         """Take what is smooth in the residual for background, and measure the noise anew."""
         left, tile = without_margins(self.residual), self.settings.tile
         more = ground(left, tile)
+        if (np.abs(more) <= _GROUND_STILL * self.noise[:, None, None]).all():
+            return
         self.ground += more
         for images in (self.data, self.residual):
             subtract_ground(images, more, tile, 1.0, MARGIN)
@@ -150,14 +151,6 @@ class Model:
         change = np.zeros(self.hot.shape, np.float32)
         subtract_ground(change, more, tile, shake.CELL, 1)
         self.hot |= np.abs(change) > _GROUND_STILL * self.noise[:, None, None]
-        self._smooth = None
-
-    @property
-    def smooth(self) -> Image:
-        """``data``, smoothed."""
-        if self._smooth is None:
-            self._smooth = smoothed(self.data)
-        return self._smooth
 
     def shake(self, rounds: int) -> int:
         """Shake the particles near which something has changed; returns the number of visits."""
@@ -231,7 +224,7 @@ class Model:
         pairs.drop_doubles(self.projections, strength, flags, self.settings.merge, width, height)
         gone = flags == 0
         if gone.any():
-            shake.heat(self.projections, gone.astype(np.uint8), self.hot)
+            shake.heat(self.projections, gone.astype(np.uint8), self.hot, self.radius)
             spots.subtract(self.residual, self.projections[gone], -self.intensities[gone], self.sharpness[gone], self.radius)
             self._take(~gone)
         return int(gone.sum())
@@ -255,12 +248,10 @@ def dilated(flags: Flags, radius: int) -> Flags:
     if not flags.any():
         return flags
     out = flags.copy()
-    for axis in (1, 2):
-        once = out.copy()
-        length = out.shape[axis]
-        for distance in range(1, min(radius, length - 1) + 1):
-            near, far = [slice(None)] * 3, [slice(None)] * 3
-            near[axis], far[axis] = slice(None, -distance), slice(distance, None)
-            out[tuple(near)] |= once[tuple(far)]
-            out[tuple(far)] |= once[tuple(near)]
+    flat, (_, height, width) = out.reshape(-1), out.shape
+    for stride, length in ((width, height), (1, width)):
+        places = np.flatnonzero(flat.view(np.bool_))  # they are few
+        along = places // stride % length
+        for distance in range(-radius, radius + 1):
+            flat[places + stride * (np.clip(along + distance, 0, length - 1) - along)] = 1
     return out

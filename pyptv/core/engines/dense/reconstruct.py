@@ -28,6 +28,8 @@ START_SIGMA = 0.8
 _CERTAIN = 2.0
 """Standard deviations that are allowed for."""
 _SHAPE_ROUNDS = 4
+_MOST = 0.5
+"""The background is measured anew after a search that brought a smaller share of the particles: most are subtracted then."""
 _SMOOTHED_PEAK = 0.5
 """What smoothing leaves of a usual spot's peak."""
 
@@ -58,11 +60,13 @@ def reconstruct(
     if start is not None and len(start):
         _begin(model, start, iterations)
     fits = fits_spots or spots is None
-    renews = start is None or start.ground is None
+    measures = renews = start is None or start.ground is None
     for full, most in ((True, settings.searches), (False, settings.reduced_searches if cameras.n_cams == 4 else 0)):
         for k in range(most):
-            if renews and len(model.positions) and (k == 0 or (full and k < 3)):
+            subtracted = bool(iterations) and iterations[-1].added < _MOST * iterations[-1].total
+            if measures and ((renews and subtracted) or (k == 0 and not full)):
                 model.renew_background()
+                renews = False
             added = _search(model, full=full)
             if fits and len(iterations) < 2:
                 _fit_spots(model)
@@ -70,7 +74,7 @@ def reconstruct(
             _finish_iteration(model, cameras.n_cams if full else cameras.n_cams - 1, added, iterations)
             if _gains_little(iterations[-1], settings):
                 break
-    if renews:
+    if measures:
         model.renew_background()
     model.shake(settings.last_shakes)
     _finish_iteration(model, 0, 0, iterations, last=True)
@@ -96,11 +100,11 @@ def _search(model: Model, *, full: bool) -> int:
 
     What is left after the full searches is sparse and weak: there the residual is smoothed, which gains signal over noise.
     """
-    settings, images, where, scatter = model.settings, model.data, model.residual, model.noise
+    settings, where, scatter = model.settings, model.residual, model.noise
     level = model.level * model.spots.gains
     thresholds, dark = settings.noise_factor * scatter, None
     if not full:
-        where, images = smoothed(where), model.smooth
+        where = smoothed(where)
         scatter, level = noise(without_margins(where)), _SMOOTHED_PEAK * level
         thresholds = settings.faint_factor * scatter
         dark = thresholds if np.isnan(model.level) else settings.bright * level
@@ -108,7 +112,7 @@ def _search(model: Model, *, full: bool) -> int:
         thresholds = np.maximum(thresholds, settings.weakest_peak * level)
     # of a peak just above the threshold noise has moved the place by sigma noise / threshold
     moved = _CERTAIN * model.spots.sigma[:, :, 0].mean() * float((scatter / thresholds).max())
-    met = search(where, thresholds, model.cameras, float(np.hypot(settings.tolerance, moved)), images=images, dark=dark)
+    met = search(where, thresholds, model.cameras, float(np.hypot(settings.tolerance, moved)), images=model.data, dark=dark)
     model.add(met.positions)
     return len(met.positions)
 
@@ -143,7 +147,7 @@ def _result(model: Model, iterations: list[Iteration], energy: Floats, *, fits: 
     particles = Particles(
         model.positions, model.projections, model.intensities, mean.astype(np.float32), model.scale, model.origin
     )
-    residual = np.ascontiguousarray(without_margins(model.residual))
+    residual = without_margins(model.residual)
     left = _energy(residual, model.noise) / np.maximum(energy, 1e-12)
     return Reconstruction(
         particles,

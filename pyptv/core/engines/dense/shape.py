@@ -103,7 +103,8 @@ def _robust(terms: Floats, values: Floats, n_terms: int) -> Floats:
         away = values - solution[0]
         near = np.abs(away) <= _REJECT * _TO_SIGMA * np.median(np.abs(away))
         fitted = np.zeros(TERMS)
-        fitted[:n_terms] = np.linalg.lstsq(terms[near, :n_terms], values[near], rcond=1e-8)[0]
+        part = terms[near, :n_terms]
+        fitted[:n_terms] = np.linalg.lstsq(part.T @ part, part.T @ values[near], rcond=1e-12)[0]
         if np.ptp(terms @ fitted) > _WORTH:
             # the median is what the mean of the curve is to be: means of skew distributions are not
             fitted[0] += solution[0] - np.median(terms @ fitted)

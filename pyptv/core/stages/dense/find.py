@@ -12,6 +12,7 @@ from pyptv.core.base.errors import FrameError
 from pyptv.core.base.events import PassDone
 from pyptv.core.engines.dense.particles import Reconstruction, Start
 from pyptv.core.engines.dense.reconstruct import reconstruct
+from pyptv.core.engines.dense.settings import Settings
 from pyptv.core.engines.dense.tracks import REACH, start
 from pyptv.core.files.atomic import digest
 from pyptv.core.files.stamps import is_same
@@ -53,7 +54,8 @@ class FindStep:
         began = time.perf_counter()
         name = table_name("find", number)
         seeds = before.inputs(frame, REACH, REACH, links=True) if before is not None else ""
-        key = digest(f"{self._job.fingerprints['frames']} {self._optics.digest} {number} {seeds}".encode())
+        last = number == self._dense.passes
+        key = digest(f"{self._job.fingerprints['frames']} {self._optics.digest} {number} {last} {seeds}".encode())
         header = self._store.tables.header(name, frame)
         if self._dense.resume and header is not None and header.key == key and self._same_images(frame, header):
             return _event(frame, name, header.notes, kept=True)
@@ -63,7 +65,8 @@ class FindStep:
         views, stamps = read_frame(self._job.experiment, self._job.images, frame, self._masks)
         self._announce(frame, f"finding particles, pass {number}")
         begin = _start(before, frame) if before is not None else None
-        found = reconstruct(views, self._optics.cameras, self._optics.spots, start=begin)
+        settings = Settings() if last else Settings.of_first_pass()
+        found = reconstruct(views, self._optics.cameras, self._optics.spots, settings, begin)
         notes = _notes(found, 0 if begin is None else len(begin))
         self._store.tables.write(name, frame, key, self._arrays(found), notes=notes, stamps=stamps)
         if number == self._dense.passes and frame == self._dense.frames[0]:
