@@ -61,6 +61,8 @@ def load_kernels(job: Job) -> None:
     if job.engine == "compiled":
         standard = (*(cache.FOR_SEQUENCE if job.processes else ()), *(cache.FOR_TRACKING if job.tracks else ()))
         cache.load(standard if job.dense is None else cache.FOR_DENSE)
+        if cache.ready(cache.FOR_TEXT):
+            cache.load(cache.FOR_TEXT)
 
 
 def start(job: Job, address: Address, board: Board) -> NoReturn:

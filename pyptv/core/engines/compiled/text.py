@@ -1,19 +1,23 @@
 """The text tables of :mod:`pyptv.core.files.formats`, read and written by compiled code: same values, same bytes, same errors.
 
-What the kernels do not take (odd bytes, values that are not finite) goes to :class:`~pyptv.core.files.formats.TextTable`.
+What the kernels do not take (odd bytes, values that are not finite) goes to :class:`~pyptv.core.files.formats.TextTable`, and
+everything as long as they are not compiled: no other kernel waits for these.
 """
 
 from __future__ import annotations
 
 import re
+import sys
 from functools import cache
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from pyptv.core.files.formats import TextTable
-from pyptv.kernels import text
+from pyptv.kernels.cache import FOR_TEXT, load, ready
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
 
 _SPECIFIER = re.compile(r"%(\d*)(?:\.(\d+)f|d)")
 _WHOLE = -1
+_KERNELS = "pyptv.kernels.text"
 
 
 class _Layout(NamedTuple):
@@ -61,14 +66,27 @@ def render_columns(table: TextTable, columns: Columns) -> bytes:
     return _rendered(table, columns) or table.render([tuple(row) for row in columns.tolist()])
 
 
+def _kernels() -> ModuleType | None:
+    """The compiled functions, if they are there by now."""
+    if (loaded := sys.modules.get(_KERNELS)) is None and ready(FOR_TEXT):
+        load(FOR_TEXT)
+        loaded = import_module(_KERNELS)
+    return loaded
+
+
 def _parsed(table: TextTable, data: bytes) -> Columns | None:
-    columns = text.parse(np.frombuffer(data, np.uint8), _layout(table).decimals)
+    if (kernels := _kernels()) is None:
+        return None
+    columns: Columns = kernels.parse(np.frombuffer(data, np.uint8), _layout(table).decimals)
     return columns if columns.shape[1] > 0 else None
 
 
 def _rendered(table: TextTable, columns: Columns) -> bytes:
+    if (kernels := _kernels()) is None:
+        return b""
     _, widths, decimals = _layout(table)
-    return text.render(np.ascontiguousarray(columns), widths, decimals).tobytes()
+    rendered: NDArray[np.uint8] = kernels.render(np.ascontiguousarray(columns), widths, decimals)
+    return rendered.tobytes()
 
 
 def as_columns(rows: Rows) -> Columns:

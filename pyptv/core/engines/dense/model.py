@@ -34,6 +34,8 @@ _GROUND_STILL = 0.1
 """A background that changes by less than that share of the noise moves no particle."""
 _BLOCK = 64.0
 """[px] Particles are kept in the order of blocks of the first image: near ones use the same parts of all images."""
+_FEW = 0.05
+"""A smaller share of new particles may stand at the end."""
 _ROWS = ("positions", "intensities", "own", "projections", "derivatives", "scale", "sharpness", "origin")
 
 
@@ -79,7 +81,8 @@ class Model:
         n, n_cams, first = len(positions), self.cameras.n_cams, len(self.positions)
         self._append(positions, np.zeros((n, n_cams), np.float32), np.ones(n), np.full(n, -1))
         self._fit_new(first)
-        self._take(self._order())
+        if n > _FEW * first:
+            self._take(self._order())
 
     def begin(self, start: Start) -> None:
         """Take over what is known; what was fitted before is fitted again only where something has changed."""

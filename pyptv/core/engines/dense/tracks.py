@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from pyptv.core.engines.dense.links import Cloud
 from pyptv.kernels.dense.cells import nearest
 
 if TYPE_CHECKING:
@@ -22,6 +21,7 @@ TRACK = 3
 REACH = 3
 """Frames before and after a frame that :func:`start` looks at."""
 
+_SAMPLE, _NEAR = 300, 12
 _SAME = 0.1
 """Two places nearer to each other than that share of the mean distance of particles are one particle."""
 
@@ -83,7 +83,7 @@ def start(linked: Linked, frame: int) -> tuple[Flags, Floats]:
     together = np.ascontiguousarray(np.concatenate([own, predicted]))
     if not len(predicted) or len(together) < 2:
         return tracked, predicted
-    same = _SAME * float(np.median(Cloud(together).spacing))
+    same = _SAME * _mean_distance(together)
     keeps = np.ones(len(together), bool)
     close = nearest(together, np.ascontiguousarray(predicted), 4, same=False)
     for row, others in enumerate(close, start=len(own)):
@@ -93,6 +93,14 @@ def start(linked: Linked, frame: int) -> tuple[Flags, Floats]:
                 keeps[row] = False
                 break
     return tracked, predicted[keeps[len(own) :]]
+
+
+def _mean_distance(points: Floats) -> float:
+    """The mean distance of points (n, 3) [mm], from the _NEAR-th neighbours of some of them."""
+    some = np.ascontiguousarray(points[:: max(1, len(points) // _SAMPLE)])
+    k = min(_NEAR, len(points) - 1)
+    farthest = nearest(points, some, k + 1, same=False)[:, k]  # the nearest is the point itself
+    return float(np.median(np.linalg.norm(points[farthest] - some, axis=1))) * (4 / 3 * np.pi / k) ** (1 / 3)
 
 
 def _pointed_at(linked: Linked, frame: int, side: int) -> Floats:
