@@ -100,7 +100,8 @@ def _mean_distance(points: Floats) -> float:
     some = np.ascontiguousarray(points[:: max(1, len(points) // _SAMPLE)])
     k = min(_NEAR, len(points) - 1)
     farthest = nearest(points, some, k + 1, same=False)[:, k]  # the nearest is the point itself
-    return float(np.median(np.linalg.norm(points[farthest] - some, axis=1))) * (4 / 3 * np.pi / k) ** (1 / 3)
+    radius = float(np.median(np.linalg.norm(points[farthest] - some, axis=1)))
+    return radius * float(4 / 3 * np.pi / k) ** (1 / 3)
 
 
 def _pointed_at(linked: Linked, frame: int, side: int) -> Floats:
