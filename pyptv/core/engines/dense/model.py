@@ -32,6 +32,8 @@ _SAME_PLACE = 0.01
 """[px] What is placed anew by less does not count as moved."""
 _GROUND_STILL = 0.1
 """A background that changes by less than that share of the noise moves no particle."""
+_GROUND_SAME, _MOST = 0.003, 0.95
+"""A background that changes by less than that share of the median intensity, in so many tiles, stays as it is."""
 _BLOCK = 64.0
 """[px] Particles are kept in the order of blocks of the first image: near ones use the same parts of all images."""
 _FEW = 0.05
@@ -145,7 +147,7 @@ class Model:
         """Take what is smooth in the residual for background, and measure the noise anew."""
         left, tile = without_margins(self.residual), self.settings.tile
         more = ground(left, tile)
-        if (np.abs(more) <= _GROUND_STILL * self.noise[:, None, None]).all():
+        if np.quantile(np.abs(more), _MOST) <= _GROUND_SAME * self.level:
             return
         self.ground += more
         for images in (self.data, self.residual):

@@ -28,6 +28,8 @@ START_SIGMA = 0.8
 _CERTAIN = 2.0
 """Standard deviations that are allowed for."""
 _SHAPE_ROUNDS = 4
+_NOT_LAST = 5
+"""The first kind of search ends at so many times the share of new particles: the second kind finds the rest as well."""
 _MOST = 0.5
 """The background is measured anew after a search that brought a smaller share of the particles: most are subtracted then."""
 _SMOOTHED_PEAK = 0.5
@@ -72,7 +74,7 @@ def reconstruct(
                 _fit_spots(model)
             model.shake(settings.shakes)
             _finish_iteration(model, cameras.n_cams if full else cameras.n_cams - 1, added, iterations)
-            if _gains_little(iterations[-1], settings):
+            if _gains_little(iterations[-1], settings.few * (_NOT_LAST if full and settings.reduced_searches else 1)):
                 break
     if measures:
         model.renew_background()
@@ -83,9 +85,9 @@ def reconstruct(
     return _result(model, iterations, energy, fits=fits)
 
 
-def _gains_little(done: Iteration, settings: Settings) -> bool:
+def _gains_little(done: Iteration, share: float) -> bool:
     """Whether another search of that kind is not worth its time: hardly any new particle stays."""
-    return done.added - done.dropped <= settings.few * done.total
+    return done.added - done.dropped <= share * done.total
 
 
 def _begin(model: Model, start: Start, iterations: list[Iteration]) -> None:
@@ -134,8 +136,8 @@ def _finish_iteration(model: Model, cameras: int, added: int, iterations: list[I
 
 
 def _energy(images: NDArray[np.float32], noise: Floats) -> Floats:
-    """Energy of each image above that of its noise, per pixel; from every second row."""
-    mean = np.array([float((part * part).mean(dtype=np.float64)) for part in images[:, ::2]])
+    """Energy of each image above that of its noise, per pixel; from every fourth row."""
+    mean = np.array([float((part * part).mean(dtype=np.float64)) for part in images[:, ::4]])
     return np.asarray(np.maximum(mean - noise**2, 0.0))
 
 

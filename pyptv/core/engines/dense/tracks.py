@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -101,7 +102,7 @@ def _mean_distance(points: Floats) -> float:
     k = min(_NEAR, len(points) - 1)
     farthest = nearest(points, some, k + 1, same=False)[:, k]  # the nearest is the point itself
     radius = float(np.median(np.linalg.norm(points[farthest] - some, axis=1)))
-    return radius * float(4 / 3 * np.pi / k) ** (1 / 3)
+    return radius * math.cbrt(4 / 3 * math.pi / k)
 
 
 def _pointed_at(linked: Linked, frame: int, side: int) -> Floats:
