@@ -28,14 +28,15 @@ def smoothed(images: Image) -> Image:
     height, width = images.shape[1] - 2 * MARGIN, images.shape[2] - 2 * MARGIN
     out = np.zeros_like(images)
     line = np.empty(width, np.float32)
+    first, last = MARGIN, MARGIN + width
     for c in range(len(images)):
-        inner = images[c, MARGIN : MARGIN + height, MARGIN : MARGIN + width]
-        for y in range(height):
-            edge = y == 0 or y == height - 1
-            _weigh(inner[y if edge else y - 1], inner[y], inner[y if edge else y + 1], line)
-            target = out[c, MARGIN + y, MARGIN : MARGIN + width]
-            target[0], target[width - 1] = line[0], line[width - 1]
-            _weigh(line[: width - 2], line[1 : width - 1], line[2:], target[1 : width - 1])
+        for y in range(MARGIN, MARGIN + height):
+            beside = 0 if y in (MARGIN, MARGIN + height - 1) else 1
+            above, here, below = images[c, y - beside], images[c, y], images[c, y + beside]
+            _weigh(above[first:last], here[first:last], below[first:last], line)
+            target = out[c, y]
+            target[first], target[last - 1] = line[0], line[width - 1]
+            _weigh(line[: width - 2], line[1 : width - 1], line[2:], target[first + 1 : last - 1])
     return out
 
 
