@@ -105,10 +105,7 @@ def test_a_good_run_passes_every_rule() -> None:
     judged = {rule.name: (judged.value, rule.limit) for rule, judged in verdict.judge(with_record(run=a_run()))}
     assert all(value for name, (value, _) in judged.items() if not name.startswith("Segments"))
     assert judged["Link ratio"] == ("0.96", "at least 0.8")
-    assert judged["Accelerations and angles at their limits"] == (
-        "maximum: 0\u00a0%",
-        "at most 5\u00a0% above 0.9 of dacc or angle",
-    )
+    assert judged["Accelerations and angles at their limits"] == ("maximum: 0\u00a0%", "at most 5\u00a0% above 0.9 of dacc or angle")
     assert judged["Failed frames"][0] == judged["Frames without results"][0] == "none"
 
 
