@@ -302,7 +302,7 @@ def test_failed_frames_are_named_with_their_reasons(page: Callable[[str], Page])
 
 def test_an_empty_run(page: Callable[[str], Page]) -> None:
     assert page("empty").findings == ["No particle in any frame."]
-    assert "Not tracked: there are no links between frames." in page("empty").said
+    assert "There are no particles to link." in page("empty").said
 
 
 def test_a_run_that_linked_nothing(page: Callable[[str], Page]) -> None:

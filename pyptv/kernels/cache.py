@@ -42,7 +42,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "text": ("pyptv.kernels.text",),
     "dense": tuple(
         f"pyptv.kernels.dense.{name}"
-        for name in ("cells", "epipolar", "linking", "optics", "pairs", "peaks", "shake", "shapes", "spots")
+        for name in ("cells", "epipolar", "linking", "optics", "pairs", "peaks", "pixels", "shake", "shapes", "spots")
     ),
 }
 """Name -> modules with functions called from Python.
@@ -55,7 +55,7 @@ FOR_TRACKING = ("tracking",)
 """The groups that the two steps need."""
 FOR_TEXT = ("text",)
 """Used when available; until then Python reads and writes the same tables."""
-FOR_DENSE = ("dense",)
+FOR_DENSE = ("text", "dense")
 """Those of the dense method: compiled and loaded only for it."""
 
 

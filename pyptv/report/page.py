@@ -155,6 +155,7 @@ def _context(evidence: Evidence, frame_rate: float | None) -> dict[str, Any]:
         "advice": advice_chapter(record),
         "recorded": record.run is not None,
         "motion": motion,
+        "particles": _particles(record) > 0,
     }
 
 

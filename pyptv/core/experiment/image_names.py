@@ -56,9 +56,14 @@ def as_folders(name: str) -> str:
     return name.strip().replace("\\", "/")
 
 
+def _without_numbers(name: str) -> tuple[str, int]:
+    """What is left of a name without its conversions and percent signs, and how many conversions there were."""
+    return _NUMBER.subn("", name.replace("%%", "-"))  # not nothing: what stands around it is not one conversion
+
+
 def pattern_problem(pattern: str) -> str | None:
     """Why a text is not a printf pattern for a single number, or None."""
-    rest, conversions = _NUMBER.subn("", pattern.replace("%%", ""))
+    rest, conversions = _without_numbers(pattern)
     if conversions != 1 or "%" in rest:
         return f"found {reprlib.repr(pattern)}, expected a name with exactly one %d (or %04d) for the number"
     return _unprintable(pattern)
@@ -68,7 +73,7 @@ def name_problem(written: str) -> str | None:
     """Why a text is not an image name in any of the forms, or None."""
     if is_placeholder(written):
         return f"found {reprlib.repr(written)}, expected the name of the camera's images, with %d for the frame number"
-    rest, conversions = _NUMBER.subn("", written.replace("%%", ""))
+    rest, conversions = _without_numbers(written)
     if "%" in rest:
         return f"found {reprlib.repr(written)}, expected %d or %05d for the frame number, and %% for a percent sign"
     if conversions > 1:
@@ -90,7 +95,7 @@ def resolve(written: str, folder: Path, listing: FolderListing | None) -> str:
         listing: reads the folder of the images if the name is not complete; None: no image is needed.
     """
     name = as_folders(written)
-    if _NUMBER.search(name.replace("%%", "")):
+    if _without_numbers(name)[1]:
         return name
     before, width, after = _open_form(name.replace("%%", "%"))
     ending, digits, n_files = _decide(_part(before, after), listing, folder, width) if listing else ("", width, 0)

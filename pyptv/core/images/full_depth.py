@@ -117,4 +117,6 @@ def to_grey(pixels: NDArray[Any], stored: Stored, depth: int | None) -> Image:
         to_eight_bit(pixels)  # raises where they are not between 0 and 1
         return np.asarray(pixels * np.float32(WHITE), np.float32)
     bits = effective_depth(pixels, None if stored.scaled else depth)
-    return np.asarray(np.maximum(pixels, 0).astype(np.float32) * np.float32(WHITE / (2**bits - 1)), np.float32)
+    grey: Image = (pixels if pixels.dtype.kind == "u" else np.maximum(pixels, 0)).astype(np.float32)
+    grey *= np.float32(WHITE / (2**bits - 1))
+    return grey

@@ -110,8 +110,10 @@ class _Timeline:
         middle = self.frame[0] + width * np.arange(len(mean)) + (width - self.record.every) / 2
         if self._group > 1:
             axes.fill_between(middle, low, high, color=colour, alpha=0.25, linewidth=0)
-        marked = range(len(mean)) if len(mean) <= _FEW_POINTS else _alone(mean)
+        marked = range(len(mean)) if len(mean) <= _FEW_POINTS else []
         axes.plot(middle, mean, style, color=colour, label=label, marker=".", markersize=4, markevery=list(marked))
+        alone = _alone(mean)
+        axes.plot(middle[alone], mean[alone], ".", color=colour, markersize=9)
 
     def _caption(self) -> str:
         record = self.record

@@ -7,6 +7,7 @@ with optv 0.3.2 (``docs/reliability.md`` lists them). On valid input none of the
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -198,6 +199,10 @@ class OptvFrameBackend:
         return positions
 
 
+_known_calibration = lru_cache(maxsize=64)(optv_calibration)
+"""For those who only read it."""
+
+
 def project(points: NDArray[np.float64], parameters: Parameters, calibrations: Sequence[Calibration]) -> NDArray[np.float64]:
     """Project points into the images.
 
@@ -213,7 +218,7 @@ def project(points: NDArray[np.float64], parameters: Parameters, calibrations: S
     points = np.ascontiguousarray(points, dtype=np.float64)
     pixels = np.empty((len(calibrations), len(points), 2))
     for camera, calibration in enumerate(calibrations):
-        metric = image_coordinates(points, optv_calibration(calibration), control.get_multimedia_params())
+        metric = image_coordinates(points, _known_calibration(calibration), control.get_multimedia_params())
         pixels[camera] = convert_arr_metric_to_pixel(metric, control)
     return pixels
 
