@@ -194,8 +194,10 @@ def failing(n: int) -> tuple[Failure, ...]:
         (
             replace(evidence(), sample=a_sample(locked=True)),
             Level.NOTE,
-            "Positions of targets prefer certain fractions of a pixel in camera 1 (1), camera 2 (1), camera 3 (1) and "
-            "camera 4 (1)",
+            (
+                "Positions of targets prefer certain fractions of a pixel in camera 1 (1), camera 2 (1), camera 3 (1) and "
+                "camera 4 (1)"
+            ),
         ),
         (
             replace(evidence(), sample=replace(a_sample(), spacing=6.0)),
