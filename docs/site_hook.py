@@ -71,7 +71,7 @@ def commands_page() -> str:
     kinds = {"pyptv.pyptv_batch": SEQUENTIAL, "pyptv.pyptv_batch_parallel": PARALLEL}
     parts = [
         "# Commands",
-        "Generated from the parsers: the text of `--help`. `python -m pyptv` lists all commands, and runs each by its short name.",
+        "Generated from the texts of `--help`. `python -m pyptv` lists all commands, and runs each by its short name.",
     ]
     for name, entry in commands().items():
         called = f"`python -m pyptv {name}`"
