@@ -33,6 +33,8 @@ import pytest
 from hypothesis import settings
 
 from pyptv.core.base.machine import use_one_thread
+from pyptv.kernels import cache
+from pyptv.kernels.build import build
 
 use_one_thread()  # before numpy is there: on small matrices the threads of BLAS cost ten times what they do
 settings.register_profile("tests", deadline=None)  # a busy machine is no failure
@@ -41,6 +43,13 @@ settings.load_profile("tests")
 SHARED = Path(os.environ.get("PYPTV_SHARED") or Path(__file__).parents[2] / "shared")
 SMALL = {"n_frames": 6, "n_particles": 40, "image_size": (320, 256)}
 RESULT_PATTERNS = ("res/rt_is.*", "res/ptv_is.*", "res/added.*", "img/*_targets")
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Compile the kernels once, on all CPUs, before the processes of pytest-xdist import them: each would compile them all."""
+    config = session.config
+    if getattr(config.option, "numprocesses", None) and not hasattr(config, "workerinput") and cache.installed():
+        build([*cache.GROUPS])
 
 
 @pytest.fixture(autouse=True, scope="session")

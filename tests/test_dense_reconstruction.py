@@ -19,15 +19,16 @@ from pyptv.synthetic.render import draw_spots
 from pyptv.synthetic.settings import Settings as Scene
 
 pytest.importorskip("numba")
-from pyptv.core.engines.dense.background import background, noise
+from pyptv.core.engines.dense.background import ground, noise
 from pyptv.core.engines.dense.calibrate import fit_spots, self_calibrate
 from pyptv.core.engines.dense.cameras import Cameras
 from pyptv.core.engines.dense.model import dilated, with_margins, without_margins
-from pyptv.core.engines.dense.particles import Spots
+from pyptv.core.engines.dense.particles import Spots, Start
 from pyptv.core.engines.dense.reconstruct import reconstruct
 from pyptv.core.engines.dense.refine import refined
 from pyptv.kernels.dense import spots as spot_kernels
-from pyptv.kernels.dense.peaks import find_peaks, smoothed
+from pyptv.kernels.dense.peaks import find_peaks
+from pyptv.kernels.dense.pixels import smoothed, subtract_ground
 from pyptv.kernels.dense.shake import shake
 
 SIZE = (320, 256)
@@ -126,9 +127,9 @@ def test_a_visit_measures_what_plain_numpy_does(lab, radius, sharpness):
         found = np.full((1, 1), np.nan, np.float32)
         shake(
             *(np.zeros((1, 3)), np.zeros((1, 1), np.float32), found, np.array([[[u, v]]])),
-            *(np.zeros((1, 1, 2, 3), np.float32), np.full((1, 1, 2), sharpness, np.float32), image.copy()),
-            *(saturated, near_saturated, np.ones(1), np.ones((1, SIZE[1] // 4 + 3, SIZE[0] // 4 + 3), np.uint8)),
-            *(0, 1, radius, 3.0, 0.7, 0.02, False),
+            *(np.zeros((1, 1, 2, 3), np.float32), np.full((1, 1, 2), sharpness, np.float32), np.ones(1), image.copy()),
+            *(saturated, near_saturated, np.ones(1), np.ones(1)),
+            *(np.ones((1, SIZE[1] // 4 + 3, SIZE[0] // 4 + 3), np.uint8), 0, 1, radius, 3.0, 0.0, 0.7, 0.02, False),
         )
         assert found[0, 0] == pytest.approx(own, rel=1e-4, abs=1e-3)
 
@@ -142,7 +143,16 @@ def test_peaks_and_background_are_those_of_plain_numpy(lab):
     assert len(found) == len(x)
     assert np.abs(found[:, :2] - np.column_stack([x, y]) - 1.5).max() <= 0.6 + 1e-9
     ramp = (20 + 0.1 * np.arange(SIZE[0]) + 0.05 * np.arange(SIZE[1])[:, None])[None].astype(np.float32)
-    assert np.abs((background(ramp + image, 32) - ramp)[0, 48:-48, 48:-48]).max() < 1.0
+    left = ramp + image
+    subtract_ground(left, ground(left, 32), 32, 1.0, 0)
+    assert np.abs((left - image)[0, 48:-48, 48:-48]).max() < 1.0
+    grounds = lab.rng.normal(0, 1, (1, 8, 10)).astype(np.float32)
+    x, y = (np.clip((np.arange(n) + 0.5) / 32 - 0.5, 0, n // 32 - 1) for n in SIZE)
+    rows = [np.interp(x, np.arange(10), row) for row in grounds[0]]
+    expected = np.array([np.interp(y, np.arange(8), column) for column in np.transpose(rows)]).T
+    flat = np.zeros((1, SIZE[1], SIZE[0]), np.float32)
+    subtract_ground(flat, grounds, 32, 1.0, 0)
+    assert flat[0] == pytest.approx(-expected, abs=1e-5)
     assert noise(image)[0] == pytest.approx(1.0, abs=0.05)
     plain = image[0].astype(float)
     for axis in (0, 1):
@@ -192,7 +202,7 @@ def test_many_particles_and_what_a_start_is_worth(lab):
     assert done.energy_left.max() < 0.1
     assert done.iterations[-1].total == len(done.particles)
     known = np.concatenate([true[:400] + 0.02, [[0.0, 0.0, 400.0], [1.0, 2.0, 3.0]]])
-    again = reconstruct(views, lab.cameras, lab.spots, start=known)
+    again = reconstruct(views, lab.cameras, lab.spots, start=Start.at(known, 4))
     assert hits(again.particles.positions, true, 0.5, lab.cameras)[0] >= 0.99 * len(true)
     origin = again.particles.origin
     own = origin >= 0

@@ -12,6 +12,7 @@ from pyptv import pyptv_batch, pyptv_batch_parallel
 from pyptv.core.base.events import FrameDone, FrameFailed, TaskDone
 from pyptv.core.engines import choice
 from pyptv.core.engines.choice import Engines
+from pyptv.core.engines.compiled import text
 from pyptv.core.schedule import seams
 from pyptv.core.schedule.sequence import SequencePlan
 from pyptv.kernels.build import build
@@ -20,6 +21,7 @@ from pyptv.kernels.cache import FOR_SEQUENCE, FOR_TRACKING
 pytest.importorskip("numba", reason="the compiled engine needs numba")
 
 FIRST, LAST = 10000, 10079
+NEVER = 10_000
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -46,6 +48,8 @@ def slow_build(monkeypatch):
         asked = {FOR_TRACKING: count(), FOR_SEQUENCE: count()}
         needed = {FOR_TRACKING: tracking, FOR_SEQUENCE: every}
         monkeypatch.setattr(seams, "SECONDS_A_PIECE", 0.0)  # as short as can be: the number of questions does not depend on speed
+        if every == NEVER:
+            monkeypatch.setattr(text, "_kernels", lambda: None)  # those for text come last, and are not awaited
         monkeypatch.setattr(choice.build, "build_in_background", lambda: None)
         monkeypatch.setattr(choice.build, "failure", lambda: None)
         monkeypatch.setattr(
@@ -60,7 +64,7 @@ def slow_build(monkeypatch):
     [
         pytest.param((1, 1, 1), id="in the sequence step"),
         pytest.param((1, 5, 5), id="in the tracking step"),
-        pytest.param((1, 5, 10_000), id="in the tracking step only"),
+        pytest.param((1, 5, NEVER), id="in the tracking step only"),
         pytest.param((2, 4, 6), id="two processes"),
     ],
 )

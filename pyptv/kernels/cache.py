@@ -36,20 +36,26 @@ _BLAS = "scipy.linalg.cython_blas"
 
 GROUPS: dict[str, tuple[str, ...]] = {
     "tracking": ("pyptv.kernels.tracking.step",),
-    "text": ("pyptv.kernels.text",),
     "matching": ("pyptv.kernels.matching.correspondence",),
-    "images": ("pyptv.kernels.images.detection", "pyptv.kernels.images.high_pass"),
+    "filter": ("pyptv.kernels.images.high_pass",),
+    "detection": ("pyptv.kernels.images.detection",),
+    "text": ("pyptv.kernels.text",),
     "dense": tuple(
         f"pyptv.kernels.dense.{name}"
-        for name in ("cells", "epipolar", "linking", "optics", "pairs", "peaks", "shake", "shapes", "spots")
+        for name in ("cells", "epipolar", "linking", "optics", "pairs", "peaks", "pixels", "shake", "shapes", "spots")
     ),
 }
-"""Name -> modules with functions that Python calls. Each group is compiled by a process of its own, in this order."""
+"""Name -> modules with functions that Python calls.
 
-FOR_SEQUENCE = ("images", "matching", "text")
-FOR_TRACKING = ("tracking", "text")
+Each group is compiled by a process of its own. They begin in this order: tracking gains most, and two CPUs end together.
+"""
+
+FOR_SEQUENCE = ("detection", "filter", "matching")
+FOR_TRACKING = ("tracking",)
 """The groups that the two steps need."""
-FOR_DENSE = ("dense",)
+FOR_TEXT = ("text",)
+"""Taken where it is there; Python reads and writes the same tables meanwhile."""
+FOR_DENSE = ("text", "dense")
 """Those of the dense method: compiled and loaded only for it."""
 
 

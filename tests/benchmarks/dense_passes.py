@@ -23,7 +23,9 @@ from dense_accuracy import CLEAN, MIXED, WIDE, make
 from pyptv.core.engines.dense.calibrate import fit_spots
 from pyptv.core.engines.dense.cameras import Cameras
 from pyptv.core.engines.dense.links import Linker, previous
+from pyptv.core.engines.dense.particles import Reconstruction, Start
 from pyptv.core.engines.dense.reconstruct import reconstruct
+from pyptv.core.engines.dense.settings import Settings
 from pyptv.core.engines.dense.tracks import start
 from pyptv.core.experiment.folder import load_experiment
 from pyptv.core.images.full_depth import read_frame
@@ -45,11 +47,20 @@ WAYS = ("1 pass", "2 passes", "3 passes", "frame to frame")
 class Found:
     """Particles and links of all frames so far; what :func:`start` asks for."""
 
-    places: dict[int, np.ndarray] = field(default_factory=dict)
+    frames: dict[int, Reconstruction] = field(default_factory=dict)
     links: dict[int, np.ndarray] = field(default_factory=dict)
 
     def positions(self, frame: int) -> np.ndarray:
-        return self.places.get(frame, np.empty((0, 3)))
+        return self.frames[frame].particles.positions if frame in self.frames else np.empty((0, 3))
+
+    def load(self, frame: int) -> np.ndarray | None:
+        return self.positions(frame) if frame in self.frames else None
+
+    def begin(self, frame: int) -> Start:
+        """What the next pass begins with."""
+        done = self.frames[frame]
+        known = (done.particles.positions, done.particles.intensities, done.particles.scale)
+        return Start(*known, np.empty((0, 3)), done.ground, done.noise).again(*start(self, frame))
 
     def next(self, frame: int) -> np.ndarray:
         return self.links.get(frame, np.full(len(self.positions(frame)), -2))
@@ -73,23 +84,23 @@ class Lab:
         self.truth = read_truth(folder / "truth.csv")
         self.seconds = 0.0
 
-    def find(self, frame: int, begin: np.ndarray | None) -> np.ndarray:
-        """The particles of a frame; its time is counted."""
+    def find(self, frame: int, begin: Start | None, settings: Settings | None = None) -> Reconstruction:
+        """Reconstruct a frame; its time is counted."""
         began = time.process_time()
-        found = reconstruct(self.views[frame], self.cameras, self.spots, start=begin)
+        found = reconstruct(self.views[frame], self.cameras, self.spots, settings, begin)
         self.seconds += time.process_time() - began
-        return found.particles.positions
+        return found
 
     def link(self, found: Found) -> None:
-        linker = Linker(found.places.get, self.limits)
-        found.links = {frame: linker.links(frame) for frame in found.places}
+        linker = Linker(found.load, self.limits)
+        found.links = {frame: linker.links(frame) for frame in found.frames}
 
     def passes(self, number: int) -> Found:
         """Frames one by one, then again with what their neighbours say."""
-        found = Found({frame: self.find(frame, None) for frame in self.frames})
-        self.link(found)
-        for _ in range(number - 1):
-            found = Found({frame: self.find(frame, start(found, frame)) for frame in self.frames})
+        found = Found()
+        for k in range(number):
+            settings = Settings() if k == number - 1 else Settings.of_first_pass()
+            found = Found({frame: self.find(frame, found.begin(frame) if k else None, settings) for frame in self.frames})
             self.link(found)
         return found
 
@@ -97,13 +108,13 @@ class Lab:
         """Each frame begins with where the tracks lead that have come so far."""
         found = Found()
         for frame in self.frames:
-            found.places[frame] = self.find(frame, self._led_to(found, frame))
-            linker = Linker(found.places.get, self.limits)
+            found.frames[frame] = self.find(frame, self._led_to(found, frame))
+            linker = Linker(found.load, self.limits)
             found.links[frame - 1] = linker.links(frame - 1)
         self.link(found)
         return found
 
-    def _led_to(self, found: Found, frame: int) -> np.ndarray | None:
+    def _led_to(self, found: Found, frame: int) -> Start | None:
         before = found.previous(frame - 1)
         rows = np.flatnonzero(before >= 0)
         if not len(rows):
@@ -111,9 +122,9 @@ class Lab:
         x0, x1 = found.positions(frame - 1)[rows], found.positions(frame - 2)[before[rows]]
         earlier = found.previous(frame - 2)[before[rows]]
         x2 = np.where(
-            (earlier >= 0)[:, None], found.positions(frame - 3)[earlier] if frame - 3 in found.places else x1, 2 * x1 - x0
+            (earlier >= 0)[:, None], found.positions(frame - 3)[earlier] if frame - 3 in found.frames else x1, 2 * x1 - x0
         )
-        return np.asarray(2.5 * x0 - 2 * x1 + 0.5 * x2)
+        return Start.at(2.5 * x0 - 2 * x1 + 0.5 * x2, self.cameras.n_cams)
 
     def score(self, found: Found) -> tuple[float, float, float, float]:
         """Recall, precision, link recall, link precision; the first and the last frame left out."""

@@ -44,7 +44,7 @@ def one_round(pyptv: str, folder: Path, yaml: Path) -> dict[str, tuple[float, fl
         os.environ["PYPTV_KERNEL_CACHE"] = kernels
         first = run(ours, folder, yaml, FEW)
         deadline = time.monotonic() + 300
-        while not sum(1 for _ in Path(kernels).glob("*/ready-*")) >= 4 and time.monotonic() < deadline:
+        while not sum(1 for _ in Path(kernels).glob("*/ready-*")) >= 5 and time.monotonic() < deadline:
             time.sleep(1.0)
         theirs = run(pyptv, folder, yaml, FEW)
         second = run(ours, folder, yaml, FEW)

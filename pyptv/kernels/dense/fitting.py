@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from pyptv.kernels.dense.spots import MARGIN, blocks_of, draw, first_of, is_drawn, profile
-from pyptv.kernels.dense.windows import window_fetch, window_sums
+from pyptv.kernels.dense.windows import window_fetch, window_spread, window_sums
 from pyptv.kernels.jit import piece
 
 if TYPE_CHECKING:
@@ -18,10 +18,15 @@ if TYPE_CHECKING:
     Image = NDArray[np.float32]
     Flags = NDArray[np.uint8]
 
-N_SUMS = 9
-_D, _G, _DX, _DY, _GX, _GY, _XX, _XY, _YY = range(N_SUMS)
-"""Sums over a window, g being the spot of peak 1, x and y its logarithmic derivatives by its place, d the data:
-d g, g g, d g x, d g y, g g x, g g y, g g x x, g g x y, g g y y."""
+N_SUMS = 10
+_D, _G, _DX, _DY, _GX, _GY, _XX, _XY, _YY, _RS = range(N_SUMS)
+"""Sums over a window, g being the spot of peak 1, x and y its logarithmic derivatives by its place, d the data, r the residual,
+s the derivative by the logarithm of the size where the sum of g g is kept, (q / sigma)^2 - 1, q being the distance of a pixel:
+d g, g g, d g x, d g y, g g x, g g y, g g x x, g g x y, g g y y, r g s. That of g g s is 0, that of g g s s is that of g g."""
+_LARGEST_GROWTH = 0.2
+"""Of the logarithm of a size in a visit."""
+_FARTHEST_SIZE = 3.0
+"""Of the scatter of sizes: no size is farther from the usual one."""
 _TOO_LITTLE = 0.05
 """A camera with less of a spot (sum g g) in its image does not see the particle."""
 _SMALL = 1e-4
@@ -38,6 +43,8 @@ class Data(NamedTuple):
     saturated: Flags
     near_saturated: Flags
     gains: Floats
+    noise: Floats
+    scatter: float
     radius: int
     tie: float
     largest_step: float
@@ -52,6 +59,7 @@ class Rows(NamedTuple):
     projections: Floats
     derivatives: Image
     sharpness: Image
+    scale: Floats
 
 
 class Work(NamedTuple):
@@ -89,8 +97,13 @@ def measure(data: Data, rows: Rows, work: Work, p: int, c: int) -> None:
     if data.near_saturated.size > 0 and data.near_saturated[c, y, x]:
         _measure_each(data, work, c, dx, dy, twice_ax, twice_ay)
     else:
-        s, sx, sy = window_sums(data.flat, first_of(shape, c, x, y, r), shape[2], 2 * r + 1, blocks_of(r), across, down)
+        first = first_of(shape, c, x, y, r)
+        s, sx, sy = window_sums(data.flat, first, shape[2], 2 * r + 1, blocks_of(r), across, down)
         sums[_D], sums[_DX], sums[_DY] = s, (sx - (r + dx) * s) * twice_ax, (sy - (r + dy) * s) * twice_ay
+        if data.scatter > 0.0:
+            _, sxx, syy = window_spread(data.flat, first, shape[2], 2 * r + 1, blocks_of(r), across, down)
+            spread = (sxx - (r + dx) * (2 * sx - (r + dx) * s)) * twice_ax + (syy - (r + dy) * (2 * sy - (r + dy) * s)) * twice_ay
+            sums[_RS] = spread - s
         sums[_G], sums[_GX], sums[_GY] = a0 * b0, a1 * b0 * twice_ax, a0 * b1 * twice_ay
         sums[_XX], sums[_YY] = a2 * b0 * twice_ax * twice_ax, a0 * b2 * twice_ay * twice_ay
         sums[_XY] = a1 * b1 * twice_ax * twice_ay
@@ -121,6 +134,7 @@ def _measure_each(data: Data, work: Work, c: int, dx: float, dy: float, twice_ax
             sums[_XX] += gg * qx * qx
             sums[_XY] += gg * qx * qy
             sums[_YY] += gg * qy * qy
+            sums[_RS] += gd * (qx * qx / twice_ax + qy * qy / twice_ay - 1.0)
 
 
 @piece
@@ -171,6 +185,33 @@ def fit(data: Data, rows: Rows, work: Work, p: int, joint: float) -> tuple[float
         (c01 * b0 + c11 * b1 + c12 * b2) * inverse,
         (c02 * b0 + c12 * b1 + c22 * b2) * inverse,
     )
+
+
+@piece
+def grow(data: Data, rows: Rows, work: Work, p: int) -> float:
+    """Fit a particle's size, the same factor in all cameras, tied to the usual one by the scatter of sizes.
+
+    One Gauss-Newton step of its logarithm. A camera knows that to noise / (intensity sqrt(sum g g)). Returns the step.
+    """
+    weight = pull = 0.0
+    for c in range(len(data.gains)):
+        if work.sums[c, _G] > _TOO_LITTLE:
+            e, variance = work.before[c], data.noise[c] * data.noise[c]
+            weight += e * e * work.sums[c, _G] / variance
+            pull += e * work.sums[c, _RS] / variance
+    if weight <= 0.0:
+        return 0.0
+    size, most = math.log(rows.scale[p]), _FARTHEST_SIZE * data.scatter
+    step = min(max(pull / weight, -_LARGEST_GROWTH), _LARGEST_GROWTH)
+    wanted = weight * (size + step) / (weight + 1.0 / (data.scatter * data.scatter))
+    step = min(max(wanted, -most), most) - size
+    factor = math.exp(step)
+    rows.scale[p] *= factor
+    for c in range(len(data.gains)):
+        rows.intensities[p, c] /= factor
+        rows.sharpness[p, c, 0] /= factor * factor
+        rows.sharpness[p, c, 1] /= factor * factor
+    return step
 
 
 @piece

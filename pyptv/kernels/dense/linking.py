@@ -129,9 +129,20 @@ def vote(a: Floats, b: Floats, neighbours: Ints, low: Floats, high: Floats, alik
     return best
 
 
+_NINE = np.array(
+    [1, 2, 4, 5, 7, 8, 0, 1, 3, 4, 6, 7, 1, 2, 4, 5, 7, 8, 0, 3, 5, 8, 4, 7, 3, 6, 1, 4, 2, 5, 4, 7, 4, 2, 6, 4, 4, 2]
+)
+"""Pairs of places to be put in order, one after the other: then the median of nine is in the middle (Devillard 1998)."""
+
+
 @routine
 def _median(values: Floats, n: int) -> float:
-    """The median of the first ``n`` values, which are sorted by it."""
+    """The median of the first ``n`` values, which are put in another order by it."""
+    if n == 9:  # nearly always: without branches that nobody can foretell
+        for k in range(0, len(_NINE), 2):
+            a, b = values[_NINE[k]], values[_NINE[k + 1]]
+            values[_NINE[k]], values[_NINE[k + 1]] = min(a, b), max(a, b)
+        return float(values[4])
     for at in range(1, n):
         value, place = values[at], at
         while place > 0 and values[place - 1] > value:

@@ -69,29 +69,6 @@ def find_peaks(image: Image, threshold: float) -> Floats:
 
 
 @routine
-def _weigh(before: Image, here: Image, after: Image, out: Image) -> None:
-    for k in range(len(out)):
-        out[k] = np.float32(0.5) * here[k] + np.float32(0.25) * (before[k] + after[k])
-
-
-@entry("float32[:, :, ::1](float32[:, :, ::1])")
-def smoothed(images: Image) -> Image:
-    """Images with margins, weighted 1 2 1 along each axis; edges stay as they are along theirs. The margins become 0."""
-    height, width = images.shape[1] - 2 * MARGIN, images.shape[2] - 2 * MARGIN
-    out = np.zeros_like(images)
-    line = np.empty(width, np.float32)
-    for c in range(len(images)):
-        inner = images[c, MARGIN : MARGIN + height, MARGIN : MARGIN + width]
-        for y in range(height):
-            edge = y == 0 or y == height - 1
-            _weigh(inner[y if edge else y - 1], inner[y], inner[y if edge else y + 1], line)
-            target = out[c, MARGIN + y, MARGIN : MARGIN + width]
-            target[0], target[width - 1] = line[0], line[width - 1]
-            _weigh(line[: width - 2], line[1 : width - 1], line[2:], target[1 : width - 1])
-    return out
-
-
-@routine
 def cell_of(x: float, y: float, cell: float, n_x: int, n_y: int) -> int:
     """The cell of a place; places outside belong to the cells on the edge."""
     column, row = min(max(int(x / cell), 0), n_x - 1), min(max(int(y / cell), 0), n_y - 1)

@@ -22,6 +22,7 @@ from pyptv.kernels.dense.fitting import (
     exchange,
     fetch,
     fit,
+    grow,
     joint_intensity,
     measure,
     move,
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 
 CELL = 4
 """[px] Cells of the map of what has changed."""
+_REACH = 0.8
+"""Of the radius of its window, so far from its centre a spot reaches others."""
 
 
 @piece
@@ -51,32 +54,38 @@ def _is_hot(projections: Floats, hot: Flags, p: int) -> bool:
 
 
 @routine
-def _heat(projections: Floats, hot: Flags, p: int) -> None:
-    """Note that a particle has changed: in its cells and those around them. The map has a margin of one cell."""
+def _heat(projections: Floats, hot: Flags, p: int, radius: int) -> None:
+    """Note that a particle has changed: in the cells that its spots reach. The map has a margin of one cell."""
+    reach, height, width = _REACH * radius, (hot.shape[1] - 2) * CELL, (hot.shape[2] - 2) * CELL
     for c in range(len(hot)):
-        x, y = int(projections[p, c, 0]) // CELL + 1, int(projections[p, c, 1]) // CELL + 1
-        if 0 < x < hot.shape[2] - 1 and 0 < y < hot.shape[1] - 1:
-            for i in range(y - 1, y + 2):
-                for j in range(x - 1, x + 2):
+        u, v = projections[p, c, 0], projections[p, c, 1]
+        if -reach < u < width and -reach < v < height:
+            for i in range(int(v - reach) // CELL + 1, min(int(v + reach) // CELL + 2, hot.shape[1])):
+                for j in range(int(u - reach) // CELL + 1, min(int(u + reach) // CELL + 2, hot.shape[2])):
                     hot[c, i, j] = 1
 
 
-@entry("void(float64[:, :, ::1], uint8[::1], uint8[:, :, ::1])")
-def heat(projections: Floats, which: Flags, hot: Flags) -> None:
-    """Note in the map (n_cams, rows + 2, columns + 2) that the particles with ``which`` other than 0 have changed."""
+@entry("void(float64[:, :, ::1], uint8[::1], uint8[:, :, ::1], int64)")
+def heat(projections: Floats, which: Flags, hot: Flags, radius: int) -> None:
+    """Note in the map (n_cams, rows + 2, columns + 2) that the particles with ``which`` other than 0 have changed.
+
+    ``radius``: half the window of a spot [px].
+    """
     for p in range(len(which)):
         if which[p]:
-            _heat(projections, hot, p)
+            _heat(projections, hot, p, radius)
 
 
 @piece
 def _visit(data: Data, rows: Rows, work: Work, p: int, moves: bool) -> float:  # noqa: FBT001 -- compiled
-    """Fit one particle; returns by how much it has changed: px, or the share of its intensity."""
+    """Fit one particle; returns by how much it has changed: px, or the share of its intensity or size."""
     for c in range(len(data.gains)):
         measure(data, rows, work, p, c)
     joint = joint_intensity(data, work)
     x, y, z = fit(data, rows, work, p, joint)
     changed = move(data, rows, p, x, y, z) if moves and joint > 0.0 else 0.0
+    if moves and data.scatter > 0.0:
+        changed = max(changed, abs(grow(data, rows, work, p)))
     for c in range(len(data.gains)):
         exchange(data, rows, work, p, c)
         before, after = work.before[c], rows.intensities[p, c]
@@ -104,15 +113,15 @@ def _round(data: Data, rows: Rows, work: Work, maps: tuple[Flags, Flags], first:
             fetch(data, rows, after)
         visits += 1
         if _visit(data, rows, work, p, moves) > still:
-            _heat(rows.projections, hot, p)
+            _heat(rows.projections, hot, p, data.radius)
         p = after
     return visits
 
 
 @entry(
     "int64(float64[:, ::1], float32[:, ::1], float32[:, ::1], float64[:, :, ::1], float32[:, :, :, ::1], float32[:, :, ::1],"
-    "float32[:, :, ::1], uint8[:, :, ::1], uint8[:, :, ::1], float64[::1], uint8[:, :, ::1],"
-    "int64, int64, int64, float64, float64, float64, boolean)"
+    "float64[::1], float32[:, :, ::1], uint8[:, :, ::1], uint8[:, :, ::1], float64[::1], float64[::1], uint8[:, :, ::1],"
+    "int64, int64, int64, float64, float64, float64, float64, boolean)"
 )
 def shake(
     positions: Floats,
@@ -121,15 +130,18 @@ def shake(
     projections: Floats,
     derivatives: Image,
     sharpness: Image,
+    scale: Floats,
     residual: Image,
     saturated: Flags,
     near_saturated: Flags,
     gains: Floats,
+    noise: Floats,
     hot: Flags,
     first: int,
     rounds: int,
     radius: int,
     tie: float,
+    scatter: float,
     largest_step: float,
     still: float,
     moves: bool,  # noqa: FBT001 -- compiled functions take no keywords
@@ -143,22 +155,26 @@ def shake(
         projections: (n, n_cams, 2) [px]; moved along with the positions by the derivatives.
         derivatives: (n, n_cams, 2, 3) [px/mm].
         sharpness: (n, n_cams, 2) [1/px^2].
+        scale: (n,) sizes of the spots relative to the usual one.
         residual: (n_cams, height, width) images without the spots of all particles, margins included.
         saturated: (n_cams, height, width) without margins, 1 where a pixel is left out.
         near_saturated: likewise, 1 where there is such a pixel within ``radius`` in x and y.
         gains: (n_cams,) relative brightness of the cameras.
+        noise: (n_cams,) of the images [grey values].
         hot: (n_cams, rows + 2, columns + 2) cells in which something has changed; the others' particles are not visited.
         first: particles from there on are shaken.
         rounds: how often.
         radius: half the window in which spots are drawn and fitted [px].
         tie: weight of the joint intensity over a camera's own.
+        scatter: standard deviation of the logarithm of sizes; 0: they are alike, and not fitted.
         largest_step: in any image [px].
-        still: who moves less [px] (or changes less, relative to the intensity) does not count as changed.
-        moves: fit positions, too.
+        still: who moves less [px] (or changes less, relative to intensity and size) does not count as changed.
+        moves: fit positions and sizes, too.
     """
     n_cams = len(residual)
-    data = Data(residual, residual.reshape(residual.size), saturated, near_saturated, gains, radius, tie, largest_step)
-    rows = Rows(positions, intensities, own, projections, derivatives, sharpness)
+    flat = residual.reshape(residual.size)
+    data = Data(residual, flat, saturated, near_saturated, gains, noise, scatter, radius, tie, largest_step)
+    rows = Rows(positions, intensities, own, projections, derivatives, sharpness, scale)
     work = Work(
         np.empty((n_cams, N_SUMS)),
         np.empty((n_cams + 1, 2, PROFILE), np.float32),

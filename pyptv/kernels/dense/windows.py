@@ -73,50 +73,66 @@ def _each_row(builder: Any, rows: Any, start: Any, stride: Any, do: Callable[[An
         do(loop.index, builder.add(start, builder.mul(loop.index, stride)))
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def window_sums(_context: Any, flat: Any, start: Any, stride: Any, rows: Any, blocks: Any, across: Any, down: Any) -> Any:
-    """Sums over a window of r g, r g j and r g i: r an image's pixel in column j and row i of the window, g the spot there.
+def _moments(power: int) -> Any:
+    """A function that gives sums over a window of r g, r g j^power and r g i^power."""
 
-    Args:
-        flat: images, flattened (float32).
-        start: index of the window's first pixel.
-        stride: pixels from row to row.
-        rows: of the window.
-        blocks: of WIDE columns.
-        across: (WIDE * blocks,) profile.
-        down: (rows,) profile.
-    """
-    whole = types.int64
+    def typed(_context: Any, flat: Any, start: Any, stride: Any, rows: Any, blocks: Any, across: Any, down: Any) -> Any:
+        """Its types and its instructions."""
+        whole = types.int64
 
-    def make(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        """The instructions."""
-        pixels, first, step, n_rows, n_blocks, row, column = args
-        image, row, column = (_pointer(context, builder, array) for array in (pixels, row, column))
-        totals = _zeros(builder, 3)
-        with cgutils.for_range(builder, n_blocks) as block:
-            left = builder.mul(block.index, ir.Constant(block.index.type, WIDE))
-            plain, by_row = _zeros(builder, 2)
+        def make(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            """The instructions."""
+            pixels, first, step, n_rows, n_blocks, row, column = args
+            image, row, column = (_pointer(context, builder, array) for array in (pixels, row, column))
+            totals = _zeros(builder, 3)
+            with cgutils.for_range(builder, n_blocks) as block:
+                left = builder.mul(block.index, ir.Constant(block.index.type, WIDE))
+                plain, by_row = _zeros(builder, 2)
 
-            def gather(i: Any, at: Any, plain: Any = plain, by_row: Any = by_row) -> None:
-                """A row adds to the sums."""
-                value = _load(builder, image, at)
-                weight = builder.load(builder.gep(column, [i]))
-                moment = builder.fmul(weight, builder.sitofp(i, _FLOAT))
-                builder.store(_plus(builder, builder.load(plain), value, _splat(builder, weight)), plain)
-                builder.store(_plus(builder, builder.load(by_row), value, _splat(builder, moment)), by_row)
+                def gather(i: Any, at: Any, plain: Any = plain, by_row: Any = by_row) -> None:
+                    """A row adds to the sums."""
+                    value = _load(builder, image, at)
+                    weight = builder.load(builder.gep(column, [i]))
+                    moment = builder.fmul(weight, _power(builder, builder.sitofp(i, _FLOAT), power))
+                    builder.store(_plus(builder, builder.load(plain), value, _splat(builder, weight)), plain)
+                    builder.store(_plus(builder, builder.load(by_row), value, _splat(builder, moment)), by_row)
 
-            _each_row(builder, n_rows, builder.add(first, left), step, gather)
-            profile = _load(builder, row, left)
-            place = builder.fadd(_RAMP, _splat(builder, builder.sitofp(left, _FLOAT)))
-            inner = builder.load(plain)
-            for total, a, b in zip(
-                totals, (inner, inner, builder.load(by_row)), (profile, builder.fmul(profile, place), profile), strict=True
-            ):
-                builder.store(_plus(builder, builder.load(total), a, b), total)
-        sums = [_sum(builder, builder.load(total)) for total in totals]
-        return context.make_tuple(builder, signature.return_type, sums)
+                _each_row(builder, n_rows, builder.add(first, left), step, gather)
+                profile = _load(builder, row, left)
+                place = _power(builder, builder.fadd(_RAMP, _splat(builder, builder.sitofp(left, _FLOAT))), power)
+                inner = builder.load(plain)
+                for total, a, b in zip(
+                    totals, (inner, inner, builder.load(by_row)), (profile, builder.fmul(profile, place), profile), strict=True
+                ):
+                    builder.store(_plus(builder, builder.load(total), a, b), total)
+            sums = [_sum(builder, builder.load(total)) for total in totals]
+            return context.make_tuple(builder, signature.return_type, sums)
 
-    return types.UniTuple(types.float32, 3)(_PIXELS, whole, whole, whole, whole, _PIXELS, _PIXELS), make
+        return types.UniTuple(types.float32, 3)(_PIXELS, whole, whole, whole, whole, _PIXELS, _PIXELS), make
+
+    return intrinsic(typed)
+
+
+def _power(builder: Any, value: Any, power: int) -> Any:
+    result = value
+    for _ in range(power - 1):
+        result = builder.fmul(result, value)
+    return result
+
+
+window_sums, window_spread = _moments(1), _moments(2)
+"""Sums over a window of r g, r g j and r g i: r an image's pixel in column j and row i of the window, g the spot there. The
+second one has j^2 and i^2 in their place.
+
+Args:
+    flat: images, flattened (float32).
+    start: index of the window's first pixel.
+    stride: pixels from row to row.
+    rows: of the window.
+    blocks: of WIDE columns.
+    across: (WIDE * blocks,) profile.
+    down: (rows,) profile.
+"""
 
 
 @intrinsic  # type: ignore[untyped-decorator]

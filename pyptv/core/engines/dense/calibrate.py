@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pyptv.core.engines.dense.background import background, noise
+from pyptv.core.engines.dense.background import ground, noise
 from pyptv.core.engines.dense.cameras import Cameras
 from pyptv.core.engines.dense.model import with_margins, without_margins
 from pyptv.core.engines.dense.particles import Spots
@@ -20,6 +20,8 @@ from pyptv.core.engines.dense.search import LINE, NEAR, search
 from pyptv.core.engines.dense.settings import Settings
 from pyptv.core.engines.disparity import CameraDisparity, fit
 from pyptv.core.images.full_depth import Views
+from pyptv.kernels.dense.pixels import subtract_ground
+from pyptv.kernels.dense.spots import MARGIN
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,7 +40,9 @@ _CHANCE = 0.01
 
 
 _FEWEST_MATCHES = 100
-"""A displacement of space is not fitted to fewer."""
+"""A displacement of space is not fitted to fewer,"""
+_ENOUGH_MATCHES = 2000
+"""nor to many times as many: its 30 numbers are known well enough then."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,9 @@ def self_calibrate(frames: Sequence[Views], cameras: Cameras, settings: Settings
         settings: None: the defaults.
     """
     settings = settings or Settings()
-    images = [with_margins(views.values - background(views.values, settings.tile)) for views in frames]
+    images = [with_margins(views.values) for views in frames]
+    for image, views in zip(images, frames, strict=True):
+        subtract_ground(image, ground(views.values, settings.tile), settings.tile, 1.0, MARGIN)
     thresholds = [settings.noise_factor * noise(without_margins(image)) for image in images]
     large, small = (_rounds(images, thresholds, cameras, tolerances) for tolerances in (TOLERANCES, NARROW))
     return large if large.rounds[-1].matches >= _MORE * small.rounds[-1].matches else small
@@ -144,14 +150,16 @@ def _common(positions: Floats, shifts: Floats, places: Floats, cameras: Cameras)
     x, y, z = scaled.T
     basis = np.column_stack([np.ones_like(x), x, y, z, x * x, x * y, x * z, y * y, y * z, z * z])
     derivatives = cameras.derivatives(positions, places).astype(np.float64)
-    terms = (derivatives[:, :, :, None, :] * basis[:, None, None, :, None]).reshape(-1, 3 * basis.shape[1])
-    values = np.nan_to_num(shifts.reshape(-1))
+    some = slice(None, None, max(1, len(positions) // _ENOUGH_MATCHES))
+    terms = (derivatives[some, :, :, None, :] * basis[some, None, None, :, None]).reshape(-1, 3 * basis.shape[1])
+    values = np.nan_to_num(shifts[some].reshape(-1))
     used = np.ones(len(values), bool)
     for _ in range(3):
-        solution = np.linalg.lstsq(terms[used], values[used], rcond=1e-8)[0]
+        part = terms[used]  # normal equations: the decomposition of so many rows takes a second
+        solution = np.linalg.lstsq(part.T @ part, part.T @ values[used], rcond=1e-12)[0]
         left = np.abs(values - terms @ solution)
         used = left <= 3 * 1.4826 * max(float(np.median(left)), 0.02)
-    explained: Floats = (terms @ solution).reshape(shifts.shape)
+    explained: Floats = np.einsum("ncak,nk->nca", derivatives, basis @ solution.reshape(-1, 3))
     return explained
 
 
@@ -174,9 +182,9 @@ def fit_spots(frames: Sequence[Views], cameras: Cameras, settings: Settings | No
     Args:
         frames: images of a sample of frames.
         cameras: with their corrections.
-        settings: None: the defaults.
+        settings: None: those of a first pass.
     """
-    settings = settings or Settings()
+    settings = settings or Settings.of_first_pass()
     spots = Spots.round(cameras.n_cams, START_SIGMA)
     sigmas, gains, levels, scatters = [], [], [], []
     for views in frames:

@@ -173,7 +173,7 @@ def first_links(a: Cloud, b: Cloud, limits: Limits) -> Steps:
     steps = _steps(a, b, vote(a.points, b.points, voters, limits.low, limits.high, _ALIKE * a.spacing, _SHARE))
     nothing, no_weight = np.zeros((len(b), 3)), np.zeros(len(b))
     for _ in range(_ROUNDS):
-        motion, spread = a.smooth(*_values(_without_outliers(a, steps)))
+        motion, spread = a.smooth(*_values(steps))
         reach = _reach(a, _SPREADS * spread)
         steps = _steps(a, b, two_way(a.points, b.points, motion, np.ones(len(a)), nothing, no_weight, reach, limits.box))
     return _without_outliers(a, steps)

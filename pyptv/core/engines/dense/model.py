@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pyptv.core.engines.dense.background import background, noise
+from pyptv.core.engines.dense.background import ground, noise
 from pyptv.core.engines.dense.cameras import Cameras
-from pyptv.core.engines.dense.particles import Spots
+from pyptv.core.engines.dense.particles import Spots, Start
 from pyptv.core.engines.dense.settings import Settings
 from pyptv.core.images.full_depth import Views
 from pyptv.kernels.dense import pairs, shake, spots
-from pyptv.kernels.dense.peaks import smoothed
+from pyptv.kernels.dense.pixels import subtract_ground
 from pyptv.kernels.dense.spots import LARGEST_RADIUS, MARGIN
 
 if TYPE_CHECKING:
@@ -28,12 +28,16 @@ _WINDOW = 3.5
 """Half the window of a spot, in sigmas."""
 _ALONE = 50
 """A median of fewer particles is not believed where there is an earlier one."""
-_SAME_SIZE = 0.02
-"""A spot whose size changes by a smaller share does not count as changed."""
+_SAME_PLACE = 0.01
+"""[px] What is placed anew by less does not count as moved."""
 _GROUND_STILL = 0.1
 """A background that changes by less than that share of the noise moves no particle."""
+_GROUND_SAME, _MOST = 0.003, 0.95
+"""A background that changes by less than that share of the median intensity, in so many tiles, stays as it is."""
 _BLOCK = 64.0
 """[px] Particles are kept in the order of blocks of the first image: near ones use the same parts of all images."""
+_FEW = 0.05
+"""A smaller share of new particles may stand at the end."""
 _ROWS = ("positions", "intensities", "own", "projections", "derivatives", "scale", "sharpness", "origin")
 
 
@@ -44,15 +48,18 @@ class Model:
     :mod:`pyptv.kernels.dense.shake` takes them.
     """
 
-    def __init__(self, views: Views, cameras: Cameras, spots_: Spots, settings: Settings) -> None:
+    def __init__(self, views: Views, cameras: Cameras, spots_: Spots, settings: Settings, start: Start | None = None) -> None:
+        """``start``: of an earlier reconstruction, of which background and noise are taken."""
         self.cameras, self.settings, self.spots = cameras, settings, spots_
         n_cams, height, width = views.values.shape
-        self.background = background(views.values, settings.tile)
-        self.data = with_margins(views.values - self.background)
+        known = start.ground if start is not None else None
+        self.ground = ground(views.values, settings.tile) if known is None else known.copy()
+        self.data = with_margins(views.values)
+        subtract_ground(self.data, self.ground, settings.tile, 1.0, MARGIN)
         self.residual = self.data.copy()
-        self._smooth: Image | None = None
         self.saturated = views.saturated
-        self.noise = noise(without_margins(self.residual))
+        measured = start.noise if start is not None else None
+        self.noise = noise(without_margins(self.residual)) if measured is None else measured
         self.level = spots_.level
         self.hot = np.ones((n_cams, height // shake.CELL + 3, width // shake.CELL + 3), np.uint8)
         self.positions = np.empty((0, 3))
@@ -71,29 +78,47 @@ class Model:
         self.radius = min(max(3, math.ceil(_WINDOW * spots_.largest)), LARGEST_RADIUS)
         self.near_saturated = dilated(self.saturated, self.radius)
 
-    def add(self, positions: Floats, *, known: bool = False) -> None:
-        """New particles at positions (n, 3) [mm]: their intensities are fitted, they are not moved.
-
-        ``known``: they are what the reconstruction starts from.
-        """
+    def add(self, positions: Floats) -> None:
+        """New particles at positions (n, 3) [mm]: their intensities are fitted, they are not moved."""
         n, n_cams, first = len(positions), self.cameras.n_cams, len(self.positions)
+        self._append(positions, np.zeros((n, n_cams), np.float32), np.ones(n), np.full(n, -1))
+        self._fit_new(first)
+        if n > _FEW * first:
+            self._take(self._order())
+
+    def begin(self, start: Start) -> None:
+        """Take over what is known; what was fitted before is fitted again only where something has changed."""
+        n = len(start)
+        self._append(start.positions, start.intensities, start.scale, np.arange(n))
+        fitted = start.intensities.any(axis=1)
+        if fitted.any():
+            self.hot[:] = 0
+            everywhere = np.ones(len(start.left_out), np.uint8)
+            shake.heat(self.cameras.project(start.left_out), everywhere, self.hot, self.radius)
+            spots.subtract(self.residual, self.projections, self.intensities, self.sharpness, self.radius)
+        self._fit_new(int(fitted.sum()))
+        self._take(self._order())
+
+    def _append(self, positions: Floats, intensities: Image, scale: Floats, origin: Ints) -> None:
         projections = self.cameras.project(positions)
         new = (
             np.array(positions),
-            np.zeros((n, n_cams), np.float32),
-            np.full((n, n_cams), np.nan, np.float32),
+            intensities,
+            np.where(intensities > 0, intensities, np.nan).astype(np.float32),
             projections,
             self.cameras.derivatives(positions, projections),
-            np.ones(n),
-            self.spots.sharpness_at(projections, self.cameras.size),
-            np.arange(n) if known else np.full(n, -1),
+            scale,
+            self.spots.sharpness_at(projections, self.cameras.size, scale),
+            origin,
         )
         for name, rows in zip(_ROWS, new, strict=True):
             setattr(self, name, np.concatenate([getattr(self, name), rows]))
+
+    def _fit_new(self, first: int) -> None:
+        """Fit the intensities of the particles from a row on."""
         for _ in range(2):
             self._shake(np.ones_like(self.hot), first, 1, moves=False)
-        shake.heat(self.projections, (np.arange(first + n) >= first).astype(np.uint8), self.hot)
-        self._take(self._order())
+        shake.heat(self.projections, (np.arange(len(self.positions)) >= first).astype(np.uint8), self.hot, self.radius)
 
     def _order(self) -> Ints:
         column, row = np.floor(self.projections[:, 0] / _BLOCK).T
@@ -105,17 +130,13 @@ class Model:
 
     def place(self) -> None:
         """Projections anew: shaking moves them along the derivatives, which do not change over some pixels."""
-        self.projections = self.cameras.project(self.positions)
-        self.sharpness = self.spots.sharpness_at(self.projections, self.cameras.size, self.scale)
-
-    def resize(self, scale: Floats) -> None:
-        """Spots of other sizes (n,), relative to the usual one; each keeps its content."""
-        changed = np.abs(scale / self.scale - 1) > _SAME_SIZE
-        self.intensities *= ((self.scale / scale) ** 2).astype(np.float32)[:, None]
-        self.scale = scale
-        self.sharpness = self.spots.sharpness_at(self.projections, self.cameras.size, scale)
-        self.redraw()
-        shake.heat(self.projections, changed.astype(np.uint8), self.hot)
+        places = self.cameras.project(self.positions)
+        moved = np.flatnonzero((np.abs(places - self.projections) > _SAME_PLACE).any(axis=(1, 2)))
+        spots.subtract(self.residual, self.projections[moved], -self.intensities[moved], self.sharpness[moved], self.radius)
+        self.projections[moved] = places[moved]
+        self.sharpness[moved] = self.spots.sharpness_at(places[moved], self.cameras.size, self.scale[moved])
+        spots.subtract(self.residual, places[moved], self.intensities[moved], self.sharpness[moved], self.radius)
+        shake.heat(places[moved], np.ones(len(moved), np.uint8), self.hot, self.radius)
 
     def redraw(self) -> None:
         """The residual anew."""
@@ -124,22 +145,17 @@ class Model:
 
     def renew_background(self) -> None:
         """Take what is smooth in the residual for background, and measure the noise anew."""
-        left = without_margins(self.residual)
-        more = background(left, self.settings.tile)
-        self.background += more
-        without_margins(self.data)[:] -= more
-        left -= more
+        left, tile = without_margins(self.residual), self.settings.tile
+        more = ground(left, tile)
+        if np.quantile(np.abs(more), _MOST) <= _GROUND_SAME * self.level:
+            return
+        self.ground += more
+        for images in (self.data, self.residual):
+            subtract_ground(images, more, tile, 1.0, MARGIN)
         self.noise = noise(left)
-        changed = np.abs(more[:, :: shake.CELL, :: shake.CELL]) > _GROUND_STILL * self.noise[:, None, None]
-        self.hot[:, 1 : 1 + changed.shape[1], 1 : 1 + changed.shape[2]] |= changed
-        self._smooth = None
-
-    @property
-    def smooth(self) -> Image:
-        """``data``, smoothed."""
-        if self._smooth is None:
-            self._smooth = smoothed(self.data)
-        return self._smooth
+        change = np.zeros(self.hot.shape, np.float32)
+        subtract_ground(change, more, tile, shake.CELL, 1)
+        self.hot |= np.abs(change) > _GROUND_STILL * self.noise[:, None, None]
 
     def shake(self, rounds: int) -> int:
         """Shake the particles near which something has changed; returns the number of visits."""
@@ -154,15 +170,18 @@ class Model:
             self.projections,
             self.derivatives,
             self.sharpness,
+            self.scale,
             self.residual,
             self.saturated,
             self.near_saturated,
             self.spots.gains,
+            self.noise,
             hot,
             first,
             rounds,
             self.radius,
             settings.tie,
+            self.spots.scatter,
             settings.largest_step,
             settings.still,
             moves,
@@ -209,15 +228,19 @@ class Model:
         strength = self.intensities.sum(axis=1, dtype=np.float64)
         pairs.drop_doubles(self.projections, strength, flags, self.settings.merge, width, height)
         gone = flags == 0
-        shake.heat(self.projections, gone.astype(np.uint8), self.hot)
-        spots.subtract(self.residual, self.projections[gone], -self.intensities[gone], self.sharpness[gone], self.radius)
-        self._take(~gone)
+        if gone.any():
+            shake.heat(self.projections, gone.astype(np.uint8), self.hot, self.radius)
+            spots.subtract(self.residual, self.projections[gone], -self.intensities[gone], self.sharpness[gone], self.radius)
+            self._take(~gone)
         return int(gone.sum())
 
 
 def with_margins(images: Image) -> Image:
     """Images (n, height, width) in a frame of zeros, as the kernels take them."""
-    return np.pad(images, ((0, 0), (MARGIN, MARGIN), (MARGIN, MARGIN)))
+    n, height, width = images.shape
+    out = np.zeros((n, height + 2 * MARGIN, width + 2 * MARGIN), np.float32)
+    without_margins(out)[:] = images
+    return out
 
 
 def without_margins(images: Image) -> Image:
@@ -230,12 +253,10 @@ def dilated(flags: Flags, radius: int) -> Flags:
     if not flags.any():
         return flags
     out = flags.copy()
-    for axis in (1, 2):
-        once = out.copy()
-        length = out.shape[axis]
-        for distance in range(1, min(radius, length - 1) + 1):
-            near, far = [slice(None)] * 3, [slice(None)] * 3
-            near[axis], far[axis] = slice(None, -distance), slice(distance, None)
-            out[tuple(near)] |= once[tuple(far)]
-            out[tuple(far)] |= once[tuple(near)]
+    flat, (_, height, width) = out.reshape(-1), out.shape
+    for stride, length in ((width, height), (1, width)):
+        places = np.flatnonzero(flat.view(np.bool_))  # they are few
+        along = places // stride % length
+        for distance in range(-radius, radius + 1):
+            flat[places + stride * (np.clip(along + distance, 0, length - 1) - along)] = 1
     return out

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -106,6 +106,44 @@ class Particles:
 
 
 @dataclass(frozen=True)
+class Start:
+    """What a reconstruction begins with."""
+
+    positions: Floats
+    """(n, 3) [mm]."""
+    intensities: Image
+    """(n, n_cams) of those that an earlier reconstruction of the frame has fitted; then rows of 0, which are fitted first."""
+    scale: Floats
+    """(n,) size of the spots relative to the usual one."""
+    left_out: Floats
+    """(m, 3) [mm] particles of the earlier reconstruction that are not among these: near them the others are fitted again."""
+    ground: Image | None = None
+    """(n_cams, rows, columns) background at the middles of tiles that it had in the end; None: it is measured."""
+    noise: Floats | None = None
+    """(n_cams,) and noise."""
+
+    @staticmethod
+    def at(positions: Floats, n_cams: int) -> Start:
+        """Places (n, 3) [mm] and nothing else."""
+        n = len(positions)
+        return Start(positions, np.zeros((n, n_cams), np.float32), np.ones(n), np.empty((0, 3)))
+
+    def again(self, kept: NDArray[np.bool_], places: Floats) -> Start:
+        """Those particles of an earlier reconstruction that are kept (n,), and other places (m, 3) [mm]."""
+        others = Start.at(places, self.intensities.shape[1])
+        return replace(
+            self,
+            positions=np.concatenate([self.positions[kept], others.positions]),
+            intensities=np.concatenate([self.intensities[kept], others.intensities]),
+            scale=np.concatenate([self.scale[kept], others.scale]),
+            left_out=self.positions[~kept],
+        )
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+
+@dataclass(frozen=True)
 class Iteration:
     """What an outer iteration did."""
 
@@ -126,8 +164,8 @@ class Reconstruction:
     particles: Particles
     residual: Image
     """(n_cams, height, width) what is left of the images, background and particles subtracted."""
-    background: Image
-    """(n_cams, height, width)."""
+    ground: Image
+    """(n_cams, rows, columns) background, at the middles of tiles."""
     iterations: tuple[Iteration, ...]
     noise: Floats
     """(n_cams,) robust standard deviation of the residual [grey values]."""

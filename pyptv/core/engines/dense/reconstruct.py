@@ -10,12 +10,12 @@ import numpy as np
 from pyptv.core.engines.dense.background import noise
 from pyptv.core.engines.dense.cameras import Cameras
 from pyptv.core.engines.dense.model import Model, without_margins
-from pyptv.core.engines.dense.particles import Iteration, Particles, Reconstruction, Spots
+from pyptv.core.engines.dense.particles import Iteration, Particles, Reconstruction, Spots, Start
 from pyptv.core.engines.dense.search import search
 from pyptv.core.engines.dense.settings import Settings
-from pyptv.core.engines.dense.shape import fit_gains, fit_scale, fit_scatter, fit_sigma
+from pyptv.core.engines.dense.shape import fit_gains, fit_scatter, fit_sigma
 from pyptv.core.images.full_depth import Views
-from pyptv.kernels.dense.peaks import smoothed
+from pyptv.kernels.dense.pixels import smoothed
 from pyptv.kernels.dense.spots import misfit
 
 if TYPE_CHECKING:
@@ -28,6 +28,10 @@ START_SIGMA = 0.8
 _CERTAIN = 2.0
 """Standard deviations that are allowed for."""
 _SHAPE_ROUNDS = 4
+_NOT_LAST = 5
+"""The first kind of search ends at so many times the share of new particles: the second kind finds the rest as well."""
+_MOST = 0.5
+"""The background is measured anew after a search that brought a smaller share of the particles: most are subtracted then."""
 _SMOOTHED_PEAK = 0.5
 """What smoothing leaves of a usual spot's peak."""
 
@@ -37,7 +41,7 @@ def reconstruct(
     cameras: Cameras,
     spots: Spots | None = None,
     settings: Settings | None = None,
-    start: Floats | Particles | None = None,
+    start: Start | None = None,
     *,
     fits_spots: bool = False,
 ) -> Reconstruction:
@@ -49,51 +53,48 @@ def reconstruct(
         spots: how particles look, the same for all frames of a run; None: fitted to this frame.
         settings: None: the defaults.
         fits_spots: the spots are where the fit of this frame's begins.
-        start: particles, or positions (n, 3) [mm], that are shaken and pruned before anything is searched.
+        start: particles that are shaken and pruned before anything is searched.
     """
     settings = settings or Settings()
-    model = Model(views, cameras, spots or Spots.round(cameras.n_cams, START_SIGMA), settings)
+    model = Model(views, cameras, spots or Spots.round(cameras.n_cams, START_SIGMA), settings, start)
     energy = _energy(without_margins(model.data), model.noise)
     iterations: list[Iteration] = []
     if start is not None and len(start):
         _begin(model, start, iterations)
     fits = fits_spots or spots is None
+    measures = renews = start is None or start.ground is None
     for full, most in ((True, settings.searches), (False, settings.reduced_searches if cameras.n_cams == 4 else 0)):
         for k in range(most):
-            if len(model.positions) and (k == 0 or (full and k < 3)):
+            subtracted = bool(iterations) and iterations[-1].added < _MOST * iterations[-1].total
+            if measures and ((renews and subtracted) or (k == 0 and not full)):
                 model.renew_background()
+                renews = False
             added = _search(model, full=full)
             if fits and len(iterations) < 2:
                 _fit_spots(model)
-            model.shake(settings.shakes // 2)
-            _fit_sizes(model)
-            model.shake(settings.shakes - settings.shakes // 2)
+            model.shake(settings.shakes)
             _finish_iteration(model, cameras.n_cams if full else cameras.n_cams - 1, added, iterations)
-            if _gains_little(iterations[-1], settings):
+            if _gains_little(iterations[-1], settings.few * (_NOT_LAST if full and settings.reduced_searches else 1)):
                 break
-    model.renew_background()
-    for _ in range(2):
-        _fit_sizes(model)
-        model.shake(settings.last_shakes // 2)
+    if measures:
+        model.renew_background()
+    model.shake(settings.last_shakes)
     _finish_iteration(model, 0, 0, iterations, last=True)
     model.place()
-    model.redraw()
-    model.hot[:] = 1
     model.shake(2)
     return _result(model, iterations, energy, fits=fits)
 
 
-def _gains_little(done: Iteration, settings: Settings) -> bool:
+def _gains_little(done: Iteration, share: float) -> bool:
     """Whether another search of that kind is not worth its time: hardly any new particle stays."""
-    return done.added - done.dropped <= settings.few * done.total
+    return done.added - done.dropped <= share * done.total
 
 
-def _begin(model: Model, start: Floats | Particles, iterations: list[Iteration]) -> None:
+def _begin(model: Model, start: Start, iterations: list[Iteration]) -> None:
     """Shake and prune what is known already."""
-    positions = start.positions if isinstance(start, Particles) else np.asarray(start, np.float64)
-    model.add(positions, known=True)
+    model.begin(start)
     model.shake(model.settings.shakes)
-    _finish_iteration(model, 0, len(positions), iterations)
+    _finish_iteration(model, 0, len(start), iterations)
 
 
 def _search(model: Model, *, full: bool) -> int:
@@ -101,11 +102,11 @@ def _search(model: Model, *, full: bool) -> int:
 
     What is left after the full searches is sparse and weak: there the residual is smoothed, which gains signal over noise.
     """
-    settings, images, where, scatter = model.settings, model.data, model.residual, model.noise
+    settings, where, scatter = model.settings, model.residual, model.noise
     level = model.level * model.spots.gains
     thresholds, dark = settings.noise_factor * scatter, None
     if not full:
-        where, images = smoothed(where), model.smooth
+        where = smoothed(where)
         scatter, level = noise(without_margins(where)), _SMOOTHED_PEAK * level
         thresholds = settings.faint_factor * scatter
         dark = thresholds if np.isnan(model.level) else settings.bright * level
@@ -113,7 +114,7 @@ def _search(model: Model, *, full: bool) -> int:
         thresholds = np.maximum(thresholds, settings.weakest_peak * level)
     # of a peak just above the threshold noise has moved the place by sigma noise / threshold
     moved = _CERTAIN * model.spots.sigma[:, :, 0].mean() * float((scatter / thresholds).max())
-    met = search(where, thresholds, model.cameras, float(np.hypot(settings.tolerance, moved)), images=images, dark=dark)
+    met = search(where, thresholds, model.cameras, float(np.hypot(settings.tolerance, moved)), images=model.data, dark=dark)
     model.add(met.positions)
     return len(met.positions)
 
@@ -128,12 +129,6 @@ def _fit_spots(model: Model) -> None:
         model.shake(1)
 
 
-def _fit_sizes(model: Model) -> None:
-    """Fit the size of each particle's spots, where sizes differ."""
-    if model.spots.scatter > 0 and len(model.positions):
-        model.resize(fit_scale(model))
-
-
 def _finish_iteration(model: Model, cameras: int, added: int, iterations: list[Iteration], *, last: bool = False) -> None:
     settings = model.settings
     dropped = model.prune(settings.weakest_last, settings.unsure_last) if last else model.prune(settings.weakest, settings.unsure)
@@ -141,8 +136,8 @@ def _finish_iteration(model: Model, cameras: int, added: int, iterations: list[I
 
 
 def _energy(images: NDArray[np.float32], noise: Floats) -> Floats:
-    """Energy of each image above that of its noise, per pixel."""
-    mean = np.einsum("chw,chw->c", images, images, dtype=np.float64, casting="safe") / images[0].size
+    """Energy of each image above that of its noise, per pixel; from every fourth row."""
+    mean = np.array([float((part * part).mean(dtype=np.float64)) for part in images[:, ::4]])
     return np.asarray(np.maximum(mean - noise**2, 0.0))
 
 
@@ -154,12 +149,12 @@ def _result(model: Model, iterations: list[Iteration], energy: Floats, *, fits: 
     particles = Particles(
         model.positions, model.projections, model.intensities, mean.astype(np.float32), model.scale, model.origin
     )
-    residual = np.ascontiguousarray(without_margins(model.residual))
+    residual = without_margins(model.residual)
     left = _energy(residual, model.noise) / np.maximum(energy, 1e-12)
     return Reconstruction(
         particles,
         residual,
-        model.background,
+        model.ground,
         tuple(iterations),
         model.noise,
         np.minimum(left, 1.0),

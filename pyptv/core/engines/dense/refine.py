@@ -42,8 +42,9 @@ def refined(frames: Sequence[Views], cameras: Cameras, disparity: Disparity, set
         frames: images of a sample of frames; one for each round.
         cameras: uncorrected.
         disparity: what the matches of peaks have found.
-        settings: None: the defaults.
+        settings: None: those of a first pass.
     """
+    settings = settings or Settings.of_first_pass()
     spots = Spots.round(cameras.n_cams, START_SIGMA)
     for k in range(_ROUNDS):
         corrected = cameras.corrected(disparity.cameras)

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pyptv.core.engines.compiled.text import as_columns, render_columns
 from pyptv.core.engines.matches import Matches, particle_rows
-from pyptv.core.files.formats import TARGETS
+from pyptv.core.files.formats import PARTICLES, TARGETS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -68,7 +69,16 @@ def seen_in(arrays: Mapping[str, NDArray[Any]], size: tuple[int, int]) -> Flags:
     return seen
 
 
-def matches_of(arrays: Mapping[str, NDArray[Any]], rows: Ints, size: tuple[int, int]) -> Matches:
+class Found(Matches):
+    """The rows of ``rt_is`` and ``_targets``, as structured arrays."""
+
+    def files(self) -> dict[str, bytes]:
+        """Short name -> bytes of the frame's result files; ``rt_is`` last."""
+        files = {f"targets{camera + 1}": render_columns(TARGETS, as_columns(rows)) for camera, rows in enumerate(self.targets)}
+        return files | {"rt_is": render_columns(PARTICLES, as_columns(self.particles))}
+
+
+def matches_of(arrays: Mapping[str, NDArray[Any]], rows: Ints, size: tuple[int, int]) -> Found:
     """The rows of ``rt_is`` and ``_targets``.
 
     Args:
@@ -84,10 +94,10 @@ def matches_of(arrays: Mapping[str, NDArray[Any]], rows: Ints, size: tuple[int, 
         here = np.flatnonzero(seen[:, camera])
         here = here[np.argsort(arrays["pixels"][rows[here], camera, 1], kind="stable")]
         pointers[camera, here] = np.arange(len(here))
-        targets.append(_target_rows(arrays, rows[here], here, camera).tolist())
+        targets.append(_target_rows(arrays, rows[here], here, camera))
     views = seen.sum(axis=1)
     counts = tuple(int((views == n).sum()) for n in range(n_cams, min(n_cams, 2) - 1, -1))
-    return Matches(particle_rows(arrays["positions"][rows], pointers), targets, counts)
+    return Found(particle_rows(arrays["positions"][rows], pointers), targets, counts)
 
 
 def _target_rows(arrays: Mapping[str, NDArray[Any]], rows: Ints, particle: Ints, camera: int) -> Rows:

@@ -60,7 +60,7 @@ def search(
         cameras: with their corrections.
         tolerance: largest distance of a peak from the projection [px].
         most: only the brightest peaks of each camera are taken, so many; None: all.
-        images: likewise; with ``dark`` one camera of four may lack a peak where its image is bright.
+        images: likewise; with ``dark`` one camera of four may lack a peak where its image, smoothed, is bright.
         dark: (n_cams,) up to where an image is not bright [grey values].
     """
     width, height = cameras.size

@@ -49,3 +49,8 @@ class Settings:
     """Particles near which nothing has moved farther than that are not shaken again [px]."""
     tile: int = 32
     """Side of the tiles whose medians make the background [px]."""
+
+    @staticmethod
+    def of_first_pass() -> Settings:
+        """Of a pass that another one follows, which goes on from its fits: what time knows saves searches and shaking there."""
+        return Settings(few=0.002, shakes=2)

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 _LARGEST_CHANGE = 0.15
 """[px] Of sigma in a round."""
-_LARGEST_GROWTH = 0.2
-"""Of the logarithm of a spot's size in a round."""
 _ALIKE = 0.05
 """Sizes that scatter by less (of the logarithm) are taken for alike."""
 _MOST_UNLIKE = 0.3
@@ -59,20 +57,6 @@ def fit_sigma(model: Model) -> Spots:
                 sigma[c, axis] += change
                 sigma[c, axis, 0] = np.clip(sigma[c, axis, 0], SMALLEST_SIGMA, LARGEST_SIGMA)
     return replace(model.spots, sigma=sigma)
-
-
-def fit_scale(model: Model) -> Floats:
-    """(n,) sizes of the particles' spots relative to the usual one, nearer to what they show.
-
-    One Gauss-Newton step of the logarithm of the size, the same in all cameras, tied to 0 by its scatter.
-    """
-    scatter = model.spots.scatter
-    steps, weights = _growth(model)
-    weight = weights.sum(axis=1)
-    step = np.clip((weights * steps).sum(axis=1) / np.maximum(weight, 1e-12), -_LARGEST_GROWTH, _LARGEST_GROWTH)
-    wanted = weight * (np.log(model.scale) + step) / (weight + scatter**-2)
-    scale: Floats = np.exp(np.clip(wanted, -_REJECT * scatter, _REJECT * scatter))
-    return scale
 
 
 def fit_scatter(model: Model) -> float:
@@ -119,7 +103,8 @@ def _robust(terms: Floats, values: Floats, n_terms: int) -> Floats:
         away = values - solution[0]
         near = np.abs(away) <= _REJECT * _TO_SIGMA * np.median(np.abs(away))
         fitted = np.zeros(TERMS)
-        fitted[:n_terms] = np.linalg.lstsq(terms[near, :n_terms], values[near], rcond=1e-8)[0]
+        part = terms[near, :n_terms]
+        fitted[:n_terms] = np.linalg.lstsq(part.T @ part, part.T @ values[near], rcond=1e-12)[0]
         if np.ptp(terms @ fitted) > _WORTH:
             # the median is what the mean of the curve is to be: means of skew distributions are not
             fitted[0] += solution[0] - np.median(terms @ fitted)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from pyptv.core.engines.dense.links import Cloud
 from pyptv.kernels.dense.cells import nearest
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ TRACK = 3
 REACH = 3
 """Frames before and after a frame that :func:`start` looks at."""
 
+_SAMPLE, _NEAR = 300, 12
 _SAME = 0.1
 """Two places nearer to each other than that share of the mean distance of particles are one particle."""
 
@@ -70,19 +71,20 @@ def length(linked: Linked, frame: int, most: int) -> Ints:
     return behind(linked, frame, most) + ahead(linked, frame, most) - 1
 
 
-def start(linked: Linked, frame: int) -> Floats:
-    """What a frame's second reconstruction begins with, (n, 3) [mm].
+def start(linked: Linked, frame: int) -> tuple[Flags, Floats]:
+    """What a frame's second reconstruction begins with: (n,) which of its particles, and (m, 3) other places [mm].
 
     The particles that are on tracks of at least :data:`TRACK` frames, and the places to which tracks point that end in the frame
     before, or begin in the one after.
     """
-    own = linked.positions(frame)[length(linked, frame, TRACK) >= TRACK]
+    tracked = length(linked, frame, TRACK) >= TRACK
+    own = linked.positions(frame)[tracked]
     predicted = np.concatenate([_pointed_at(linked, frame, -1), _pointed_at(linked, frame, 1)])
     predicted = predicted[np.isfinite(predicted).all(axis=1)]
     together = np.ascontiguousarray(np.concatenate([own, predicted]))
     if not len(predicted) or len(together) < 2:
-        return together
-    same = _SAME * float(np.median(Cloud(together).spacing))
+        return tracked, predicted
+    same = _SAME * _mean_distance(together)
     keeps = np.ones(len(together), bool)
     close = nearest(together, np.ascontiguousarray(predicted), 4, same=False)
     for row, others in enumerate(close, start=len(own)):
@@ -91,7 +93,16 @@ def start(linked: Linked, frame: int) -> Floats:
             if other < row and keeps[other] and np.linalg.norm(together[other] - together[row]) < same:
                 keeps[row] = False
                 break
-    return together[keeps]
+    return tracked, predicted[keeps[len(own) :]]
+
+
+def _mean_distance(points: Floats) -> float:
+    """The mean distance of points (n, 3) [mm], from the _NEAR-th neighbours of some of them."""
+    some = np.ascontiguousarray(points[:: max(1, len(points) // _SAMPLE)])
+    k = min(_NEAR, len(points) - 1)
+    farthest = nearest(points, some, k + 1, same=False)[:, k]  # the nearest is the point itself
+    radius = float(np.median(np.linalg.norm(points[farthest] - some, axis=1)))
+    return radius * math.cbrt(4 / 3 * math.pi / k)
 
 
 def _pointed_at(linked: Linked, frame: int, side: int) -> Floats:

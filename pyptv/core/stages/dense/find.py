@@ -10,8 +10,9 @@ import numpy as np
 
 from pyptv.core.base.errors import FrameError
 from pyptv.core.base.events import PassDone
-from pyptv.core.engines.dense.particles import Particles, Reconstruction
+from pyptv.core.engines.dense.particles import Reconstruction, Start
 from pyptv.core.engines.dense.reconstruct import reconstruct
+from pyptv.core.engines.dense.settings import Settings
 from pyptv.core.engines.dense.tracks import REACH, start
 from pyptv.core.files.atomic import digest
 from pyptv.core.files.stamps import is_same
@@ -53,7 +54,8 @@ class FindStep:
         began = time.perf_counter()
         name = table_name("find", number)
         seeds = before.inputs(frame, REACH, REACH, links=True) if before is not None else ""
-        key = digest(f"{self._job.fingerprints['frames']} {self._optics.digest} {number} {seeds}".encode())
+        last = number == self._dense.passes
+        key = digest(f"{self._job.fingerprints['frames']} {self._optics.digest} {number} {last} {seeds}".encode())
         header = self._store.tables.header(name, frame)
         if self._dense.resume and header is not None and header.key == key and self._same_images(frame, header):
             return _event(frame, name, header.notes, kept=True)
@@ -62,10 +64,11 @@ class FindStep:
         self._announce(frame, "reading images")
         views, stamps = read_frame(self._job.experiment, self._job.images, frame, self._masks)
         self._announce(frame, f"finding particles, pass {number}")
-        places = start(before, frame) if before is not None else None
-        found = reconstruct(views, self._optics.cameras, self._optics.spots, start=places)
-        notes = _notes(found, 0 if places is None else len(places))
-        self._store.tables.write(name, frame, key, self._arrays(found.particles), notes=notes, stamps=stamps)
+        begin = _start(before, frame) if before is not None else None
+        settings = Settings() if last else Settings.of_first_pass()
+        found = reconstruct(views, self._optics.cameras, self._optics.spots, settings, begin)
+        notes = _notes(found, 0 if begin is None else len(begin))
+        self._store.tables.write(name, frame, key, self._arrays(found), notes=notes, stamps=stamps)
         if number == self._dense.passes and frame == self._dense.frames[0]:
             self._write_view(frame, views, found)
         return _event(frame, name, notes, seconds=time.perf_counter() - began)
@@ -80,15 +83,19 @@ class FindStep:
         paths = [experiment.image_path(which, frame) for which in range(experiment.images_per_frame)]
         return len(paths) == len(header.stamps) and all(map(is_same, paths, header.stamps))
 
-    def _arrays(self, found: Particles) -> dict[str, NDArray[Any]]:
-        """The table of a frame's particles."""
-        sigma = self._optics.spots.sigma_at(found.projections, self._optics.cameras.size)
+    def _arrays(self, found: Reconstruction) -> dict[str, NDArray[Any]]:
+        """The table of a frame's particles, and of what a later pass takes over besides them."""
+        particles = found.particles
+        sigma = self._optics.spots.sigma_at(particles.projections, self._optics.cameras.size)
         return {
-            "positions": found.positions,
-            "pixels": self._optics.cameras.project_uncorrected(found.positions),
-            "sigma": (sigma * found.scale[:, None, None]).astype(np.float32),
-            "intensities": found.intensities,
-            "misfit": found.misfit,
+            "positions": particles.positions,
+            "pixels": self._optics.cameras.project_uncorrected(particles.positions),
+            "sigma": (sigma * particles.scale[:, None, None]).astype(np.float32),
+            "intensities": particles.intensities,
+            "misfit": particles.misfit,
+            "scale": particles.scale,
+            "ground": found.ground,
+            "noise": found.noise,
         }
 
     def _write_view(self, frame: int, views: Views, found: Reconstruction) -> None:
@@ -97,13 +104,23 @@ class FindStep:
         top, left = max(0, (height - _VIEW_SIDE) // 2), max(0, (width - _VIEW_SIDE) // 2)
         part = np.s_[:, top : top + _VIEW_SIDE, left : left + _VIEW_SIDE]
         image = views.values[part]
-        arrays = {"image": _grey(image), "residual": _grey(found.residual[part] + np.median(found.background[part]))}
+        arrays = {"image": _grey(image), "residual": _grey(found.residual[part] + np.median(found.ground))}
         self._store.tables.write(VIEW, NO_FRAME, "", arrays, notes={"frame": frame, "left": left, "top": top})
 
 
 def _grey(image: NDArray[np.float32]) -> NDArray[np.uint8]:
     grey: NDArray[np.uint8] = np.clip(np.rint(image), 0, 255).astype(np.uint8)
     return grey
+
+
+def _start(before: Window, frame: int) -> Start | None:
+    """What the pass before knows of a frame; None where it has no such frame."""
+    table = before.found(frame)
+    if table is None:
+        return None
+    a = table.arrays
+    done = Start(a["positions"], a["intensities"], a["scale"], np.empty((0, 3)), a["ground"], a["noise"])
+    return done.again(*start(before, frame))
 
 
 def _notes(found: Reconstruction, begun_with: int) -> dict[str, Any]:

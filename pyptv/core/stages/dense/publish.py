@@ -11,6 +11,7 @@ import numpy as np
 
 from pyptv.core.base.errors import FormatError, ProcessingError
 from pyptv.core.base.events import NO_RUN, Event, FrameDone, PassDone, StepDone
+from pyptv.core.engines.compiled.text import render_columns
 from pyptv.core.engines.dense.links import NO_NEXT, NO_PREVIOUS
 from pyptv.core.engines.dense.results import confirmed, matches_of, order_of, seen_in
 from pyptv.core.engines.dense.tracks import length
@@ -43,9 +44,9 @@ class _Linked:
 
     def files(self, positions: Floats) -> dict[str, bytes]:
         """``ptv_is`` and ``added``."""
-        x, y, z = positions.T.tolist()
-        rows = list(zip(self.previous.tolist(), self.next.tolist(), x, y, z, strict=True))
-        return {"added": ADDED.render([(*row, _PRIORITY) for row in rows]), "ptv_is": LINKS.render(rows)}
+        rows = np.column_stack([self.previous, self.next, positions])
+        added = np.column_stack([rows, np.full(len(rows), _PRIORITY)])
+        return {"added": render_columns(ADDED, added), "ptv_is": render_columns(LINKS, rows)}
 
 
 class PublishStep:
@@ -150,8 +151,9 @@ class PublishStep:
             if self._job.tracks
             else np.ones(len(arrays["misfit"]), int)
         )
-        columns = (range(1, len(rows) + 1), intensity, arrays["misfit"][rows], seen.sum(axis=1), track[rows])
-        return QUALITY.render([(int(a), float(b), float(c), int(d), int(e)) for a, b, c, d, e in zip(*columns, strict=True)])
+        numbers = np.arange(1, len(rows) + 1)
+        columns = np.column_stack([numbers, intensity, arrays["misfit"][rows], seen.sum(axis=1), track[rows]])
+        return render_columns(QUALITY, columns)
 
     # -- links of particles that were there -----------------------------------------------------------------------------
 
