@@ -126,8 +126,7 @@ class Model:
 
     def _fit_new(self, first: int) -> None:
         """Fit the intensities of the particles from a row on."""
-        for _ in range(2):
-            self._shake(np.ones_like(self.hot), first, 1, moves=False)
+        self._shake(np.ones_like(self.hot), first, 1, moves=False)
 
     def _heat_new(self, first: int) -> None:
         shake.heat(self.projections, (np.arange(len(self.positions)) >= first).astype(np.uint8), self.hot, self.radius)
