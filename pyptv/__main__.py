@@ -1,4 +1,4 @@
-"""``python -m pyptv``: lists all commands, and runs each of them by its name."""
+"""``python -m pyptv``: lists all commands, and runs them by name."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ class Entry:
     """Its function ``cli(arguments)`` runs the command and returns the exit code."""
     summary: str
     first: tuple[str, ...] = ()
-    """Words that stand before those of the user."""
+    """Arguments placed before those of the user."""
 
 
 COMMANDS = {
     "run": Entry("pyptv.pyptv_batch", "process an experiment (pyptv-batch)"),
     "parallel": Entry("pyptv.pyptv_batch_parallel", "process it on several cores (pyptv-batch-parallel)"),
     "check": Entry("pyptv.pyptv_batch", "check an experiment, process nothing", ("--check",)),
-    "advise": Entry("pyptv.advise.__main__", "judge the parameters by the data (pyptv-advise)"),
-    "report": Entry("pyptv.report.__main__", "write a page to look at (pyptv-report)"),
+    "advise": Entry("pyptv.advise.__main__", "propose parameters from the data (pyptv-advise)"),
+    "report": Entry("pyptv.report.__main__", "write an HTML report of a run (pyptv-report)"),
     "export": Entry("pyptv.export.__main__", "write trajectories for other programs (pyptv-export)"),
     "evaluate": Entry("pyptv.evaluate.__main__", "score results against a known truth"),
     "synthetic": Entry("pyptv.synthetic.__main__", "make an experiment with a known truth"),
@@ -84,8 +84,8 @@ def cli(arguments: Sequence[str] | None = None) -> int:
 def _not_a_command(word: str) -> str:
     close = get_close_matches(word.lower(), commands(), n=1)
     if not close and Path(word).exists():
-        return f"{word!r} is no command: did you mean 'run {word}'?"
-    return f"{word!r} is no command" + (f": did you mean {close[0]!r}?" if close else f". Commands: {', '.join(commands())}")
+        return f"{word!r} is not a command: did you mean 'run {word}'?"
+    return f"{word!r} is not a command" + (f": did you mean {close[0]!r}?" if close else f". Commands: {', '.join(commands())}")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ Command line::
 From Python:
 
     >>> from pyptv.pyptv_batch import main
-    >>> if __name__ == "__main__":  # some platforms start the worker by importing the script again
+    >>> if __name__ == "__main__":  # on some platforms the worker imports the script again
     ...     main("experiment", 10000, 10004)  # doctest: +SKIP
 """
 
@@ -57,24 +57,24 @@ def main(
 ) -> RunResult:
     """Process the frames ``first..last`` of an experiment, one after the other.
 
-    The work is done in one worker process, so that a crash of the C library costs a frame and not the run.
+    The work is done in one worker process, so that a crash of the C library costs a frame, not the run.
 
     Args:
         exp_path: the experiment folder, a parameter set in it (``parametersRun1/``), or a YAML parameter file in it; or the
             folder that was the ``output`` of an earlier run.
         first: first frame; default: that of the sequence parameters.
         last: last frame, included.
-        repetitions: how often to repeat the whole run; each time gives the same files.
-        progress: a function that is given a :class:`pyptv.core.record.progress.Progress`, up to ten times a second and at the end
-            (an exception in it ends the run); True: a bar; False: log lines only, every 30 s; None: a bar in IPython and
-            notebooks, else log lines.
+        repetitions: number of repetitions of the whole run; each gives the same files.
+        progress: a function that receives a :class:`pyptv.core.record.progress.Progress`, up to ten times per second and at the
+            end (an exception in it ends the run); True: a bar; False: log lines only, every 30 s; None: a bar in IPython and
+            notebooks, otherwise log lines.
         **options: fields of :class:`pyptv.core.base.options.Options`: ``mode`` ("both", "sequence", "tracking"), ``on_error``
             ("abort", "skip"), ``resume``, ``clean``, ``engine`` ("auto", "optv",
             "compiled"), ``report``, ``output`` (a folder for ``res/`` and ``_targets``), ``bit_depth``, ``page``,
             ``frame_timeout``, ``n_processes`` (default 1; None: the usable CPUs), ``serial_tracking``, ``start_method``.
 
     Returns:
-        What was done: numbers of frames, particles and links, failed frames, seconds, and where the files are.
+        The result: numbers of frames, particles and links, failed frames, seconds, and the paths of the files.
 
     Raises:
         ValueError: a bad argument.
@@ -88,7 +88,7 @@ def main(
 
 
 def run_batch(seq_first: int, seq_last: int, exp_path: str | Path) -> RunResult:
-    """:func:`main` in the order of arguments that PyPTV's scripts have.
+    """:func:`main` with the argument order of PyPTV's scripts.
 
     Raises:
         ValueError: a bad argument.
@@ -101,7 +101,7 @@ def parse_command_line_args() -> tuple[Path, int, int]:
     """The experiment, first and last frame, from ``sys.argv``.
 
     Raises:
-        ValueError: a word is missing, or is no whole number.
+        ValueError: a word is missing, or is not a whole number.
     """
     exp_path, (first, last) = parse_words(sys.argv[1:4], ("FIRST", "LAST"))
     return exp_path, first, last

@@ -1,4 +1,4 @@
-"""Process an OpenPTV experiment on several cores: the same files as :mod:`pyptv.pyptv_batch`, sooner.
+"""Process an OpenPTV experiment on several cores: the same files as :mod:`pyptv.pyptv_batch`, in less time.
 
 Command line::
 
@@ -58,7 +58,7 @@ def main(
     progress: Callable[[Progress], object] | bool | None = None,
     **options: Any,
 ) -> RunResult:
-    """Process the frames ``first..last`` of an experiment on several worker processes, tracking included.
+    """Process the frames ``first..last`` of an experiment in several worker processes, including tracking.
 
     Args:
         exp_path: the experiment folder, a parameter set in it (``parametersRun1/``), or a YAML parameter file in it; or the
@@ -66,16 +66,16 @@ def main(
         first: first frame; default: that of the sequence parameters.
         last: last frame, included.
         n_processes: number of workers; default: the CPUs that this process may use.
-        progress: a function that is given a :class:`pyptv.core.record.progress.Progress`, up to ten times a second and at the end
-            (an exception in it ends the run); True: a bar; False: log lines only, every 30 s; None: a bar in IPython and
-            notebooks, else log lines.
+        progress: a function that receives a :class:`pyptv.core.record.progress.Progress`, up to ten times per second and at the
+            end (an exception in it ends the run); True: a bar; False: log lines only, every 30 s; None: a bar in IPython and
+            notebooks, otherwise log lines.
         **options: fields of :class:`pyptv.core.base.options.Options`: ``mode`` ("both", "sequence", "tracking"), ``on_error``
             ("abort", "skip"), ``resume``, ``clean``, ``engine`` ("auto", "optv",
             "compiled"), ``report``, ``output`` (a folder for ``res/`` and ``_targets``), ``bit_depth``, ``page``,
             ``frame_timeout``, ``serial_tracking``, ``start_method``.
 
     Returns:
-        What was done: numbers of frames, particles and links, failed frames, seconds, and where the files are.
+        The result: numbers of frames, particles and links, failed frames, seconds, and the paths of the files.
 
     Raises:
         ValueError: a bad argument.
@@ -86,7 +86,7 @@ def main(
 
 
 def run_batch(seq_first: int, seq_last: int, exp_path: str | Path) -> RunResult:
-    """:func:`main` in the order of arguments that PyPTV's scripts have, with all CPUs that this process may use.
+    """:func:`main` with the argument order of PyPTV's scripts, with all CPUs that this process may use.
 
     Raises:
         ValueError: a bad argument.
@@ -99,7 +99,7 @@ def parse_command_line_args() -> tuple[Path, int, int, int | None]:
     """The experiment, first and last frame, and the number of processes (or None), from ``sys.argv``.
 
     Raises:
-        ValueError: a word is missing, or is no whole number.
+        ValueError: a word is missing, or is not a whole number.
     """
     exp_path, numbers = parse_words(sys.argv[1:5], ("FIRST", "LAST"))
     return exp_path, numbers[0], numbers[1], numbers[2] if len(numbers) > 2 else None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -64,8 +65,7 @@ def test_both_ways(small_experiment: Make, caplog: pytest.LogCaptureFixture) -> 
     for run in (main, parallel_main):
         for path in (folder / "res").glob("ptv_is.*"):
             path.unlink()
-        with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
-            _interrupt_backward_pass(patch, after=5)
+        with _interrupted_backward_pass(after=5), pytest.raises(KeyboardInterrupt):
             run(folder, engine="optv", mode="tracking", tracking="both")
         assert not list((folder / "res").glob("ptv_is.*"))  # only links of both passes are put there
         run(folder, engine="optv", mode="tracking", tracking="both", resume=True)
@@ -74,7 +74,8 @@ def test_both_ways(small_experiment: Make, caplog: pytest.LogCaptureFixture) -> 
     assert files(folder) == forward
 
 
-def _interrupt_backward_pass(patch: pytest.MonkeyPatch, after: int) -> None:
+@contextmanager
+def _interrupted_backward_pass(after: int) -> Iterator[None]:
     """As Ctrl-C does, once some of its steps have been reported."""
     pass_on, steps = BackwardPass.pass_on, count(1)
 
@@ -83,7 +84,9 @@ def _interrupt_backward_pass(patch: pytest.MonkeyPatch, after: int) -> None:
             raise KeyboardInterrupt
         pass_on(self, event, *rest)
 
-    patch.setattr(BackwardPass, "pass_on", interrupted)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(BackwardPass, "pass_on", interrupted)
+        yield
 
 
 def _consistent(folder: Path) -> dict[int, int]:
@@ -131,14 +134,22 @@ def test_no_sense_without_tracking() -> None:
             (
                 {kind: "mine"},
                 way,
-                "plugins go without part, finish, watch and scheduler: a plugin .* does all frames in one process",
+                "plugins cannot be combined with part, finish, watch and scheduler: a plugin .* all frames in one process",
             )
             for kind in ("sequence_plugin", "tracking_plugin")
             for way in ({"part": "1/2"}, {"finish": True}, {"watch": True}, {"scheduler": "tcp://here:1"})
         ),
-        ({"tracking": "both"}, {"watch": True}, "tracking 'both' goes without watch: the backward pass begins at the last frame"),
-        ({"mode": "match"}, {"watch": True}, "mode 'match' goes without watch: it reads stored targets"),
-        ({"method": "dense"}, {"watch": True}, "method 'dense' goes without watch: its self-calibration looks at frames of"),
+        (
+            {"tracking": "both"},
+            {"watch": True},
+            "tracking 'both' cannot be combined with watch: the backward pass begins at the last frame",
+        ),
+        ({"mode": "match"}, {"watch": True}, "mode 'match' cannot be combined with watch: it reads stored targets"),
+        (
+            {"method": "dense"},
+            {"watch": True},
+            "method 'dense' cannot be combined with watch: its self-calibration uses frames of",
+        ),
     ],
 )
 def test_what_cannot_be_combined(what: dict[str, str], way: dict[str, object], why: str) -> None:

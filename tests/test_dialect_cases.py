@@ -291,7 +291,7 @@ REFUSED = [
         put("pft_version", "Existing_Target", 1),
         says=(
             "6 frames (10000-10005) lack a file: {exp}/img/cam1.10000_targets",
-            "Existing_Target says that they are there: set it to 0",
+            "Existing_Target requires them: set it to 0",
         ),
         problems=1,
     ),

@@ -158,7 +158,7 @@ class TestParErrors:
         assert len(lines) == N_LINES[name]
         path.write_text("\n".join(lines[:-1]))
         assert message(par).startswith(f"{path}: found {len(lines) - 1} values, expected {len(lines)}, one per line: ")
-        assert message(par).endswith("and what follows is missing")
+        assert message(par).endswith("and the following ones are missing")
 
     @pytest.mark.parametrize("name", N_LINES)
     def test_not_text(self, par, name):
@@ -232,7 +232,7 @@ class TestYamlErrors:
             ("a: !!int ''", ": not valid YAML: "),
             ("a: !!timestamp now", ": not valid YAML: "),
             ("a: !!map [1]", ", line 1: not valid YAML: expected a mapping"),
-            ("a: &a [1, *a]", ", line 1: not valid YAML: found a value that holds itself (*a)"),
+            ("a: &a [1, *a]", ", line 1: not valid YAML: found a value that contains itself (*a)"),
             ("- x\n" * 60_000, ", line 49998: not valid YAML: found more than 50000 values"),
             (BOMB, ", line 5: not valid YAML: found more than 50000 values"),
             ("{a: " * 60 + "1" + "}" * 60, ", line 1: not valid YAML: found more than 50 levels"),

@@ -249,7 +249,7 @@ class TestRefusals:
         folder = case.write()
         rows = LINKS.read(folder / "res" / f"ptv_is.{FIRST}")
         (folder / "res" / f"ptv_is.{FIRST}").write_bytes(LINKS.render(rows[:-1]))
-        with pytest.raises(FormatError, match="not of the same run"):
+        with pytest.raises(FormatError, match="from different runs"):
             evaluate(folder)
 
     def test_scipy_is_named_where_it_lacks(self, case, monkeypatch):

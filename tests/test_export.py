@@ -365,13 +365,13 @@ class TestPlaces:
     def test_a_strange_folder_is_not_replaced(self, tracked, tmp_path, name):
         skip_without(name)
         (tmp_path / "thesis.tex").write_text("years")
-        with pytest.raises(ProcessingError, match=re.escape(f"{tmp_path}: is not replaced: it holds ")):
+        with pytest.raises(ProcessingError, match=re.escape(f"{tmp_path}: is not replaced: it contains ")):
             export(tracked, name, output=tmp_path)
         assert (tmp_path / "thesis.tex").read_text() == "years"
         for wrong in (tmp_path / "thesis.tex", tmp_path / "link"):
             (tmp_path / "link").unlink(missing_ok=True)
             (tmp_path / "link").symlink_to(tmp_path / "empty")
-            with pytest.raises(ProcessingError, match="is in the way: this export is a folder"):
+            with pytest.raises(ProcessingError, match="is not a folder, and this export is one"):
                 export(tracked, name, output=wrong)
 
     @pytest.mark.parametrize("name", ["zarr", "vtk"])
@@ -401,7 +401,7 @@ class TestPlaces:
             export(tracked, "mat", output=tmp_path / ("x" * 300))
 
     def test_no_name(self, tracked):
-        with pytest.raises(ProcessingError, match="is no name for an export"):
+        with pytest.raises(ProcessingError, match="is not a valid name for an export"):
             export(tracked, "mat", output="/")
 
     @pytest.mark.parametrize("name", INSTALLED)

@@ -152,7 +152,7 @@ def test_a_bad_image_fails_its_frame(command, small_experiment, clean_results, s
     assert results(exp) == clean_results(FIRST, BAD - 1) | clean_results(BAD + 1, LAST)
 
 
-def test_missing_images_are_all_told_of_before_the_run(command, small_experiment, clean_results):
+def test_missing_images_are_all_reported_before_the_run(command, small_experiment, clean_results):
     exp = small_experiment()
     for camera, frame in ((2, BAD), (4, BAD), (1, LAST)):
         image(exp, camera, frame).unlink()
@@ -353,7 +353,7 @@ def test_frame_number_0_is_a_frame_like_any_other(command, small_experiment, cle
 # -- the disk --------------------------------------------------------------------------------------
 
 
-def test_unwritable_res_is_told_of_before_the_run(command, small_experiment):
+def test_unwritable_res_is_reported_before_the_run(command, small_experiment):
     exp = small_experiment()
     (exp / "res").write_text("a file in the way")
     outcome = command(exp)
@@ -363,7 +363,7 @@ def test_unwritable_res_is_told_of_before_the_run(command, small_experiment):
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write to read-only folders")
-def test_read_only_res_is_told_of_before_the_run(command, small_experiment):
+def test_read_only_res_is_reported_before_the_run(command, small_experiment):
     exp = small_experiment()
     (exp / "res").mkdir(mode=0o555)
     outcome = command(exp)

@@ -144,7 +144,7 @@ class TestTwelveBits:
         code, log = run(exp, "--bit-depth", "12", frames=(unseen, unseen))
         assert code == 1
         assert re.search(
-            rf"frame {unseen}, camera 2: .*cam2.{unseen}.tif: found a value of 8\d{{3}}, expected at most 4095, for the images",
+            rf"frame {unseen}, camera 2: .*cam2.{unseen}.tif: found a value of 8\d{{3}}, expected at most 4095, because",
             log,
         )
 

@@ -87,7 +87,7 @@ class TestDepths:
         deep = grey.astype(np.uint16)
         deep[3, 4] = 300
         with pytest.raises(
-            FrameError, match=r"cam1\.10000: found a value of 300, expected at most 255, for the images are taken as 8-bit"
+            FrameError, match=r"cam1\.10000: found a value of 300, expected at most 255, because the images are taken as 8-bit"
         ):
             only_view(save(deep), ImageSettings(WIDTH, HEIGHT, grey=GreyDepths((8,))))
 
@@ -361,7 +361,7 @@ class TestBadFiles:
             ({"t278": 1, "t273": (PIXELS_AT,) * 10}, "found 10 strips or tiles, expected 52"),
             ({"t259": 5, "t279": 2_000_000_000}, "the compressed image is larger than it would be without compression"),
             ({"t278": 26, "t273": (PIXELS_AT, 2_000_000)}, "the strips of the image are scattered"),
-            ({"t273": 2_000_000_000}, "what it points at lies behind its end"),
+            ({"t273": 2_000_000_000}, "it refers to data beyond its end"),
             ({"t322": 1, "t323": 1, "t324": (PIXELS_AT,) * 20, "t325": (1,) * 20}, "found tiles of 1 x 1 px"),
             ({"t322": 2**30, "t323": 2**30, "t324": PIXELS_AT, "t325": 9}, "found tiles of 1073741824 x 1073741824 px"),
             ({"t259": 6}, "found the TIFF compression 6, which is not read"),
@@ -395,7 +395,7 @@ class TestBadFiles:
         path.write_bytes(data)
         first, second = (ImageSettings(WIDTH, HEIGHT, grey=GreyDepths(page=page)) for page in (1, 2))
         np.testing.assert_array_equal(only_view(path, first), grey)
-        said = {8: "its directories lead in a circle", 50_000_000: "lies behind its end"}
+        said = {8: "its directories form a circle", 50_000_000: "data beyond its end"}
         assert said.get(following, "found an image of 0 x 0 px") in self.refusal(path, second)
         if following == 8:
             assert "found several pages" in self.refusal(path)

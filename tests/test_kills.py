@@ -143,7 +143,7 @@ def test_the_parent_may_be_stopped_in_any_way(start, small_experiment, reference
     assert not wait_until_gone({run.process.pid, *run.seen})
     assert all(data in reference(N_LONG)[name] for name, data in results(exp).items())
     if word is not None:
-        assert f"{word}. What is done is kept: run the same command with --resume to go on" in log
+        assert f"{word}. Finished frames are kept: run the same command with --resume to continue" in log
         assert "Traceback" not in log
     resumed = start(exp, "--resume", last=last)
     code, log = resumed.finish()

@@ -72,4 +72,4 @@ def test_nothing_is_stored(small_experiment: Make) -> None:
     said = refusal(lambda: main(small_experiment(), mode="match"))
     assert said is not None
     assert "lack a file" in said
-    assert "Run the sequence step first: --mode match takes the targets that it has stored" in said
+    assert "Run the sequence step first: --mode match reads the targets that it stores" in said

@@ -254,7 +254,7 @@ class TestInPlaceOfItsExperiment:
     def test_an_experiment_that_is_gone(self, output, capsys):
         (output.parent / "experiment").rename(output.parent / "moved")
         message = message_of(capsys, output)
-        assert f"found the experiment {output.parent / 'experiment' / 'parameters'}, which is not there any more" in message
+        assert f"found the experiment {output.parent / 'experiment' / 'parameters'}, which no longer exists" in message
         record_path(output).write_text(json.dumps({"experiment": str(output.parent / "moved" / "parameters")}))  # as it advises
         assert cli([str(output), "--resume", "-q"]) == 0
 
@@ -309,13 +309,13 @@ class TestRefusals:
         foreign.parent.mkdir(parents=True)
         foreign.write_text("0\n")
         message = message_of(capsys, small_experiment(), "--output", tmp_path / "study")
-        assert f"found {foreign}, and no record of whose it is" in message
+        assert f"found {foreign}, and no record of its experiment" in message
         assert [path for path in (tmp_path / "study").rglob("*") if path.is_file()] == [foreign]
 
     def test_another_experiment(self, small_experiment, capsys):
         other = small_experiment("other")
         message = message_of(capsys, small_experiment(), "--output", other)
-        assert f"{other}: found an experiment with parameters of its own" in message
+        assert f"{other}: found an experiment with its own parameters" in message
 
     def test_a_file_in_the_way(self, small_experiment, capsys, tmp_path):
         (tmp_path / "file").touch()

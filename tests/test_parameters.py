@@ -235,7 +235,8 @@ class TestPatterns:
         assert expand(pattern, 7) == name
 
     @pytest.mark.parametrize(
-        "pattern", ["img/cam1", "%d%d", "%s", "%%d", "%", "img/%d%", "%(x)d", "%*d", "%-d", "%ld", "%123d", "%d\0", "%d\n", ""]
+        "pattern",
+        ["img/cam1", "%d%d", "%s", "%%d", "%", "img/%d%", "%(x)d", "%0%%d", "%*d", "%-d", "%ld", "%123d", "%d\0", "%d\n", ""],
     )
     def test_bad(self, pattern):
         assert "expected" in pattern_problem(pattern)

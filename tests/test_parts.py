@@ -90,7 +90,7 @@ class TestParts:
                 Options(part=part)
         with pytest.raises(ValueError, match="found 72 frames, expected at least one for each part"):
             main(exp, FIRST, LAST, part="1/73")
-        with pytest.raises(ValueError, match="part goes without"):
+        with pytest.raises(ValueError, match="part cannot be combined with"):
             Options(part="1/2", finish=True)
 
     def test_damaged_records_are_as_if_not_there(self, tmp_path):
@@ -150,7 +150,7 @@ class TestPutTogether:
         main(exp, FIRST, LAST, engine="compiled", part="1/3")
         with pytest.raises(ProcessingError, match=r"frame 25: not done: part 2/3 \(frames 25 to 48\) did not run"):
             main(exp, FIRST, LAST, engine="compiled", finish=True)
-        assert "24 frames were made from other inputs and do not count" in caplog.text
+        assert "24 frames were made from other inputs and are ignored" in caplog.text
         assert "Parts: 1 of 3 are done" in caplog.text
         assert "--part 2/3 and so on (sbatch --array=2,3)" in caplog.text
         report = json.loads((exp / "res/run_report.json").read_text())
@@ -231,7 +231,7 @@ class TestOtherMethods:
         main(parts, method="dense", part="2/2")
         with pytest.raises(ProcessingError, match=r"frame 10000: not done: part 1/2 \(frames 10000 to 10004\) did not run"):
             main(parts, method="dense", finish=True)
-        with pytest.raises(ValueError, match="method 'dense' goes without watch: its self-calibration"):
+        with pytest.raises(ValueError, match="method 'dense' cannot be combined with watch: its self-calibration"):
             main(parts, method="dense", watch=True)
         main(parts, method="dense", part="1/2")
         main(parts, method="dense", finish=True)
@@ -331,7 +331,7 @@ def _stand_in(place: Path) -> None:
 
 def test_clean_and_report_are_for_the_whole_range(exp):
     for option, value in {"clean": True, "report": True, "postprocess": "csv"}.items():
-        with pytest.raises(ValueError, match="part goes without"):
+        with pytest.raises(ValueError, match="part cannot be combined with"):
             main(exp, FIRST, LAST, part="1/2", **{option: value})
 
 

@@ -259,7 +259,7 @@ class TestSteps:
         write_tracks(bare.folder, measured)
         with caplog.at_level(logging.WARNING):
             processed = done(smooth=True)
-        assert "too few trajectories to learn from" in caplog.text
+        assert "too few trajectories for a motion model" in caplog.text
         assert processed.counts == process.Counts()
         block = next(processed.blocks())
         assert np.allclose(block.position, read_trajectories(bare).position)
@@ -362,7 +362,7 @@ class TestWhole:
             assert batch_cli([str(folder), "--postprocess", "csv", "--mode", mode]) == 2
             assert f"--postprocess: found --mode {mode}" in capsys.readouterr().err
         assert batch_cli([str(folder), "--postprocess", "csv", "--part", "1/2"]) == 2
-        assert "part goes without finish, clean, report and postprocess" in capsys.readouterr().err
+        assert "part cannot be combined with finish, clean, report and postprocess" in capsys.readouterr().err
 
     def test_usage(self, flickering, tmp_path, capsys):
         base = [str(flickering), "--to", "csv", "--output", str(tmp_path / "t.csv")]

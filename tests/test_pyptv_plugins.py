@@ -153,7 +153,7 @@ def test_chosen_by_the_parameters(small_experiment: Make, caplog: pytest.LogCapt
     ):
         assert says in (refusal(lambda other=other: main(folder, allow_plugins=True, **other)) or "")
     assert "found neither" in (refusal(lambda: main(folder, sequence_plugin="other")) or "")
-    with pytest.raises(ValueError, match="has nothing to do with mode 'tracking'"):
+    with pytest.raises(ValueError, match="is not used in mode 'tracking'"):
         main(folder, mode="tracking", sequence_plugin="mine")
 
 

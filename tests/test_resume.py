@@ -260,7 +260,7 @@ class TestKept:
             with caplog.at_level(logging.DEBUG, "pyptv"):
                 main(folder, engine="compiled", resume=True)
             assert kept(caplog) == (60, 55)
-            assert "its state cannot be had" in caplog.text
+            assert "its state is not available" in caplog.text
             assert results(folder) == before
 
     def test_a_run_inside_a_tracked_sequence_says_what_it_cuts(self, done, batch, caplog):
@@ -405,7 +405,7 @@ def test_existing_targets_of_a_stopped_run(small_experiment, monkeypatch):
     copy = again / "res/.pyptv/inputs" / str(FIRST)
     kept = copy.read_bytes()
     copy.write_bytes(kept[:-3])
-    assert "put the original _targets files back" in (refusal(lambda: main(again, engine="optv", resume=True)) or "")
+    assert "restore the original _targets files" in (refusal(lambda: main(again, engine="optv", resume=True)) or "")
     copy.write_bytes(kept)
     main(again, engine="optv", resume=True)
     assert results(again) == expected

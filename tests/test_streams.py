@@ -135,7 +135,7 @@ class TestPlaces:
         folder = small_experiment(images=False)
         gone = tmp_path / "gone"
         for name, code, said in (
-            ("experiment", 2, "experiment: the working folder is gone: name the experiment by its"),
+            ("experiment", 2, "experiment: the working folder no longer exists: give the absolute path of"),
             (folder, 0, ""),
         ):
             gone.mkdir()

@@ -130,7 +130,7 @@ class TestLinks:
         with caplog.at_level(logging.WARNING):
             trajectories = read_trajectories(linked(links))
         assert chains(trajectories) == {0: [(1, 0)], 1: [(1, 1), (2, 0)], 2: [(1, 2)], 3: [(2, 1)]}
-        assert "2 links stand in one of two ptv_is files only" in caplog.text
+        assert "2 links are in only one of two ptv_is files" in caplog.text
 
     def test_other_files_in_the_folder_do_not_matter(self, linked):
         experiment = linked(THREE)

@@ -269,10 +269,10 @@ def _hints(problem: _Problem) -> list[str]:
     worst = max(alone, key=lambda camera: alone[camera])
     others = max((share for camera, share in alone.items() if camera != worst), default=0.0)
     if alone[worst] > _EXPLAINS * total and alone[worst] > 1.2 * others:
-        hints.append(f"camera {worst + 1} alone explains {alone[worst] / total:.0%} of it: it may have moved")
+        hints.append(f"camera {worst + 1} alone explains {100 * alone[worst] / total:.0f} % of it: it may have moved")
     for what, columns in (("scx (the ratio of the pixels' sides)", scale), ("the refractive index mmp_n3", index)):
         if (share := _explained(left, columns)) > _EXPLAINS * total:
-            hints.append(f"{what} alone explains {share / total:.0%} of it: check that value")
+            hints.append(f"{what} alone explains {100 * share / total:.0f} % of it: check that value")
     return hints or ["no single cause explains it: several cameras are off"]
 
 

@@ -43,7 +43,7 @@ def _calibration(measured: Measured) -> Iterator[str]:
             at = f"{found.worst[0]:.0f}, {found.worst[1]:.0f}"
             text += f", most around pixel {at}: {found.worst[2]:+z.2f} {found.worst[3]:+z.2f}"
         if found.smooth > _SMOOTH:
-            text += f"; {found.smooth:.0%} of it is smooth over the image, so it is the calibration"
+            text += f"; {100 * found.smooth:.0f} % of it is smooth over the image, so it is the calibration"
         yield f"{text}."
         if found.drift > max(3.0 * found.drift_error, _SHIFTED):
             first, last = int(one.frame.min()), int(one.frame.max())
@@ -128,13 +128,15 @@ def _frame_rate(measured: Measured) -> Iterator[str]:
 def _both_ways(measured: Measured) -> Iterator[str]:
     both = measured.both_ways
     if both.forward:
-        text = f"Forward and backward: {both.share:.0%} of {both.forward} links are the same when the frames are tracked backward"
+        share = f"{100 * both.share:.0f} % of {both.forward} links"
+        text = f"Forward and backward: {share} are the same when the frames are tracked backward"
         yield text + ("." if both.share > _AGREE else ": the others are ambiguous.")
 
 
 def _dense(measured: Measured) -> Iterator[str]:
     density = measured.density
-    text = f"Density: {density.per_pixel:.4f} particles per pixel, {density.overlapping:.0%} of the spots overlap another one."
+    overlapping = f"{100 * density.overlapping:.0f} % of the spots"
+    text = f"Density: {density.per_pixel:.4f} particles per pixel, {overlapping} overlap another one."
     if density.overlapping > _DENSE:
         text += " An iterative reconstruction (--method dense) finds the particles that are lost there."
     elif density.overlapping > _CROWDED:

@@ -84,6 +84,7 @@ class Sample:
     _images: dict[int, list[Image]] = field(default_factory=dict)
     _detected: dict[tuple[int, int, int, int], Floats] = field(default_factory=dict)
     _outcomes: dict[tuple[Setting, bool], Outcome | None] = field(default_factory=dict)
+    _last: list[tuple[Setting, Workbench]] = field(default_factory=list)
 
     @property
     def present(self) -> Setting:
@@ -139,10 +140,11 @@ class Sample:
         return self.at(setting).match(targets, frame)
 
     def at(self, setting: Setting) -> Workbench:
-        """The workbench with a setting."""
-        return (
-            self.bench.with_detection(setting.detection).with_criteria(setting.criteria).with_calibrations(setting.calibrations)
-        )
+        """The workbench with a setting; the last one is kept, for a workbench takes time to begin."""
+        if not self._last or self._last[0][0] != setting:
+            bench = self.bench.with_detection(setting.detection).with_criteria(setting.criteria)
+            self._last[:] = [(setting, bench.with_calibrations(setting.calibrations))]
+        return self._last[0][1]
 
     def outcome(self, setting: Setting, *, final: bool = False) -> Outcome | None:
         """What a setting makes of the frames that settings are compared on; None where the engine cannot do it.
@@ -156,7 +158,7 @@ class Sample:
             try:
                 frames = [self.matched(number, setting) for number in self.numbers]
                 ghosts = expected_ghosts(self.at(setting), frames, rounds=_FINAL_ROUNDS if final else _ROUNDS)
-                split = sum(self._halves(frame, setting) for frame in frames)
+                split = max(round(sum(self._halves(frame, setting) for frame in frames)), 0)
                 self._outcomes[key] = Outcome(tuple(frames), ghosts, split)
             except ProcessingError:  # more candidates than the engine holds, say: no setting to propose
                 self._outcomes[key] = None
@@ -175,19 +177,24 @@ class Sample:
         """
         return [[self.matched(number, setting) for number in run] for run in self.runs]
 
-    def _halves(self, frame: MatchedFrame, setting: Setting) -> int:
-        """Particles that lie beside another one in all images: a spot was split in all of them."""
+    def _halves(self, frame: MatchedFrame, setting: Setting) -> float:
+        """Particles that lie beside another one in all images, above chance: a spot was split in all of them.
+
+        By chance particles are as near as that, too: a seventh of those that are up to twice as far, for there is seven times as
+        much space.
+        """
         from scipy.spatial import KDTree  # an extra
 
         position = frame.position[np.isfinite(frame.position).all(axis=1)]
         if len(position) < 2:
-            return 0
+            return 0.0
         places = project(position, self.bench.experiment.parameters, setting.calibrations)
         flat = np.concatenate(list(places), axis=1)
         sizes = np.concatenate([rows[:, [NX, NY]] for rows in frame.targets])
         near = max(_TOGETHER, 0.75 * float(sizes.mean()))
-        pairs = KDTree(flat[np.isfinite(flat).all(axis=1)]).query_pairs(near, p=np.inf, output_type="ndarray")
-        return len(np.unique(pairs[:, 1])) if len(pairs) else 0
+        tree = KDTree(flat[np.isfinite(flat).all(axis=1)])
+        inner, outer = (len(np.unique(tree.query_pairs(far, p=np.inf, output_type="ndarray")[:, 1])) for far in (near, 2 * near))
+        return inner - (outer - inner) / 7
 
 
 def threshold_of(limits: DetectionParameters, camera: int) -> int:

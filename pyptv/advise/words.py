@@ -71,7 +71,7 @@ def _of_detection(measured: Measured) -> dict[str, tuple[str, str, str]]:
             "high" if clear else "medium: there is no clear plateau",
         ),
         "disco": (
-            f"{measured.after.split} of {sum(measured.after.ghosts.found)} particles are halves of another one",
+            f"particles that are halves of another one: {measured.after.split} of {sum(measured.after.ghosts.found)}",
             "small values tell spots apart that touch; too small ones split a spot",
             "high",
         ),
@@ -104,7 +104,7 @@ def _of_matching(measured: Measured) -> dict[str, tuple[str, str, str]]:
     then = "the present one cannot be matched" if before is None else f"{_ghosts(before.ghosts)} with the present parameters"
     return {
         "eps0": (
-            f"{in_words(measured.proposed.criteria.eps0 / pixel)} px; {_ghosts(ghosts)} at least; {then}",
+            f"{in_words(measured.proposed.criteria.eps0 / pixel)} px; {_ghosts(ghosts)}; {then}",
             "the widest band that still has nearly the highest gain: particles minus twice the ghosts",
             "high" if ghosts.share < 0.1 else "low: many ghosts are expected",
         )
@@ -152,7 +152,7 @@ def _sure_of_motion(motion: Motion) -> str:
     if motion.chance_chains > _MOSTLY_CHANCE * motion.chains:
         return "low: near the chance level"
     if motion.true_share < _FEW:
-        return f"medium: only {motion.true_share:.0%} of the particles are in smooth chains"
+        return f"medium: only {100 * motion.true_share:.0f} % of the particles are in smooth chains"
     return "high"
 
 

@@ -30,9 +30,9 @@ def build_parser() -> Parser:
     )
     parser.add_range("the first one of the truth", "the last one of the truth")
     score = parser.section("Score")
-    score.add_argument("--tolerance", type=float, metavar="MM", help="how far off a true detection may be (default: 3 px)")
+    score.add_argument("--tolerance", type=float, metavar="MM", help="maximum error of a true detection (default: 3 px)")
     score.add_argument(
-        "--json", type=Path, metavar="FILE", help="where to write the JSON; - for standard output (default: EXP/score.json)"
+        "--json", type=Path, metavar="FILE", help="file for the JSON; - for standard output (default: EXP/score.json)"
     )
     score.add_argument(
         "--plot",
@@ -62,7 +62,7 @@ def cli(arguments: Sequence[str] | None = None) -> int:
 
 
 def run(options: argparse.Namespace) -> list[str]:
-    """What to print, after writing the files asked for."""
+    """The lines to print, after writing the requested files."""
     score = evaluate(options.experiment, options.first, options.last, tolerance_mm=options.tolerance)
     json_path = options.json or options.experiment / "score.json"
     if json_path == _STANDARD_OUTPUT:
@@ -73,7 +73,7 @@ def run(options: argparse.Namespace) -> list[str]:
     if options.plot is not None:
         plot_path = options.experiment / "score.png" if options.plot == Path() else options.plot
         plot(score, plot_path)
-        lines += [] if json_path == _STANDARD_OUTPUT else [f"written: {plot_path}"]  # a program reads what is printed
+        lines += [] if json_path == _STANDARD_OUTPUT else [f"written: {plot_path}"]  # standard output is JSON for a program
     return lines
 
 

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     Indices = NDArray[np.int64]
 
 _UNKNOWNS = 4
-"""Of a linear map from x, y, z to a pixel coordinate."""
+"""Number of terms of a linear map from x, y, z to a pixel coordinate."""
 DEFAULT_TOLERANCE_PX = 3.0
-"""How far a true detection may be off, in pixels: depth is some times less certain than the directions in the image."""
+"""Maximum error of a true detection, in pixels: depth is several times less accurate than the directions in the image."""
 
 
 def evaluate(
@@ -38,7 +38,7 @@ def evaluate(
         exp_path: the experiment folder, or the output folder of a run.
         first: first frame to score; default: the first of the truth.
         last: last frame to score; default: the last of the truth. Frames without results count as not found.
-        tolerance_mm: farthest that a true detection may be off; default: what 3 px cover in the volume.
+        tolerance_mm: maximum error of a true detection; default: the size of 3 px in the volume.
 
     Raises:
         ProcessingError: no truth, no results at all in these frames, or scipy is not installed.
@@ -59,15 +59,17 @@ def evaluate(
 
 
 def truth_folder(exp_path: Path) -> Path:
-    """Where the truth lies: in the experiment's folder, also where its results are in an output folder."""
+    """The folder of the truth: the experiment's folder, even if its results are in an output folder."""
     recorded = recorded_experiment(exp_path.absolute())
     return exp_path if recorded is None else recorded.parent
 
 
 def pixel_in_space(truth: Truth) -> float:
-    """What a pixel covers in the measuring volume [mm]: from a linear fit of pixels to positions, mean of the cameras."""
+    """The size of a pixel in the measuring volume [mm]: from a linear fit of pixels to positions, mean of the cameras."""
     if len(truth.frame) < _UNKNOWNS:
-        raise ProcessingError("the truth holds too few particles to tell the size of a pixel: name a tolerance in mm")
+        raise ProcessingError(
+            "the truth has too few particles to determine the size of a pixel: give a tolerance in mm (--tolerance)"
+        )
     design = np.column_stack([truth.position, np.ones(len(truth.position))])
     pixels_per_mm = [
         np.linalg.svd(np.linalg.lstsq(design, pixels, rcond=None)[0][:3], compute_uv=False).mean() for pixels in truth.pixels
@@ -77,13 +79,13 @@ def pixel_in_space(truth: Truth) -> float:
 
 @dataclass(frozen=True)
 class Frame:
-    """Truth and result of a frame, and which belongs to which."""
+    """Truth and result of a frame, and their assignment."""
 
     number: int
     identity: Indices
     """(m,) the true particles."""
     true: Array
-    """(m, 3) where they are [mm]."""
+    """(m, 3) true positions [mm]."""
     found: Array
     """(n, 3) measured positions [mm]."""
     pairs: Indices
@@ -91,7 +93,7 @@ class Frame:
     following: Indices | None
     """(n,) row in the results of the next frame, or -1; None without ``ptv_is``."""
     missing: bool
-    """No results: nothing was found."""
+    """No results: no particle was found."""
 
     @cached_property
     def found_identity(self) -> Indices:
@@ -106,7 +108,7 @@ def score(frames: list[Frame], tolerance_mm: float) -> Score:
     """The score of consecutive frames.
 
     Raises:
-        FormatError: a link points to a row that the next frame does not have.
+        FormatError: a link refers to a row that the next frame does not have.
     """
     links = [_links(frame, after) for frame, after in pairwise(frames)]
     links.append(np.full(len(frames[-1].found), NO_PARTICLE, dtype=np.int64))
@@ -140,12 +142,14 @@ def _read_frame(folder: Path, truth: Truth, number: int, tolerance: float) -> Fr
     if ptv_is.exists():
         following = LINKS.read(ptv_is)["next"].astype(np.int64)
         if len(following) != len(particles):
-            raise FormatError(f"{ptv_is}: {len(following)} rows, but {rt_is.name} has {len(particles)}: not of the same run")
+            raise FormatError(
+                f"{ptv_is}: {len(following)} rows, but {rt_is.name} has {len(particles)}: they are from different runs"
+            )
     return Frame(number, identity, true, found, match(found, true, tolerance), following, missing=False)
 
 
 def _links(frame: Frame, after: Frame) -> Indices:
-    """(n,) row in the next frame, or -1. Links into a missing frame cannot be judged: they are left out."""
+    """(n,) row in the next frame, or -1. Links into a missing frame cannot be scored and are left out."""
     if frame.following is None or after.missing:
         return np.full(len(frame.found), NO_PARTICLE, dtype=np.int64)
     if frame.following.max(initial=NO_PARTICLE) >= len(after.found):
@@ -178,7 +182,7 @@ def _frame_score(frame: Frame, after: Frame | None, links: Indices) -> FrameScor
 
 
 def _true_lengths(frames: list[Frame]) -> tuple[int, ...]:
-    """How long each true particle stays in the volume at a time [frames], single frames left out."""
+    """Durations of each true particle's stays in the volume [frames], without stays of a single frame."""
     number = np.concatenate([np.full(len(frame.identity), frame.number) for frame in frames])
     identity = np.concatenate([frame.identity for frame in frames])
     order = np.lexsort((number, identity))

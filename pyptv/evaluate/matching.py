@@ -1,4 +1,4 @@
-"""Which measured particle is which true one, and which measured link is a true one."""
+"""Assignment of measured particles to true ones, and of measured links to true ones."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     Indices = NDArray[np.int64]
 
 NO_PARTICLE = -1
-"""In place of an identity or a row: this measured particle is not a true one, or has no link."""
+"""In place of an identity or a row: a measured particle that is not true, or has no link."""
 
 
 def match(found: Array, true: Array, tolerance: float) -> Indices:
     """The true particle of each measured one, as in the Lagrangian particle tracking challenge.
 
-    A measured particle is true where it and a true particle are each other's nearest and not farther apart than the
+    A measured particle is true if it and a true particle are mutual nearest neighbours and not farther apart than the
     tolerance; so none is used twice.
 
     Args:
@@ -46,12 +46,12 @@ def match(found: Array, true: Array, tolerance: float) -> Indices:
 
 @dataclass(frozen=True)
 class Tracks:
-    """The measured trajectories: chains of links. A particle without any link does not count as one."""
+    """The measured trajectories: chains of links, without single particles."""
 
     lengths: Indices
     """(n,) particles in each trajectory, at least 2."""
     pure: NDArray[np.bool_]
-    """(n,) whether all of them are true and the same particle."""
+    """(n,) whether all its particles are true and the same one."""
 
 
 def follow(links: list[Indices], identities: list[Indices]) -> Tracks:

@@ -9,7 +9,7 @@ from pyptv.evaluate.scores import Score
 
 
 def plot(score: Score, path: Path) -> None:
-    """Draw recall and rms error over the frames into an image file; its suffix names the format.
+    """Draw recall and rms error over the frames into an image file; its suffix determines the format.
 
     Raises:
         ProcessingError: matplotlib is not installed.

@@ -1,4 +1,4 @@
-"""The score of a run: counts a frame, and what follows from them."""
+"""The score of a run: counts per frame, and derived ratios."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FrameScore:
-    """Counts of one frame. Links are those to the next frame, 0 where it is not scored."""
+    """Counts of one frame. Links are those to the next frame, 0 if that is not scored."""
 
     frame: int
     missing: bool
@@ -47,15 +47,15 @@ class FrameScore:
 
 @dataclass(frozen=True)
 class Score:
-    """The score of a run. Ratios are NaN where there is nothing to count."""
+    """The score of a run. Ratios are NaN if there is nothing to count."""
 
     tolerance_mm: float
     frames: tuple[FrameScore, ...]
     tracked: bool
-    """Whether there are ``ptv_is`` files; without them nothing is said of links and trajectories."""
+    """Whether there are ``ptv_is`` files; without them links and trajectories are not scored."""
     tracks: Tracks
     true_lengths: tuple[int, ...]
-    """How many frames each true particle stays, those of one frame left out."""
+    """Number of frames of each true particle's stays, without single frames."""
 
     def total(self, name: str) -> int:
         """The sum of a count of :class:`FrameScore` over the frames."""
@@ -109,7 +109,7 @@ class Score:
         return self.tracks.lengths[self.tracks.pure]
 
     def as_tree(self) -> dict[str, Any]:
-        """Everything, for JSON; NaN becomes None."""
+        """All values, for JSON; NaN becomes None."""
         names = ("recall", "precision", "ghosts", "link_recall", "link_precision", "pure_tracks", "missing_frames")
         totals = ("particles", "found", "true", "links", "links_found", "links_true")
         tree = {

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def table(score: Score) -> str:
-    """The score in some lines of at most 80 columns."""
+    """The score as lines of at most 80 columns."""
     total = score.total
     frames = f"{len(score.frames)} frames, true within {score.tolerance_mm:.3g} mm"
     lines = [f"Score against the truth: {frames}"]
@@ -42,7 +42,7 @@ def table(score: Score) -> str:
 
 
 def json_text(score: Score) -> str:
-    """Everything that the score knows, one entry per frame included; NaN as null."""
+    """All values of the score, including one entry per frame; NaN as null."""
     return json.dumps(score.as_tree(), indent=1, allow_nan=False)
 
 

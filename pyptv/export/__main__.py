@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 DONE, FAILED, INVALID, INTERRUPTED = 0, 1, 2, 130
 _EPILOG = """\
-formats, who reads them, and what to install:
+formats, their readers, and what to install:
 {formats}
 
 exit codes:
@@ -42,14 +42,14 @@ def build_parser() -> Parser:
     parser.add_argument(
         "experiment", metavar="EXP", help="experiment folder, a YAML parameter file in it, or the output folder of a run"
     )
-    parser.add_range("the first one that is tracked", "the last one that is tracked")
+    parser.add_range("the first tracked one", "the last tracked one")
     files = parser.section("Files")
     files.add_argument("--to", action="append", required=True, choices=FORMATS, help="format; may be given several times")
     files.add_argument(
         "--output",
         type=Path,
         metavar="PATH",
-        help="what to write (default: in EXP/res/export); with several formats, the folder to write into",
+        help="file or folder to write (default: in EXP/res/export); with several formats, the folder for all",
     )
     units = parser.section("Trajectories and units")
     units.add_argument("--min-length", type=int, default=1, metavar="N", help="minimum number of frames (default: 1)")
@@ -62,18 +62,18 @@ def build_parser() -> Parser:
 
 
 def _add_postprocessing(group: argparse._ArgumentGroup) -> None:
-    """The options that make trajectories whole; the run's files stay as they are."""
+    """The options of post-processing; the run's files are not changed."""
     group.add_argument("--postprocess", action="store_true", help="cut at impossible links, join across missing frames")
-    group.add_argument("--max-gap", type=int, metavar="N", help="largest number of missing frames in a join (default: 2)")
+    group.add_argument("--max-gap", type=int, metavar="N", help="maximum number of missing frames in a join (default: 2)")
     group.add_argument("--no-cut", action="store_true", help="cut nothing")
     group.add_argument("--no-join", action="store_true", help="join nothing")
-    group.add_argument("--fill", action="store_true", help="seek missing particles among the targets of their frames")
+    group.add_argument("--fill", action="store_true", help="search for missing particles among the targets of their frames")
     group.add_argument("--remove-stationary", action="store_true", help="leave out trajectories that do not move")
     group.add_argument("--smooth", action="store_true", help="smooth positions, and give errors of all quantities")
 
 
 def _postprocessing(options: argparse.Namespace) -> PostProcessing | None:
-    """What is asked for; None: nothing."""
+    """The requested post-processing, or None."""
     names = ("max_gap", "no_cut", "no_join", "fill", "remove_stationary", "smooth")
     asked = [name for name in names if getattr(options, name) not in (None, False)]
     if not options.postprocess:
@@ -81,8 +81,8 @@ def _postprocessing(options: argparse.Namespace) -> PostProcessing | None:
             raise ValueError(f"--{asked[0].replace('_', '-')} needs --postprocess")
         return None
     if options.no_join and options.max_gap is not None:
-        raise ValueError("--no-join joins nothing: leave --max-gap out")
-    from pyptv.trajectories.postprocess import PostProcessing  # numpy: --help must not wait for it
+        raise ValueError("--max-gap has no effect with --no-join: leave it out")
+    from pyptv.trajectories.postprocess import PostProcessing  # numpy: not needed for --help
 
     gap = PostProcessing.max_gap if options.max_gap is None else options.max_gap
     return PostProcessing(

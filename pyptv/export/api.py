@@ -38,16 +38,16 @@ def export(
         to: "h5", "zarr", "vtk", "parquet", "csv" or "mat".
         output: the file to write; for zarr and vtk the folder. Default: in ``res/export`` of the experiment. An earlier
             export there is replaced.
-        first: first frame number; default: the first one that is tracked.
-        last: last frame number; default: the last one that is tracked.
+        first: first frame number; default: the first tracked one.
+        last: last frame number; default: the last tracked one.
         min_length: minimum number of frames of a trajectory. 1 also gives the particles without any link.
         frame_rate: frames per second, for velocities per second; default: ``sequence.frame_rate`` of the parameters; per
-            frame where that is not known.
+            frame if that is not known.
         units: of length, "mm" or "m".
-        window: odd number of frames in the fit that gives velocity and acceleration. They are NaN in shorter trajectories.
+        window: odd number of frames in the fit of velocity and acceleration. They are NaN in shorter trajectories.
         order: of its polynomial, 2 to 5, less than ``window``.
-        postprocess: what to do to the trajectories first; None: they are written as the run has linked them. A file beside the
-            export, ``NAME-record.csv``, then says what was done to each.
+        postprocess: settings of the post-processing; None: trajectories are written as linked by the run. A file beside the
+            export, ``NAME-record.csv``, then describes the post-processing of each.
 
     Returns:
         The path that was written.
@@ -55,7 +55,7 @@ def export(
     Raises:
         ValueError: a bad argument.
         ProcessingError: nothing to export, a missing library, or the output cannot be written; an
-            ``InvalidExperimentError`` where the experiment or a result file is damaged.
+            ``InvalidExperimentError`` if the experiment or a result file is damaged.
     """
     chosen = {"first": first, "last": last, "min_length": min_length, "frame_rate": frame_rate, "window": window, "order": order}
     with load(exp_path, {to: output}, units, postprocess=postprocess, **chosen) as dataset:
@@ -65,20 +65,20 @@ def export(
 def load(
     exp_path: str | Path | Experiment, outputs: Mapping[str, str | Path | None], units: str = "mm", **options: Any
 ) -> Dataset:
-    """Follow what is to be exported, once all libraries are found to be there, and nothing in the way of the outputs.
+    """Check that all libraries are installed and the outputs can be written, then follow the trajectories.
 
     Args:
         exp_path: the experiment folder, a YAML parameter file in it, or what ``load_experiment`` returned.
-        outputs: name of each format -> what is to be written; None: in ``res/export``. Temporary files lie near the first.
+        outputs: name of each format -> its path; None: in ``res/export``. Temporary files are written near the first.
         units: of length, "mm" or "m".
         **options: of :func:`pyptv.export.data.read_dataset`.
 
     Returns:
-        The dataset, a context: its temporary files end with it.
+        The dataset, a context: its temporary files are removed at its end.
     """
     for name in outputs:
         _format(name).require()
-    from pyptv.core.experiment.folder import Experiment, load_experiment  # numpy, which --help must not wait for
+    from pyptv.core.experiment.folder import Experiment, load_experiment  # numpy: not needed for --help
     from pyptv.export.data import read_dataset  # as above
 
     experiment = exp_path if isinstance(exp_path, Experiment) else load_experiment(exp_path)
@@ -100,7 +100,7 @@ def write(dataset: Dataset, to: str, output: str | Path | None = None) -> Path:
 
     with placed(target, entry.entries) as beside:
         writer.write(dataset, beside)
-        if hasattr(writer, "describe"):  # the format itself has no place for the metadata
+        if hasattr(writer, "describe"):  # the format itself cannot store the metadata
             writer.describe(dataset, target)
         if dataset.processed is not None:
             write_record(dataset.processed, target)
@@ -112,12 +112,12 @@ def _target(results: Path, entry: Format, output: str | Path | None) -> Path:
 
 
 def _folder_above(path: Path) -> Path:
-    """The folder that a path will lie in, or the nearest existing one above it."""
+    """The parent folder of a path, or the nearest existing one above it."""
     return next((folder for folder in path.absolute().parents if folder.is_dir()), path.absolute().parent)
 
 
 def _own_folder(results: Path) -> Path:
-    """The default place of exports: within the experiment, so not through a link that came with it."""
+    """The default place of exports: within the experiment, so links in the experiment are not followed."""
     folder = results / "export"
     if folder.is_symlink():
         raise ProcessingError(f"{folder}: found a link, expected a folder: remove the link, or name the output with --output")

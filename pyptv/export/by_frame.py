@@ -1,4 +1,4 @@
-"""Rows that come by trajectory, given again by frame, in bounded memory: sorted into drawers of a file, each of some frames."""
+"""Rows sorted by trajectory, returned by frame, in bounded memory: sorted into sections of a file, each of some frames."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _DETAILS = ("source", "origin")
 
 
 def rows_of(block: Trajectories) -> Rows:
-    """(n,) of :data:`ROW`: those that have a position; a point at NaN would spoil the bounds of a whole scene."""
+    """(n,) of :data:`ROW`: rows with a position; a point at NaN would invalidate the bounds of a whole scene."""
     known = np.flatnonzero(np.isfinite(block.position).all(axis=1))
     kind = row_type(processed=block.detail is not None)
     rows = np.empty(len(known), kind)
@@ -35,7 +35,7 @@ def rows_of(block: Trajectories) -> Rows:
 
 
 def row_type(*, processed: bool) -> np.dtype[np.void]:
-    """Of a row: post-processed ones say where they come from."""
+    """The type of a row: post-processed rows include their origin."""
     return np.dtype([*ROW.descr, *((name, "i8") for name in _DETAILS)]) if processed else ROW
 
 
@@ -43,12 +43,12 @@ def by_frame(dataset: Dataset, workplace: Path) -> Iterator[tuple[int, Rows]]:
     """Each frame's number and rows, sorted by id; a frame without a known position is left out.
 
     Args:
-        dataset: what is exported.
+        dataset: to be exported.
         workplace: folder for a file of 88 bytes per row, 104 if they are post-processed.
     """
     frames, counts = dataset.ordered.frames
     full = np.cumsum(counts) - 1
-    starts = np.flatnonzero(np.diff(full // ROWS_AT_ONCE, prepend=-1))  # frames with which a drawer begins
+    starts = np.flatnonzero(np.diff(full // ROWS_AT_ONCE, prepend=-1))  # first frame of each section
     firsts = frames[starts]
     capacity = np.add.reduceat(counts, starts)
     places = np.cumsum(capacity) - capacity

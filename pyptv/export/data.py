@@ -1,4 +1,4 @@
-"""What is exported: trajectories in the units asked for, and the words that go with them."""
+"""The exported data: trajectories in the requested units, with their metadata."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pyptv.trajectories.read import DEFAULT_ORDER, DEFAULT_WINDOW
 from pyptv.trajectories.stream import check_arguments
 
 LENGTHS = {"mm": 1, "m": 1000}
-"""Unit of length: millimetres in it."""
+"""Unit of length -> its size in millimetres."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Dataset:
     experiment: Experiment
     min_length: int
     limits: tuple[int | None, int | None] = (None, None)
-    """First and last frame as asked for."""
+    """Requested first and last frame."""
 
     def __enter__(self) -> Self:
         return self
@@ -48,7 +48,7 @@ class Dataset:
         return self.ordered.rows
 
     def blocks(self) -> Iterator[Trajectories]:
-        """All rows, some whole trajectories at a time, sorted by id, then by frame. May be asked for again."""
+        """All rows, in blocks of complete trajectories, sorted by id, then by frame. Can be called repeatedly."""
         for block in self.ordered.blocks():
             detail = block.detail
             if detail is None or detail.smoothed is None:
@@ -57,14 +57,14 @@ class Dataset:
                 smoothed = _per_second(detail.smoothed, self.fit.frame_rate or 1.0)
                 quantities = (block.position, smoothed.velocity, smoothed.acceleration)
                 detail = replace(detail, smoothed=_in_units(smoothed, LENGTHS[self.length]))
-            # divided, not multiplied by .001: 22.180 mm is then the number nearest to 0.02218
+            # divided, not multiplied by .001: 22.180 mm then becomes the number nearest to 0.02218
             position, velocity, acceleration = (values / LENGTHS[self.length] for values in quantities)
             rate, window, order = self.fit.frame_rate, self.fit.window, self.fit.order
             yield Trajectories(block.id, block.frame, position, velocity, acceleration, rate, window, order, detail)
 
     @property
     def processed(self) -> ProcessedTrajectories | None:
-        """The post-processing, where there was one."""
+        """The post-processing, if any."""
         return self.ordered if isinstance(self.ordered, ProcessedTrajectories) else None
 
     @property
@@ -75,7 +75,7 @@ class Dataset:
 
     @cached_property
     def metadata(self) -> dict[str, str | int | float]:
-        """What every export says of itself: flat, so that every format can hold it. No ``frame_rate``: it is not known."""
+        """The metadata of every export, flat, for all formats. ``frame_rate`` is missing if it is not known."""
         rate = self.fit.frame_rate
         frames, _ = self.ordered.frames
         return {
@@ -98,7 +98,7 @@ class Dataset:
 
     @property
     def _derivatives(self) -> dict[str, str | int]:
-        """Where velocity and acceleration come from."""
+        """The source of velocity and acceleration."""
         if self.processed is not None and self.processed.settings.smooth:
             return {"derivatives": "Kalman smoother, acceleration driven by white noise; errors are standard deviations"}
         text = "Savitzky-Golay; NaN in trajectories shorter than the window"
@@ -118,14 +118,14 @@ def read_dataset(
     order: int = DEFAULT_ORDER,
     postprocess: PostProcessing | None = None,
 ) -> Dataset:
-    """Follow the trajectories of an experiment. The dataset is a context, which ends with its files in ``workplace``.
+    """Follow the trajectories of an experiment. The dataset is a context; its end removes the files in ``workplace``.
 
-    The arguments are those of :func:`pyptv.trajectories.read_trajectories`, ``units``: "mm" or "m", and ``postprocess``: what
-    is to be done to the trajectories; None: nothing.
+    The arguments are those of :func:`pyptv.trajectories.read_trajectories`, ``units``: "mm" or "m", and ``postprocess``:
+    settings of the post-processing; None: none.
 
     Raises:
         ValueError: a bad argument.
-        ProcessingError: there is no trajectory that is long enough, and what ``read_trajectories`` raises.
+        ProcessingError: no trajectory is long enough; also the errors of ``read_trajectories``.
         OSError: the workplace is full, or cannot be written.
     """
     if units not in LENGTHS:
@@ -147,7 +147,7 @@ def read_dataset(
 
 
 def _per_second(of: Smoothed, rate: float) -> Smoothed:
-    """Velocities and accelerations with a rate of frames per second; 1: per frame, as they are."""
+    """Velocities and accelerations with a rate of frames per second; 1: per frame, unchanged."""
     return Smoothed(
         of.velocity * rate,
         of.acceleration * rate**2,
@@ -158,10 +158,10 @@ def _per_second(of: Smoothed, rate: float) -> Smoothed:
 
 
 def _in_units(of: Smoothed, length: float) -> Smoothed:
-    """All of it divided by the millimetres of a unit of length."""
+    """All values divided by the size of a unit of length [mm]."""
     return Smoothed(**{name: values / length for name, values in vars(of).items()})
 
 
 def _text(path: os.PathLike[str]) -> str:
-    """A path as text that every format can hold."""
+    """A path as text that every format can store."""
     return os.fsencode(path).decode("utf-8", "replace")

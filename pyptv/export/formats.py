@@ -1,4 +1,4 @@
-"""The formats: what each is called, what it needs, and which module writes it."""
+"""The formats: name, requirements, and writer module of each."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from pyptv.core.base.errors import ProcessingError
 
 @dataclass(frozen=True)
 class Format:
-    """One format that trajectories are written in."""
+    """One export format."""
 
     name: str
     readers: str
-    """Who reads it, for the help."""
+    """Programs that read it, for the help."""
     file_name: str
-    """Of the export in ``res/export``."""
+    """Name of the export in ``res/export``."""
     extra: str
-    """What to install: ``pip install "pyptv-batch[EXTRA]"``."""
+    """The extra to install: ``pip install "pyptv-batch[EXTRA]"``."""
     libraries: tuple[str, ...]
-    """The modules that write it."""
+    """The modules needed to write it."""
     writer: str
     """Module of ``writers``, with ``write(dataset, path)``."""
     entries: tuple[str, ...] = ()
-    """Patterns of what stands in the folder that is written, first of what always does; empty: it is a file. A folder that
-    holds anything else is not replaced."""
+    """Patterns of the entries of the written folder, first the entry that always exists; empty: it is a file. A folder that
+    contains anything else is not replaced."""
 
     def require(self) -> None:
-        """Load the libraries, so that a missing one is found before anything is read.
+        """Load the libraries, so that a missing one is reported before anything is read.
 
         Raises:
             ProcessingError: one of them is missing.

@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 AXES = "xyz"
 PREFIXES = {"position": "", "velocity": "v", "acceleration": "a"}
-"""Quantity -> what stands before the axis in the name of its columns."""
+"""Quantity -> prefix of its column names, before the axis."""
 
 
 def column_units(dataset: Dataset) -> dict[str, str]:
-    """Column -> its unit, empty for numbers that have none; in the order of the table."""
+    """Column -> its unit, empty for numbers without a unit; in the order of the table."""
     units = {"id": "", "frame": ""} | ({} if dataset.fit.frame_rate is None else {"time": "s"})
     units |= {f"{prefix}{axis}": dataset.units[name] for name, prefix in PREFIXES.items() for axis in AXES}
     if dataset.processed is None:
@@ -43,7 +43,7 @@ def columns_of(block: Trajectories) -> dict[str, NDArray[Any]]:
 
 
 def details_of(block: Trajectories) -> dict[str, NDArray[Any]]:
-    """What post-processing says of the rows: name -> (n,) or (n, 3); nothing where there was none."""
+    """Details of post-processing for the rows: name -> (n,) or (n, 3); empty without post-processing."""
     if block.detail is None:
         return {}
     details: dict[str, NDArray[Any]] = {"source": block.detail.source, "origin": block.detail.origin}

@@ -1,4 +1,4 @@
-"""Exports are complete or absent: written beside their place, then moved into it."""
+"""Exports are complete or absent: written under a temporary name, then moved into place."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from pyptv.core.base.errors import ProcessingError
 
 @contextmanager
 def placed(target: Path, entries: tuple[str, ...] = ()) -> Iterator[Path]:
-    """A path to write to, which takes the place of ``target`` when the block ends well, and is removed when it does not.
+    """A path to write to, which replaces ``target`` when the block succeeds, and is removed when it fails.
 
     Args:
-        target: the file to write, or the folder. What is there is replaced, a link not followed.
-        entries: patterns of what stands in the folder; empty: it is a file. A folder at ``target`` that holds anything
-            else is not replaced.
+        target: the file or folder to write. An existing one is replaced; a link is not followed.
+        entries: patterns of the folder's entries; empty: it is a file. A folder at ``target`` that contains anything
+            other is not replaced.
 
     Raises:
         ProcessingError: the output cannot be written, or something is in the way.
@@ -42,24 +42,26 @@ def placed(target: Path, entries: tuple[str, ...] = ()) -> Iterator[Path]:
 
 
 def check_way(target: Path, entries: tuple[str, ...]) -> None:
-    """Raise ``ProcessingError`` where something at ``target`` is in the way; see :func:`placed`."""
+    """Raise ``ProcessingError`` if something at ``target`` must not be replaced; see :func:`placed`."""
     if not target.name:
-        raise ProcessingError(f"{target}: is no name for an export")
+        raise ProcessingError(f"{target}: is not a valid name for an export")
     if not entries and target.is_dir():
         raise ProcessingError(f"{target}: is a folder: name the file to write")
     if not entries or not (target.exists() or target.is_symlink()):
         return
     if target.is_symlink() or not target.is_dir():
-        raise ProcessingError(f"{target}: is in the way: this export is a folder, and that is none")
+        raise ProcessingError(f"{target}: is not a folder, and this export is one: name a new folder")
     there = list(target.iterdir())
     known = any(entry.match(entries[0]) for entry in there)
     strange = [entry.name for entry in there if not known or not any(entry.match(pattern) for pattern in entries)]
     if strange:
-        raise ProcessingError(f"{target}: is not replaced: it holds {strange[0]!a}, which is not of an export. Name a new folder")
+        raise ProcessingError(
+            f"{target}: is not replaced: it contains {strange[0]!a}, which is not part of an export. Name a new folder"
+        )
 
 
 def _swap(new: Path, target: Path) -> None:
-    """Move a file or folder into its place; a folder that is there goes aside first: no folder can replace another."""
+    """Move a file or folder into place; an existing folder is moved aside first, because a folder cannot replace another."""
     if not target.is_dir():
         new.replace(target)
         return

@@ -1,4 +1,4 @@
-"""What post-processing did to each trajectory: a table beside the export."""
+"""The post-processing of each trajectory, as a table beside the export."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SUFFIX = "-record.csv"
 
 
 def write_record(processed: ProcessedTrajectories, target: Path) -> Path:
-    """Write ``NAME-record.csv`` beside an export: a line of names, then a row for each trajectory; see :data:`RECORD`."""
+    """Write ``NAME-record.csv`` beside an export: a line of names, then one row per trajectory; see :data:`RECORD`."""
     path = target.with_name(target.stem + SUFFIX)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

@@ -1,13 +1,13 @@
-"""Hooks: your own code in the sequence step, frame by frame, on all workers. ``docs/plugins.md`` has an example of each kind.
+"""Hooks: your own code in the sequence step, frame by frame, on all workers. ``docs/plugins.md`` has examples of all kinds.
 
-A hook is a class with one of three methods. It is made once in each worker, with the parameters that were given with its name:
+A hook is a class with one of three methods. It is created once in each worker, with the parameters given with its name:
 
 - :class:`ImageFilter`: an image becomes another image, before masks, high-pass and detection;
 - :class:`TargetFinder`: an image becomes targets, in place of high-pass and detection;
 - :class:`TargetFilter`: targets become other targets, before correspondence.
 
-The result of a hook for a frame must depend only on that frame and the images that it asks its :class:`View` for: frames come
-in any order, on any worker, and again after a stop.
+The result of a hook for a frame must depend only on that frame and the images that it requests from its :class:`View`: frames
+are processed in any order, on any worker, and again after a stop.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ BUILT_IN = {
     "background_minimum": "pyptv.hooks.background:MinimumBackground",
     "rolling_ball": "pyptv.hooks.background:RollingBall",
 }
-"""The hooks that come with this program: name -> module and class."""
+"""The built-in hooks: name -> module and class."""
 
 TARGET_FIELDS = (("x", "f8"), ("y", "f8"), ("n", "i4"), ("nx", "i4"), ("ny", "i4"), ("sumg", "i4"))
-"""A target: x, y [px], those of the middle of the top left pixel being 0.5; pixels in all, in x and in y; sum of grey values."""
+"""A target: x, y [px], 0.5 at the middle of the top left pixel; total pixels, pixels in x and in y; sum of grey values."""
 
 
 class View(Protocol):
-    """Which image a hook is working at, and its neighbours in time."""
+    """The image that a hook processes, and its neighbours in time."""
 
     @property
     def frame(self) -> int:
@@ -46,10 +46,10 @@ class View(Protocol):
     def image(self, frame: int) -> Image | None:
         """The image of this camera at another frame, (imy, imx) uint8, as it was read, before any hook.
 
-        At most ``reach`` frames away, a number that the hook states as an attribute (default 0).
+        At most ``reach`` frames away, an attribute of the hook (default 0).
 
         Returns:
-            None where there is no such image, or none that can be read.
+            None if there is no readable image.
         """
 
 
@@ -58,7 +58,7 @@ class ImageFilter(Protocol):
     """An image becomes another image."""
 
     def filter_image(self, image: Image, view: View) -> Image:
-        """The image to go on with, (imy, imx) uint8 like ``image``, which must not be changed."""
+        """The filtered image, (imy, imx) uint8 like ``image``, which must not be changed."""
 
 
 @runtime_checkable
@@ -74,14 +74,14 @@ class TargetFilter(Protocol):
     """Targets become other targets."""
 
     def filter_targets(self, targets: Targets, view: View) -> Targets:
-        """The targets to go on with, (m,) with the fields of ``targets`` (n,), which must not be changed; in any order."""
+        """The filtered targets, (m,) with the fields of ``targets`` (n,), which must not be changed; in any order."""
 
 
 Hook = ImageFilter | TargetFinder | TargetFilter
 
 
 def no_targets(n: int = 0) -> Targets:
-    """A table of ``n`` targets, (n,) with a field for each of :data:`TARGET_FIELDS`, all 0: to be filled."""
-    import numpy as np  # only for those who have targets
+    """A table of ``n`` targets, (n,) with a field for each of :data:`TARGET_FIELDS`, all 0, to be filled."""
+    import numpy as np  # only needed here
 
     return np.zeros(n, list(TARGET_FIELDS))

@@ -1,4 +1,4 @@
-"""Background subtraction: what stands still, or varies slowly over the image, is taken away before targets are found."""
+"""Background subtraction: removes static or slowly varying brightness before targets are detected."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ if TYPE_CHECKING:
     from pyptv.hooks import Image, View
 
 _FEWEST = 3
-"""Images that make a background: of fewer the particles themselves are taken away."""
+"""Minimum number of images for a background: with fewer, the particles themselves are removed."""
 
 _ROWS_AT_ONCE = 64
-"""Of an image: what is compared at a time stays in the processor's cache."""
+"""Number of rows compared at a time, which fit into the processor's cache."""
 
 _LONGEST_WINDOW, _LONGEST_STEP, _LARGEST_RADIUS = 201, 1000, 1000
 
 
 class _Background:
-    """Subtracts what the images around a frame have in common.
+    """Subtracts a background computed from the images around a frame.
 
-    These are the ``window`` images that are nearest in time, of frames whose numbers are multiples of ``step``: half of them
-    before the frame and half after it, but at the ends of a sequence. So a frame's background depends on its number and on images
-    alone, not on the range of a run, and ``step`` successive frames share one.
+    It uses the ``window`` images nearest in time, of frames whose numbers are multiples of ``step``: half of them
+    before the frame and half after it, except at the ends of a sequence. So a background depends only on the frame number and the
+    images, not on the range of a run, and ``step`` successive frames share one.
     """
 
     def __init__(self, window: int = 11, step: int = 1) -> None:
@@ -36,10 +36,10 @@ class _Background:
         self._step = step
         self.reach = (window - 1) * step + step // 2
         self._last: dict[int, tuple[int, Image]] = {}
-        """Camera -> middle of the window and background that were needed last."""
+        """Camera -> middle of the window and background that were used last."""
 
     def filter_image(self, image: Image, view: View) -> Image:
-        """The image without its background; where it is darker than that it is 0."""
+        """The image minus its background; 0 where it is darker."""
         background = self._background(view)
         return np.where(image > background, image - background, 0).astype(np.uint8)
 
@@ -64,13 +64,13 @@ class _Background:
 
 
 class MedianBackground(_Background):
-    """Running median: ``background_median:window=11,step=1``. Of an even number of images the lower middle one counts."""
+    """Running median: ``background_median:window=11,step=1``. For an even number of images it is the lower middle value."""
 
     def combine(self, images: Image) -> Image:
         """The median of each pixel.
 
         The largest values are moved to the end, image by image, until the middle one is in place: whole rows at a time, which
-        is some ten times faster than to sort each pixel.
+        is about ten times faster than sorting each pixel.
         """
         middle = (len(images) - 1) // 2
         median: Image = np.empty_like(images[0])
@@ -96,9 +96,9 @@ class MinimumBackground(_Background):
 
 
 class RollingBall:
-    """The background of each image alone: a ball of a radius [px] rolled under its grey values, ``rolling_ball:radius=25``.
+    """The background of a single image: a ball of a radius [px] rolled under its grey values, ``rolling_ball:radius=25``.
 
-    As in ImageJ's Subtract Background a large ball rolls under a smaller image, of the minima of squares, and what comes out is
+    As in ImageJ's Subtract Background, a large ball rolls under a smaller image, of the minima of squares, and the result is
     enlarged by bilinear interpolation (S. R. Sternberg, Biomedical image processing, IEEE Computer 16 (1983), 22-34). The ball is
     scikit-image's, the enlarging SciPy's.
     """
@@ -111,7 +111,7 @@ class RollingBall:
         self._shrink = 1 if radius <= 10 else 2 if radius <= 30 else 4 if radius <= 100 else 8
 
     def filter_image(self, image: Image, view: View) -> Image:  # noqa: ARG002 -- the shape of a hook
-        """The image without its background; where it is darker than that it is 0."""
+        """The image minus its background; 0 where it is darker."""
         background = self._enlarged(self._rolled(self._shrunk(image)), image.shape)
         return np.clip(image - np.floor(background), 0, 255).astype(np.uint8)
 

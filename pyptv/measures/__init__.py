@@ -8,6 +8,7 @@ Each measure takes arrays or :class:`~pyptv.measures.frames.MatchedFrame` object
     reprojection  targets against the projections of their particles: over the image, over time
     anew          frames taken apart and put together anew, so that it is known what belongs together
     chance        matches of chance among those that were found
+    pairs         particles of two cameras that are accidents, by how far their rays miss each other
     likeness      how alike, large and bright the targets of a particle are
     motion        displacements and accelerations above the chance level; noise of a position
     linking       the tracker's own links, and those that it makes by chance

@@ -3,8 +3,8 @@
 Each particle moves in a direction of its own by some tens of pixels and is projected there; its targets stay as far beside its
 projections, and as large and bright, as they were, and it is missing in the cameras that did not see it. Targets that come nearer
 than spots can be told apart become one. The other targets come from another frame for each camera and are displaced one by one:
-they belong to nothing. Density, scatter and losses are those of the real frame, and true matches take their targets away before
-accidents can.
+they belong to nothing, and stay where such targets crowd. Density, scatter and losses are those of the real frame, and true
+matches take their targets away before accidents can.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pyptv.core.engines.optv.backend import project
-from pyptv.measures.frames import SUMG, MatchedFrame, N, X, Y
+from pyptv.measures.frames import NX, NY, SUMG, MatchedFrame, N, X, Y
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,8 +28,12 @@ if TYPE_CHECKING:
 
 _SHORTEST, _LONGEST = 20.0, 45.0
 """[px] How far things are displaced: beyond what belongs together, within what is equally dense."""
-_NEIGHBOURS = 8.0
-"""[px] Neighbours that are counted to see from where on spots are told apart; the ring of twice that width beside them."""
+_NEARER, _FARTHER = 0.75, 1.25
+"""How far a target is moved towards a neighbour, over the distance."""
+_MOST_OTHERS = 500
+"""Neighbours are looked for among so many."""
+_RING = 4.0
+"""Spots nearer than their extent may be one target: neighbours are counted that near, and in a ring out to so many times that."""
 
 
 def pixel_in_space(experiment: Experiment, frames: Sequence[MatchedFrame]) -> float:
@@ -59,21 +63,19 @@ class Apart:
     """Per kind of particle their places in ``rows``, what is likely to be true first."""
     scale: float
     """What a pixel covers [mm]."""
-    spots: tuple[float, ...]
-    """Per camera the distance below which two spots are one target [px]."""
+    spots: float
+    """The distance below which two spots are one target [px]."""
 
 
-def take_apart(
-    experiment: Experiment, frame: MatchedFrame, scale: float, spots: tuple[float, ...], rng: np.random.Generator
-) -> Apart:
+def take_apart(experiment: Experiment, frame: MatchedFrame, scale: float, spots: float, rng: np.random.Generator) -> Apart:
     """Take a frame apart.
 
     Args:
         experiment: whose calibrations project.
         frame: as it was matched.
         scale: what a pixel covers [mm].
-        spots: per camera the distance below which two spots are one target [px].
-        rng: which of the pairs are taken first; nothing tells which of them are likely to be true.
+        spots: the distance below which two spots are one target [px].
+        rng: which of the pairs are taken first: a single one hardly tells whether it is true.
     """
     rows = np.flatnonzero(np.isfinite(frame.position).all(axis=1))
     off = frame.pixels(rows) - project(frame.position[rows], experiment.parameters, experiment.calibrations)
@@ -98,8 +100,19 @@ class Anew:
     """(n_cams, n, 2) where the particles appear [px]."""
 
 
-def put_together(experiment: Experiment, apart: Sequence[Apart], which: int, share: Floats, rng: np.random.Generator) -> Anew:
-    """A frame anew, with a share of its particles of each kind (more than 1: some of them twice, at different places)."""
+def put_together(
+    experiment: Experiment, apart: Sequence[Apart], which: int, share: Floats, strays: Floats, *, rng: np.random.Generator
+) -> Anew:
+    """A frame anew.
+
+    Args:
+        experiment: whose calibrations project.
+        apart: the frames that were taken apart.
+        which: of them.
+        share: of its particles of each kind (more than 1: some of them twice, at different places).
+        strays: (n_cams,) targets of no particle to put in.
+        rng: displaces.
+    """
     one = apart[which]
     chosen = np.concatenate([_some(order, wanted, rng) for order, wanted in zip(one.order, share, strict=True)])
     target = one.frame.target[one.rows[chosen]]
@@ -109,10 +122,9 @@ def put_together(experiment: Experiment, apart: Sequence[Apart], which: int, sha
         seen = np.flatnonzero(target[:, camera] >= 0)
         own = found[target[seen, camera]].copy()
         own[:, X : Y + 1] = places[camera, seen]
-        own, seen = _merged(own, seen, one.spots[camera])
-        other = apart[(which + camera * max(1, len(apart) // len(places))) % len(apart)].frame
-        rest = _displaced(experiment, _left_over(other, camera, len(found) - len(own), rng), rng)
-        mixed, seen = _merged(np.concatenate([own, rest]), np.concatenate([seen, np.full(len(rest), -1)]), one.spots[camera])
+        own, seen = _merged(own, seen, one.spots)
+        rest = _strays(experiment, apart, (which, camera), round(float(strays[camera])), rng)
+        mixed, seen = _merged(np.concatenate([own, rest]), np.concatenate([seen, np.full(len(rest), -1)]), one.spots)
         order = np.argsort(mixed[:, Y], kind="stable")
         targets.append(mixed[order])
         owner.append(seen[order])
@@ -149,20 +161,21 @@ def told_apart(images: Sequence[Floats]) -> float:
     """The distance [px] below which two spots are one target: what is missing of near neighbours, beside those farther off.
 
     Args:
-        images: of one camera, targets (n, 8) each.
+        images: targets (n, 8) each, of all cameras and frames: a single one has too few near neighbours.
     """
     from scipy.spatial import KDTree  # an extra
 
+    images = [targets for targets in images if len(targets) > 1]
+    if not images:
+        return 0.0
+    extent = float(np.median(np.concatenate([targets[:, NX : NY + 1].mean(axis=1) for targets in images])))
     near = far = 0
     for targets in images:
-        if len(targets) > 1:
-            distance = KDTree(targets[:, X : Y + 1]).sparse_distance_matrix(
-                KDTree(targets[:, X : Y + 1]), 2 * _NEIGHBOURS, output_type="ndarray"
-            )["v"]
-            near += int(np.count_nonzero(distance <= _NEIGHBOURS)) - len(targets)
-            far += len(distance) - len(targets)
-    expected = (far - near) / 3.0  # in a circle of the smaller radius, by the density of the ring around it
-    return float(_NEIGHBOURS * np.sqrt(np.clip(1.0 - near / expected, 0.0, 1.0))) if expected > 0 else 0.0
+        tree = KDTree(targets[:, X : Y + 1])
+        within = np.asarray(tree.count_neighbors(tree, [extent, _RING * extent])) - len(targets)
+        near, far = near + int(within[0]), far + int(within[1])
+    expected = (far - near) / (_RING**2 - 1)  # within the extent, by the density of the ring around it
+    return extent * float(np.sqrt(np.clip(1.0 - near / expected, 0.0, 1.0))) if expected > 0 else 0.0
 
 
 def _some(order: Integers, share: float, rng: np.random.Generator) -> Integers:
@@ -203,20 +216,49 @@ def _inside(experiment: Experiment, position: Floats, places: Floats) -> NDArray
     return inside
 
 
+def _strays(experiment: Experiment, apart: Sequence[Apart], of: tuple[int, int], wanted: int, rng: np.random.Generator) -> Floats:
+    """So many targets of no particle, for a frame and a camera: of another frame for each camera, each displaced."""
+    which, camera = of
+    other = apart[(which + camera * max(1, len(apart) // experiment.num_cams)) % len(apart)].frame
+    like = np.concatenate([_left_over(each.frame, camera, wanted, rng) for each in apart])
+    return _displaced(experiment, _left_over(other, camera, wanted, rng), like, rng)
+
+
 def _left_over(frame: MatchedFrame, camera: int, wanted: int, rng: np.random.Generator) -> Floats:
-    """So many targets of a camera, of those that no particle has; the rest of the others."""
-    unused = frame.unused(camera)
-    used = np.setdiff1d(np.arange(len(frame.targets[camera])), unused)
-    which = np.concatenate([rng.permutation(unused), rng.permutation(used)])[: max(wanted, 0)]
+    """So many targets of a camera: those that no particle has, then those of pairs, of triplets, and so on."""
+    views = np.zeros(len(frame.targets[camera]), np.int64)
+    seen = frame.target[:, camera] >= 0
+    views[frame.target[seen, camera]] = frame.views[seen]
+    which = np.lexsort((rng.random(len(views)), views))[: max(wanted, 0)]
     chosen: Floats = frame.targets[camera][which]
     return chosen
 
 
-def _displaced(experiment: Experiment, targets: Floats, rng: np.random.Generator) -> Floats:
-    """Targets displaced, each by a vector of its own; what leaves the image enters at the other side."""
+def _displaced(experiment: Experiment, targets: Floats, like: Floats, rng: np.random.Generator) -> Floats:
+    """Targets displaced, each by a vector of its own, to where others ``like`` them are; what leaves the image enters again.
+
+    Noise crowds: at the edge of an image, say, where a filter ends. So a target is moved towards one of its neighbours among the
+    others, about as far as that is; only where there is none, in any direction.
+    """
     ptv = experiment.parameters.ptv
     length, angle = rng.uniform(_SHORTEST, _LONGEST, len(targets)), rng.uniform(0, 2 * np.pi, len(targets))
+    step = length[:, np.newaxis] * np.column_stack([np.cos(angle), np.sin(angle)])
+    row, neighbour = _neighbours(targets[:, X : Y + 1], like[:, X : Y + 1], rng)
+    way = like[neighbour, X : Y + 1] - targets[row, X : Y + 1]
+    step[row] = way * rng.uniform(_NEARER, _FARTHER, (len(row), 1))
     moved = targets.copy()
-    moved[:, X] = (moved[:, X] + length * np.cos(angle)) % ptv.imx
-    moved[:, Y] = (moved[:, Y] + length * np.sin(angle)) % ptv.imy
+    moved[:, X : Y + 1] = (moved[:, X : Y + 1] + step) % (ptv.imx, ptv.imy)
     return moved
+
+
+def _neighbours(places: Floats, others: Floats, rng: np.random.Generator) -> tuple[Integers, Integers]:
+    """The places that have others at the distance of a displacement, and for each one of these at random: rows of both."""
+    from scipy.spatial import KDTree  # an extra
+
+    if not len(places) or not len(others):
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    kept = rng.permutation(len(others))[:_MOST_OTHERS]
+    near = KDTree(places).sparse_distance_matrix(KDTree(others[kept]), _LONGEST, output_type="ndarray")
+    near = rng.permutation(near[near["v"] >= _SHORTEST])
+    row, first = np.unique(near["i"], return_index=True)
+    return row, kept[near["j"][first]]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     Integers = NDArray[np.int64]
     Image = NDArray[np.uint8]
 
+_MEMORY, _ROOM = Path("/dev/shm"), 2**28  # noqa: S108 -- TemporaryDirectory makes it private
+"""Where optv's tracker exchanges its files if so many bytes are free there: it makes and removes hundreds of them."""
 _LARGEST_BLOB = 2_048
 _MOST_SPOTS = 20_000
 """What optv's detection holds without harm: pixels of a blob, spots of an image."""
@@ -42,6 +46,7 @@ class Workbench:
     settings: ImageSettings | None = None
     """How images are read; not needed where only targets are worked at."""
     _masks: list[NDArray[np.int16]] = field(default_factory=list, init=False, repr=False, compare=False)
+    _made: list[FrameBackend] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def with_detection(self, limits: DetectionParameters) -> Workbench:
         """The same with other parameters of detection."""
@@ -158,7 +163,7 @@ class Workbench:
 
     @contextmanager
     def _tracker(self) -> Iterator[Tracker]:
-        with tempfile.TemporaryDirectory(prefix="pyptv-") as folder:
+        with tempfile.TemporaryDirectory(prefix="pyptv-", dir=_in_memory()) as folder:
             place = None if self.engine == "compiled" else Path(folder) / "run"
             tracker = make_tracker(self.engine, self.experiment, 1, place)
             try:
@@ -167,7 +172,17 @@ class Workbench:
                 tracker.close()
 
     def _backend(self) -> FrameBackend:
-        return make_frame_backend(self.engine, self.experiment)
+        if not self._made:
+            self._made.append(make_frame_backend(self.engine, self.experiment))
+        return self._made[0]
+
+
+def _in_memory() -> str | None:
+    """A folder in memory, or None: the usual one for temporary files."""
+    with suppress(OSError):
+        if os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > _ROOM:
+            return str(_MEMORY)
+    return None
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,8 +2,10 @@
 
 Frames are put together anew, so that it is known what belongs together (:mod:`pyptv.measures.anew`). What is matched there and
 is no particle is an accident. How many particles seen by 4, 3, 2 cameras are put in is not known, for accidents are among those
-found, and others are missing: hidden by overlap or ambiguity, or completed by a wrong target. So their numbers are changed until
-as many of each kind are found as in the real frames: the method of simulated moments (McFadden 1989, Econometrica 57, 995).
+found, and others are missing: hidden by overlap or ambiguity, or completed by a wrong target. Nor is the number of strays known:
+targets of no particle, some of which are in accidents. So all these numbers are changed until as many of each kind are found, and
+as many targets of each camera left unused, as in the real frames: the method of simulated moments (McFadden 1989, Econometrica
+57, 995).
 
 A particle that was found is true where its targets are those of one particle, as in ``tests/benchmarks/advice_truth.py``: two of
 them at least within 2 px of where it appears, and the root mean square of all distances, counted up to 20 px, below 3 px. A
@@ -20,6 +22,7 @@ import numpy as np
 
 from pyptv.measures.anew import Anew, pixel_in_space, put_together, take_apart, told_apart
 from pyptv.measures.frames import MatchedFrame
+from pyptv.measures.pairs import accidental_pairs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -71,27 +74,41 @@ def expected_ghosts(bench: Workbench, frames: Sequence[MatchedFrame], seed: int 
     Raises:
         FrameError: the engine cannot match a frame.
     """
-    found: Floats = np.array([frame.counts() for frame in frames], np.float64).sum(axis=0)
     rng = np.random.default_rng(seed)
     scale = pixel_in_space(bench.experiment, frames)
-    spots = tuple(told_apart([frame.targets[camera] for frame in frames]) for camera in range(bench.experiment.num_cams))
+    spots = told_apart([targets for frame in frames for targets in frame.targets])
     apart = [take_apart(bench.experiment, frame, scale, spots, rng) for frame in frames]
-    put_in: Floats = found.copy()
+    found, unused = _kinds(frames), _unused(frames)
+    put_in, strays = found.copy(), unused.copy()
     accidents: list[Floats] = []
     for _ in range(rounds):
-        got, ghosts = np.zeros_like(found), np.zeros_like(found)
-        for which in range(len(frames)):
-            anew = put_together(bench.experiment, apart, which, put_in / np.maximum(found, 1.0), rng)
-            matched = bench.match(anew.targets)
-            accident = ~_true(matched, anew)
-            got += matched.counts()
-            ghosts += [np.count_nonzero(accident & (matched.views == kind)) for kind in range(matched.n_cams, 1, -1)]
+        share = put_in / np.maximum(found, 1.0)
+        anew = [put_together(bench.experiment, apart, which, share, strays[which], rng=rng) for which in range(len(frames))]
+        matched = [bench.match(frame.targets) for frame in anew]
+        got, ghosts = _kinds(matched), _kinds(matched, [~_true(*pair) for pair in zip(matched, anew, strict=True)])
         accidents.append(ghosts)
         survive = np.clip((got - ghosts) / np.maximum(put_in, 1.0), _FEWEST_SURVIVE, 1.0)
         put_in = np.clip(put_in + (found - got) / survive, 0, _MOST_PUT_IN * found)
+        strays = np.maximum(strays + (unused - _unused(matched)).mean(axis=0), 0.0)
     settled = np.array(accidents[_SETTLING:] or accidents[-1:] or [np.zeros_like(found)])
     expected: Floats = np.minimum(settled.mean(axis=0), found)
+    if rounds > _SETTLING:
+        # pairs of strays that lie where strays crowd look like pairs of particles here, but not by how far their rays miss
+        measured, error = accidental_pairs(bench.experiment, frames)
+        expected[-1] = max(float(expected[-1]), measured - error)
     return Ghosts(len(frames), tuple(found.astype(int).tolist()), tuple(expected.tolist()))
+
+
+def _kinds(frames: Sequence[MatchedFrame], which: Sequence[NDArray[np.bool_]] | None = None) -> Floats:
+    """Particles seen by all cameras, by one less, ..., by two, in all frames: (kinds,); or of some of them (n,) each."""
+    views = [frame.views if which is None else frame.views[which[index]] for index, frame in enumerate(frames)]
+    together = np.concatenate(views)
+    return np.array([np.count_nonzero(together == kind) for kind in range(frames[0].n_cams, 1, -1)], np.float64)
+
+
+def _unused(frames: Sequence[MatchedFrame]) -> Floats:
+    """(frames, n_cams) targets that no particle has."""
+    return np.array([[len(frame.unused(camera)) for camera in range(frame.n_cams)] for frame in frames], np.float64)
 
 
 def _true(matched: MatchedFrame, anew: Anew) -> NDArray[np.bool_]:

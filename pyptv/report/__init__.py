@@ -1,4 +1,4 @@
-"""A run, to look at: ``res/report.html``, one file that needs nothing else.
+"""The report of a run: ``res/report.html``, one self-contained file.
 
     from pyptv.report import write_report
     write_report("experiment")
@@ -20,7 +20,7 @@ _NEEDED = ("jinja2", "jsonschema", "matplotlib", "scipy")
 
 
 def missing() -> list[str]:
-    """Modules of the extra ``report`` that are not installed; looks for them without loading them."""
+    """Modules of the extra ``report`` that are not installed; checked without loading them."""
     return [name for name in _NEEDED if find_spec(name) is None]
 
 
@@ -28,7 +28,7 @@ def require() -> None:
     """Check that the extra ``report`` is installed, without loading it.
 
     Raises:
-        ProcessingError: it is not; says how to install it.
+        ProcessingError: it is not installed; the message states how to install it.
     """
     if names := missing():
         raise ProcessingError(f'a report needs {" and ".join(names)}: pip install "pyptv-batch[report]"')
@@ -49,9 +49,9 @@ def write_report(
         exp_path: the experiment folder, a YAML parameter file in it, or the output folder of a run.
         output: the file to write; None: ``res/report.html`` of the experiment.
         frame: whose images to show; None: one in the middle.
-        frame_rate: frames per second, for speeds in mm/s; None: ``sequence.frame_rate`` of the parameters, if it is there.
-        statistics: whether to show Lagrangian statistics of velocity and acceleration, too.
-        postprocess: whether to show what post-processing makes of the trajectories; the statistics are of these then.
+        frame_rate: frames per second, for speeds in mm/s; None: ``sequence.frame_rate`` of the parameters, if known.
+        statistics: whether to show Lagrangian statistics of velocity and acceleration as well.
+        postprocess: whether to show the effect of post-processing; the statistics then use post-processed trajectories.
 
     Returns:
         The file that was written, complete or not at all.
@@ -73,7 +73,7 @@ def write_comparison(exp_paths: Sequence[str | Path], *, output: str | Path | No
     """Write a page that shows several processed experiments, or outputs of runs, side by side.
 
     Args:
-        exp_paths: two to eight of what :func:`write_report` takes.
+        exp_paths: two to eight paths as for :func:`write_report`.
         output: the file to write; None: ``res/comparison.html`` of the first one.
 
     Returns:
@@ -88,7 +88,7 @@ def write_comparison(exp_paths: Sequence[str | Path], *, output: str | Path | No
     from pyptv.report.compare import MOST_RUNS, render_comparison
 
     if not 2 <= len(exp_paths) <= MOST_RUNS:
-        raise ValueError(f"a comparison is of 2 to {MOST_RUNS} runs, got {len(exp_paths)}")
+        raise ValueError(f"a comparison needs 2 to {MOST_RUNS} runs, got {len(exp_paths)}")
     experiments = [load_experiment(path) for path in exp_paths]
     page = render_comparison(experiments)
     return _write(page, experiments[0].results / COMPARISON if output is None else Path(output))

@@ -44,7 +44,7 @@ def build_parser() -> Parser:
     page.add_argument(
         "--postprocess",
         action="store_true",
-        help="show what cutting at impossible links and joining across gaps make of the trajectories; --statistics is of these",
+        help="show the effect of cutting at impossible links and joining across gaps; --statistics then uses these trajectories",
     )
     return parser
 
@@ -60,14 +60,14 @@ def _rate(text: str) -> float:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write the report and say where it is; the exit code, with a message on standard error where it is not 0."""
+    """Write the report and print its path; returns the exit code, with a message on standard error if it is not 0."""
     parser = build_parser()
     options = parser.parse_args(arguments)
     several = len(options.experiment) > 1
     chosen = {name: getattr(options, name) for name in ("frame", "frame_rate", "statistics", "postprocess")}
     if several and any(value is not None and value is not False for value in chosen.values()):
         parser.error("--frame, --frame-rate, --statistics and --postprocess are for the report of one run")
-    from pyptv.report import write_comparison, write_report  # --help must not wait for it
+    from pyptv.report import write_comparison, write_report  # not needed for --help
 
     try:
         if several:

@@ -1,4 +1,4 @@
-"""The chapter of advice: what ``pyptv-advise --json`` has left beside the results."""
+"""The chapter of advice, from the file that ``pyptv-advise --json`` writes beside the results."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ _GHOSTS = "Ghosts expected among the particles"
 
 @dataclass(frozen=True)
 class Chapter:
-    """What the page shows of an advice."""
+    """The advice as shown on the page."""
 
     problem: str = ""
-    """Why there is none, though a file is there."""
+    """Why there is none although a file exists."""
     summary: str = ""
     outdated: tuple[str, ...] = ()
-    """Parameters that the run had otherwise than the advice found them."""
+    """Parameters whose values in the run differ from those that the advice is based on."""
     changes: Table | None = None
-    """None: nothing is to be changed."""
+    """None: no change is proposed."""
     ghosts: Table | None = None
     findings: tuple[str, ...] = ()
 
 
 def advice_chapter(record: Record) -> Chapter | None:
-    """The chapter; None where nobody asked for advice."""
+    """The chapter; None without advice."""
     try:
         tree = read_advice(record.experiment.results)
     except FormatError as error:
@@ -57,7 +57,7 @@ def _differs(record: Record, one: dict[str, Any]) -> bool:
 
 
 def _changes(changed: list[dict[str, Any]]) -> Table:
-    """A row for each measure: parameters that are judged by the same one share it."""
+    """One row per measure: parameters judged by the same measure share it."""
     rows = []
     for _, group in groupby(changed, key=lambda one: (one["section"], one["measured"], one["why"], one["sure"])):
         several = list(group)

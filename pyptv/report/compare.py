@@ -1,4 +1,4 @@
-"""Several runs side by side: key figures, parameters that differ, and figures over each other."""
+"""Several runs side by side: key figures, parameters that differ, and overlaid diagrams."""
 
 from __future__ import annotations
 
@@ -36,19 +36,19 @@ _SAID_OF = {
     "Displacement": " over the distance to the nearest particle",
     "Reprojection": ", worst camera",
 }
-"""What a figure is, where its name alone does not say it."""
+"""Explanation of figures whose name is not sufficient."""
 
 
 @dataclass(frozen=True)
 class _Run:
-    """A run and how it is called on the page."""
+    """A run and its name on the page."""
 
     label: str
     evidence: Evidence
 
     @property
     def folder(self) -> str:
-        """Where the results of the run are, or its experiment."""
+        """The folder of the run's results, or of its experiment."""
         experiment = self.evidence.record.experiment
         return str(experiment.output or experiment.folder)
 
@@ -57,7 +57,7 @@ def render_comparison(experiments: Sequence[Experiment]) -> str:
     """The page as HTML.
 
     Args:
-        experiments: what has been processed; two to eight.
+        experiments: two to eight processed ones.
 
     Raises:
         ProcessingError: one has not been processed.
@@ -80,7 +80,7 @@ def _verdict(evidence: Evidence) -> tuple[str, str, list[str]]:
 
 
 def _figure_rows(runs: Sequence[_Run]) -> list[tuple[str, ...]]:
-    """A row for each figure that any run has; a dash where one has it not."""
+    """One row per figure that any run has; a dash for runs without it."""
     columns = [{(what, _SAID_OF.get(what, "")): value for what, value, _ in figures_of(run.evidence)} for run in runs]
     names = list(dict.fromkeys(what for column in columns for what in column))
     return [(f"{what}{more}", *(column.get((what, more), "–") for column in columns)) for what, more in names]

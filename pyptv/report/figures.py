@@ -1,4 +1,4 @@
-"""The key figures of a run: what, how much, and what is to be said of it."""
+"""The key figures of a run: name, value, and remark."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 Figure = tuple[str, str, str]
-"""What, how much, and what is to be said of it."""
+"""Name, value, and remark."""
 
 
 def figures_of(evidence: Evidence, frame_rate: float | None = None) -> list[Figure]:
-    """All key figures that are known."""
+    """All known key figures."""
     record = evidence.record
     asked = f"{record.first} to {record.last}" if record.asked else ""
     return [
@@ -77,6 +77,6 @@ def _time(evidence: Evidence) -> list[Figure]:
 
 
 def mean(values: Floats) -> float:
-    """The mean of what is known; NaN where nothing is."""
+    """The mean of the known values; NaN if there are none."""
     known = values[np.isfinite(values)]
     return float(known.mean()) if len(known) else float("nan")

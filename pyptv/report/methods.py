@@ -1,4 +1,4 @@
-"""A paragraph for the methods section of a paper: how these results were made, with the numbers, and what to cite."""
+"""A paragraph for the methods section of a paper: how these results were made, with numbers and references."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CITATIONS = (
 
 
 def methods(evidence: Evidence, frame_rate: float | None = None) -> str:
-    """The paragraph. It states what is known; what is not recorded is left out."""
+    """The paragraph, without values that were not recorded."""
     return " ".join(
         part
         for part in (
@@ -46,7 +46,7 @@ def methods(evidence: Evidence, frame_rate: float | None = None) -> str:
 
 
 def _section(evidence: Evidence, name: str) -> dict[str, Any]:
-    """A section of the run's parameters; as they are now, where it was not recorded whole."""
+    """A section of the run's parameters; the present ones if it was not recorded completely."""
     now: dict[str, Any] = evidence.record.experiment.parameters.as_tree()[name]
     then = evidence.record.values.get(name)
     return now | then if isinstance(then, dict) else now
@@ -65,7 +65,7 @@ def _program(evidence: Evidence) -> str:
     if run is None:
         return f"Results were evaluated with pyptv-batch {__version__}."
     versions = listing(f"{name} {version}" for name, version in run["versions"].items() if name in {"optv", "numpy", "numba"})
-    return f"Processing used {run['program']['name']} {run['program']['version']} ({versions}), in the algorithms of OpenPTV."
+    return f"Processing used {run['program']['name']} {run['program']['version']} ({versions})with the algorithms of OpenPTV."
 
 
 def _detection(evidence: Evidence) -> str:
@@ -84,7 +84,7 @@ def _matching(evidence: Evidence) -> str:
     media = f"{number(ptv['mmp_n1'])}, {number(ptv['mmp_n2'])} and {number(ptv['mmp_n3'])}"
     eps0, pixels = number(criteria["eps0"]), number(criteria["eps0"] / ptv["pix_x"])
     return (
-        f"Stereo-correspondences were sought within {eps0} mm ({pixels} px) of the epipolar lines, with refraction through "
+        f"Stereo-correspondences were searched within {eps0} mm ({pixels} px) of the epipolar lines, with refraction through "
         f"layers of refractive index {media} (glass of {number(ptv['mmp_d'])} mm)."
     )
 

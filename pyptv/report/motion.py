@@ -1,6 +1,6 @@
-"""Trajectories of a run as its report shows them: lengths, displacements, accelerations, and some to look at.
+"""Trajectories of a run for its report: lengths, displacements, accelerations, and a selection to show.
 
-Bounded in time and memory: of a long run the frames of one contiguous window are read.
+Time and memory are bounded: of a long run the frames of one contiguous window are read.
 """
 
 from __future__ import annotations
@@ -24,43 +24,43 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 MOST_PARTICLES = 400_000
-"""So many particles, over all frames, are followed at most."""
+"""Maximum number of particles, over all frames, that are followed."""
 
 MOST_FRAMES = 4000
 FARTHEST = 1e6
-"""Coordinates [mm, px] are drawn up to here."""
+"""Maximum coordinates [mm, px] that are drawn."""
 
 MOST_TRACKS = 200
-"""Trajectories in the 3-D view."""
+"""Number of trajectories in the 3-D view."""
 
 SHOWN_FROM = 5
-"""Frames: trajectories shown in space have at least so many, if there are such."""
+"""Minimum frames of trajectories in the 3-D view, if there are such."""
 
 _SEED = 0
 
 
 @dataclass(frozen=True)
 class Motion:
-    """What the links of some frames say."""
+    """Motion from the links of some frames."""
 
     stretches: tuple[FrameRange, ...]
     """The frames that were read."""
     whole: bool
-    """These are all frames that were tracked."""
+    """Whether these are all tracked frames."""
     lengths: Integers
     """(m,) number of frames of each trajectory, 1 for a particle without a link."""
     displacement: Floats
     """(n, 3) of each link [mm/frame]; links from or to a particle without a position are left out."""
     acceleration: Floats = field(default_factory=lambda: np.empty(0))
-    """(k,) magnitude [mm/frame^2] of the change between two displacements in succession: what ``dacc`` limits."""
+    """(k,) magnitude [mm/frame^2] of the change between successive displacements, which ``dacc`` limits."""
     angle: Floats = field(default_factory=lambda: np.empty(0))
-    """(k,) [gon] between them: what ``angle`` limits; NaN where one of them is zero."""
+    """(k,) angle [gon] between them, which ``angle`` limits; NaN if one of them is zero."""
     shown: tuple[Floats, ...] = ()
-    """Positions (n, 3) [mm] of trajectories picked at random, each as likely as any other, longest first."""
+    """Positions (n, 3) [mm] of trajectories chosen at random with equal probability, longest first."""
     shown_from: int = 2
-    """They were picked from those of at least so many frames."""
+    """Minimum number of frames of the trajectories from which they were chosen."""
     damaged: str = ""
-    """Why following ended early."""
+    """Why reading ended early."""
 
     @property
     def n_frames(self) -> int:
@@ -73,11 +73,11 @@ def read_motion(experiment: Experiment, frames: Sequence[int], particles_per_fra
 
     Args:
         experiment: where the results are.
-        frames: those that may have been tracked.
+        frames: that may have been tracked.
         particles_per_frame: about how many there are, to bound the work.
 
     Returns:
-        None where no frame has links.
+        None if no frame has links.
     """
     tracked = contiguous(frame for frame in frames if experiment.result_path("ptv_is", frame).exists())
     if not tracked:
@@ -117,7 +117,7 @@ def read_motion(experiment: Experiment, frames: Sequence[int], particles_per_fra
 
 
 class _Picked:
-    """So many of the trajectories offered, each as likely as any other (reservoir sampling); the same ones every time."""
+    """A random selection of the offered trajectories with equal probability (reservoir sampling); reproducible."""
 
     def __init__(self) -> None:
         self.kept: list[Floats] = []
@@ -125,7 +125,7 @@ class _Picked:
         self._random = random.Random(_SEED)  # noqa: S311 -- a sample, not a secret
 
     def offer(self, position: Floats) -> None:
-        """One more trajectory, (n, 3) positions."""
+        """Offer a trajectory, (n, 3) positions."""
         self._offered += 1
         if len(self.kept) < MOST_TRACKS:
             self.kept.append(position)
@@ -134,7 +134,7 @@ class _Picked:
 
 
 def _turning(pairs: Floats) -> tuple[Floats, Floats]:
-    """Accelerations and angles, as optv's tracker computes them, of displacements in succession (k, 6) [mm/frame]."""
+    """Accelerations and angles of successive displacements (k, 6) [mm/frame], computed as in optv's tracker."""
     pairs = pairs[np.isfinite(pairs).all(axis=1)]
     before, after = pairs[:, :3], pairs[:, 3:]
     sizes = np.linalg.norm(before, axis=1) * np.linalg.norm(after, axis=1)
@@ -145,13 +145,13 @@ def _turning(pairs: Floats) -> tuple[Floats, Floats]:
 
 
 def within(coordinates: Floats) -> Floats:
-    """Coordinates of any shape [mm, px] cut to what can be drawn: files may hold any number, and 1e300 has no square."""
+    """Coordinates of any shape [mm, px], limited to what can be drawn: files may contain any number, and 1e300 has no square."""
     cut: Floats = np.clip(coordinates, -FARTHEST, FARTHEST)
     return cut
 
 
 def _window(tracked: list[FrameRange], most: int) -> tuple[list[FrameRange], bool]:
-    """All stretches where they are few frames in total, else ``most`` frames in the middle of the longest one."""
+    """All stretches if they have few frames in total, otherwise ``most`` frames in the middle of the longest one."""
     if sum(last - first + 1 for first, last in tracked) <= most:
         return tracked, True
     first, last = max(tracked, key=lambda stretch: stretch[1] - stretch[0])

@@ -1,4 +1,4 @@
-"""The page: everything that is known of a run, drawn, judged and put into the template."""
+"""The page: charts, verdicts and tables of a run, inserted into the template."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ def render(
     statistics: bool = False,
     postprocess: bool = False,
 ) -> str:
-    """The report as HTML, one page that refers to nothing outside of it.
+    """The report as HTML, one page without external references.
 
     Args:
-        experiment: what has been processed.
+        experiment: a processed one.
         frame: whose images to show; None: the one in the middle of those with particles.
-        frame_rate: frames per second; None: as the parameters say.
-        statistics: whether to show Lagrangian statistics, too.
-        postprocess: whether to show what post-processing makes of the trajectories; the statistics are of these then.
+        frame_rate: frames per second; None: as in the parameters.
+        statistics: whether to show Lagrangian statistics as well.
+        postprocess: whether to show the effect of post-processing; the statistics then use post-processed trajectories.
 
     Raises:
         ProcessingError: not processed yet, or ``frame`` has no results; no trajectory is long enough for statistics.
@@ -70,7 +70,7 @@ def render(
 
 
 def read_evidence(experiment: Experiment) -> Evidence:
-    """Everything that is measured of a run.
+    """All measurements of a run.
 
     Raises:
         ProcessingError: not processed yet.
@@ -109,7 +109,7 @@ def _motion(record: Record) -> Motion | None:
 def _tracked(record: Record) -> list[int]:
     if record.run is None:
         return frames_with(record.experiment.results, "rt_is")
-    linked = record.tracking.frame.tolist()  # not what an earlier run left in frames that this one did not reach
+    linked = record.tracking.frame.tolist()  # without results of an earlier run in frames that this one did not reach
     return sorted({*linked, *(frame + 1 for frame in linked)})
 
 
@@ -120,7 +120,7 @@ def _sample(record: Record) -> Sample | None:
 
 
 def _particles(record: Record) -> float:
-    """About how many there are in a frame."""
+    """Approximate number of particles per frame."""
     known = record.sequence.particles[np.isfinite(record.sequence.particles)]
     return float(known.mean()) if len(known) else 0.0
 
@@ -155,6 +155,7 @@ def _context(evidence: Evidence, frame_rate: float | None) -> dict[str, Any]:
         "advice": advice_chapter(record),
         "recorded": record.run is not None,
         "motion": motion,
+        "particles": _particles(record) > 0,
     }
 
 
@@ -162,7 +163,7 @@ _LABELS = {Level.BAD: "Failed", Level.CHECK: "Check", Level.NOTE: "Note"}
 
 
 def _outcome(judged: Judged) -> tuple[str, str]:
-    """The verdict of a rule in a word, and its class in the style sheet."""
+    """The verdict of a rule in one word, and its class in the style sheet."""
     if not judged.findings:
         return ("passed", "") if judged.value else ("not judged", "")
     level = max(finding.level for finding in judged.findings)
@@ -187,6 +188,6 @@ def fill(template: str, context: dict[str, Any]) -> str:
     loader = FunctionLoader(source)
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, loader=loader)
     environment.globals |= {"rings": rings, "crosses": crosses, "mark": _MARK, "inside": inside}
-    # the only texts that are not escaped: our own style sheet, and (in the template) the SVG that matplotlib made of numbers
+    # the only texts that are not escaped: our own style sheet, and (in the template) SVG that matplotlib made from numbers
     page = {"style": Markup(source(_STYLE)), "version": __version__, "made": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"}  # noqa: S704
     return environment.get_template(template).render(context, **page)

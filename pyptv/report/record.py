@@ -1,4 +1,4 @@
-"""What is known of a run: from ``res/run_report.json``, and from the result files where that says nothing."""
+"""The record of a run: from ``res/run_report.json``, and from the result files for missing information."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ KINDS = ("quadruplets", "triplets", "pairs")
 """Correspondences of four, three and two targets."""
 
 MOST_FRAMES_READ = 1000
-"""Of a run without a run report so many frames are read at most, evenly spread."""
+"""Maximum number of frames read of a run without a run report, evenly spread."""
 
 MOST_MISSING = 100_000
-"""So many missing frames are named at most: a stray file may have any number."""
+"""Maximum number of listed missing frames: a stray file may have any number."""
 
 _LONGEST_COUNT = 20
 _LARGEST = 9_999_999_999
@@ -40,7 +40,7 @@ _LARGEST = 9_999_999_999
 
 @dataclass(frozen=True)
 class Failure:
-    """A frame that has no results, and why."""
+    """A frame without results, with the reason."""
 
     frame: int
     step: str
@@ -49,21 +49,21 @@ class Failure:
 
 @dataclass(frozen=True)
 class SequenceSeries:
-    """The sequence step over the frames; NaN where a file cannot be read."""
+    """The sequence step over the frames; NaN if a file cannot be read."""
 
     frame: Integers
     """(n,) ascending."""
     targets: Floats
     """(n_cameras, n) number of targets."""
     kinds: dict[str, Floats]
-    """Kind of correspondence -> (n,) how many; only the kinds that so many cameras can have."""
+    """Kind of correspondence -> (n,) number; only the kinds possible with these cameras."""
     particles: Floats
     """(n,)"""
 
 
 @dataclass(frozen=True)
 class TrackingSeries:
-    """The tracking step over the frames that have a next one."""
+    """The tracking step over the frames that have a next frame."""
 
     frame: Integers
     """(n,) ascending."""
@@ -71,14 +71,14 @@ class TrackingSeries:
     links: Floats
     """(n,) particles linked to the next frame."""
     lost: Floats
-    """(n,) particles that are not."""
+    """(n,) particles that are not linked."""
     added: Floats | None
-    """(n,) particles that the tracker found; None: not recorded."""
+    """(n,) particles added by the tracker; None: not recorded."""
 
 
 @dataclass(frozen=True)
 class Record:
-    """A run: what was asked for, what was done, and the series over its frames."""
+    """A run: the request, the results, and the series over its frames."""
 
     experiment: Experiment
     first: int
@@ -90,9 +90,9 @@ class Record:
     missing: tuple[int, ...] = ()
     """Frames inside the range without results, for reasons that were not recorded."""
     every: int = 1
-    """The series hold every so many-th frame."""
+    """The series contain every n-th frame, n being this number."""
     damaged: tuple[str, ...] = ()
-    """What is wrong with result files that were read."""
+    """Problems of result files that were read."""
     run: dict[str, Any] | None = field(default=None, compare=False)
     """``run_report.json``; None: no report."""
 
@@ -103,7 +103,7 @@ class Record:
 
     @property
     def values(self) -> dict[str, Any]:
-        """The parameters of the run as a tree in the names of the YAML dialect; as they are now where it left no record."""
+        """The parameters of the run as a tree with the names of the YAML dialect; the present ones if there is no record."""
         values = self.run["inputs"]["values"] if self.run is not None else None
         return values if isinstance(values, dict) else self.experiment.parameters.as_tree()
 
@@ -114,7 +114,7 @@ class Record:
 
 
 def read_record(experiment: Experiment) -> Record:
-    """What is known of the last run.
+    """The record of the last run.
 
     Raises:
         ProcessingError: the experiment has not been processed.
@@ -128,7 +128,7 @@ def read_record(experiment: Experiment) -> Record:
 
 
 def _from_run(experiment: Experiment, run: dict[str, Any], there: list[int]) -> Record:
-    """The record of a run that wrote its own report; series that it does not hold come from the files of its frames."""
+    """The record of a run with a run report; missing series are read from the files of its frames."""
     frames = run["frames"]
     first, last = int(frames["first"]), int(frames["last"])
     sequence, tracking = _sequence_of(run["sequence"], experiment.num_cams), _tracking_of(run["tracking"])
@@ -150,7 +150,7 @@ def _sequence_of(columns: dict[str, Any], num_cams: int) -> SequenceSeries:
 
 
 def _tracking_of(columns: dict[str, Any]) -> TrackingSeries:
-    """The last frame of a stretch has no next one, and is left out."""
+    """The series without the last frame of each stretch, which has no next one."""
     frame = _frames(columns["frame"])
     particles, links, lost, added = (
         np.asarray(columns[name], dtype=np.float64) for name in ("particles", "links", "lost", "added")
@@ -160,7 +160,7 @@ def _tracking_of(columns: dict[str, Any]) -> TrackingSeries:
 
 
 def _frames(column: list[int]) -> Integers:
-    """Frame numbers, which ascend."""
+    """Ascending frame numbers."""
     if column and column[-1] > _LARGEST:
         raise FormatError(f"{FILE_NAME}: found frame {column[-1]}, expected at most {_LARGEST}: remove the file")
     return np.array(column, dtype=np.int64)
@@ -190,7 +190,7 @@ def _from_files(experiment: Experiment, there: Sequence[int]) -> Record:
 
 
 def _first_line(path: Path) -> float:
-    """How many rows a result file announces; NaN where it cannot be read."""
+    """The number of rows stated in a result file; NaN if it cannot be read."""
     try:
         with open_regular(path) as file:
             text = file.readline(_LONGEST_COUNT)
@@ -201,7 +201,7 @@ def _first_line(path: Path) -> float:
 
 
 def _seen_by(experiment: Experiment, frame: int, damaged: list[str]) -> list[float]:
-    """How many particles of a frame are seen by 0, 1, ... 4 cameras; NaN where the file is damaged."""
+    """Number of particles of a frame seen by 0, 1, ... 4 cameras; NaN if the file is damaged."""
     try:
         rows = PARTICLES.read(experiment.result_path("rt_is", frame))
     except FormatError as error:

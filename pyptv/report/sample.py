@@ -1,6 +1,6 @@
-"""Targets and positions of some frames, evenly spread over a run: what the report measures on them.
+"""Targets and positions of some frames, evenly spread over a run, and their measurements for the report.
 
-Bounded in time and memory: of a long run, or of one with many particles, fewer frames are read.
+Time and memory are bounded: in a long run, or with many particles, fewer frames are read.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 
 MOST_FRAMES = 24
 MOST_PARTICLES = 100_000
-"""Of all frames together."""
+"""Maximum number of particles in all frames together."""
 
 PLACES, CONSECUTIVE = 3, 5
-"""Where motion is measured, and in how many frames in a row."""
+"""Number of places where motion is measured, and of consecutive frames at each."""
 
 ENOUGH = 50
-"""Particles that so many see make a reprojection error."""
+"""Minimum number of particles for a reprojection error."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,11 +42,11 @@ class Sample:
 
     frames: tuple[MatchedFrame, ...]
     residuals: tuple[Residuals, ...]
-    """Of each camera; empty with one camera, which has no depth."""
+    """Residuals of each camera; empty with one camera, which has no depth."""
     views: int
-    """The residuals are those of particles that so many cameras see."""
+    """Number of cameras that see the particles of the residuals."""
     spacing: float
-    """Median distance [mm] of a particle to its nearest neighbour in the same frame; NaN where no frame has two."""
+    """Median distance [mm] of a particle to its nearest neighbour in the same frame; NaN if no frame has two."""
     motion: Motion
     """Motion of particles between consecutive frames, and its chance level; without the tracker."""
 
@@ -66,7 +66,7 @@ class Sample:
 
     @property
     def errors(self) -> tuple[float, ...]:
-        """Median distance [px] of targets and projected particles in each camera; NaN where there are none."""
+        """Median distance [px] of targets and projected particles in each camera; NaN if there are none."""
         return tuple(float(np.median(size)) if len(size) else float("nan") for size in map(lengths, self.residuals))
 
 
@@ -76,10 +76,10 @@ def read_sample(experiment: Experiment, frames: Sequence[int], particles_per_fra
     Args:
         experiment: where the results are.
         frames: those that have results, ascending.
-        particles_per_frame: about how many there are, to bound the work.
+        particles_per_frame: approximate number, to bound the work.
 
     Returns:
-        None where no frame can be read.
+        None if no frame can be read.
     """
     most = int(min(MOST_FRAMES, max(3, MOST_PARTICLES / max(1.0, particles_per_frame))))
     chosen = [frames[i] for i in np.unique(np.linspace(0, len(frames) - 1, most).astype(int))] if frames else []
@@ -92,7 +92,7 @@ def read_sample(experiment: Experiment, frames: Sequence[int], particles_per_fra
 
 
 def _runs(experiment: Experiment, frames: Sequence[int], particles_per_frame: float) -> list[list[MatchedFrame]]:
-    """Runs of consecutive frames at several places; at one where there are many particles."""
+    """Runs of consecutive frames at several places; at only one if there are many particles."""
     places = PLACES if particles_per_frame * PLACES * CONSECUTIVE < MOST_PARTICLES else 1
     there = set(frames)
     wanted = [[number for number in run if number in there] for run in sample(frames[0], frames[-1], places, CONSECUTIVE)]
@@ -103,12 +103,12 @@ def _read(experiment: Experiment, number: int) -> MatchedFrame | None:
     try:
         frame = read_matched(experiment, number)
     except FormatError:
-        return None  # the record names damaged files
+        return None  # the record lists damaged files
     return replace(frame, position=within(frame.position), targets=tuple(map(within, frame.targets)))
 
 
 def _residuals(experiment: Experiment, frames: Sequence[MatchedFrame]) -> tuple[tuple[Residuals, ...], int]:
-    """Of the particles that most cameras see, as long as these are enough."""
+    """Residuals of the particles that most cameras see, if these are enough."""
     found: tuple[Residuals, ...] = ()
     views = experiment.num_cams
     while views > 1:
@@ -137,10 +137,10 @@ def _spacing(places: Sequence[Floats]) -> float:
 
 
 def projected(experiment: Experiment, positions: Floats) -> Floats:
-    """Where positions (n, 3) [mm] appear in the images.
+    """Project positions (n, 3) [mm] into the images.
 
     Returns:
-        (n_cams, n, 2) x, y [px]; NaN where there is no position.
+        (n_cams, n, 2) x, y [px]; NaN without a position.
     """
     known = np.isfinite(positions).all(axis=1)
     pixels = np.full((experiment.num_cams, len(positions), 2), np.nan)

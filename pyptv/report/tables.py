@@ -16,25 +16,25 @@ from pyptv.report.views import View
 from pyptv.report.words import NOT_RECORDED, count, duration, moment, number, percent
 
 MOST_FAILURES = 200
-"""Rows in the table of failed frames."""
+"""Maximum number of rows in the table of failed frames."""
 
 _SHOWN_DIGEST = 16
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table: its caption, the heads of its columns, and rows whose first cell is the row's head."""
+    """A table: caption, column headings, and rows, whose first cell is the row heading."""
 
     caption: str
     heads: tuple[str, ...]
     rows: Sequence[tuple[str, ...]]
     numeric: bool = False
-    """The cells after the first hold numbers."""
+    """The cells after the first contain numbers."""
 
 
 @dataclass(frozen=True)
 class Bar:
-    """A row of the table of times, with its part of the whole."""
+    """A row of the table of times, with its share of the total."""
 
     name: str
     text: str
@@ -42,7 +42,7 @@ class Bar:
 
 
 def parameters(record: Record) -> list[Table]:
-    """All parameters, a table for each section."""
+    """All parameters, one table per section."""
     tree = record.values
     heads = ("Parameter", "Value", "Unit", "Meaning")
     tables = [
@@ -61,7 +61,7 @@ def parameters(record: Record) -> list[Table]:
 
 
 def calibrations(record: Record) -> Table:
-    """What the calibration says of each camera, as it is now."""
+    """The present calibration of each camera."""
     heads = ("Camera", *(str(camera) for camera in range(1, record.num_cams + 1)))
     cameras = [_calibration(one) for one in record.experiment.calibrations]
     rows = [(name, *(_shown(camera[name]) for camera in cameras)) for name in cameras[0]]
@@ -69,7 +69,7 @@ def calibrations(record: Record) -> Table:
 
 
 def agreement(views: list[View]) -> Table:
-    """How targets and particles of the frame agree in each camera."""
+    """Agreement of targets and particles of the frame in each camera."""
     rows = []
     for view in views:
         n = "–" if view.marks.targets is None else number(len(view.marks.targets))
@@ -77,7 +77,7 @@ def agreement(views: list[View]) -> Table:
         within = "–" if far is None or not len(far) else number(float(np.percentile(far, 95)))
         rows.append((f"Camera {view.camera}", n, number(view.marks.matched), number(view.marks.error), within))
     heads = ("Camera", "Targets", "In particles", "Median distance [px]", "95 % within [px]")
-    return Table("Targets, and how far particles projected back lie from theirs", heads, rows, numeric=True)
+    return Table("Targets, and their distances from projected particles", heads, rows, numeric=True)
 
 
 def failures(record: Record) -> Table | None:

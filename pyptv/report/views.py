@@ -1,4 +1,4 @@
-"""One frame as the cameras saw it: images as detection takes them, targets, and particles projected back."""
+"""One frame in all cameras: images as used for detection, targets, and projected particles."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     Image = NDArray[np.uint8]
 
 MOST_IMAGE_BYTES = 330_000
-"""Of one image in the page."""
+"""Maximum size of one image in the page."""
 
 _WIDTHS = (1280, 1024, 800, 640, 480, 320)
 _QUALITY = 80
@@ -38,7 +38,7 @@ DETAIL = (160, 120)
 
 @dataclass(frozen=True)
 class Detail:
-    """A part of an image, as it is."""
+    """A part of an image at full resolution."""
 
     left: int
     top: int
@@ -50,47 +50,47 @@ class Detail:
 
 @dataclass(frozen=True)
 class Marks:
-    """What was found in a camera's image."""
+    """The results in a camera's image."""
 
     targets: Floats | None
-    """(n, 2) x, y [px] of all targets; None where the file cannot be read."""
+    """(n, 2) x, y [px] of all targets; None if the file cannot be read."""
     matched: int
-    """Targets that a particle points at."""
+    """Number of targets that belong to a particle."""
     projected: Floats | None
-    """(m, 2) x, y [px] of the particles that this camera sees, projected back; None for one camera."""
+    """(m, 2) x, y [px] of the projections of the particles that this camera sees; None for one camera."""
     distance: Floats | None
-    """(m,) [px] between these and their targets."""
+    """(m,) distances [px] between these and their targets."""
 
     @property
     def error(self) -> float:
-        """Median distance [px] of particles and their targets, NaN where there is none."""
+        """Median distance [px] of particles and their targets; NaN if there are none."""
         return float(np.median(self.distance)) if self.distance is not None and len(self.distance) else float("nan")
 
 
 @dataclass(frozen=True)
 class View:
-    """One camera's part of a frame."""
+    """One camera's view of a frame."""
 
     camera: int
     """Counted from 1."""
     width: int
-    """Of the image [px]."""
+    """Size of the image [px]."""
     height: int
     marks: Marks
     source: str = ""
-    """The image as a ``data:`` URI, downscaled; empty where there is none."""
+    """The image as a ``data:`` URI, reduced; empty if there is none."""
     problem: str = ""
     """Why there is no image."""
     detail: Detail | None = None
 
 
 def read_views_of(experiment: Experiment, frame: int, bit_depth: int | str | None = None, page: int | None = None) -> list[View]:
-    """What each camera shows of a frame; what is missing is said in the views.
+    """The views of a frame in each camera; problems are stated in the views.
 
     Args:
         experiment: the experiment.
         frame: one of its frames.
-        bit_depth: how the run was told to read the images; None: as the parameters say.
+        bit_depth: the run's option for reading the images; None: as in the parameters.
         page: likewise.
 
     Raises:
@@ -110,7 +110,7 @@ def read_views_of(experiment: Experiment, frame: int, bit_depth: int | str | Non
 
 
 def _middle(positions: Floats) -> int | None:
-    """The row of the particle in the middle of all: around it the details are cut out."""
+    """The row of the most central particle, on which the enlarged parts are centred."""
     known = np.flatnonzero(np.isfinite(positions).all(axis=1))
     if not len(known):
         return None
@@ -143,7 +143,7 @@ def _view(experiment: Experiment, camera: int, image: Image | str, centre: Float
 
 
 def _images(experiment: Experiment, frame: int, settings: ImageSettings) -> list[Image | str]:
-    """The images as the high-pass gets them, one per camera, or the reason why they are missing."""
+    """The images as input of the high-pass filter, one per camera, or the reason why one is missing."""
     images: list[Image | str] = []
     for which in range(experiment.images_per_frame):
         try:
@@ -162,9 +162,9 @@ def _images(experiment: Experiment, frame: int, settings: ImageSettings) -> list
 
 
 def stretched(image: Image, like: Image | None = None) -> Image:
-    """The grey values from the background to the brightest spots, spread over black to white, dark ones lifted.
+    """Grey values from the background to the brightest spots stretched from black to white, with dark ones raised.
 
-    ``like``: the image whose background and spots count; None: itself.
+    ``like``: the image whose background and spots are used; None: the same image.
     """
     low, high = np.percentile(image if like is None else like, (1, 99.8))
     scaled = np.clip((image - low) / max(1.0, high - low), 0, 1) ** 0.7
@@ -173,7 +173,7 @@ def stretched(image: Image, like: Image | None = None) -> Image:
 
 
 def encoded(image: Image) -> str:
-    """The image as a ``data:`` URI of bounded size: made smaller until it fits."""
+    """The image as a ``data:`` URI of limited size: reduced until it fits."""
     picture = Pillow.fromarray(image)
     data = b""
     for width in _WIDTHS:
@@ -189,7 +189,7 @@ def encoded(image: Image) -> str:
 
 
 def _detail(image: Image, centre: Floats | None) -> Detail:
-    """The part around a point (2,) [px], or in the middle of the image, pixel by pixel."""
+    """The part around a point (2,) [px], or in the middle of the image, at full resolution."""
     height, width = image.shape
     wide, high = min(width, DETAIL[0]), min(height, DETAIL[1])
     if centre is None or not np.isfinite(centre).all():
@@ -223,7 +223,7 @@ def crosses(points: Floats, arm: float) -> str:
 
 
 def inside(points: Floats | None, detail: Detail) -> int:
-    """How many points lie in a part of an image."""
+    """The number of points in a part of an image."""
     if points is None:
         return 0
     x, y = points.T - np.array([[detail.left], [detail.top]])

@@ -1,4 +1,4 @@
-"""Numbers as a person reads them."""
+"""Numbers in readable form."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _MINUTE, _HOUR = 60.0, 3600.0
 
 
 def number(value: float) -> str:
-    """Three digits that count, thousands apart by a thin space; a dash for NaN.
+    """Three significant digits, thousands separated by a thin space; a dash for NaN.
 
     >>> number(0.98765), number(1234567.0), number(12.0)
     ('0.988', '1\u202f234\u202f567', '12')
@@ -28,7 +28,7 @@ def number(value: float) -> str:
 
 
 def percent(share: float) -> str:
-    """A share as a percentage: ``"8 %"``, ``"0.4 %"``, with a space that does not break; a dash for NaN."""
+    """A share as a percentage: ``"8 %"``, ``"0.4 %"``, with a non-breaking space; a dash for NaN."""
     if not math.isfinite(share):
         return "–"
     value = 100 * share
@@ -47,7 +47,7 @@ def duration(seconds: float) -> str:
 
 
 def moment(stamp: str) -> str:
-    """A time stamp as a person reads it; unchanged where it is not one.
+    """A time stamp in readable form; unchanged if it is not one.
 
     >>> moment("2026-11-22T14:29:45.741Z")
     '2026-11-22 14:29:45 UTC'
@@ -61,18 +61,18 @@ def moment(stamp: str) -> str:
 
 
 def count(n: int, thing: str, things: str | None = None) -> str:
-    """A number and what it counts: ``"1 frame"``, ``"12 frames"``."""
+    """A number with a noun: ``"1 frame"``, ``"12 frames"``."""
     return f"{number(n)} {thing if n == 1 else things or thing + 's'}"
 
 
 def listing(parts: Iterable[str]) -> str:
-    """Words in a row: ``"a, b and c"``."""
+    """A list in words: ``"a, b and c"``."""
     words = list(parts)
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}" if words else ""
 
 
 def spread(values: Sequence[float]) -> str:
-    """A caption's summary of many values: mean, minimum and maximum; NaN left out."""
+    """A caption's summary of many values: mean, minimum and maximum, without NaN."""
     known = [value for value in values if math.isfinite(value)]
     if not known:
         return "nothing"

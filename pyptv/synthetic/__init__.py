@@ -1,4 +1,4 @@
-"""Synthetic experiments: images of a known flow, with everything that a real experiment folder has.
+"""Synthetic experiments: images of a known flow, with all files of a real experiment folder.
 
     from pyptv.synthetic import make_experiment
     make_experiment("demo", n_frames=30, n_particles=500)

@@ -14,7 +14,7 @@ from pyptv.core.base.streams import show
 from pyptv.synthetic import Settings, make_experiment
 
 _CALLED = {"n_frames": "frames", "n_particles": "particles", "n_cameras": "cameras", "depth": "bit-depth"}
-"""Options that the command line calls otherwise."""
+"""Options with another name on the command line."""
 
 
 def build_parser() -> Parser:
@@ -23,7 +23,7 @@ def build_parser() -> Parser:
         "python -m pyptv.synthetic",
         "DIR",
         "Make a synthetic particle tracking experiment, with its truth in truth.csv.",
-        "Splitter, negative and mask write the YAML parameters only: the legacy dialect\ncannot say them.",
+        "Splitter, negative and mask write only YAML parameters, because the legacy\ndialect cannot express them.",
     )
     parser.add_argument("directory", metavar="DIR", help="folder to make")
     parser.add_argument("--overwrite", action="store_true", help="replace a synthetic experiment at DIR")

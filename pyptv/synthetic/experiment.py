@@ -46,20 +46,20 @@ def make_experiment(
     overwrite: bool = False,
     **options: Any,
 ) -> Path:
-    """Write a complete experiment whose answer is known.
+    """Write a complete experiment whose truth is known.
 
-    The folder holds images (LZW TIFF; ``_targets`` files with ``images=False``), calibrations, parameters and
-    ``truth.csv``. Parameters are written in both dialects, which say the same, so the folder can be run as it is and
-    the YAML file by its name. ``splitter``, ``negative`` and ``mask`` can only be said in YAML: then there is no
+    The folder contains images (LZW TIFF; ``_targets`` files with ``images=False``), calibrations, parameters and
+    ``truth.csv``. Parameters are written in both dialects with the same values, so the folder can be processed unchanged and
+    the YAML file by its name. ``splitter``, ``negative`` and ``mask`` can only be expressed in YAML: then there is no
     ``parameters/``.
 
     Args:
-        path: the folder to make; refused where it holds anything, unless ``overwrite``.
+        path: the folder to make; refused if it is not empty, unless ``overwrite``.
         n_frames: number of frames.
         n_particles: mean number of particles in the measuring volume.
         n_cameras: 1 to 4.
         seed: the same seed gives the same truth and the same pixels.
-        overwrite: replace all that is at ``path``, if it is a synthetic experiment.
+        overwrite: replace the contents of ``path``, if it is a synthetic experiment.
         options: any field of :class:`pyptv.synthetic.Settings`, such as ``noise=0``.
 
     Returns:
@@ -87,13 +87,13 @@ class _Made:
     tree: dict[str, Any]
     parameters: Parameters
     calibrations: list[Calibration]
-    """As written: with their error."""
+    """As written, with their error."""
     truth: Truth
     peaks: Array
     """(n_cameras, n) grey values; NaN where a camera does not see the particle."""
     rng: np.random.Generator
     sizes: Array | None = None
-    """(n,) of the spots relative to the settings' one; None: all are equal."""
+    """(n,) sizes of the spots relative to the settings' size; None: all equal."""
 
 
 def _check_folder(folder: Path, *, overwrite: bool) -> None:
@@ -101,16 +101,16 @@ def _check_folder(folder: Path, *, overwrite: bool) -> None:
         raise ProcessingError(f"{folder}: is a file, expected a folder to make the experiment in")
     if folder.exists() and any(child.name != _UNFINISHED for child in folder.iterdir()):
         if not overwrite:
-            raise ProcessingError(f"{folder}: is not empty; name another folder, or ask to overwrite it")
+            raise ProcessingError(f"{folder}: is not empty; name another folder, or use overwrite")
         if not is_synthetic(folder):
-            raise ProcessingError(f"{folder}: is not empty and holds no synthetic experiment; it is not overwritten")
+            raise ProcessingError(f"{folder}: is not empty and is not a synthetic experiment; it is not overwritten")
 
 
 @contextmanager
 def _filled_at_once(folder: Path) -> Iterator[Path]:
-    """A folder to write into; what is in it replaces all that ``folder`` holds, once the block has ended well."""
+    """A folder to write to; its contents replace those of ``folder`` when the block succeeds."""
     unfinished = folder / _UNFINISHED
-    shutil.rmtree(unfinished, ignore_errors=True)  # of a run that was killed
+    shutil.rmtree(unfinished, ignore_errors=True)  # left by a killed run
     unfinished.mkdir(parents=True)
     try:
         yield unfinished
@@ -139,12 +139,12 @@ def _write(folder: Path, settings: Settings, made: _Made) -> None:
 
 
 def is_synthetic(folder: Path) -> bool:
-    """Whether a folder holds an experiment that this package made: safe to delete."""
+    """Whether a folder contains an experiment made by this package, which is safe to delete."""
     return (folder / FILE_NAME).is_file() and (folder / YAML_NAME).is_file()
 
 
 def _simulate(settings: Settings) -> _Made:
-    from pyptv.core.engines.optv.backend import project  # loads optv; --help does not need it
+    from pyptv.core.engines.optv.backend import project  # loads optv; not needed for --help
 
     motion_rng, camera_rng, image_rng = np.random.default_rng(settings.seed).spawn(3)
     displacement = settings.displacement * mean_spacing(settings.n_particles)
@@ -174,7 +174,7 @@ def _peaks(settings: Settings, particles: Particles, rng: np.random.Generator) -
     flicker = rng.standard_normal(shape) * min(_FLICKER, settings.intensity_scatter)
     peaks: Array = settings.intensity * np.exp(own[particles.identity] + flicker)
     peaks[rng.random(shape) < settings.dropout] = np.nan
-    if settings.blinking > 0:  # asked for: else the numbers drawn after it stay those of earlier releases
+    if settings.blinking > 0:  # only if requested, so that later random numbers stay those of earlier releases
         peaks[:, rng.random(len(particles.frame)) < settings.blinking] = np.nan
     return peaks
 

@@ -5,7 +5,7 @@ Kinematic simulation (Fung, Hunt, Malik and Perkins 1992, J. Fluid Mech. 236, 28
     u(x, t) = U + sum_n  a_n cos(k_n . x + w_n t) + b_n sin(k_n . x + w_n t),   a_n . k_n = b_n . k_n = 0
 
 Each wave is transverse, so the divergence is zero everywhere. All waves have the period of a box around the measuring
-volume: what leaves the box on one side enters on the other, and particles stay spread evenly.
+volume: particles that leave the box on one side enter on the other, and stay evenly distributed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _N_WAVES = 8
 _HIGHEST_WAVE = 3
 _DRIFT = (0.5, 0.2, 0.1)
-"""Mean drift over the mean speed of the waves: what keeps particles entering and leaving."""
+"""Mean drift over the mean speed of the waves, so that particles keep entering and leaving."""
 
 
 @dataclass(frozen=True)
@@ -72,14 +72,14 @@ def random_flow(rng: np.random.Generator, period: Array, mean_speed: float) -> F
     waves_speed = _mean_speed(flow, rng)
     drift = np.array(_DRIFT) * waves_speed * rng.choice([-1.0, 1.0], 3)
     scale = mean_speed / _mean_speed(Flow(period, k, flow.frequencies, flow.cosines, flow.sines, drift), rng)
-    # an eddy changes about as fast as it turns over
+    # the time scale of an eddy is about its turnover time
     frequencies = size[:, 0] * mean_speed * rng.choice([-1.0, 1.0], _N_WAVES) * rng.uniform(0.2, 0.6, _N_WAVES)
     return Flow(period, k, frequencies, scale * flow.cosines, scale * flow.sines, scale * drift)
 
 
 @dataclass(frozen=True)
 class Extremes:
-    """The largest motion found in a flow: what a laboratory would learn from a first look at its data."""
+    """The maximum motion in a flow, as known from a first look at data."""
 
     velocity: Array
     """(3,) largest component of velocity [mm/frame]."""

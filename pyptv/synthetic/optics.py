@@ -35,7 +35,7 @@ _POSITIONS: tuple[Vector, ...] = (
     (-160.0, 85.0, 575.0),
     (170.0, 75.0, 570.0),
 )
-"""Projection centres [mm]. No camera faces another: two opposite views of a particle would give one ray twice."""
+"""Projection centres [mm]. No camera faces another: two opposite views of a particle would give the same ray."""
 
 
 def pixel_size(image_size: tuple[int, int]) -> float:
@@ -48,7 +48,7 @@ def true_calibrations(n_cameras: int, spread: float = 1.0) -> list[Calibration]:
 
     Args:
         n_cameras: 1 to 4.
-        spread: so many times as far from the tank's axis as in test_cavity, at the same distance from its middle.
+        spread: distance from the tank's axis relative to test_cavity, at the same distance from its middle.
     """
     return [_aimed(_spread(position, spread)) for position in _POSITIONS[:n_cameras]]
 
@@ -65,10 +65,10 @@ def disturbed(
     exact = project(points, parameters, calibrations)
     result = list(calibrations)
     for camera, calibration in enumerate(calibrations):
-        shift = rng.standard_normal(3) * 0.1  # mm; about one pixel, as the turn
+        shift = rng.standard_normal(3) * 0.1  # mm; about one pixel, like the rotation
         turn = rng.standard_normal(3) * 2e-4  # rad
         scale = 1.0
-        for _ in range(4):  # nearly linear: the first pass scales, the others polish
+        for _ in range(4):  # nearly linear: the first pass scales, the others refine
             result[camera] = _moved(calibration, scale * shift, scale * turn)
             moved = project(points, parameters, result)[camera]
             found = math.sqrt(float(((moved - exact[camera]) ** 2).sum(axis=1).mean()))

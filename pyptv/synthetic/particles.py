@@ -1,4 +1,4 @@
-"""The particles: seeded evenly, moved by the flow, seen while they are in the measuring volume."""
+"""The particles: uniformly seeded, moved by the flow, visible while they are in the measuring volume."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _MARGIN = 10.0
 
 @dataclass(frozen=True)
 class Particles:
-    """Every particle in every frame, a row each, sorted by frame."""
+    """One row per particle and frame, sorted by frame."""
 
     frame: NDArray[np.int64]
     """(n,) frame number."""
     identity: NDArray[np.int64]
-    """(n,) which particle, from 1; a particle that comes back through the periodic box is a new one."""
+    """(n,) number of the particle, from 1; a particle that returns through the periodic box is a new one."""
     position: Array
     """(n, 3) [mm]."""
 
@@ -39,12 +39,12 @@ class Particles:
 
 
 def mean_spacing(n_particles: int) -> float:
-    """The mean distance of particles [mm]: the cube root of the volume that each has."""
+    """The mean particle distance [mm]: the cube root of the volume per particle."""
     return float((np.prod(VOLUME) / max(n_particles, 1)) ** (1 / 3))
 
 
 def periodic_box(mean_displacement: float) -> Array:
-    """(3,) size of the box [mm]: no particle comes out of its wall and into the measuring volume in one frame."""
+    """(3,) size of the box [mm]: no particle moves from its wall into the measuring volume in one frame."""
     return np.array(VOLUME) + 2 * (_MARGIN + 4 * mean_displacement)
 
 

@@ -15,13 +15,13 @@ from pyptv.synthetic.settings import Settings
 
 MASK_PATTERN = "img/mask%d.tif"
 _EPIPOLAR_PX = 0.8
-"""Width of the epipolar band where the calibration is exact [px]: several times the noise of a target's position."""
+"""Width of the epipolar band for an exact calibration [px]: several times the noise of a target's position."""
 _POSITION_NOISE_PX = 0.4
-"""Generous error of a position in depth, in pixels: widens the limits of the tracker."""
+"""Upper estimate of the error of a position in depth, in pixels: widens the limits of the tracker."""
 
 
 def parameter_tree(settings: Settings, motion: Extremes) -> dict[str, Any]:
-    """The parameters in the names of the YAML dialect; plain numbers, texts and lists."""
+    """The parameters with the names of the YAML dialect; plain numbers, texts and lists."""
     cameras = range(1, settings.n_cameras + 1)
     return {
         "num_cams": settings.n_cameras,
@@ -45,14 +45,14 @@ def parameter_tree(settings: Settings, motion: Extremes) -> dict[str, Any]:
 
 
 def checked_parameters(tree: dict[str, Any]) -> Parameters:
-    """The tree as :class:`Parameters`, checked as those of any experiment."""
+    """The tree as :class:`Parameters`, checked like those of any experiment."""
     return build_parameters(AttrDict(tree), lambda section, key: f"synthetic experiment, {section}.{key}")
 
 
 def image_patterns(settings: Settings) -> list[str]:
     """The image name of each camera, with %d for the frame number; one for all four with a splitter.
 
-    PyPTV 0.4.3 asks for a name for each camera even with a splitter: the one name is repeated.
+    PyPTV 0.4.3 needs a name for each camera even with a splitter: the name is repeated.
     """
     if settings.splitter:
         return ["img/views.%d.tif"] * settings.n_cameras
@@ -107,11 +107,11 @@ def _criteria(settings: Settings) -> dict[str, Any]:
 def _detection(settings: Settings) -> dict[str, Any]:
     area = math.pi * (4 * settings.sigma) ** 2
     noise = math.hypot(settings.noise, settings.read_noise)
-    # far above the noise; where that would cost half of the particles, as far as is needed
+    # far above the noise; if that would lose half of the particles, only as far as needed
     certain = 5 * noise if 5 * noise < settings.intensity / 2 else 3 * noise
     return {
         "gvthres": [min(255, max(4, math.ceil(certain)))] * 4,
-        "disco": max(5, math.ceil(certain)),  # small: two spots that touch are told apart
+        "disco": max(5, math.ceil(certain)),  # small: two touching spots are separated
         "nnmin": 3,
         "nnmax": math.ceil(20 * area),
         "nxmin": 2,
@@ -140,10 +140,10 @@ def _tracking(settings: Settings, motion: Extremes) -> dict[str, Any]:
 
 
 def pixel_in_space(settings: Settings) -> float:
-    """What a pixel covers in the middle of the measuring volume [mm], near enough for choosing limits."""
+    """The approximate size of a pixel in the middle of the measuring volume [mm], for choosing limits."""
     return 7.9 * pixel_size(settings.image_size)
 
 
 def depth_error(settings: Settings) -> float:
-    """A generous error of a measured position, mostly in depth [mm]."""
+    """An upper estimate of the error of a measured position, mostly in depth [mm]."""
     return (_POSITION_NOISE_PX + settings.calibration_error_px) * 3 * pixel_in_space(settings)

@@ -23,18 +23,18 @@ _VIGNETTING = 0.3
 
 @dataclass(frozen=True)
 class Scene:
-    """What a camera sees without any particle: the same in every frame."""
+    """The image of a camera without particles: the same in every frame."""
 
     background: Image
-    """(height, width) grey values, reflections included."""
+    """(height, width) grey values, including reflections."""
     hot: NDArray[np.int64]
     """(n,) indices of the stuck pixels in the flattened image."""
     light: Image | None = None
-    """(height, width) brightness of particles relative to the even one; None: even."""
+    """(height, width) relative brightness of particles; None: uniform."""
 
 
 def make_scene(settings: Settings, rng: np.random.Generator) -> Scene:
-    """A background that falls off towards the corners, stuck pixels, and reflections where a mask is asked for."""
+    """A background that falls off towards the corners, stuck pixels, and reflections if a mask is requested."""
     width, height = settings.image_size
     x = np.linspace(-1, 1, width, dtype=np.float32)
     y = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
@@ -63,7 +63,7 @@ def draw_spots(image: Image, centres: Array, peaks: Array, sigma: float | Array)
 
     Args:
         image: (height, width) grey values.
-        centres: (n, 2) x, y [px] as optv counts: the middle of the first pixel is 0.5, 0.5. May lie outside.
+        centres: (n, 2) x, y [px] in optv's convention: the middle of the first pixel is 0.5, 0.5. May be outside.
         peaks: (n,) grey values.
         sigma: standard deviation of the spots [px], one for all or (n,).
     """
@@ -77,7 +77,7 @@ def draw_spots(image: Image, centres: Array, peaks: Array, sigma: float | Array)
     pixels = first[:, None, :] + window[None, :, None]  # (n, window, 2)
     profile = np.exp(-0.5 * ((pixels + 0.5 - centres[:, None, :]) / widths[:, None, None]) ** 2).astype(np.float32)
     inside = (pixels >= 0) & (pixels < np.array([width, height]))
-    profile[~inside] = 0  # a pixel outside adds nothing, wherever its clipped index points
+    profile[~inside] = 0  # a pixel outside adds nothing, whatever its clipped index
     columns, rows = np.clip(pixels[..., 0], 0, width - 1), np.clip(pixels[..., 1], 0, height - 1)
     patches = profile[:, :, None, 1] * profile[:, None, :, 0] * peaks[:, None, None].astype(np.float32)
     np.add.at(image.reshape(-1), rows[:, :, None] * width + columns[:, None, :], patches)
@@ -90,14 +90,14 @@ def expose(
 
     Args:
         settings: the options of the experiment.
-        scene: what the camera sees without particles.
+        scene: the camera's image without particles.
         centres: (n, 2) spots in the image [px].
         peaks: (n,) peaks of the spots above the background [grey values of 255].
-        rng: draws the noise.
-        sizes: (n,) of the spots relative to the settings' one; None: all are equal.
+        rng: for the noise.
+        sizes: (n,) sizes of the spots relative to the settings' size; None: all equal.
 
     Returns:
-        (height, width) uint8, or uint16 with finer steps: 256 to a grey value at 16 bits.
+        (height, width) uint8, or uint16 with finer steps: 256 per grey value at 16 bits.
     """
     image = scene.background.copy()
     if scene.light is not None:
@@ -125,7 +125,7 @@ def quantise(image: Image, depth: int, *, negative: bool = False) -> NDArray[np.
 
 
 def _reflections(x: Image, y: Image, rng: np.random.Generator) -> Image:
-    """Bright dots along a slanted band, a tenth of the image wide: to a detector they look like particles.
+    """Bright dots along a slanted band, a tenth of the image wide: a detector finds them like particles.
 
     ``x`` (width,) and ``y`` (height, 1) go from -1 to 1.
     """

@@ -1,4 +1,4 @@
-"""What a synthetic experiment may look like: every option with its meaning, unit and limits."""
+"""The options of synthetic experiments, with meaning, unit and limits."""
 
 from __future__ import annotations
 
@@ -30,29 +30,29 @@ class Settings:
     seed: int = _option(0, "same seed, same truth and same pixels", low=0)
     first_frame: int = _option(10_000, "number of the first frame", low=1, high=100_000_000)
     image_size: tuple[int, int] = _option((1280, 1024), "width and height of an image", "px", low=MIN_IMAGE_SIDE, high=8192)
-    images: bool = _option(default=True, meaning="write images; else only _targets files (Existing_Target)")
+    images: bool = _option(default=True, meaning="write images; otherwise only _targets files (Existing_Target)")
     depth: int = _option(SHALLOW, "bits of a grey value: 8, or 10, 12, 14, 16 in 16-bit images")
     splitter: bool = _option(default=False, meaning="one image per frame with 2 x 2 views (YAML dialect only)")
     negative: bool = _option(default=False, meaning="dark particles on a bright background (YAML dialect only)")
     mask: bool = _option(default=False, meaning="static reflections, and background images to subtract (YAML dialect only)")
-    displacement: float = _option(0.1, "mean displacement in a frame over the mean distance of particles", low=0, high=2)
+    displacement: float = _option(0.1, "mean displacement per frame over the mean particle distance", low=0, high=2)
     spot_diameter: float = _option(2.5, "diameter of a spot at exp(-2) of its peak", "px", low=1, high=20)
     intensity: float = _option(150.0, "median peak of a spot above the background", "grey values", low=0, high=255)
     intensity_scatter: float = _option(0.2, "standard deviation of the logarithm of the peaks", low=0, high=1)
-    background: float = _option(10.0, "grey value where no particle is", "grey values", low=0, high=255)
+    background: float = _option(10.0, "grey value where there is no particle", "grey values", low=0, high=255)
     noise: float = _option(1.5, "standard deviation of the background; grows as shot noise", "grey values", low=0, high=50)
     read_noise: float = _option(0.0, "standard deviation of the sensor's own noise, the same everywhere", "grey values", 0, 100)
     dropout: float = _option(0.01, "chance that a camera does not see a particle in a frame", low=0, high=1)
     blinking: float = _option(0.0, "chance that no camera sees a particle in a frame", low=0, high=1)
     hot_pixels: int = _option(20, "number of stuck bright pixels of each camera", low=0, high=10_000)
     calibration_error_px: float = _option(0.0, "rms error of the written calibrations, in the image", "px", low=0, high=20)
-    camera_spread: float = _option(1.0, "cameras are so many times as far from the axis as in test_cavity", low=0.5, high=2.5)
+    camera_spread: float = _option(1.0, "distance of the cameras from the axis, relative to test_cavity", low=0.5, high=2.5)
     size_scatter: float = _option(0.0, "standard deviation of the logarithm of particles' spot diameters", low=0, high=1)
     camera_scatter: float = _option(0.0, "standard deviation of the logarithm of the cameras' brightness", low=0, high=1)
     unevenness: float = _option(0.0, "maximum share by which light and background vary over the image", low=0, high=0.9)
 
     def __post_init__(self) -> None:
-        """Raise :class:`ProcessingError` naming the first option that is out of its limits."""
+        """Raise :class:`ProcessingError` with the first option that is out of its limits."""
         for option in fields(self):
             value = getattr(self, option.name)
             for number in value if isinstance(value, tuple) else (value,):
@@ -64,7 +64,7 @@ class Settings:
         if self.splitter and self.n_cameras != MAX_CAMERAS:
             raise ProcessingError(f"splitter: found {self.n_cameras} cameras, a split image holds {MAX_CAMERAS} views")
         if not self.images and (self.depth != SHALLOW or self.splitter or self.negative or self.mask):
-            raise ProcessingError("images=False writes no images: depth, splitter, negative and mask have no meaning then")
+            raise ProcessingError("images=False writes no images: depth, splitter, negative and mask cannot be combined with it")
 
     @property
     def last_frame(self) -> int:
@@ -78,12 +78,12 @@ class Settings:
 
     @property
     def yaml_only(self) -> bool:
-        """Whether an option is on that the legacy dialect cannot say."""
+        """Whether an option is on that the legacy dialect cannot express."""
         return self.splitter or self.negative or self.mask
 
     @property
     def position_noise(self) -> float:
-        """Standard deviation [px] of a target's position where no image is rendered: that of a median spot's centre.
+        """Standard deviation [px] of a target's position if no image is rendered: that of a median spot's centre.
 
         The centre is the mean of x weighted with the grey values, so its variance is sum(x^2 var) / sum(I)^2. With the
         sum of grey values S = 2 pi sigma^2 I of a spot of peak I, the background's noise s over a disc of radius 3 sigma

@@ -1,7 +1,7 @@
-"""``truth.csv``: where every particle really was, and where each camera should see it.
+"""``truth.csv``: the true position of every particle, and its true position in each image.
 
-Columns: frame, id, x, y, z [mm], and for each camera c from 1: x{c}, y{c} [px, as optv counts them]. The positions in
-the images are exact: no noise, no calibration error, and given also where a particle was dropped or is out of view.
+Columns: frame, id, x, y, z [mm], and for each camera c from 1: x{c}, y{c} [px, in optv's convention]. The positions in
+the images are exact: without noise or calibration error, and also given if a particle was dropped or is out of view.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ FILE_NAME = "truth.csv"
 _FIXED = ("frame", "id", "x", "y", "z")
 _ROWS_AT_ONCE = 100_000
 _LARGEST = 2**53
-"""Whole numbers are exact below."""
+"""Whole numbers below this are exact."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Truth:
     frame: NDArray[np.int64]
     """(n,) frame number."""
     identity: NDArray[np.int64]
-    """(n,) which particle."""
+    """(n,) number of the particle."""
     position: NDArray[np.float64]
     """(n, 3) [mm]."""
     pixels: NDArray[np.float64]
@@ -64,7 +64,7 @@ def read_truth(path: Path) -> Truth:
     """Read ``truth.csv``.
 
     Raises:
-        FormatError: the file is missing, has other columns, or holds something else than numbers.
+        FormatError: the file is missing, has other columns, or contains values that are not numbers.
     """
     try:
         first, *lines = read_regular(path).decode("ascii").splitlines() or [""]
@@ -85,7 +85,7 @@ def read_truth(path: Path) -> Truth:
 
 def _numbers(lines: list[str], path: Path, n_columns: int) -> NDArray[np.float64]:
     """The table (n, n_columns) in some lines, each number finite, frames and particles whole."""
-    try:  # an experiment without particles has no row, and loadtxt would warn of it
+    try:  # an experiment without particles has no row, and loadtxt would warn about it
         table = np.loadtxt(lines, delimiter=",", ndmin=2, comments=None) if lines else np.empty((0, n_columns))
     except ValueError as error:
         raise FormatError(f"{path}: {error}") from error

@@ -1,4 +1,4 @@
-"""The files of a synthetic experiment but its images: both parameter dialects, calibrations, targets."""
+"""The files of a synthetic experiment except its images: both parameter dialects, calibrations, targets."""
 
 from __future__ import annotations
 

@@ -43,17 +43,17 @@ class Trajectories:
     """(n, 3) float64, x, y, z [mm], as in ``ptv_is``: 3 decimals; NaN where the rays of a particle do not meet."""
     velocity: Array
     """(n, 3) float64 [mm/frame, or mm/s]; NaN in trajectories that are shorter than :attr:`window`, and
-    where the window holds a position that is NaN."""
+    if the window contains a position that is NaN."""
     acceleration: Array
     """(n, 3) float64 [mm/frame^2, or mm/s^2]; NaN as in :attr:`velocity`."""
     frame_rate: float | None
     """Frames per second; None: velocity and acceleration are per frame."""
     window: int
-    """Frames in the fit that gave velocity and acceleration."""
+    """Frames in the fit of velocity and acceleration."""
     order: int
     """Order of its polynomial."""
     detail: Detail | None = None
-    """What post-processing says of each row; None: the trajectories are as the run has linked them."""
+    """Details of post-processing per row; None: the trajectories are as linked by the run."""
 
     @cached_property
     def offsets(self) -> Indices:
@@ -68,19 +68,19 @@ class Trajectories:
 
 @dataclass(frozen=True, eq=False)
 class Detail:
-    """What post-processing says of n rows."""
+    """Details of post-processing for n rows."""
 
     source: Indices
-    """(n,) id of the run's trajectory that the row is of; -1 where the run has no such row."""
+    """(n,) id of the row's trajectory in the run; -1 if the run has no such row."""
     origin: Indices
-    """(n,) where the position comes from: 0 the run; 1 found among the targets of its frame; 2 estimated in a gap."""
+    """(n,) origin of the position: 0 the run; 1 found among the targets of its frame; 2 estimated in a gap."""
     smoothed: Smoothed | None = None
-    """Where positions are smoothed."""
+    """Only if positions are smoothed."""
 
 
 @dataclass(frozen=True, eq=False)
 class Smoothed:
-    """The motion of n rows as a model estimates it, and standard deviations of the estimates, (n, 3) each."""
+    """The motion of n rows estimated by a model, and standard deviations of the estimates, (n, 3) each."""
 
     velocity: Array
     """[mm/frame]."""
@@ -95,6 +95,6 @@ class Smoothed:
 
 
 def offsets_of(identity: Indices) -> Indices:
-    """(m + 1,) where each run of equal values starts, and the number of all, in (n,) ascending values."""
+    """(m + 1,) start of each run of equal values in (n,) ascending values, and n."""
     starts = np.flatnonzero(np.diff(identity, prepend=identity[:1] - 1))
     return np.append(starts, len(identity)).astype(np.int64)

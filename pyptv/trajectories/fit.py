@@ -39,7 +39,7 @@ class Fit:
     """Frames per second; None: times are in frames."""
 
     def __post_init__(self) -> None:
-        """Raise ``ValueError`` naming the first value that is out of its limits."""
+        """Raise ``ValueError`` with the first value that is out of its limits."""
         if not (MIN_WINDOW <= self.window <= MAX_WINDOW) or self.window % 2 == 0:
             raise ValueError(f"window: found {self.window}, expected an odd number of frames, {MIN_WINDOW} to {MAX_WINDOW}")
         most = min(MAX_ORDER, self.window - 1)
@@ -50,7 +50,7 @@ class Fit:
 
     @cached_property
     def weights(self) -> Array:
-        """(2, window, window): of the positions in a window, for velocity and acceleration at each of its points."""
+        """(2, window, window): weights of the positions in a window, for velocity and acceleration at each of its points."""
         coefficients = _savgol_coeffs()
         delta = 1.0 if self.frame_rate is None else 1 / self.frame_rate
         return np.array(
@@ -64,7 +64,7 @@ class Fit:
         """Velocity and acceleration, each (n, 3), NaN in trajectories shorter than the window.
 
         Args:
-            identity: (n,) ascending, which trajectory.
+            identity: (n,) id of the trajectory, ascending.
             position: (n, 3) in consecutive frames of each trajectory [mm].
         """
         weights = self.weights

@@ -1,8 +1,8 @@
-"""Links to identities: a pass over the ``ptv_is`` files that gives each row the id of its trajectory.
+"""From links to identities: one pass over the ``ptv_is`` files gives each row the id of its trajectory.
 
-``ptv_is`` says each link twice: in the row it leaves, as ``next``, and in the row it arrives at, as ``previous``. A link
-counts only if both say so. Then no particle has two followers or two predecessors, whatever the files hold. ``optv``
-writes both sides alike; files that disagree are of two runs, and a warning says how many links were left out.
+``ptv_is`` states each link twice: as ``next`` in the first row, and as ``previous`` in the second row. A link
+is valid only if both agree. So no particle has two successors or two predecessors, whatever the files contain. ``optv``
+writes both consistently; files that disagree are from two runs, and a warning states how many links were left out.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _NONE = -2
-"""The least that a pointer may be: -1 (no previous) and -2 (no next) both mean "no link"."""
+"""Minimum value of a pointer: -1 (no previous) and -2 (no next) both mean "no link"."""
 
 
 @dataclass(frozen=True)
 class LinkedFrame:
-    """A frame whose particles know their trajectories."""
+    """A frame with the trajectory of each particle."""
 
     number: int
     identity: Indices
@@ -63,11 +63,11 @@ def tracked_frames(experiment: Experiment, first: int | None = None, last: int |
 def linked_frames(experiment: Experiment, numbers: list[int]) -> Iterator[LinkedFrame]:
     """Read the ``ptv_is`` files of some frames, ascending, and number their trajectories.
 
-    Where a number is missing all trajectories end. Links from the first frame backwards, from the last one forwards, and
-    into a frame that is missing lead out of what is read: they are not looked at.
+    All trajectories end before a missing number. Links from the first frame backward, from the last one forward, and
+    into a missing frame leave the range and are ignored.
 
     Raises:
-        FormatError: names the file, the line, what was found and what was expected.
+        FormatError: with the file, the line, what was found and what was expected.
     """
     before: tuple[int, Rows, Indices] | None = None
     next_id = 0
@@ -87,7 +87,7 @@ def linked_frames(experiment: Experiment, numbers: list[int]) -> Iterator[Linked
         yield LinkedFrame(number, identity, np.column_stack([rows[axis] for axis in "xyz"]))
     if one_sided:
         logger.warning(
-            "%s: %d links stand in one of two ptv_is files only and were left out: are these files of one run?",
+            "%s: %d links are in only one of two ptv_is files and were left out: are these files from one run?",
             experiment.results,
             one_sided,
         )
@@ -107,7 +107,7 @@ def _read(experiment: Experiment, number: int) -> Rows:
 
 
 def _links(experiment: Experiment, number: int, before: Rows, rows: Rows) -> tuple[Indices, Indices, int]:
-    """Rows of the frame before and rows of this one that are linked, and how many links only one side has."""
+    """Linked rows of the previous frame and of this one, and the number of links that only one of them has."""
     forward, backward = before["next"], rows["previous"]
     _check(experiment.result_path("ptv_is", number - 1), "next", forward, len(rows))
     _check(experiment.result_path("ptv_is", number), "previous", backward, len(before))

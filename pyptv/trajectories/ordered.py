@@ -1,7 +1,7 @@
 """Trajectories in the order of their ids, in bounded memory.
 
-Trajectories end in another order than they begin, and the longest may begin first. So they are put aside in a file as they
-end, with an index by id, and read again from there.
+Trajectories end in another order than they begin, and the longest may begin first. So they are stored in a file as they
+end, with an index by id, and read from there.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ if TYPE_CHECKING:
     Entries = NDArray[np.void]
 
 ROWS_AT_ONCE = 250_000
-"""Rows of a block; the last trajectory in it may go on beyond that."""
+"""Rows of a block; the last trajectory in it may exceed this."""
 
 _ENTRY = np.dtype([("start", "i8"), ("first", "i8"), ("length", "i8")])
-"""Of a trajectory: its first row in the file of positions, its first frame, its number of rows; 0 rows: left out."""
+"""Index entry of a trajectory: its first row in the file of positions, its first frame, its number of rows; 0: left out."""
 _POINT = 3 * 8
 _IDS_AT_ONCE = 50_000
 _ENTRIES_AT_ONCE = 20_000
-"""As Python's numbers they take ten times the memory."""
+"""Entries at a time: Python's numbers take ten times the memory."""
 
 
 class Block(NamedTuple):
-    """Some trajectories, whole ones, in the order of their ids."""
+    """Some complete trajectories, in the order of their ids."""
 
     id: Indices
     """(n,) ascending."""
@@ -48,15 +48,15 @@ class Block(NamedTuple):
     position: Array
     """(n, 3) [mm]; NaN where the rays of a particle do not meet."""
     detail: Detail | None = None
-    """Of post-processed rows."""
+    """For post-processed rows."""
 
 
 class OrderedTrajectories:
-    """The trajectories of some frames, sorted by id, then by frame, a block at a time, as often as they are wanted.
+    """The trajectories of some frames, sorted by id, then by frame, in blocks, which can be read repeatedly.
 
-    Takes 24 bytes of disk per row and 24 per trajectory, in files that have no name where the system allows it, and that end with
-    this object. Memory holds the live trajectories while they are followed, a block while they are read, and a few numbers
-    a frame.
+    Takes 24 bytes of disk per row and 24 per trajectory, in files that have no name if the system allows it, and are removed with
+    this object. Memory holds unfinished trajectories while links are followed, a block while they are read, and a few numbers
+    per frame.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class OrderedTrajectories:
         self.trajectories = 0
         self._ids = 0
         self._changes: Counter[int] = Counter()
-        """Frame -> trajectories that begin there, less those that have ended before it."""
+        """Frame -> number of trajectories that begin there, minus those that have ended before it."""
         with ExitStack() as files:
             self._positions = files.enter_context(tempfile.TemporaryFile(dir=workplace))
             self._index = files.enter_context(tempfile.TemporaryFile(dir=workplace))
@@ -88,12 +88,12 @@ class OrderedTrajectories:
             self._files = files.pop_all()
 
     def close(self) -> None:
-        """Give the disk space back."""
+        """Release the disk space."""
         self._files.close()
 
     @property
     def frames(self) -> tuple[Indices, Indices]:
-        """Ascending frame numbers that have rows, and how many rows each has."""
+        """The frames with rows, ascending, and their numbers of rows."""
         numbers = sorted(self._changes)
         present = accumulate(self._changes[number] for number in numbers)
         spans = [(first, stop, n) for (first, stop), n in zip(pairwise(numbers), present, strict=False) if n]
@@ -133,7 +133,7 @@ class OrderedTrajectories:
         return entry
 
     def _note(self, entries: list[tuple[int, int, int, int]]) -> None:
-        """Write entries to their places in the index, neighbours together."""
+        """Write entries to the index, neighbours together."""
         if not entries:
             return
         table = np.array(sorted(entries), dtype=np.int64)
@@ -145,7 +145,7 @@ class OrderedTrajectories:
         self._ids = max(self._ids, int(ids[-1]) + 1)
 
     def _entries(self) -> Iterator[tuple[Indices, Entries]]:
-        """Ids and entries of the trajectories that were put aside."""
+        """Ids and entries of the stored trajectories."""
         for low in range(0, self._ids, _IDS_AT_ONCE):
             self._index.seek(low * _ENTRY.itemsize)
             entries = np.frombuffer(self._index.read(_IDS_AT_ONCE * _ENTRY.itemsize), _ENTRY)
@@ -162,7 +162,7 @@ class OrderedTrajectories:
         return Block(np.repeat(ids, lengths), np.repeat(entries["first"], lengths) + step, position[rows])
 
     def _read(self, entries: Entries) -> tuple[Indices, Array]:
-        """Where each entry's rows begin in what is read, and the positions, in the order of the file: neighbours at once."""
+        """The first row of each entry in the positions read, and the positions, in the order of the file: neighbours together."""
         order = np.argsort(entries["start"])
         starts, lengths = entries["start"][order], entries["length"][order]
         ends = np.cumsum(lengths)
@@ -179,5 +179,5 @@ class OrderedTrajectories:
 
 
 def _runs(breaks: Indices, n: int) -> Iterator[tuple[int, int]]:
-    """From and to of the pieces that some cuts make of ``n`` things."""
+    """Start and end of the pieces into which ``breaks`` divide ``n`` items."""
     return pairwise([0, *breaks.tolist(), n])

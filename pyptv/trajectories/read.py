@@ -34,19 +34,19 @@ def read_trajectories(
     Args:
         experiment: the experiment folder, a YAML parameter file in it, or what ``load_experiment`` returned.
         first: first frame number; default: the first one with a ``ptv_is`` file.
-        last: last frame number; default: the last one with a ``ptv_is`` file. A trajectory that goes beyond the range is
+        last: last frame number; default: the last one with a ``ptv_is`` file. A trajectory that exceeds the range is
             cut; frames without a file, inside the range, end all trajectories.
         min_length: minimum number of frames. 1 also gives the particles without any link. Does not change ids.
         frame_rate: frames per second, for velocities in mm/s; default: ``sequence.frame_rate`` of the parameters; mm/frame
-            where that is not known.
+            if that is not known.
         window: odd number of frames in the fit of a polynomial to each stretch of a trajectory (Savitzky-Golay).
             Velocity and acceleration are NaN in trajectories that are shorter.
         order: of the polynomial, at least 2 and less than ``window``.
 
     Raises:
         ValueError: a bad argument.
-        ProcessingError: no ``ptv_is`` file in the range, or scipy is not installed; an ``InvalidExperimentError`` where
-            the experiment is not valid, a ``FormatError`` where a ``ptv_is`` file is damaged.
+        ProcessingError: no ``ptv_is`` file in the range, or scipy is not installed; an ``InvalidExperimentError`` if
+            the experiment is not valid, a ``FormatError`` if a ``ptv_is`` file is damaged.
     """
     check_arguments(first, last, min_length)
     fit = Fit(window, order, frame_rate)
@@ -57,7 +57,7 @@ def read_trajectories(
     frames = list(linked_frames(experiment, tracked_frames(experiment, first, last)))
     identity = np.concatenate([frame.identity for frame in frames])
     kept = np.bincount(identity)[identity] >= min_length
-    rows = np.flatnonzero(kept)[np.argsort(identity[kept], kind="stable")]  # within a trajectory the order of frames stays
+    rows = np.flatnonzero(kept)[np.argsort(identity[kept], kind="stable")]  # keeps the order of frames within a trajectory
     counts = [len(frame.identity) for frame in frames]
     number = np.repeat(np.array([frame.number for frame in frames], dtype=np.int64), counts)[rows]
     position = np.concatenate([frame.position for frame in frames])[rows]

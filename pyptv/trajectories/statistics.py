@@ -1,10 +1,10 @@
-"""Lagrangian statistics for a first look: distributions, profiles, structure function, each with its number of samples.
+"""Basic Lagrangian statistics: distributions, profiles, structure function, each with its number of samples.
 
     from pyptv.trajectories.statistics import read_statistics
     print(read_statistics("my_experiment", frame_rate=50).velocity[0].rms)
 
-Everything is summed over blocks of trajectories, so memory does not grow with their number. Velocities are those of
-:mod:`pyptv.trajectories.fit`; positions, velocities and accelerations that are not known are left out.
+All sums are formed over blocks of trajectories, so memory does not grow with their number. Velocities are those of
+:mod:`pyptv.trajectories.fit`; unknown positions, velocities and accelerations are left out.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     Blocks = Callable[[], Iterator[Trajectories]]
 
 BINS, REACH = 61, 6.0
-"""Bins of a distribution, and how many standard deviations from the mean it goes on both sides."""
+"""Bins of a distribution, and its range on both sides of the mean in standard deviations."""
 SLICES = 20
 """Bins of a profile."""
 MOST_LAGS = 50
@@ -44,14 +44,14 @@ class Distribution:
     """Probability density of one component."""
 
     edges: Array
-    """(BINS + 1,) of the bins [as the component]."""
+    """(BINS + 1,) edges of the bins [unit of the component]."""
     density: Array
     """(BINS,) [1 / the component's unit]; its integral is the share of samples between the edges."""
     mean: float
     rms: float
     """Standard deviation."""
     samples: int
-    """All that are known, those beyond the edges as well."""
+    """Number of known values, including those beyond the edges."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Profile:
     edges: Array
     """(SLICES + 1,) [mm]."""
     mean: Array
-    """(SLICES, 3) mean velocity; NaN where there is no sample."""
+    """(SLICES, 3) mean velocity; NaN without samples."""
     rms: Array
     """(SLICES, 3) standard deviation about that mean; NaN for fewer than two samples."""
     samples: Indices
@@ -78,20 +78,20 @@ class StructureFunction:
     lag: Array
     """(n,) [frames, or s]."""
     value: Array
-    """(n, 3) of vx, vy, vz [velocity^2]."""
+    """(n, 3) for vx, vy, vz [velocity^2]."""
     samples: Indices
     """(n,) pairs."""
 
 
 @dataclass(frozen=True)
 class Statistics:
-    """Of the trajectories of some frames. Lengths in mm; times in frames, or in seconds where the frame rate is known."""
+    """Statistics of the trajectories of some frames. Lengths in mm; times in frames, or in seconds if the frame rate is known."""
 
     trajectories: int
     rows: int
     frame_rate: float | None
     window: int
-    """Frames in the fit that gave velocity and acceleration: lags below it share positions."""
+    """Frames in the fit of velocity and acceleration: at lags below it the fits share positions."""
     velocity: tuple[Distribution, Distribution, Distribution]
     acceleration: tuple[Distribution, Distribution, Distribution]
     profiles: tuple[Profile, Profile, Profile]
@@ -123,13 +123,13 @@ def read_statistics(
     order: int = DEFAULT_ORDER,
     postprocess: PostProcessing | None = None,
 ) -> Statistics:
-    """The statistics of a tracked experiment, as its run has linked it, or post-processed.
+    """The statistics of a tracked experiment, as linked by its run, or post-processed.
 
-    The arguments are those of ``read_trajectories``, and ``postprocess``: what is done to the trajectories before; None: nothing.
+    The arguments are those of ``read_trajectories``, and ``postprocess``: settings of the post-processing; None: none.
 
     Raises:
         ValueError: a bad argument.
-        ProcessingError: nothing was tracked, or no trajectory is as long as the window; what ``read_trajectories`` raises.
+        ProcessingError: nothing was tracked, or no trajectory is as long as the window; also errors of ``read_trajectories``.
     """
     fit = Fit(window, order, frame_rate)
     if not isinstance(experiment, Experiment):
@@ -140,9 +140,7 @@ def read_statistics(
         raise ProcessingError(f"no room for temporary files: {error.strerror or error}: set TMPDIR to another folder") from error
     try:
         if not ordered.rows:
-            raise ProcessingError(
-                f"{experiment.results}: no trajectory of at least {window} frames: nothing to make statistics of"
-            )
+            raise ProcessingError(f"{experiment.results}: no trajectory of at least {window} frames: statistics are not possible")
 
         def blocks() -> Iterator[Trajectories]:
             """All trajectories, with velocity and acceleration."""
@@ -160,13 +158,13 @@ def _trajectories(
 ) -> OrderedTrajectories | ProcessedTrajectories:
     if postprocess is None:
         return OrderedTrajectories(experiment, first, last, min_length=window)
-    from pyptv.trajectories.postprocess import ProcessedTrajectories  # scipy: only where it is asked for
+    from pyptv.trajectories.postprocess import ProcessedTrajectories  # scipy: only if requested
 
     return ProcessedTrajectories(experiment, first, last, settings=postprocess, min_length=window)
 
 
 def summed_up(blocks: Blocks, frame_rate: float | None, window: int, trajectories: int) -> Statistics:
-    """The statistics of blocks of whole trajectories, which are asked for twice."""
+    """The statistics of blocks of complete trajectories, which are read twice."""
     moments = {"position": _Moments(), "velocity": _Moments(), "acceleration": _Moments()}
     rows = 0
     for block in blocks():
@@ -195,7 +193,7 @@ def summed_up(blocks: Blocks, frame_rate: float | None, window: int, trajectorie
 
 
 class _Moments:
-    """Number, mean, variance and range of three components, added up block by block."""
+    """Number, mean, variance and range of three components, accumulated by blocks."""
 
     def __init__(self) -> None:
         self.samples = 0
@@ -259,7 +257,7 @@ class _Slices:
         self._sums, self._squares = np.zeros((SLICES, 3)), np.zeros((SLICES, 3))
 
     def add(self, place: Array, velocity: Array) -> None:
-        """Add velocities (n, 3) at places (n,) on the axis."""
+        """Add velocities (n, 3) at positions (n,) on the axis."""
         known = np.flatnonzero(np.isfinite(velocity).all(axis=1) & np.isfinite(place))
         into = np.clip(np.searchsorted(self._edges, place[known], side="right") - 1, 0, SLICES - 1)
         self._samples += np.bincount(into, minlength=SLICES)
@@ -283,7 +281,7 @@ class _Lags:
         self._sums, self._samples = np.zeros((MOST_LAGS, 3)), np.zeros(MOST_LAGS, dtype=np.int64)
 
     def add(self, block: Trajectories) -> None:
-        """Add whole trajectories."""
+        """Add complete trajectories."""
         longest = int(block.lengths.max(initial=0))
         for lag in range(1, min(MOST_LAGS, longest - 1) + 1):
             same = block.id[lag:] == block.id[:-lag]

@@ -1,4 +1,4 @@
-"""Trajectories one after the other, in the memory that the live ones take."""
+"""Trajectories in succession; memory holds only those that have not ended."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     """Id -> first frame, and the positions so far in pieces."""
 
 ROWS_AT_ONCE = 50_000
-"""Rows that are sorted into trajectories at a time: enough that the work per trajectory outweighs that per frame."""
+"""Rows that are sorted into trajectories at a time: enough that the work per frame is small."""
 
 
 def stream_trajectories(
@@ -29,8 +29,8 @@ def stream_trajectories(
 ) -> Iterator[Trajectory]:
     """The trajectories of some frames, soon after they end.
 
-    One pass over the ``ptv_is`` files. Memory holds the live trajectories and at most 50 000 rows more. Those that
-    end in the same 50 000 rows come in the order of their ids; a longer one that ends later comes later.
+    One pass over the ``ptv_is`` files. Memory holds the trajectories that have not ended and at most 50 000 further rows.
+    Trajectories that end in the same 50 000 rows are yielded in the order of their ids.
 
     Args:
         experiment: whose results.
@@ -40,7 +40,7 @@ def stream_trajectories(
 
     Raises:
         ValueError: a bad argument.
-        ProcessingError: no ``ptv_is`` file in the range; a ``FormatError`` where one is damaged.
+        ProcessingError: no ``ptv_is`` file in the range; a ``FormatError`` if one is damaged.
     """
     check_arguments(first, last, min_length)
     live: Live = {}
@@ -58,7 +58,7 @@ def stream_trajectories(
 
 
 def check_arguments(first: int | None, last: int | None, min_length: int) -> None:
-    """Raise ``ValueError`` unless ``0 <= first <= last`` and ``min_length >= 1``; None is no limit."""
+    """Raise ``ValueError`` unless ``0 <= first <= last`` and ``min_length >= 1``; None: no limit."""
     low = 0 if first is None else first
     check_range(low, max(low, 0) if last is None else last)
     if min_length < 1:
@@ -66,11 +66,11 @@ def check_arguments(first: int | None, last: int | None, min_length: int) -> Non
 
 
 def _add(live: Live, block: list[LinkedFrame]) -> None:
-    """Sort the rows of some frames into trajectories, and append them to those that are live."""
+    """Sort the rows of some frames into trajectories, and append them to those that have not ended."""
     if not block:
         return
     identity = np.concatenate([frame.identity for frame in block])
-    order = np.argsort(identity, kind="stable")  # within a trajectory the order of frames stays
+    order = np.argsort(identity, kind="stable")  # keeps the order of frames within a trajectory
     numbers = np.repeat([frame.number for frame in block], [len(frame.identity) for frame in block])[order]
     position = np.concatenate([frame.position for frame in block])[order]
     offsets = offsets_of(identity[order])
@@ -81,7 +81,7 @@ def _add(live: Live, block: list[LinkedFrame]) -> None:
 
 
 def _ended(live: Live, goes_on: set[int], min_length: int) -> Iterator[Trajectory]:
-    """Take those out of ``live`` that do not go on; what goes on keeps copies, so that the block can be freed."""
+    """Remove ended trajectories from ``live`` and yield them; the others keep copies, so that the block can be freed."""
     for name in sorted(live.keys() - goes_on):
         first, pieces = live.pop(name)
         position = np.concatenate(pieces)

@@ -1,4 +1,4 @@
-"""The second half of ``--tracking both``: the frames tracked from the end, then the links of both passes joined."""
+"""The second half of ``--tracking both``: track the frames from the end, then combine the links of both passes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from pyptv.core.stages.tasks import Job
 
 
 class BackwardPass:
-    """A tracking run over what the forward pass has left, with its frames in reverse; all its frame numbers are mirrored."""
+    """A tracking run over the results of the forward pass, in reverse order; all its frame numbers are mirrored."""
 
     def __init__(
         self,
@@ -36,16 +36,16 @@ class BackwardPass:
         seams: SeamCounts | None = None,
         client: Any = None,
     ) -> None:
-        """Begin it.
+        """Start the backward pass.
 
         Args:
-            job: of the forward pass, which is through.
+            job: of the forward pass, which is complete.
             frames: of the run, in the experiment's numbers.
             options: of the run.
-            ids: numbers for tasks and tracker runs, so that none has that of one of the forward pass.
+            ids: numbers for tasks and tracker runs, different from those of the forward pass.
             engines: of the run.
-            seams: those of the forward pass, with which those of this one are counted.
-            client: of a Dask scheduler whose workers do it; None: this machine does.
+            seams: those of the forward pass, to which those of this one are added.
+            client: of a Dask scheduler whose workers do it; None: this machine.
         """
         experiment = backward_pass(job.experiment)
         store, frames = Store(experiment), mirrored(frames)
@@ -64,7 +64,7 @@ class BackwardPass:
         self._true_frame = experiment.true_frame
 
     def pass_on(self, event: Event, tally: Tally, take: Callable[[Event], None], count: Callable[[Event], None]) -> None:
-        """Report an event under the experiment's number of its frame, as far as the first pass has not said the same."""
+        """Report an event with the experiment's frame number, unless the first pass has already reported the same."""
         if isinstance(event, StepDone):
             count(replace(event, frame=self._true_frame(event.frame)))
         elif isinstance(event, FrameFailed | LinksJoined):

@@ -1,4 +1,4 @@
-"""What the two entry points do between their arguments and a run."""
+"""From the arguments of the two entry points to a run."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 BATCH, PARALLEL_BATCH = "batch", "parallel batch"
-"""One worker process, or as many as were asked for."""
+"""One worker process, or the requested number."""
 
 
 def run_batch(
@@ -37,17 +37,17 @@ def run_batch(
     argv: Sequence[str] | None = None,
     options: Options | None = None,
 ) -> RunResult:
-    """Check the arguments, process the frames as often as asked, and return the last result.
+    """Check the arguments, process the frames ``repetitions`` times, and return the last result.
 
     Args:
         exp_path: folder or YAML file.
         first: number, numeric text, or None for the parameters' own.
         last: likewise.
         repetitions: at least 1.
-        kind: :data:`BATCH` or :data:`PARALLEL_BATCH`: how log and run report call it.
-        watch: who follows the run; None: log lines only.
+        kind: :data:`BATCH` or :data:`PARALLEL_BATCH`: its name in the log and the run report.
+        watch: observer of the run; None: log lines only.
         argv: the words of the command line; None: called from Python.
-        options: how to run; None: as by default.
+        options: of the run; None: the defaults.
 
     Raises:
         ValueError: a bad argument.
@@ -106,20 +106,20 @@ def _require_report() -> None:
 
 
 class _HtmlReport:
-    """Around a run: make ``res/report.html`` after it, also where it failed. Whether that works does not matter to the run."""
+    """Around a run: make ``res/report.html`` after it, even if it failed. A failure to make it does not fail the run."""
 
     def __init__(self, exp_path: str | Path, watch: Watcher | None) -> None:
         self._exp_path = exp_path
         self._watch = watch
         self.path: Path | None = None
-        """Where it is, once it is made."""
+        """Path of the report, once it is made."""
 
     def __enter__(self) -> None:
         """The run begins."""
 
     def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
         """The run has ended."""
-        failed = isinstance(error, ProcessingError) and not isinstance(error, InvalidExperimentError)  # else nothing was run
+        failed = isinstance(error, ProcessingError) and not isinstance(error, InvalidExperimentError)  # otherwise nothing was run
         if error is None or failed:
             self._write()
 
@@ -128,7 +128,7 @@ class _HtmlReport:
 
         try:
             self.path = write_report(self._exp_path)
-        except Exception as error:  # the results are what counts: nothing that a picture needs may fail the run
+        except Exception as error:  # the results matter more: a report must not fail the run
             reason = error if isinstance(error, ProcessingError) else f"{type(error).__name__}: {error}"
             logger.warning("No HTML report: %s", reason)
             return

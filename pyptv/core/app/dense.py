@@ -1,4 +1,4 @@
-"""The dense method in a run: whether it is asked for, what it needs, its job and its plan."""
+"""The dense method in a run: whether it is requested, its requirements, its job and its plan."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from pyptv.kernels import cache
 logger = logging.getLogger(__name__)
 
 _SAMPLE = 5
-"""Frames that the self-calibration looks at."""
+"""Number of frames that the self-calibration uses."""
 _LONGEST_CHUNK = 8
 """A frame takes seconds: short chunks let the last ones end at about the same time."""
 _ROUNDS = 4
 
 
 def is_dense(experiment: Experiment, options: Options) -> bool:
-    """Whether a run takes the dense method."""
+    """Whether a run uses the dense method."""
     return (options.method or experiment.parameters.ptv.method) == "dense"
 
 
@@ -37,7 +37,7 @@ def dense_problems(experiment: Experiment, options: Options, *, code_of_others: 
     Args:
         experiment: that is to be processed.
         options: of the run.
-        code_of_others: whether it has hooks or plugins, by its options or by the parameters.
+        code_of_others: whether it has hooks or plugins, in its options or parameters.
     """
     source, problems = experiment.source, []
     if options.mode != "tracking" and experiment.parameters.pft_version.existing_target:
@@ -62,10 +62,10 @@ def dense_problems(experiment: Experiment, options: Options, *, code_of_others: 
 
 
 def prepare_kernels() -> Engines:
-    """Compile the kernels, unless they are there; returns the engine that they make.
+    """Compile the kernels if necessary; returns the engine that uses them.
 
     Raises:
-        InvalidExperimentError: they cannot be had here.
+        InvalidExperimentError: they are not available here.
     """
     try:
         compile_now(cache.FOR_DENSE)
@@ -75,7 +75,7 @@ def prepare_kernels() -> Engines:
 
 
 def dense_job(experiment: Experiment, frames: FrameRange, options: Options) -> DenseJob:
-    """What the workers need to know of a run over ``frames``, or of one of its parts."""
+    """The job of a run over ``frames``, or of one of its parts, for the workers."""
     parameters = experiment.parameters.dense
     calibrates = parameters.self_calibration if options.self_calibration is None else options.self_calibration
     return DenseJob(
@@ -90,7 +90,7 @@ def dense_job(experiment: Experiment, frames: FrameRange, options: Options) -> D
 
 
 def dense_plan(frames: FrameRange, store: Store, options: Options, dense: DenseJob) -> DensePlan:
-    """The plan of a run over ``frames``: those of the method, or the part of them that a job of an array does."""
+    """The plan of a run over ``frames``, or of the part of them that a job of an array processes."""
     n_frames = frames[1] - frames[0] + 1
     length = max(1, min(_LONGEST_CHUNK, n_frames // (_ROUNDS * options.n_processes)))
     chunks = chunk_ranges(*frames, -(-n_frames // length))
@@ -110,14 +110,14 @@ def dense_plan(frames: FrameRange, store: Store, options: Options, dense: DenseJ
 
 
 def done_ahead(store: Store, frame: int) -> bool:
-    """Whether a part of a job array has found a frame's particles; whether it did so from these inputs, a worker will see."""
+    """Whether a part of a job array has found a frame's particles; a worker checks whether it did so from the same inputs."""
     return store.tables.header(table_name("find", 1), frame) is not None
 
 
 def _sample(experiment: Experiment, frames: FrameRange) -> tuple[int, ...]:
     """Frames spread over the experiment, not over the range, so that ranges processed one by one get the same correction.
 
-    Where the parameters name frames that are not there, those of the range are taken.
+    If the parameters name frames that do not exist, frames of the range are used.
     """
     sequence = experiment.parameters.sequence
     for first, last in ((sequence.first, sequence.last), frames):

@@ -1,4 +1,4 @@
-"""The hooks of a run: which there are, and what can be known of them before it."""
+"""The hooks of a run, and the checks of them before it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pyptv.hooks import BUILT_IN
 
 
 def chosen_hooks(experiment: Experiment, options: Options) -> tuple[tuple[HookSpec, ...], list[str]]:
-    """The hooks of a run, and what is wrong with them. Code of others is not executed: it runs in the workers."""
+    """The hooks of a run, and problems with them. External code is not executed here: it runs in the workers."""
     try:
         specs = hook_specs(options.hooks, experiment.hooks, experiment.folder, allow=options.allow_plugins)
     except InvalidExperimentError as error:
@@ -27,7 +27,7 @@ def chosen_hooks(experiment: Experiment, options: Options) -> tuple[tuple[HookSp
 
 
 def _problems_of(spec: HookSpec, *, stored_targets: bool) -> list[str]:
-    """What is wrong with a built-in hook."""
+    """Problems with a built-in hook."""
     from pyptv.core.plugins.hook_chain import make_hook, reach_of  # numpy: not for a bad command line
 
     try:

@@ -1,4 +1,4 @@
-"""The input files of a frame range: which are missing, and what is there instead."""
+"""The input files of a frame range: which are missing, and which exist instead."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from pyptv.core.experiment.listing import FolderListing
 from pyptv.core.files.result_names import frames_with, of_the_same_kind
 
 MOST_MISSING = 100_000
-"""A range in which so many frames are missing is a slip of the pen: the rest is not looked for."""
+"""A range in which this many frames are missing is probably a typing error: the remaining frames are not checked."""
 
 _MOST_NAMED = 5
 
 
 @dataclass
 class Missing:
-    """Input files that are not there."""
+    """Missing input files."""
 
     frames: dict[int, str] = field(default_factory=dict)
     """Frame -> the first of its files that is missing."""
     problems: list[str] = field(default_factory=list)
-    """Cameras without a single image, each with its name in the parameters and what the folder holds."""
+    """Cameras without a single image, each with its name in the parameters and the contents of its folder."""
     there: str = ""
-    """Which frames there are, for the end of a message."""
+    """The existing frames, for the end of a message."""
 
     def text(self) -> str:
-        """What is missing, in one sentence."""
+        """The missing files, in one sentence."""
         n = len(self.frames)
         number = f"{n} or more frames" if n == MOST_MISSING else f"{n} frame{'s' if n > 1 else ''}"
         verb = "lacks" if n == 1 else "lack"
@@ -49,7 +49,7 @@ def missing_inputs(experiment: Experiment, frames: FrameRange, listing: FolderLi
     elif not tracking_only:
         cameras = _cameras_with_images(experiment, listing, missing.problems)
     if not cameras and not tracking_only:
-        return missing  # not a single folder to look into, which is said elsewhere
+        return missing  # none of the folders exists, which is reported elsewhere
     if tracking_only:
         patterns = [_targets_pattern(experiment.targets_folder(camera), camera) for camera in range(experiment.num_cams)]
         patterns.append(f"{_escaped(experiment.results)}/rt_is.%d")
@@ -69,7 +69,7 @@ def missing_inputs(experiment: Experiment, frames: FrameRange, listing: FolderLi
 
 
 def _cameras_with_images(experiment: Experiment, listing: FolderListing, problems: list[str]) -> list[int]:
-    """The cameras (0-based) that have images at all; a problem for the others, unless their folder is missing."""
+    """The cameras (0-based) that have images; a problem for the others, unless their folder is missing."""
     found = []
     without: dict[str, list[int]] = {}
     for camera, pattern in enumerate(experiment.parameters.sequence.base_name):
@@ -115,12 +115,12 @@ def _what_is_there(
 
 
 def _other_targets(folder: Path, listing: FolderListing, *, match_again: bool) -> str:
-    """Targets that another program has called otherwise."""
+    """Targets under other names, for example from another program."""
     if others := of_the_same_kind("cam1.1_targets", listing.names(folder)):
         return f". {folder} holds {others}"
     if match_again:
-        return ". Run the sequence step first: --mode match takes the targets that it has stored"
-    return ". Existing_Target says that they are there: set it to 0 to detect targets in the images"
+        return ". Run the sequence step first: --mode match reads the targets that it stores"
+    return ". Existing_Target requires them: set it to 0 to detect targets in the images"
 
 
 def _targets_pattern(folder: Path, camera: int) -> str:

@@ -1,4 +1,4 @@
-"""The loop over what happens in a run: the only one."""
+"""The loop over the events of a run: the only one."""
 
 from __future__ import annotations
 
@@ -84,11 +84,11 @@ class RunLoop:
         if self._part is not None:
             note_start(self._part, self._store)
         else:
-            self._record.path.unlink(missing_ok=True)  # from here on it would not describe what is there
+            self._record.path.unlink(missing_ok=True)  # from here on it would not describe the results
         if self._watcher is not None:
             self._watcher.begin(self._meter)
         if self._plugins.sequence(self._journal):
-            self._journal = None  # what it has noted of these frames is not true any more
+            self._journal = None  # its entries of these frames are no longer valid
         self._follow(self._runner, self._plan, self._take)
         if self._plugins.has("tracking") and not self._tally.failed:
             for step in self._plugins.tracking():
@@ -103,7 +103,7 @@ class RunLoop:
         return self._tally
 
     def _tidy(self) -> None:
-        """Remove what only a run that goes on needs."""
+        """Remove files that only a resumed run needs."""
         if self._parts is not None and not self._tally.failed:
             self._parts.remove()
         if self._options.processes and (self._tally.skipping or not self._tally.failed):
@@ -117,7 +117,7 @@ class RunLoop:
         self._follow(second.runner, second.plan, lambda event: second.pass_on(event, self._tally, self._take, self._count))
 
     def _follow(self, runner: Runner, plan: AnyPlan, take: Callable[[Event], None]) -> None:
-        """Have a plan done, and take what it reports."""
+        """Execute a plan, and take its events."""
         # closing: whatever ends this loop ends the workers at once, not when the traceback is dropped
         with closing(runner.events(plan)) as events:
             for event in events:
@@ -130,7 +130,7 @@ class RunLoop:
 
     @contextmanager
     def reported(self) -> Iterator[None]:
-        """Around a run: whatever ends it, the log gets its summary and ``res/`` its report."""
+        """Around a run: however it ends, the summary is logged and the report is written to ``res/``."""
         error: BaseException | None = None
         try:
             yield
@@ -147,11 +147,11 @@ class RunLoop:
             tree = self._record.as_tree(self._tally, self._seams, self._tally.engine, error, self._dense)
             try:
                 if self._watcher is not None:
-                    self._watcher.finish(tree)  # may call a function of the user
+                    self._watcher.finish(tree)  # may call a user's function
             finally:
                 log_summary(self._tally, self._seams, self._dense)
                 if self._tally.failed and not self._tally.skipping:
-                    self._tell_of_old_results()
+                    self._warn_of_old_results()
                 if self._part is not None:
                     note_end(self._part, self._store, self._tally, error)
                 else:
@@ -171,20 +171,20 @@ class RunLoop:
             self._watcher.advance()
 
     def _past(self, frame: int) -> Past | None:
-        """What an earlier run has noted of a frame."""
+        """The journal entries of an earlier run for a frame."""
         return self._journal.past(frame) if self._journal is not None else None
 
     # -- the end -------------------------------------------------------------------------------------------------------
 
-    def _tell_of_old_results(self) -> None:
-        """After a run that ended early: frames that it did not reach may hold results of another run."""
+    def _warn_of_old_results(self) -> None:
+        """After a run that ended early: frames that it did not reach may have results of another run."""
         missed = [self._frames[0] + index for index, finished in enumerate(self._finished) if not finished]
         old = [frame for frame in missed if self._job.experiment.result_path("rt_is", frame).exists()]
         if old:
-            logger.warning("Frames %s were not reached: they still hold the results of an earlier run", describe(old))
+            logger.warning("Frames %s were not reached: they still have the results of an earlier run", describe(old))
 
     def _write_interim(self) -> None:
-        """While frames still come: the run report that an interruption at this moment would leave."""
+        """While frames still arrive: write the run report that an interruption at this moment would leave."""
         self._record.write(self._record.as_tree(self._tally, self._seams, self._engines.taken, KeyboardInterrupt()))
 
     def _write_report(self, tree: dict[str, Any]) -> None:

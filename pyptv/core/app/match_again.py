@@ -1,4 +1,4 @@
-"""``--mode match``: which stored targets a frame is made from."""
+"""``--mode match``: which stored targets are matched."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pyptv.core.history.resume import last_inputs
 
 
 def with_targets(experiment: Experiment) -> Experiment:
-    """An experiment that is to be matched again, with the place of the targets decided.
+    """An experiment that is to be matched again, with the folder of its targets chosen.
 
-    An output folder that was filled from its experiment's images has targets of its own, and these count. One that was filled by
-    matching the experiment's targets has copies: the experiment's count again, which may have changed since.
+    An output folder whose targets were found in the experiment's images has its own targets, and these are used. An output folder
+    whose targets are copies of the experiment's is ignored: the experiment's targets are used again, which may have changed.
     """
     if experiment.output is None:
         return experiment

@@ -1,4 +1,4 @@
-"""A part of a job array, and the run that puts the parts together: what is different from a run of its own."""
+"""A part of a job array, and the run that combines the parts: how they differ from an ordinary run."""
 
 from __future__ import annotations
 
@@ -24,48 +24,48 @@ _MOST_NAMED = 20
 
 
 def part_of(options: Options, frames: FrameRange) -> Part | None:
-    """The part of the range that a run is to do; None: all of it."""
+    """The part of the range that a run processes; None: all of it."""
     return Part(int(options.part[0]), int(options.part[1]), frames) if options.part is not None else None
 
 
 def share_of(part: Part | None) -> Share:
-    """What a part does not know of the sequence."""
+    """The share of the sequence that a part processes, and which of its neighbours it cannot see."""
     return WHOLE if part is None else Share(part.name, begins=part.number == 1, ends=part.number == part.of)
 
 
 def tracks_ahead(part: Part | None, engine: Engine, *, tracks: bool) -> bool:
-    """Whether a run tracks: a part does so only with an engine whose tracker can hand its state on."""
+    """Whether a run tracks: a part does so only with an engine whose tracker can save its state."""
     if part is not None and tracks and engine == "optv":
-        logger.info("Engine optv: its tracker cannot hand its state on, so parts do the sequence step, and --finish tracks")
+        logger.info("Engine optv: its tracker cannot save its state, so parts do the sequence step only, and --finish tracks")
         return False
     return tracks
 
 
 def note_start(part: Part, store: Store) -> None:
-    """Note that a process works on a part."""
+    """Record that a process works on a part."""
     Record(part, parts.RUNNING, host=str(host()["name"])).write(store.parts)
 
 
 def note_end(part: Part, store: Store, tally: Tally, error: BaseException | None) -> None:
-    """Say what became of a part."""
+    """Record the outcome of a part."""
     failed = {frame: failure.reason for frame, failure in tally.failed.items() if failure.step == "sequence"}
     record = Record(part, tally.outcome(error), tally.error_text(error), failed, str(host()["name"]))
     try:
         record.write(store.parts)
     except OSError as problem:
-        logger.warning("%s: what became of the part cannot be noted: %s", store.parts, problem.strerror or problem)
+        logger.warning("%s: the outcome of the part cannot be recorded: %s", store.parts, problem.strerror or problem)
 
 
 class Parts:
-    """The parts of a job array, as the run finds them that puts them together."""
+    """The parts of a job array, as found by the run that combines them."""
 
     def __init__(self, store: Store, is_done: Callable[[int], bool], frames: FrameRange, *, only_tracked: bool) -> None:
-        """``is_done``: whether a part has done a frame; ``only_tracked``: frames need not be."""
+        """``is_done``: whether a part has processed a frame; ``only_tracked``: the sequence step need not be done."""
         self._folders = parts.folders(store.parts, frames)
         self._records = list(parts.records(store.parts, frames))
         failed = {frame: reason for record in self._records for frame, reason in record.failed.items()}
         self.absent = [frame for frame in range(frames[0], frames[1] + 1) if not only_tracked and not is_done(frame)]
-        """Frames that no part has done."""
+        """Frames that no part has processed."""
         texts = [(*record.part.frames, record.text()) for record in self._records]
         known = {record.part.name for record in self._records}
         texts += [(*part.frames, f"{part} did not run") for part in self._array(frames) if part.name not in known]
@@ -76,10 +76,10 @@ class Parts:
         return parts.all_parts(self._records, frames)
 
     def describe(self, frames: FrameRange) -> None:
-        """Log how many parts are done, and what became of the others."""
+        """Log how many parts are done, and the state of the others."""
         array = self._array(frames)
         if not self._records:
-            logger.info("No part of these frames was run, or all have been put together before")
+            logger.info("No part of these frames was run, or all parts have been combined before")
             return
         done = {record.part.name for record in self._records if record.outcome in {"done", "incomplete"}}
         there = set(self.absent)
@@ -103,12 +103,12 @@ class Parts:
             )
 
     def in_order(self, chunks: list[FrameRange]) -> list[FrameRange]:
-        """Chunks, those last in which frames are missing: what is done is looked at first, where a missing frame ends the run."""
+        """Chunks, those with missing frames last: finished frames are checked before a missing frame ends the run."""
         holes = contiguous(self.absent)
         return sorted(chunks, key=lambda chunk: any(low <= chunk[1] and chunk[0] <= high for low, high in holes))
 
     def remove(self) -> None:
-        """Nothing of them is needed any more."""
+        """Remove the parts, which are no longer needed."""
         for folder in self._folders:
             shutil.rmtree(folder, ignore_errors=True)
         _remove_if_empty(self._folders[0].parent if self._folders else None)
@@ -123,5 +123,5 @@ def _remove_if_empty(folder: Path | None) -> None:
 
 
 def options_of_check(options: Options, part: Part | None) -> Options:
-    """A part says nothing of the results of other frames: other parts have them. Nor does a run whose frames have not come."""
+    """Options of the checks: a part ignores results of other frames, which belong to other parts, and so does a watching run."""
     return options if part is None and not options.watch else replace(options, part=None, clean=True)

@@ -1,4 +1,4 @@
-"""The plan of a run, and the runner that does it: what follows from the options."""
+"""The plan of a run, and the runner that executes it, as the options require."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ logger = logging.getLogger(__name__)
 Runner = LocalRunner | ClusterRunner
 
 SECONDS_A_TASK = 2.0
-"""Of tasks that go to a cluster, where each costs the scheduler some milliseconds."""
+"""For tasks on a cluster, where each costs the scheduler some milliseconds."""
 
 _MOST_SHOWN = 12
 
 
 def runner_of(job: Job, options: Options, store: Store, client: Any) -> Runner:
-    """Who does the tasks: the workers of a Dask scheduler, if there is a client, else this machine."""
+    """The runner: the workers of a Dask scheduler if there is a client, otherwise this machine."""
     if client is not None:
         return ClusterRunner(job, client, store.home, options.frame_timeout)
     return make_runner(job, options.n_processes, options.start_method, options.frame_timeout)
@@ -52,7 +52,7 @@ def make_plan(
     part: Part | None = None,
     parts: Parts | None = None,
 ) -> Plan | DensePlan:
-    """What is to be done.
+    """The plan of a run.
 
     Args:
         job: of the run.
@@ -61,13 +61,13 @@ def make_plan(
         options: of the run.
         engines: of each step.
         ids: numbers for tasks.
-        past: what an earlier run has noted of a frame.
-        part: the part of a job array that the run is.
-        parts: those that the run puts together.
+        past: the journal entries of an earlier run for a frame.
+        part: the part of a job array that the run processes.
+        parts: those that the run combines.
     """
     if job.dense is not None:
         return dense_plan(frames, store, options, job.dense)
-    in_pieces = options.on_cluster or options.watch  # tasks are cut by the seconds that they take
+    in_pieces = options.on_cluster or options.watch  # task size follows the measured time
     sequence = SequencePlan(
         *(_chunks(frames, options, parts, in_pieces=in_pieces), ids, store, _kind(job, parts)),
         engines=engines,

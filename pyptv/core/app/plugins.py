@@ -1,4 +1,4 @@
-"""PyPTV's plugins in a run: which ones, run over its frames, and their files put in place."""
+"""PyPTV's plugins in a run: choosing them, running them over its frames, and publishing their files."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 
 def chosen_plugins(experiment: Experiment, options: Options) -> tuple[tuple[PluginSpec, ...], list[str], list[str]]:
-    """The plugins of a run, problems, and hints about those that the parameters select and that do not run."""
+    """The plugins of a run, problems, and hints about plugins that the parameters select and that do not run."""
     specs: list[PluginSpec] = []
     problems: list[str] = []
     hints: list[str] = []
@@ -54,12 +54,12 @@ def chosen_plugins(experiment: Experiment, options: Options) -> tuple[tuple[Plug
         except InvalidExperimentError as error:
             problems += error.problems
     if any(spec.kind == "tracking" for spec in specs) and options.tracking == "both":
-        problems.append("--tracking both is done by the tracker of this program, not by a plugin")
+        problems.append("--tracking both needs the tracker of this program: leave the tracking plugin out")
     return tuple(specs), problems, hints
 
 
 class PluginRun:
-    """The plugins of a run at work."""
+    """Runs the plugins of a run."""
 
     def __init__(self, job: Job, store: Store, frames: FrameRange, timeout: float | None) -> None:
         self._job = job
@@ -68,17 +68,17 @@ class PluginRun:
         self._timeout = timeout
 
     def has(self, kind: Kind) -> bool:
-        """Whether a plugin stands for a step."""
+        """Whether a plugin replaces a step."""
         return self._spec(kind) is not None
 
     def sequence(self, journal: Journal | None) -> bool:
-        """Have the sequence step done, unless an earlier run has done all of it.
+        """Do the sequence step, unless an earlier run has done all of it.
 
         Returns:
             Whether it was done.
 
         Raises:
-            ProcessingError: the plugin failed, or left something else than results of all frames. Nothing is changed then.
+            ProcessingError: the plugin failed, or did not leave valid results of all frames. Nothing is changed then.
         """
         spec = self._spec("sequence")
         if spec is None or self._kept(journal):
@@ -98,7 +98,7 @@ class PluginRun:
         return True
 
     def tracking(self) -> Iterator[Event]:
-        """Have the frames linked; yields a step for each.
+        """Link the frames; yields a step for each.
 
         Raises:
             ProcessingError: the plugin failed, or left something else than links of all frames. Nothing is changed then.
@@ -141,7 +141,7 @@ class PluginRun:
         return Writer(self._job.journal, self._job.serial, self._job.fingerprints)
 
     def _kept(self, journal: Journal | None) -> bool:
-        """Whether an earlier run has done the sequence step of every frame with this plugin, and nothing has changed since."""
+        """Whether an earlier run did the sequence step of every frame with this plugin, and nothing has changed since."""
         if journal is None:
             return False
         earlier = Earlier(replace(self._job, tracks=False), self._store)
@@ -191,10 +191,10 @@ class PluginRun:
         )
 
     def _publish_others(self, stage: Experiment) -> None:
-        """What else it has left in ``res/``: tables of its own."""
+        """Publish other files that the plugin wrote to ``res/``, such as tables."""
         for path in other_files(stage, self._frames):
             write_atomic(self._job.experiment.results / path.name, read_regular(path))
-            logger.info("The plugin has left %s", self._job.experiment.results / path.name)
+            logger.info("The plugin has written %s", self._job.experiment.results / path.name)
 
 
 def _named(spec: PluginSpec) -> str:

@@ -1,4 +1,4 @@
-"""Checks before any frame: everything that can be known, all problems at once, in about a second.
+"""Checks before the first frame: everything that can be detected, all problems at once, in about a second.
 
 Problems end the run before it starts; hints are logged. Nothing is written.
 """
@@ -45,23 +45,23 @@ class Findings:
     """What the checks found."""
 
     problems: list[str] = field(default_factory=list)
-    """Each would end the run."""
+    """Each of them prevents the run."""
     hints: list[str] = field(default_factory=list)
-    """What a user should know before a long run."""
+    """Warnings for the user before a long run."""
     missing: dict[int, str] = field(default_factory=dict)
-    """Frame -> the first of its files that is not there."""
+    """Frame -> the first of its files that is missing."""
     hooks: tuple[HookSpec, ...] = ()
-    """Those that the run will have."""
+    """The plugins of the run."""
     plugins: tuple[PluginSpec, ...] = ()
     """Likewise."""
     images: ImageSettings | None = None
-    """How images are read; None: not decided, for none are."""
+    """How images are read; None: no images are read."""
     unfinished: dict[Path, list[str]] = field(default_factory=dict)
-    """Folder of results -> names of files that a killed run has left unfinished."""
+    """Folder of results -> names of incomplete files left by a killed run."""
     outside: list[int] = field(default_factory=list)
     """Frames outside the range that have results."""
     estimated_bytes: int = 0
-    """What the results will need on disk, at the typical number of targets."""
+    """Size of the results on disk [bytes], for a typical number of targets."""
 
 
 def check_experiment(
@@ -77,10 +77,10 @@ def check_experiment(
     """Check the files of a frame range, the disk and the plausibility of the calibrations.
 
     Args:
-        experiment: read and checked already as far as its parameter files go.
+        experiment: its parameter files have been read and checked.
         frames: first and last.
-        mode: ``both``, ``sequence`` or ``tracking``: which files must be there.
-        skip_missing: a missing image fails its frame only.
+        mode: ``both``, ``sequence`` or ``tracking``: which files are required.
+        skip_missing: a missing image only fails its frame.
         clean: results outside the range will be removed, so they are not reported.
         bit_depth: see :func:`pyptv.core.images.grey_values.decide`.
         page: likewise.
@@ -100,7 +100,7 @@ def check_experiment(
         findings.problems += decision.problems
         findings.problems += shared_images(experiment, frames)
     elif mode == "tracking":
-        findings.images = decide(experiment, names=listing.names).settings  # what the frames were made with
+        findings.images = decide(experiment, names=listing.names).settings  # the settings that the frames were made with
     _check_calibrations(experiment, findings)
     _check_disk(experiment, frames, mode, findings)
     _check_writable(experiment, findings)
@@ -114,13 +114,13 @@ def check_experiment(
 
 
 def check_run(experiment: Experiment, frames: FrameRange, options: Options, shared: str = "") -> Findings:
-    """:func:`check_experiment` for a run: what ``--check`` passes starts, what it refuses does not.
+    """:func:`check_experiment` for a run: a run starts if and only if ``--check`` accepts it.
 
     Args:
         experiment: that is to be processed.
         frames: of the run, first and last.
         options: of the run.
-        shared: what says that the run is one of several, where its options do not say so any more.
+        shared: the option by which the run is one of several, if its options no longer contain it.
     """
     findings = check_experiment(
         experiment,
@@ -160,17 +160,17 @@ def prepare_job(
     scratch: Path | None = None,
     hooks: tuple[HookSpec, ...] = (),
 ) -> Job:
-    """What the workers of a run need. ``scratch``, where optv is to track, is a new folder that the caller removes.
+    """The job of a run, for its workers. ``scratch``, if optv tracks, is a new folder that the caller removes.
 
     Args:
         exp_path: the experiment.
-        images: as the checks have decided; None: decided here.
+        images: as determined by the checks; None: determined here.
         stop_at_failure: end at the first frame that fails.
         engine: of the run.
         tracking: whether the run links frames.
         scratch: where to make it; None: in the temporary folder.
         hooks: of the sequence step.
-        write: make the folders of the ``_targets`` files: where images have a folder for each frame there is none yet.
+        write: make the folders of the ``_targets`` files, which do not exist yet if images have one folder per frame.
     """
     experiment = exp_path if isinstance(exp_path, Experiment) else load_experiment(exp_path)
     for camera in range(experiment.num_cams) if write else ():
@@ -180,9 +180,9 @@ def prepare_job(
 
 
 def shared_images(experiment: Experiment, frames: FrameRange) -> list[str]:
-    """Cameras that have one image between them, under one name or by way of links: each a problem.
+    """Cameras that share an image, under one name or by links: each a problem.
 
-    The first frame, the last, and one between them are looked at.
+    The first frame, the last, and one between them are checked.
     """
     problems: dict[tuple[int, int], str] = {}
     for frame in sorted({frames[0], sum(frames) // 2, frames[1]}):
@@ -202,7 +202,7 @@ def shared_images(experiment: Experiment, frames: FrameRange) -> list[str]:
 
 
 def _identity(path: Path) -> tuple[int, int] | str:
-    """Equal for paths that lead to one file; of a file that is not there, where it should be."""
+    """Equal for paths that lead to one file; for a missing file, its resolved path."""
     try:
         status = path.stat()
     except OSError:
@@ -211,7 +211,7 @@ def _identity(path: Path) -> tuple[int, int] | str:
 
 
 def frames_outside(experiment: Experiment, frames: FrameRange) -> list[int]:
-    """Frames with results in ``res/`` that are not in a range."""
+    """Frames with results in ``res/`` that are outside a range."""
     return [frame for frame in frames_with(experiment.results) if not frames[0] <= frame <= frames[1]]
 
 
@@ -224,9 +224,9 @@ def _check_first_images(
     *,
     may_fail: bool,
 ) -> None:
-    """An image of each camera, and all masks, as far as that goes without decoding them.
+    """Check an image of each camera, and all masks, as far as possible without decoding them.
 
-    Where images may fail (``may_fail``), a first image that is damaged is a hint as long as the last one is not. One problem for
+    If images may fail (``may_fail``), a damaged first image is only a hint, unless the last one is damaged too. One problem per
     one cause.
     """
     causes: dict[str, list[str]] = {}
@@ -268,7 +268,7 @@ def _check_calibrations(experiment: Experiment, findings: Findings) -> None:
     ):
         if calibration.affine[0] != 1:
             findings.hints.append(
-                f"{image}.addpar: scx is {calibration.affine[0]}, not 1: in optv the distortion and its inverse disagree then "
+                f"{image}.addpar: scx is {calibration.affine[0]}, not 1: then the distortion and its inverse disagree in optv "
                 "(1 % gives about 3 px)"
             )
         angle = _off_axis(calibration, centre)
@@ -280,7 +280,7 @@ def _check_calibrations(experiment: Experiment, findings: Findings) -> None:
 
 
 def _off_axis(calibration: Calibration, point: tuple[float, float, float]) -> float:
-    """Angle [rad] between the optical axis and the line to a point, refraction left aside."""
+    """Angle [rad] between the optical axis and the line to a point, ignoring refraction."""
     omega, phi, _ = calibration.angles
     # third column of the rotation matrix for (omega, phi, kappa): the camera looks along its negative
     axis = (math.sin(phi), -math.sin(omega) * math.cos(phi), math.cos(omega) * math.cos(phi))
@@ -305,7 +305,7 @@ def _check_disk(experiment: Experiment, frames: FrameRange, mode: str, findings:
 
 
 def _check_writable(experiment: Experiment, findings: Findings) -> None:
-    """Results go to ``res/``, and ``_targets`` files beside the images; with an output folder both go there."""
+    """Check the folders of the results: ``res/`` and, for ``_targets`` files, that of the images; or an output folder."""
     beside = ", which lie beside the images," if experiment.output is None else ""
     targets = [experiment.targets_folder(camera) for camera in range(experiment.num_cams)]
     for folder in dict.fromkeys([experiment.results, *targets]):
@@ -320,7 +320,7 @@ def _check_writable(experiment: Experiment, findings: Findings) -> None:
 
 
 def nearest(path: Path) -> Path:
-    """A path, or the first one above it that leads to something."""
+    """A path, or its first parent that exists."""
     return next((above for above in (path, *path.parents) if is_there(above)), path)
 
 

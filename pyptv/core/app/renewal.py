@@ -1,4 +1,4 @@
-"""``--watch``: reports made anew now and then while frames still come, so that somebody can look at them."""
+"""``--watch``: reports are updated regularly while frames still arrive."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from contextlib import suppress
 logger = logging.getLogger(__name__)
 
 _EVERY = 30.0
-"""Seconds between two run reports, and at least between the end of one page and the start of the next."""
+"""Seconds between two run reports, and minimum time between the end of one page and the start of the next."""
 _PART = 10.0
-"""A page is begun only after so many times as long as the last one has taken: frames come first."""
+"""A page is started only after this multiple of the time that the last one took: frames have priority."""
 _LOW_PRIORITY = 10
 
 
 class Renewal:
-    """Writes the run report of the moment, and lets a process of its own make the page of it."""
+    """Writes the current run report, and starts a separate process that makes a page of it."""
 
     def __init__(self, write: Callable[[], None], page_of: str | None) -> None:
-        """``write`` writes the run report; ``page_of``: the experiment whose HTML report is wanted, None: none is."""
+        """``write`` writes the run report; ``page_of``: the experiment whose HTML report is wanted, or None."""
         self._write = write
         self._page_of = page_of
         self._due = self._page_due = 0.0
@@ -31,7 +31,7 @@ class Renewal:
         self._begun = 0.0
 
     def look(self) -> None:
-        """Renew what is due."""
+        """Update the reports that are due."""
         now = time.monotonic()
         if now < self._due:
             return
@@ -39,8 +39,8 @@ class Renewal:
         try:
             self._write()
             self._begin_page(now)
-        except OSError as error:  # frames count, and the next one may be written
-            logger.warning("The report of the moment cannot be renewed: %s", error)
+        except OSError as error:  # frames matter more, and the next report may succeed
+            logger.warning("The report cannot be updated: %s", error)
 
     def _begin_page(self, now: float) -> None:
         if self._page is not None and self._page.poll() is not None:
@@ -59,7 +59,7 @@ class Renewal:
                 os.setpriority(os.PRIO_PROCESS, self._page.pid, _LOW_PRIORITY)
 
     def close(self) -> None:
-        """The run is over: its own reports come now."""
+        """The run is over: it writes its final reports itself."""
         if self._page is not None:
             self._page.kill()
             self._page.wait()

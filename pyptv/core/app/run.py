@@ -41,13 +41,13 @@ logger = logging.getLogger(__name__)
 def run(
     experiment: Experiment, frames: FrameRange, options: Options, watcher: Watcher | None = None, request: Request | None = None
 ) -> Tally:
-    """Process a frame range, and write ``res/run_report.json`` whatever the end is, once the first frame may be begun.
+    """Process a frame range, and write ``res/run_report.json`` however the run ends, once it may start the first frame.
 
     Returns:
-        What was done; with ``on_error="abort"`` its ``failed`` names the frame that ended the run.
+        The tally; with ``on_error="abort"`` its ``failed`` contains the frame that ended the run.
 
     Raises:
-        ProcessingError: nothing could be processed: the experiment, a file, or the machine is to blame.
+        ProcessingError: nothing could be processed, because of the experiment, a file, or the machine.
     """
     whole, part = frames, part_of(options, frames)
     frames = whole if part is None else part.frames
@@ -66,7 +66,7 @@ def run(
         if client is not None:
             options = replace(options, n_processes=min(max(1, sum(client.nthreads().values())), MOST_PROCESSES))
         engines = choose(options, whole) if dense is None else prepare_kernels()
-        stack.callback(store.close)  # first: a signal's handler may raise once the frames are claimed
+        stack.callback(store.close)  # first: a signal handler may raise once the frames are claimed
         store.open(frames, among_many=part is not None, unfinished=findings.unfinished)
         job = _job(experiment, findings, options, engines=engines, part=part, dense=dense)
         stack.callback(remove_scratch, job.scratch)
@@ -94,7 +94,7 @@ def run(
 def _job(
     experiment: Experiment, findings: Findings, options: Options, *, engines: Engines, part: Part | None, dense: DenseJob | None
 ) -> Job:
-    """What the workers must know of a run."""
+    """The job of a run, for the workers."""
     by_plugin = {spec.kind for spec in findings.plugins}
     tracking = tracks_ahead(part, engines.begun, tracks=options.tracks)
     job = prepare_job(
@@ -118,7 +118,7 @@ def _job(
 def _parts(
     store: Store, journal: Journal | None, frames: FrameRange, options: Options, *, dense: DenseJob | None
 ) -> Parts | None:
-    """The parts of a job array that a run with ``--finish`` puts together; None for any other run."""
+    """The parts of a job array that a run with ``--finish`` combines; None for any other run."""
     if not options.finish or journal is None:
         return None
     done = journal.has if dense is None else partial(done_ahead, store)
@@ -137,7 +137,7 @@ def _clean(store: Store, outside: Sequence[int]) -> None:
 
 
 def _note_code_of_others(record: RunReport, findings: Findings) -> None:
-    """Hooks and plugins: the log and the run report name them."""
+    """Name hooks and plugins in the log and in the run report."""
     record.hooks = tuple(map(str, findings.hooks))
     for spec in findings.hooks:
         logger.info("Hook %s: %s", spec, spec.origin)
@@ -148,7 +148,7 @@ def _note_code_of_others(record: RunReport, findings: Findings) -> None:
 
 @contextmanager
 def _clear_errors(experiment: Experiment) -> Iterator[None]:
-    """An error of the system names the file, or at least the folder."""
+    """Make an error of the system name the file, or at least the folder."""
     try:
         yield
     except OSError as error:
@@ -156,7 +156,7 @@ def _clear_errors(experiment: Experiment) -> Iterator[None]:
 
 
 def report_findings(findings: Findings) -> None:
-    """Log the hints; raise the problems, if there are any."""
+    """Log the hints; raise the problems, if any."""
     for hint in findings.hints:
         logger.warning("%s", hint)
     if findings.problems:
@@ -166,12 +166,12 @@ def report_findings(findings: Findings) -> None:
 def prepare(
     exp_path: str | Path, first: int | None, last: int | None, options: Options | None = None
 ) -> tuple[Experiment, FrameRange]:
-    """An experiment and the frames to process; None for a frame means the parameters' own.
+    """An experiment and the frames to process; None for a frame means that of the parameters.
 
     Raises:
         ValueError: frames in the wrong order.
-        InvalidExperimentError: the experiment, with all problems that can be known: where a calibration is missing, images are
-            looked for all the same.
+        InvalidExperimentError: the experiment, with all problems that can be detected: even if a calibration is missing,
+            images are checked.
     """
     options = options or Options()
     matches = options.mode == "match"
@@ -188,7 +188,7 @@ def prepare(
 
 
 def process(experiment: Experiment, frames: FrameRange, options: Options, watcher: Watcher | None, request: Request) -> RunResult:
-    """:func:`run`, with the time it took in the log, and an error for what ended it at a frame."""
+    """:func:`run`, with its duration in the log, and an error if it ended at a frame."""
     start = time.perf_counter()
     tally = run(experiment, frames, options, watcher, request)
     seconds = time.perf_counter() - start

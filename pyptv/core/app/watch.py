@@ -1,4 +1,4 @@
-"""``--watch``: frames are taken as their images arrive. It polls, since network disks do not report changes."""
+"""``--watch``: frames are processed as their images arrive. It polls, because network disks do not report changes."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from pyptv.core.experiment.folder import Experiment
 logger = logging.getLogger(__name__)
 
 _INTERVAL = 0.5
-"""Seconds between two looks; a file that is the same at both has been written."""
+"""Seconds between two checks; a file that is the same at both is complete."""
 
 _AHEAD = 64
-"""Frames that are looked for beyond the last one that has come: files may come out of order."""
+"""Frames that are looked for beyond the last one that has arrived: files may arrive out of order."""
 
 _SETTLED = 10.0
-"""Seconds for which files have not changed that cannot be read, until their frame has failed: a writer may pause."""
+"""Seconds after which a frame fails whose files cannot be read and no longer change: a writer may pause."""
 
 _Signature = tuple[tuple[int, int], ...]
 """(size, time of last change) of each image of a frame."""
 
 
 class Arrivals:
-    """The frames of a range whose images are there, as they come."""
+    """The frames of a range, as their images arrive."""
 
     def __init__(self, experiment: Experiment, frames: FrameRange, until_idle: float | None) -> None:
         self._experiment = experiment
@@ -37,19 +37,19 @@ class Arrivals:
         self._low = self._first
         """All frames below this one have been taken."""
         self._highest = self._first - 1
-        """The last frame of which there is something."""
+        """The last frame of which a file has arrived."""
         self._taken: set[int] = set()
-        """Of the frames from there on."""
+        """Frames taken from there on."""
         self._unsettled: set[int] = set()
-        """Taken, and not yet known to be read whole: they may come again."""
+        """Frames that were taken and are not yet known to be read completely: they may be taken again."""
         self._seen: dict[int, tuple[_Signature, float]] = {}
-        """Frame -> its files at the last look, and since when [s] they have been the same."""
+        """Frame -> its files at the last check, and since when [s] they have been the same."""
         self._again: dict[int, float] = {}
-        """Frames that could not be read -> not before then [s] once more."""
+        """Frames that could not be read -> earliest time [s] of the next attempt."""
         self._looked = 0.0
         self._changed = time.monotonic()
         self._closing = False
-        """The run was asked to end: what comes from now on is left."""
+        """The run was asked to end: later frames are ignored."""
         self.over = False
         """No more frames are awaited."""
 
@@ -59,7 +59,7 @@ class Arrivals:
         return max(self._taken, default=self._low - 1)
 
     def poll(self) -> list[int]:
-        """The frames that are complete by now, since the last time; at the end also those that never came whole."""
+        """The frames that have become complete since the last call; at the end also those that never became complete."""
         now = time.monotonic()
         if self.over or now - self._looked < _INTERVAL:
             return []
@@ -75,7 +75,7 @@ class Arrivals:
         return found
 
     def failed(self, frame: int) -> bool:
-        """A frame could not be read: whether that may be because it is still being written. Then it comes again."""
+        """A frame could not be read: whether it may still be being written. Then it is taken again."""
         now, signature = time.monotonic(), self._signature(frame)
         before = self._seen.get(frame)
         self._unsettled.discard(frame)
@@ -85,10 +85,10 @@ class Arrivals:
         return True
 
     def outdated(self, done: FrameDone) -> bool:
-        """Whether the images of a frame have changed while it was processed. Then it comes again."""
+        """Whether the images of a frame have changed while it was processed. Then it is taken again."""
         signature = self._signature(done.frame)
         self._unsettled.discard(done.frame)
-        if done.kept:  # what was noted of its images is of an earlier run: they may have another time since, and the same bytes
+        if done.kept:  # its image stamps are of an earlier run: the time may differ while the bytes are the same
             same = signature == self._seen.get(done.frame, (signature,))[0]
         else:
             same = signature is not None and all(
@@ -110,7 +110,7 @@ class Arrivals:
             frame += 1
 
     def _is_complete(self, frame: int, now: float) -> bool:
-        """Whether the images of a frame are all there, and have not changed since the last look."""
+        """Whether all images of a frame exist and have not changed since the last check."""
         signature = self._signature(frame)
         if signature is None:
             return False
@@ -142,28 +142,28 @@ class Arrivals:
             self._low += 1
 
     def _give_back(self, frame: int, until: float) -> None:
-        """Take a frame once more, not before some time."""
+        """Take a frame once more, not before ``until``."""
         self._again[frame] = until
         self._taken.update(range(frame + 1, self._low))
         self._taken.discard(frame)
         self._low = min(self._low, frame)
 
     def _incomplete(self) -> list[int]:
-        """Frames that could not be read so far, and those between others that never came."""
+        """Frames that could not be read so far, and missing frames between others."""
         unread = [frame for frame in sorted(self._again) if frame >= self._low and frame not in self._taken]
         self._take(unread)
         gaps = [frame for frame in range(self._low, self.end) if frame not in self._taken]
         if gaps:
-            logger.warning("Frames %s have not come", describe(gaps))
+            logger.warning("Frames %s have not arrived", describe(gaps))
         self._take(gaps)
         return unread + gaps
 
 
 def wait_for_first(experiment: Experiment, frames: FrameRange, options: Options) -> int:
-    """Wait until a first frame of the range is complete, and return its number: checks need images to look at.
+    """Wait until a first frame of the range is complete, and return its number: the checks need images.
 
     Raises:
-        ProcessingError: none has come in the time that there was.
+        ProcessingError: none has arrived in the available time.
     """
     arrivals = Arrivals(experiment, frames, options.until_idle)
     logger.info("Waiting for images of frames %d to %d", *frames)
@@ -171,7 +171,7 @@ def wait_for_first(experiment: Experiment, frames: FrameRange, options: Options)
         if found := arrivals.poll():
             return min(found)
         time.sleep(_INTERVAL / 5)
-    raise ProcessingError(f"No frame of {frames[0]} to {frames[1]} has come: expected {experiment.input_path(0, frames[0])}")
+    raise ProcessingError(f"No frame of {frames[0]} to {frames[1]} has arrived: expected {experiment.input_path(0, frames[0])}")
 
 
 class _Ending:
@@ -182,5 +182,5 @@ _ending = _Ending()
 
 
 def ask_to_end(*, asked: bool = True) -> None:
-    """Let a watching run of this process end once what has arrived is processed. ``asked=False`` revokes that."""
+    """Ask a watching run of this process to end after the frames that have arrived. ``asked=False`` revokes that."""
     _ending.asked = asked

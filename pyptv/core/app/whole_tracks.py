@@ -1,4 +1,4 @@
-"""After a run: ``--postprocess FORMAT`` writes its trajectories, made whole, to ``res/export``."""
+"""After a run: ``--postprocess FORMAT`` writes its post-processed trajectories to ``res/export``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 
 def require(options: Options) -> None:
-    """Report before the run what would keep its trajectories from being written.
+    """Report before the run whether its trajectories cannot be written.
 
     Raises:
         InvalidExperimentError: the run does not track, or a library is missing.
@@ -32,7 +32,7 @@ def write_trajectories(experiment: Experiment, frames: FrameRange, options: Opti
     """Post-process and write the trajectories of a run, and log what was done to them.
 
     Raises:
-        ProcessingError: they cannot be written. The results of the run stand.
+        ProcessingError: they cannot be written. The results of the run remain valid.
     """
     from pyptv.export.api import load, write  # numpy and scipy: only for --postprocess
     from pyptv.trajectories.postprocess import PostProcessing
@@ -45,7 +45,7 @@ def write_trajectories(experiment: Experiment, frames: FrameRange, options: Opti
             if dataset.processed is not None:
                 logger.info("%s", dataset.processed.counts)
     except ProcessingError as error:
-        raise ProcessingError(f"the results of the run stand, but not --postprocess: {error}") from error
+        raise ProcessingError(f"the results of the run are complete, but --postprocess failed: {error}") from error
     logger.info("Trajectories: %s", path)
     if watch is not None:
         watch.wrote(path)

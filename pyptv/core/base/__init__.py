@@ -1,1 +1,1 @@
-"""What everything else stands on: errors, events, frame ranges, the user's options."""
+"""The base of all other modules: errors, events, frame ranges, the user's options."""

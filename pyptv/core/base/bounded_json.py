@@ -1,7 +1,7 @@
-"""JSON, lines and compressed bytes from files that anybody may have written: read within limits, else one clear error.
+"""JSON, lines and compressed bytes from files of any source: read within limits, otherwise one clear error.
 
-The standard readers take what comes: a line of 8 GB, brackets nested until the stack ends, ``Infinity``, a number of a million
-digits, a kilobyte that unpacks to a gigabyte. What is read here has a bound for each of them, in time and in memory.
+The standard readers have no limits: a line of 8 GB, brackets nested until the stack ends, ``Infinity``, a number of a million
+digits, a kilobyte that unpacks to a gigabyte. The readers here have a limit for each of these, in time and in memory.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ _STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*+(?:"|\Z|\\\Z)|[\[{]|[\]}]', r
 
 
 class BoundError(ValueError):
-    """A value that is not what its format allows; the message says what was found and what was expected."""
+    """A value that its format does not allow; the message states what was found and what was expected."""
 
 
 def parse_json(data: bytes, most_bytes: int, most_levels: int = MOST_LEVELS) -> Any:
-    """The value of a JSON text in UTF-8; all numbers in it are finite, whole numbers have 20 digits at most.
+    """The value of a JSON text in UTF-8; all numbers in it are finite, whole numbers have at most 20 digits.
 
     Raises:
         BoundError: it is not JSON, too long, too deep, or holds a number that is not finite.
@@ -80,11 +80,11 @@ def _no_number(text: str) -> float:
 
 
 Check = Callable[[Any], bool]
-"""Whether a field's value is what its format allows."""
+"""Checks whether a field's value is allowed by its format."""
 
 
 def is_count(value: Any) -> bool:
-    """A whole number from 0 on; ``true`` does not count as one."""
+    """A whole number, 0 or more; ``true`` is not one."""
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
@@ -94,7 +94,7 @@ def is_text(value: Any) -> bool:
 
 
 def is_list_of(check: Check, most: int) -> Check:
-    """A check for lists of at most ``most`` items that each pass another one."""
+    """A check for lists of at most ``most`` items that each pass another check."""
     return lambda value: isinstance(value, list) and len(value) <= most and all(map(check, value))
 
 
@@ -102,7 +102,7 @@ def check_fields(entry: Mapping[str, Any], expected: Mapping[str, Check]) -> Non
     """Check that an object has exactly the fields expected, each of its kind.
 
     Raises:
-        BoundError: names the first field that is missing, unknown or of another kind.
+        BoundError: with the first field that is missing, unknown or of another kind.
     """
     for name, check in expected.items():
         if name not in entry:
@@ -117,7 +117,7 @@ def check_fields(entry: Mapping[str, Any], expected: Mapping[str, Check]) -> Non
 def bounded_lines(file: IO[bytes], longest: int, most_bytes: int) -> Iterator[bytes]:
     """The lines of a file with their line ends, without those of more than ``longest`` bytes; reading ends at ``most_bytes``.
 
-    A line that is too long takes no memory. The last line may have no end: it was cut.
+    A line that is too long takes no memory. The last line may have no line end: it was truncated.
     """
     read = 0
     while read < most_bytes and (line := file.readline(longest + 1)):
@@ -130,10 +130,10 @@ def bounded_lines(file: IO[bytes], longest: int, most_bytes: int) -> Iterator[by
 
 
 def inflate(data: bytes, most_bytes: int) -> bytes:
-    """What zlib has compressed, whole and nothing after it; memory for at most ``most_bytes`` is taken.
+    """The data compressed by zlib, complete and with nothing after it; uses memory for at most ``most_bytes``.
 
     Raises:
-        BoundError: it is damaged, cut, larger, or has something behind it.
+        BoundError: it is damaged, truncated, larger, or followed by other data.
     """
     unpacker = zlib.decompressobj()
     try:
@@ -148,7 +148,7 @@ def inflate(data: bytes, most_bytes: int) -> bytes:
 
 
 def _shown(value: Any) -> str:
-    """A foreign value, short: of lists and objects only the kind, for there may be any amount in them."""
+    """An external value, shortened: for lists and objects only the kind, because they may be large."""
     if isinstance(value, list | dict):
         return f"{'a list' if isinstance(value, list) else 'an object'} of {len(value)}"
     text = ascii(value)

@@ -1,4 +1,4 @@
-"""What all command lines share: help within 80 columns, options in any place, a range of frames, suggestions, completion."""
+"""Shared by all command lines: help within 80 columns, options in any position, frame ranges, suggestions, completion."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ _CALLED_ELSEWHERE = {
     "-o": "--output",
     "-v": "--log-level",
 }
-"""Options of other programs, and what they are called here."""
+"""Options of other programs, and their names here."""
 
 
 class Parser(argparse.ArgumentParser):
     """The parser of every command.
 
-    Options may stand before, between and after the positional arguments; ``--`` ends them. An unknown option is an error that
+    Options may be before, between and after the positional arguments; ``--`` ends them. An unknown option is an error that
     names the one that was probably meant.
     """
 
@@ -50,9 +50,9 @@ class Parser(argparse.ArgumentParser):
 
         Args:
             prog: the name of the command.
-            words: its positional arguments, as the usage line has them.
-            description: what it is for.
-            epilog: what ``--help`` ends with; its lines are kept as they are.
+            words: its positional arguments, as in the usage line.
+            description: its purpose.
+            epilog: the end of ``--help``; its lines are not changed.
         """
         super().__init__(
             prog=prog, usage=f"{prog} {words} [options]", description=description, epilog=epilog, formatter_class=_Help
@@ -60,21 +60,21 @@ class Parser(argparse.ArgumentParser):
         self._sections: dict[str, Any] = {}
         self._has_range = False
         self.add_argument("--version", action="version", version=f"{prog} {__version__}")
-        if " " not in prog:  # a shell completes the arguments of a program, not those of "python -m"
+        if " " not in prog:  # shells complete the arguments of programs, not those of "python -m"
             self.add_argument("--completion", action=_Completion, choices=SHELLS, help="print a completion script for a shell")
 
     def section(self, title: str) -> Any:
-        """The group of options under a title; made where it does not exist yet."""
+        """The group of options with a title; created if it does not exist yet."""
         if title not in self._sections:
             self._sections[title] = self.add_argument_group(title)
         return self._sections[title]
 
     def add_range(self, first: str, last: str) -> None:
-        """Let the frames be named, ``FIRST LAST`` or with ``--first`` and ``--last``: attributes ``first``, ``last``, or None.
+        """Add the frame range, ``FIRST LAST`` or ``--first`` and ``--last``: attributes ``first``, ``last``, or None.
 
         Args:
-            first: what the first frame is by default.
-            last: likewise, the last one.
+            first: description of the default first frame.
+            last: likewise, of the last frame.
         """
         self._has_range = True
         self.add_argument("first_word", metavar="FIRST", nargs="?", type=_frame, help=f"first frame (default: {first})")
@@ -84,7 +84,7 @@ class Parser(argparse.ArgumentParser):
         frames.add_argument("--last", type=_frame, metavar="N", help="the same as LAST; may be given alone")
 
     def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
-        """Parse a command line; bad usage ends the process with exit code 2, as argparse does."""
+        """Parse a command line; bad usage ends the process with exit code 2, as in argparse."""
         arguments = list(sys.argv[1:] if args is None else args)
         self._refuse_unknown(arguments)
         if "--" in arguments:
@@ -96,7 +96,7 @@ class Parser(argparse.ArgumentParser):
         return found
 
     def _refuse_unknown(self, arguments: list[str]) -> None:
-        """Before anything else: argparse would take the value of an unknown option for a positional argument."""
+        """Called first: argparse would interpret the value of an unknown option as a positional argument."""
         known = self._option_string_actions
         for word in arguments:
             if word == "--":

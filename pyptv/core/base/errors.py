@@ -1,6 +1,6 @@
-"""What can go wrong, as types.
+"""The errors of this package.
 
-Everything that this package raises on purpose is a :class:`ProcessingError`, except a bad argument of ``main()``,
+Every error that this package raises is a :class:`ProcessingError`, except for a bad argument of ``main()``,
 which is a :class:`ValueError`. The command line turns the type into an exit code.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 
 class ProcessingError(Exception):
-    """A run that cannot be done, or a frame that cannot: one clear sentence, file and value first."""
+    """A run or a frame cannot be processed: one clear sentence, file and value first."""
 
 
 class InvalidExperimentError(ProcessingError):
@@ -28,19 +28,19 @@ class InvalidExperimentError(ProcessingError):
 
 
 class FormatError(InvalidExperimentError):
-    """A file of the experiment does not hold what its format asks for."""
+    """A file of the experiment does not have the required format."""
 
 
 class FrameError(ProcessingError):
-    """One frame cannot be processed; the others are not touched by it."""
+    """One frame cannot be processed; other frames are not affected."""
 
 
 class ImageError(FrameError):
-    """An image file is not read; the message says why, and whoever opened the file puts its path in front."""
+    """An image file cannot be read; the message states the reason, and the caller adds the path."""
 
 
 class WorkersDieError(ProcessingError):
-    """Workers die before they do anything: it is not a frame's fault."""
+    """Workers die before they begin a frame, so no frame is the cause."""
 
     def __init__(self, n: int, cause: str) -> None:
         super().__init__(
@@ -50,12 +50,12 @@ class WorkersDieError(ProcessingError):
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM came: the command line raises this where Ctrl-C raises a ``KeyboardInterrupt``."""
+    """SIGTERM was received: the command line raises this as Ctrl-C raises a ``KeyboardInterrupt``."""
 
 
 class LimitError(FrameError):
-    """More than optv's fixed buffers hold: the compiled kernels do such a frame."""
+    """A frame exceeds optv's fixed buffers: the compiled kernels can process it."""
 
 
 class TaintedHeapError(LimitError):
-    """A frame overflowed a buffer of optv before that could be seen: the process must not be used again."""
+    """A frame overflowed a buffer of optv before this could be detected: the process must not be used again."""

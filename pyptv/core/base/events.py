@@ -1,4 +1,4 @@
-"""What happens in a run, as values: the events that a worker sends and that everything else is made of."""
+"""The events of a run, as values: sent by workers, and the basis of everything that a run records."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Any, Literal, NamedTuple
 Step = Literal["sequence", "tracking"]
 
 NO_RUN = -1
-"""The run of links that no tracker has made: those of a frame without particles, or of an earlier run."""
+"""The run number of links that no tracker has made: those of a frame without particles, or of an earlier run."""
 
 ImageStamp = tuple[int, int, int]
-"""(size in bytes, time of last change in ns, CRC-32 of the bytes) of an image file, or of a ``_targets`` file read in place of
-it: that it is still the same one."""
+"""(size in bytes, time of last change in ns, CRC-32 of the bytes) of an image file, or of a ``_targets`` file read in its
+place, by which a change is detected."""
 
 
 class StepNumbers(NamedTuple):
-    """What a tracking step counts: particles in this frame and the next, links between them, lost and added particles.
+    """The counts of a tracking step: particles in this frame and the next, links between them, lost and added particles.
 
-    A tracker counts each claim of a particle of the next frame as a link, also one that a cheaper claim replaced.
+    A tracker also counts links that a cheaper one replaced.
     """
 
     current: int
@@ -31,7 +31,7 @@ class StepNumbers(NamedTuple):
 
 @dataclass(frozen=True)
 class FrameDone:
-    """The sequence step of a frame is done, and its files are in place."""
+    """The sequence step of a frame is done, and its files are published."""
 
     frame: int
     targets: tuple[int, ...]
@@ -47,11 +47,11 @@ class FrameDone:
     """Bytes of the frame's files."""
     images: tuple[ImageStamp, ...] = ()
     neighbours: str = ""
-    """What the images of other frames are that hooks may have looked at."""
+    """Stamp of the images of other frames that hooks may have used."""
     seconds: dict[str, float] = field(default_factory=dict)
     """Wall time of each stage."""
     worker: int = 1
-    """Which worker process did it, counted from 1; one that takes a dead one's place takes its number, too."""
+    """The number of the worker process, counted from 1; a worker that replaces a dead one keeps its number."""
     kept: bool = False
     """An earlier run did it, and its files and inputs are still the same."""
 
@@ -64,7 +64,7 @@ class FrameFailed:
     reason: str
     step: Step = "sequence"
     limit: bool = False
-    """It is too much for optv alone."""
+    """The frame exceeds only optv's limits."""
 
 
 @dataclass(frozen=True)
@@ -72,10 +72,10 @@ class StepDone:
     """The tracker has linked a frame to the next one."""
 
     run: int
-    """Which run of the tracker."""
+    """The tracker run."""
     frame: int
     digest: str
-    """Fingerprint of the frame's files, the sequence step's included."""
+    """Fingerprint of the frame's files, including those of the sequence step."""
     current: int = 0
     """Particles in the frame."""
     next: int = 0
@@ -86,56 +86,56 @@ class StepDone:
     stretch: int = -1
     """The first frame of the unbroken stretch that the frame belongs to."""
     last: int | None = None
-    """The end of the unbroken stretch, where the run knew it; None: it was not near."""
+    """The end of the unbroken stretch, if the run knew it; None: it was not near."""
     seconds: float = 0.0
     worker: int = 1
-    """Which worker process did it."""
+    """The number of the worker process."""
     state: str = ""
-    """Fingerprint of the tracker's state after the step; empty where the tracker has none, or it is not needed."""
+    """Fingerprint of the tracker's state after the step; empty if the tracker has none, or it is not needed."""
     published: bool = False
-    """Its files are in place. Otherwise they lie in the stage folder of their run."""
+    """Its files are published. Otherwise they are in the stage folder of their run."""
     kept: bool = False
     """An earlier run did it, and its files are still the same."""
     sequence: str = ""
-    """Fingerprint of the frame's sequence results, where it is not recorded elsewhere."""
+    """Fingerprint of the frame's sequence results, if it is not recorded elsewhere."""
     part: str = ""
-    """The part of a job array that has tracked it ahead, and in whose folder its files lie; empty: none."""
+    """The part of a job array that has tracked it ahead, and whose folder contains its files; empty: none."""
 
 
 @dataclass(frozen=True)
 class PassDone:
-    """A step of the dense method is done for a frame; its table is in place."""
+    """A step of the dense method is done for a frame; its table is written."""
 
     frame: int
     step: str
     """``found-1``, ``links-1``, ``found-2``, ..., ``published``; ``optics``: the self-calibration, of the run's first frame."""
     particles: int = 0
     numbers: Mapping[str, float] = field(default_factory=dict)
-    """What the step counts: see :mod:`pyptv.core.record.dense`."""
+    """The counts of the step: see :mod:`pyptv.core.record.dense`."""
     iterations: tuple[tuple[int, int, int, int], ...] = ()
-    """Of a reconstruction, each: cameras that had to have a peak, particles added, dropped, and there then."""
+    """Iterations of a reconstruction: cameras in which a peak was required, particles added, dropped, and present afterwards."""
     seconds: float = 0.0
     worker: int = 1
     kept: bool = False
     """An earlier run did it, from the same inputs."""
     notes: Mapping[str, Any] = field(default_factory=dict)
-    """Of the self-calibration: what it found."""
+    """Results of the self-calibration."""
 
 
 @dataclass(frozen=True)
 class LinksJoined:
-    """The links of a frame to the next one have been made of those of two passes."""
+    """The links of a frame to the next one have been combined from two passes."""
 
     frame: int
     particles: int = 0
     confirmed: int = 0
-    """Links that both passes have found."""
+    """Links that both passes found."""
     forward: int = 0
-    """Those of the forward pass alone."""
+    """Links of the forward pass alone."""
     backward: int = 0
-    """Those of the backward pass alone."""
+    """Links of the backward pass alone."""
     contradicted: int = 0
-    """Links of either pass that contradict the other one, and do not count."""
+    """Links of either pass that contradict the other one, and are left out."""
     last: bool = False
     """There is no next frame."""
 
@@ -147,21 +147,21 @@ class LinksJoined:
 
 @dataclass(frozen=True)
 class TaskDone:
-    """A task came to its end: ``interrupted`` where it had to stop before its range was through."""
+    """A task has ended; ``interrupted``: before the end of its range."""
 
     task: int
     interrupted: bool = False
     taint: bool = False
     """The process may have a damaged heap and must not be used again."""
     saved: str | None = None
-    """Tracking: the file that the tracker's state was saved to, None where it was not."""
+    """Tracking: the file with the tracker's state; None: it was not saved."""
     lost: str = ""
-    """Tracking: why the state that the task was to go on from could not be had; nothing was done then."""
+    """Tracking: why the state that the task should continue from was not available; nothing was done then."""
 
 
 @dataclass(frozen=True)
 class TaskFailed:
-    """A task cannot be done at all; ``frame`` is where it stood."""
+    """A task cannot be done at all; ``frame`` is its current frame."""
 
     task: int
     reason: str
@@ -170,17 +170,17 @@ class TaskFailed:
 
 @dataclass(frozen=True)
 class WorkerDied:
-    """A worker process is gone in the middle of a task."""
+    """A worker process was lost in the middle of a task."""
 
     task: int
     cause: str
     """``"killed by signal 11 (SIGSEGV)"`` or ``"ended with exit status 1"``."""
     frame: int | None
-    """The frame it worked at, None where it had not begun."""
+    """The current frame; None: it had not begun."""
     doing: str = ""
-    """What it did to that frame."""
+    """The part of the work on that frame."""
     lost: bool = False
-    """Its machine is gone, or the way to it: nothing that it did is to blame."""
+    """Its machine or the connection was lost: the task is not the cause."""
 
 
 @dataclass(frozen=True)

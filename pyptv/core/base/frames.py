@@ -12,11 +12,11 @@ FrameRange = tuple[int, int]
 
 
 LARGEST_FRAME = 10**15
-"""More digits than any camera or clock puts into a file name, and an exact number wherever it is kept."""
+"""Larger than any number in a file name, and exact in every number type in use."""
 
 
 def frame_number(number: int, name: str) -> int:
-    """``number``, where it can be that of a frame; else a ``ValueError`` that names the argument."""
+    """``number``, if it is a valid frame number; otherwise raises a ``ValueError`` with the name of the argument."""
     if abs(number) > LARGEST_FRAME:
         raise ValueError(f"{name} must be at most {LARGEST_FRAME}, got a number of {number.bit_length() * 3 // 10 + 1} digits")
     return number
@@ -31,7 +31,7 @@ def check_range(first: int, last: int) -> None:
 
 
 def chunk_ranges(first: int, last: int, n_chunks: int) -> list[FrameRange]:
-    """Cut the frames ``first..last`` into contiguous ranges whose sizes differ by at most one, longer ones first.
+    """Divide the frames ``first..last`` into contiguous ranges whose sizes differ by at most one, longer ones first.
 
     More chunks than frames gives one frame each, with a warning.
 
@@ -79,7 +79,7 @@ def contiguous(frames: Iterable[int]) -> list[FrameRange]:
 
 
 def describe(frames: Iterable[int], most: int = 8) -> str:
-    """Frame numbers as a person writes them: ``"1-3, 7"``, cut after ``most`` ranges."""
+    """Frame numbers in short form: ``"1-3, 7"``, truncated after ``most`` ranges."""
     ranges = contiguous(frames)
     text = ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in ranges[:most])
     return text if len(ranges) <= most else f"{text} and {len(ranges) - most} more ranges"

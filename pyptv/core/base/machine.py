@@ -1,4 +1,4 @@
-"""The computer: what it is called, and how much of it this process may use."""
+"""The computer: its name, and the resources that this process may use."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pathlib import Path
 
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS", "NUMEXPR_NUM_THREADS")
 _UNKNOWN_OPEN = 64
-"""Open files where they cannot be counted."""
+"""Assumed number of open files if they cannot be counted."""
 
 
 def usable_cpus() -> int:
-    """The CPUs that this process may use: affinity and the limit of a container count, not the machine."""
+    """The CPUs that this process may use: by affinity and the limit of a container, not all of the machine."""
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:  # control groups, version 2: "max 100000" or "150000 100000"
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
@@ -25,13 +25,13 @@ def usable_cpus() -> int:
 
 
 def use_one_thread() -> None:
-    """BLAS, once it is loaded, takes one core: a worker has no more, and on small matrices more threads cost more time."""
+    """Limit BLAS to one core: a worker has only one, and on small matrices more threads take more time."""
     for name in _ONE_THREAD:
         os.environ[name] = "1"
 
 
 def most_open_files() -> int | None:
-    """How many more files this process may have open at once, once its soft limit is raised; None: there is no limit."""
+    """Number of further files that this process may open after raising its soft limit; None: no limit."""
     try:
         import resource  # not on Windows
     except ImportError:
@@ -42,7 +42,7 @@ def most_open_files() -> int | None:
 
 @contextmanager
 def open_files(more: int) -> Iterator[None]:
-    """Around work that has so many more files open: the soft limit is raised for it where that is needed and allowed."""
+    """Around work that opens ``more`` files: raises the soft limit if that is needed and allowed."""
     try:
         import resource  # not on Windows
     except ImportError:
@@ -68,7 +68,7 @@ def _open_now() -> int:
 
 
 def host() -> dict[str, str | int]:
-    """Name, system, machine type and usable CPUs, as a run report has them."""
+    """Name, system, machine type and usable CPUs, as in a run report."""
     return {
         "name": platform.node(),
         "system": f"{platform.system()} {platform.release()}",

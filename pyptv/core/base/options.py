@@ -1,4 +1,4 @@
-"""How to run: the choices of a user, checked."""
+"""The options of a run, checked."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ MODES: tuple[Mode, ...] = ("both", "sequence", "tracking", "match")
 ON_ERROR = ("abort", "skip")
 TRACKING = ("forward", "both")
 Engine = Literal["optv", "compiled"]
-"""What does correspondence and tracking: the C code of optv, or the compiled kernels."""
+"""Code for correspondence and tracking: the C code of optv, or the compiled kernels."""
 
 ENGINES = ("auto", "optv", "compiled")
 METHODS = ("standard", "dense")
 """``standard``: PyPTV's; ``dense``: particles reconstructed from the images, links by prediction."""
 
 BIT_DEPTHS: tuple[int | str, ...] = ("auto", 8, 10, 12, 14, 16)
-"""Bits that grey values may have in images that store more than 8; ``auto``: judged from the images."""
+"""Possible bits of grey values in images that store more than 8; ``auto``: determined from the images."""
 
 POSTPROCESS = ("h5", "zarr", "vtk", "parquet", "csv", "mat", "ptv_is")
 """Formats of trajectories; those of :mod:`pyptv.export.formats`."""
 
 _ARGUMENTS = ("exp_path", "first", "last", "progress", "repetitions")
-"""What ``main()`` takes besides."""
+"""Further arguments of ``main()``."""
 
 _CALLED_ELSEWHERE = dict.fromkeys(("n_jobs", "jobs", "workers", "n_workers", "threads", "n_procs", "max_workers"), "n_processes")
-"""Keywords of other programs, and what they are called here."""
+"""Keywords of other programs, and their names here."""
 
-PLUGINS_ALONE = "a plugin of PyPTV does all frames in one process of this machine"
-DENSE_NEEDS_ALL = "its self-calibration looks at frames of the whole recording, which are still to come"
+PLUGINS_ALONE = "a plugin of PyPTV processes all frames in one process on this machine"
+DENSE_NEEDS_ALL = "its self-calibration uses frames of the whole recording, which have not arrived yet"
 _LONGEST_MIN_TRACK = 10
 MOST_PROCESSES = 1000
-"""More than any machine serves; each is one more copy of the program in memory."""
+"""More than any machine can use; each is one more copy of the program in memory."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """How to run. Checked: a wrong value is a ``ValueError``."""
+    """The options of a run. A wrong value raises a ``ValueError``."""
 
     mode: Mode = "both"
     on_error: str = "abort"
@@ -51,52 +51,52 @@ class Options:
     clean: bool = False
     n_processes: int = 1
     tracking: str = "forward"
-    """``both``: the frames are tracked from the end as well, and the links of both passes joined."""
+    """``both``: the frames are also tracked backward from the end, and the links of both passes combined."""
     serial_tracking: bool = True
     engine: str = "auto"
-    """``auto``: the compiled kernels where they are installed and the run is long enough to pay for loading them."""
+    """``auto``: the compiled kernels if numba is installed and the run is long enough for loading them to be worthwhile."""
     method: str | None = None
     """``standard`` or ``dense``; None: ``ptv.method``."""
     min_track: int | None = None
-    """Of the dense method; None: ``dense.min_track``."""
+    """Minimum length of a track [frames] in the dense method; None: ``dense.min_track``."""
     self_calibration: bool | None = None
-    """Likewise; None: ``dense.self_calibration``."""
+    """Self-calibration of the dense method; None: ``dense.self_calibration``."""
     hooks: tuple[str, ...] = ()
-    """Code of others in the sequence step, ``NAME:key=value,...`` each; none: those that the parameters name."""
+    """External code in the sequence step, ``NAME:key=value,...`` each; empty: the hooks named in the parameters."""
     sequence_plugin: str | None = None
-    """PyPTV's plugin in place of the sequence step; None: the one that the parameters select, if it is allowed."""
+    """PyPTV's plugin in place of the sequence step; None: the one selected in the parameters, if it is allowed."""
     tracking_plugin: str | None = None
-    """Likewise in place of tracking."""
+    """Likewise, in place of tracking."""
     allow_plugins: bool = False
-    """Code that the experiment's folder holds, or its parameters name, may run."""
+    """Allow code from the experiment's folder, or named in its parameters."""
     report: bool = False
     """Make ``res/report.html`` after the run."""
     postprocess: str | None = None
-    """Format in which post-processed trajectories are written to ``res/export`` after the run; None: they are not."""
+    """Format of post-processed trajectories written to ``res/export`` after the run; None: not written."""
     bit_depth: int | str | None = None
-    """Bits of a grey value in images that store more than 8; ``auto``: judged from the images; None: ``ptv.bit_depth``."""
+    """Bits of a grey value in images that store more than 8; ``auto``: determined from the images; None: ``ptv.bit_depth``."""
     page: int | None = None
-    """Of image files with several, counted from 1; None: ``ptv.page``."""
+    """Page of image files with several pages, counted from 1; None: ``ptv.page``."""
     output: Path | None = None
-    """Folder for ``res/`` and the ``_targets`` files; None: they go into the experiment's folder. Any path will do."""
+    """Folder for ``res/`` and the ``_targets`` files, any path; None: the experiment's folder."""
     start_method: str | None = None
-    """Of multiprocessing; None: the platform's."""
+    """Start method of multiprocessing; None: the platform's default."""
     frame_timeout: float | None = None
-    """Seconds at one part of a frame without progress, after which a worker is killed and replaced. 0: never. None: 300 s, or 20
+    """Seconds without progress after which a worker is killed and replaced. 0: never. None: 300 s, or 20
     times the slowest part of a frame so far, whichever is longer."""
 
     part: tuple[int, int] | str | None = None
-    """Do only this part of the frame range, ``"3/10"`` or ``(3, 10)``: a job of an array, for ``finish`` to put together."""
+    """Process only this part of the frame range, ``"3/10"`` or ``(3, 10)``: a job of an array, to be combined by ``finish``."""
     finish: bool = False
-    """Put the parts of a job array together: prove the seams between them, and track what is missing."""
+    """Combine the parts of a job array: prove the seams between them, and track frames without links."""
     scheduler: str | None = None
-    """Address of a Dask scheduler, or its scheduler file: its workers do the work. None: processes of this machine do."""
+    """Address of a Dask scheduler, or its scheduler file: its workers do the work. None: processes of this machine."""
     client: Any = field(default=None, repr=False, compare=False)
     """An open ``distributed.Client``, in place of ``scheduler``."""
     watch: bool = False
-    """Take frames as their images arrive."""
+    """Process frames as their images arrive."""
     until_idle: float | None = None
-    """With ``watch``: end when no new frame has come for so many seconds; None: never."""
+    """With ``watch``: end when no new frame has arrived for this many seconds; None: never."""
     scratch: Path | None = None
     """Folder for scratch files; None: ``$SLURM_TMPDIR``, the temporary folder, or another usual one."""
 
@@ -153,42 +153,41 @@ class Options:
     def _check_combinations(self) -> None:
         self._check_one_run()
         if self.part is not None and (self.finish or self.clean or self.report or self.postprocess):
-            raise ValueError(
-                "part goes without finish, clean, report and postprocess: these are for the whole range, once the parts are done"
-            )
+            raise ValueError("part cannot be combined with finish, clean, report and postprocess, which apply to the whole range")
         if self.until_idle is not None and not (isinstance(self.until_idle, int | float) and self.until_idle >= 0):
             raise ValueError(f"until_idle must be a number of seconds >= 0, got {short(self.until_idle)}")
         if self.until_idle is not None and not self.watch:
-            raise ValueError("until_idle goes with watch")
+            raise ValueError("until_idle needs watch")
         if self.watch and (self.part is not None or self.finish or self.mode == "tracking"):
-            raise ValueError("watch goes without part and finish, and with the sequence step")
+            raise ValueError("watch cannot be combined with part and finish, and needs the sequence step")
         if self.scheduler is not None and (not isinstance(self.scheduler, str) or not self.scheduler.strip()):
             raise ValueError(f"scheduler must be an address or a file, got {short(self.scheduler)}")
         if self.scheduler is not None and self.client is not None:
             raise ValueError("name the scheduler once: scheduler, or client")
 
     def _check_one_run(self) -> None:
-        """What needs all frames at once, or all in one run on this machine."""
+        """Refuse combinations that need all frames at once, or all in one run on this machine."""
         if self.shared and (self.sequence_plugin or self.tracking_plugin):
-            raise ValueError(f"plugins go without part, finish, watch and scheduler: {PLUGINS_ALONE}")
+            raise ValueError(f"plugins cannot be combined with part, finish, watch and scheduler: {PLUGINS_ALONE}")
         reasons = {
-            "tracking 'both'": self.tracking == "both" and "the backward pass begins at the last frame, which is still to come",
-            "mode 'match'": self.mode == "match" and "it reads stored targets, and waits for no image",
+            "tracking 'both'": self.tracking == "both"
+            and "the backward pass begins at the last frame, which has not arrived yet",
+            "mode 'match'": self.mode == "match" and "it reads stored targets and does not wait for images",
             "method 'dense'": self.method == "dense" and DENSE_NEEDS_ALL,
         }
         for what, why in reasons.items():
             if self.watch and why:
-                raise ValueError(f"{what} goes without watch: {why}")
+                raise ValueError(f"{what} cannot be combined with watch: {why}")
 
     @property
     def shared(self) -> str:
-        """What says that the run is one of several that make a whole, or others do its work, or its frames are still to come."""
+        """The option by which the run is one of several, or uses other machines, or waits for its frames."""
         ways = {"part": self.part is not None, "finish": self.finish, "watch": self.watch, "scheduler": self.on_cluster}
         return next((name for name, given in ways.items() if given), "")
 
     @property
     def on_cluster(self) -> bool:
-        """The work is done by the workers of a Dask scheduler."""
+        """Whether the workers of a Dask scheduler do the work."""
         return self.scheduler is not None or self.client is not None
 
     def _check_method(self) -> None:
@@ -208,20 +207,20 @@ class Options:
         if not isinstance(plugin, str) or not plugin:
             raise ValueError(f"{name} must be the name of a plugin, got {short(plugin)}")
         if not does or self.mode == "match":
-            raise ValueError(f"{name} {short(plugin)} has nothing to do with mode {self.mode!r}")
+            raise ValueError(f"{name} {short(plugin)} is not used in mode {self.mode!r}")
         if self.tracking == "both" and name == "tracking_plugin":
-            raise ValueError("tracking 'both' is done by the tracker of this program, not by a plugin")
+            raise ValueError("tracking 'both' needs the tracker of this program, not a plugin")
         if self.hooks and name == "sequence_plugin":
             raise ValueError("hooks work in the sequence step of this program, not in that of a plugin")
 
     @property
     def steps(self) -> int:
-        """How often each frame is worked at."""
+        """Number of steps per frame."""
         return self.processes + self.tracks + (self.tracking == "both")
 
     @property
     def processes(self) -> bool:
-        """The run makes the sequence results; otherwise it takes those that are there."""
+        """The run makes the sequence results; otherwise it uses existing ones."""
         return self.mode != "tracking"
 
     @property
@@ -234,7 +233,7 @@ def make_options(chosen: Mapping[str, Any]) -> Options:
     """Options from keyword arguments.
 
     Raises:
-        ValueError: a wrong value, or an unknown option; names the one that was probably meant.
+        ValueError: a wrong value, or an unknown option; the message names the one that was probably meant.
     """
     known = [option.name for option in fields(Options)]
     for name in chosen:
@@ -245,7 +244,7 @@ def make_options(chosen: Mapping[str, Any]) -> Options:
 
 
 def whole_number(value: Any, name: str) -> int:
-    """An argument as ``int``: whole numbers, and text that is one.
+    """An argument as ``int``: a whole number, or its text.
 
     Raises:
         ValueError: names the argument and what was found.
@@ -257,7 +256,7 @@ def whole_number(value: Any, name: str) -> int:
 
 
 def check_processes(n: int) -> None:
-    """Raise ``ValueError`` unless so many worker processes can be meant."""
+    """Raise ``ValueError`` unless ``n`` is a plausible number of worker processes."""
     if n < 1:
         raise ValueError(f"Number of processes must be >= 1, got {n}")
     if n > MOST_PROCESSES:
@@ -295,7 +294,7 @@ def _part(value: Any) -> tuple[int, int] | None:
 
 
 def _texts(value: Any, name: str) -> tuple[str, ...]:
-    """Some texts; a single one is as good."""
+    """Some texts; a single one is also accepted."""
     texts = (value,) if isinstance(value, str) else value
     if not isinstance(texts, list | tuple) or not all(isinstance(text, str) for text in texts):
         raise ValueError(f"{name} must be texts NAME:key=value,..., got {short(value)}")
@@ -303,10 +302,10 @@ def _texts(value: Any, name: str) -> tuple[str, ...]:
 
 
 def _flag(value: Any, name: str) -> bool:
-    """True or False; numpy's and the numbers 0 and 1 are as good."""
+    """True or False; numpy's and the numbers 0 and 1 are also accepted."""
     try:
         valid = bool(value in (0, 1))
-    except (TypeError, ValueError):  # arrays have more than one answer
+    except (TypeError, ValueError):  # arrays have more than one truth value
         valid = False
     if not valid:
         raise ValueError(f"{name} must be True or False, got {short(value)}")
@@ -319,6 +318,6 @@ def _check_choice(name: str, value: Any, choices: tuple[str, ...] | list[str]) -
 
 
 def _meant(found: Any, choices: tuple[str, ...] | list[str]) -> str:
-    """``: did you mean ...?`` where one of the choices is close; else nothing."""
+    """``: did you mean ...?`` if one of the choices is close; otherwise empty."""
     close = get_close_matches(found.lower(), choices, n=1) if isinstance(found, str) else []
     return f": did you mean {close[0]!r}?" if close else ""

@@ -1,4 +1,4 @@
-"""Opening files that others have put there: a pipe, a device or a folder under a file's name is refused, never waited for."""
+"""Opening external files: a pipe, a device or a folder in place of a file is refused, without waiting."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import IO
 
 MOST_BYTES = 2**30
-"""Larger than any parameter or result file, and small enough for memory."""
+"""Maximum size: larger than any parameter or result file, and small enough for memory."""
 
 
 class NotRegularError(OSError):
-    """Something else than a file has a file's name; ``strerror`` says what."""
+    """The path is not a regular file; ``strerror`` states what it is."""
 
 
 def open_regular(path: Path, *, create: bool = False) -> IO[bytes]:
-    """Open a file for reading, or for appending as well, and make it where it does not exist.
+    """Open a file for reading, or, with ``create``, also for appending; then it is created if it does not exist.
 
-    Opening a pipe would wait until something is written to it, usually forever.
+    Opening a pipe would wait for a writer, usually forever.
 
     Raises:
         NotRegularError: it is not a file.
@@ -53,7 +53,7 @@ def read_regular(path: Path, most: int = MOST_BYTES) -> bytes:
 
 
 def is_there(path: Path) -> bool:
-    """Whether a path leads to something: not so where its name is too long, or a folder on the way may not be entered."""
+    """Whether a path exists; False if its name is too long, or a parent folder may not be entered."""
     try:
         return path.exists()
     except (OSError, ValueError):
@@ -61,7 +61,7 @@ def is_there(path: Path) -> bool:
 
 
 def is_folder(path: Path) -> bool:
-    """Whether a path leads to a folder; the same holds."""
+    """Whether a path is a folder; False in the same cases."""
     return is_there(path) and path.is_dir()
 
 

@@ -1,4 +1,4 @@
-"""Similar names for messages: what was meant, probably, where a name is not there."""
+"""Similar names for messages: what was probably meant when a name does not exist."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import re
 from collections.abc import Iterable
 
 _MOST_COMPARED = 2000
-"""Names compared at most: a folder may hold a million."""
+"""Maximum number of names to compare: a folder may contain a million."""
 
 
 def similar(name: str, names: Iterable[str], most: int = 3, *, same_numbers: bool = False) -> list[str]:
-    """The names that are closest to one that is not there, best first; upper and lower case do not matter.
+    """The names that are closest to a missing one, best first; case does not matter.
 
     Args:
-        name: what is not there.
-        names: what is there.
-        most: how many to give.
-        same_numbers: only names with the same digits: what belongs to camera 1 is never meant for camera 2.
+        name: the missing name.
+        names: the existing names.
+        most: maximum number of results.
+        same_numbers: only names with the same digits: a file of camera 1 is never meant for camera 2.
 
     >>> similar("cam1.tif.ori", ["cam1.ori", "CAM1.TIF.ORI", "cam2.tif.ori"], same_numbers=True)
     ['CAM1.TIF.ORI', 'cam1.ori']

@@ -1,4 +1,4 @@
-"""Standard output and log files that may be closed, full, or no files at all: one clear error, never a hang."""
+"""Standard output and log files that may be closed, full, or not files at all: one clear error, never a hang."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from pathlib import Path
 from pyptv.core.base.errors import ProcessingError
 
 IN_TABLE = {"in_table": True}
-"""``extra`` of the records that say what the table at the end of a run says, too: a terminal, which gets the table, leaves these
-out."""
+"""``extra`` of the records whose content is also in the table at the end of a run: a terminal, which shows the table, omits these
+records."""
 
 
 def show(text: str) -> None:
-    """Write text to standard output, at once. A reader that went away (``| head``) wanted no more: that is no error.
+    """Write text to standard output, at once. A reader that has ended (``| head``) is not an error.
 
     Raises:
         ProcessingError: it cannot be written: a full disk, a device.
@@ -34,21 +34,21 @@ def show(text: str) -> None:
 
 
 def _leave_standard_output() -> None:
-    """Point it to nowhere: what it still holds would fail again when the interpreter ends, and change the exit code."""
-    with suppress(OSError, ValueError):  # one that a test or a notebook has put there has no descriptor
+    """Redirect it to nowhere: its buffer would fail again when the interpreter ends, and change the exit code."""
+    with suppress(OSError, ValueError):  # a replacement by a test or a notebook has no descriptor
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
         os.close(nowhere)
 
 
 class LogFile(logging.Handler):
-    """Log lines to the end of a file, as UTF-8. One that cannot be written any more is given up, and a warning says so."""
+    """Appends log lines to a file, as UTF-8. A file that can no longer be written is abandoned with a warning."""
 
     def __init__(self, path: Path) -> None:
-        """Open the file; make it where it does not exist.
+        """Open the file; create it if it does not exist.
 
         Raises:
-            OSError: it cannot be opened, or is a pipe: a run must not wait for who may read it.
+            OSError: it cannot be opened, or is a pipe: a run must not wait for a reader.
         """
         super().__init__()
         self._path = path

@@ -1,1 +1,1 @@
-"""What a user types and sees: options, console, progress, and the commands that are no run (``--check``, ``--demo``, scripts)."""
+"""The command line: options, console, progress, and the commands that process nothing (``--check``, ``--demo``, scripts)."""

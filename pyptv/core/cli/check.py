@@ -1,4 +1,4 @@
-"""``--check``: everything that can be known before a run, as a table; nothing is written but a scratch folder."""
+"""``--check``: everything that can be checked before a run, as a table; only a scratch folder is written."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ from pyptv.core.schedule.plan import Plan
 from pyptv.core.schedule.sequence import SequencePlan
 
 _TRACKING_SHARE_OF_BYTES = 1.5
-"""What the results take on disk with tracking, over what the sequence step alone takes."""
+"""Size of the results on disk with tracking, relative to the sequence step alone."""
 
 _STEPS: dict[Mode, str] = {"both": "sequence, tracking", "match": "sequence, from stored targets"}
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What the first frame says of the others."""
+    """Estimates from the first frame."""
 
     frame: FrameDone
     engine: Engine
     sequence: float
     """Seconds of one process for the sequence step of a frame."""
     tracking: float
-    """Likewise for the tracking step; 0 where there is none."""
+    """Likewise for the tracking step; 0 if there is none."""
 
 
 def check_only(exp_path: str, first: int | None, last: int | None, options: Options) -> int:
@@ -87,14 +87,14 @@ def _facts(experiment: Experiment, frames: FrameRange, mode: Mode) -> list[tuple
 def try_first_frame(
     experiment: Experiment, frames: FrameRange, options: Options, engine: Engine, findings: Findings
 ) -> Trial | None:
-    """Process the first frame that is whole, and write nothing; None where that fails, and ``findings`` says why."""
+    """Process the first complete frame without writing; None if that fails, with the reason in ``findings``."""
     first = next((number for number in range(frames[0], frames[1] + 1) if number not in findings.missing), None)
     if first is None:
         return None
     try:
         frame = _process_one(experiment, first, engine, findings, tracking=options.tracks)
     except ProcessingError as error:
-        # with --on-error skip the run leaves that frame out and goes on
+        # with --on-error skip the run leaves that frame out and continues
         (findings.hints if options.on_error == "skip" else findings.problems).append(str(error))
         return None
     tracking = frame.particles * TRACKING_SECONDS_PER_PARTICLE[engine] if options.mode == "both" else 0.0
@@ -104,7 +104,7 @@ def try_first_frame(
 def _estimates(
     experiment: Experiment, frames: FrameRange, options: Options, trial: Trial, findings: Findings
 ) -> list[tuple[str, str]]:
-    """What the whole range will take, by the first frame."""
+    """Time and disk space of the whole range, estimated from the first frame."""
     frame = trial.frame
     n, n_processes, both = frames[1] - frames[0] + 1, options.n_processes, options.mode == "both"
     seconds = n * (trial.sequence + trial.tracking) / n_processes
@@ -140,7 +140,7 @@ def _process_one(experiment: Experiment, number: int, engine: Engine, findings: 
 
 def _print_rows(rows: list[tuple[str, str]]) -> None:
     for name, value in rows:
-        print(f"{name:<12} {value}")  # noqa: T201 -- a table is what was asked for
+        print(f"{name:<12} {value}")  # noqa: T201 -- the user asked for a table
 
 
 def _print_list(title: str, items: list[str]) -> None:

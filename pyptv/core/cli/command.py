@@ -1,4 +1,4 @@
-"""What a command line does: signals become exceptions, exceptions become exit codes."""
+"""Executes a command line: signals become exceptions, exceptions become exit codes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 
 def command(kind: Command, arguments: list[str] | None) -> int:
-    """Run a command line and return its exit code; everything it has to say goes to standard error."""
+    """Run a command line and return its exit code; all messages go to standard error."""
     _open_standard_streams()
     parser = build_parser(kind)
     found = parser.parse_args(arguments)
@@ -46,7 +46,7 @@ def command(kind: Command, arguments: list[str] | None) -> int:
         return _interrupted("Terminated", TERMINATED)
     except KeyboardInterrupt:
         return _interrupted("Interrupted", INTERRUPTED)
-    except Exception as error:  # a bug of ours: still one line, and where to find more
+    except Exception as error:  # a bug in this program: still one line, and how to see more
         return _fail(error, FAILED, f"Unexpected {type(error).__name__}")
     finally:
         console.close()
@@ -101,7 +101,7 @@ def _compile() -> int:
 
 
 def _options(kind: Command, found: argparse.Namespace) -> tuple[str, Options]:
-    """What kind of run it is, and its options: several processes where the command, or ``--processes``, asks for them."""
+    """The kind of run and its options: several processes if the command, or ``--processes``, requests them."""
     from pyptv.core.app.batch import BATCH, PARALLEL_BATCH, parallel_options  # --help must not wait for it
 
     if kind.parallel or found.processes is not None:
@@ -144,12 +144,12 @@ def _fail(error: Exception, code: int, what: str) -> int:
 
 
 def _interrupted(what: str, code: int) -> int:
-    logger.error("%s. What is done is kept: run the same command with --resume to go on", what)
+    logger.error("%s. Finished frames are kept: run the same command with --resume to continue", what)
     return code
 
 
 def _open_standard_streams() -> None:
-    """Open those that the caller has closed: else the next file that is opened takes the place of standard output."""
+    """Open streams that the caller has closed: otherwise the next opened file would become standard output."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(number)
@@ -161,13 +161,13 @@ def _open_standard_streams() -> None:
 
 @contextmanager
 def _ctrl_c_ends_watching() -> Iterator[None]:
-    """The first Ctrl-C lets a watching run process what has arrived, and end. The second one interrupts it."""
+    """The first Ctrl-C makes a watching run process the frames that have arrived, and end. The second one interrupts it."""
     from pyptv.core.app.watch import ask_to_end  # not needed for other runs
 
     before = signal.getsignal(signal.SIGINT)
 
     def end(_signal: int, _frame: FrameType | None) -> None:
-        """The first one: from now on a second one is what it was before."""
+        """Handle the first one, and restore the previous handler for the second one."""
         ask_to_end()
         signal.signal(signal.SIGINT, before)
 
@@ -181,7 +181,7 @@ def _ctrl_c_ends_watching() -> Iterator[None]:
 
 @contextmanager
 def _sigterm_raises() -> Iterator[None]:
-    """SIGTERM ends a command like Ctrl-C does: workers first, no file cut."""
+    """SIGTERM ends a command like Ctrl-C: workers end first, no file is left incomplete."""
 
     def raise_terminated(_signal: int, _frame: FrameType | None) -> None:
         """The handler of SIGTERM."""

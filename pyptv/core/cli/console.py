@@ -1,4 +1,4 @@
-"""What the command line shows: log lines, the progress bar and the summary, all on standard error, with one owner."""
+"""Output of the command line on standard error: log lines, the progress bar and the summary, controlled in one place."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LOG_FORMAT = "%(asctime)s - %(levelname)s - %(message)s"
 
 
 class Console:
-    """Log handlers for a command; on a terminal a progress bar, and a table when the run has ended; elsewhere log lines."""
+    """Log handlers for a command; on a terminal a progress bar, and a table at the end of the run; elsewhere log lines."""
 
     def __init__(self, level: str, log_file: Path | None, *, quiet: bool, progress: bool) -> None:
         self._report: dict[str, Any] | None = None
@@ -44,11 +44,11 @@ class Console:
         self._progress.begin(meter)
 
     def advance(self) -> None:
-        """Show how far it has come."""
+        """Show the progress."""
         self._progress.advance()
 
     def finish(self, report: dict[str, Any]) -> None:
-        """The bar is complete; keep the report for :meth:`show_summary`."""
+        """Complete the bar; keep the report for :meth:`show_summary`."""
         self._progress.finish(report)
         self._report, self._files = report, []
 
@@ -63,7 +63,7 @@ class Console:
         self._report = None
 
     def write(self, line: str) -> None:
-        """Write a log line, above the bar if there is one. The run goes on where standard error is closed."""
+        """Write a log line, above the bar if there is one. If standard error is closed, the run continues."""
         with suppress(OSError):
             if self._bar is not None:
                 self._bar.write(line, sys.stderr)
@@ -71,7 +71,7 @@ class Console:
                 sys.stderr.write(line + "\n")
 
     def close(self) -> None:
-        """Take the bar and the handlers away."""
+        """Remove the bar and the handlers."""
         if self._bar is not None:
             self._bar.close()
         for handler in self._handlers:
@@ -81,14 +81,14 @@ class Console:
 
 
 class _BarHandler(logging.Handler):
-    """Log records to standard error, around the progress bar."""
+    """Writes log records to standard error, above the progress bar."""
 
     def __init__(self, console: Console) -> None:
         super().__init__()
         self._console = console
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write a record where the bar is not."""
+        """Write a record above the bar."""
         try:
             self._console.write(self.format(record))
         except Exception:  # as every logging handler does

@@ -1,4 +1,4 @@
-"""The experiment of ``--demo``: made on the spot, run like any other, scored against its truth."""
+"""The experiment of ``--demo``: created, processed like any other, and scored against its truth."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def prepare_demo(directory: Path | None = None) -> tuple[Path, int, int]:
         The experiment folder, its first and its last frame.
 
     Raises:
-        ProcessingError: the folder holds something that is not a synthetic experiment.
+        ProcessingError: the folder contains something that is not a synthetic experiment.
     """
     from pyptv.synthetic import is_synthetic, make_experiment  # only a demo needs it
 
@@ -42,7 +42,7 @@ def prepare_demo(directory: Path | None = None) -> tuple[Path, int, int]:
 
 
 def score_text(exp_path: Path) -> str:
-    """What to print after the run: the score (or how to get it, where scipy is not installed) and where results are."""
+    """Text printed after the run: the score (or how to get it, if scipy is not installed) and the paths of the results."""
     from pyptv.evaluate import evaluate, truth_folder  # only a demo needs it
     from pyptv.evaluate.table import table, write_json
     from pyptv.report import missing

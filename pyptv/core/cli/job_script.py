@@ -1,4 +1,4 @@
-"""``--print-slurm``, ``--print-pbs``: a script that submits a job array, and a job that puts its parts together."""
+"""``--print-slurm``, ``--print-pbs``: a script that submits a job array, and a job that combines its parts."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from pyptv.core.history.parts import Part
 from pyptv.core.record.progress import duration
 
 _START = 120.0
-"""Seconds until a job is at work: Python, kernels, a look at the folder on a network disk."""
+"""Seconds until a job starts working: Python, kernels, listing the folder on a network disk."""
 
 _SPARE = 2.0
-"""The limit over the estimate: a node may be slower than this machine."""
+"""Ratio of limit and estimate: a node may be slower than this machine."""
 
 _LOOK = 0.005
-"""Seconds for which the last job looks at what was done of a frame."""
+"""Seconds that the final job needs to check the results of a frame."""
 
 _SEAM = 64
-"""Frames that are tracked once more at a seam; where runs do not meet, a whole part is."""
+"""Frames that are tracked again at a seam; if the runs do not agree, a whole part is."""
 
 _SHORT, _LONG = 120.0, 4 * 3600.0
-"""Parts that take less are mostly waiting in the queue; parts that take longer wait long for their turn."""
+"""Parts that take less mostly wait in the queue; parts that take longer wait long for their turn."""
 
 _FINISH_CPUS = 4
 _MEMORY_MB = 1000
@@ -45,16 +45,16 @@ _PASSED_ON = (
     *("bit_depth", "page", "frame_timeout", "output", "scratch"),
 )
 _AT_THE_END = ("report", "postprocess")
-"""Options of the job that puts the parts together."""
+"""Options of the job that combines the parts."""
 
 
 @dataclass(frozen=True)
 class Scheduler:
-    """How a batch system is spoken to."""
+    """The commands of a batch system."""
 
     name: str
     submit: str
-    """The command that submits what it reads, as ``{options}``; it prints the number of the job."""
+    """The command that submits the script on its standard input, and prints the number of the job."""
     array: str
     dependency: str
     resources: str
@@ -62,7 +62,7 @@ class Scheduler:
     index: str
     """The variable with the number of the part."""
     again: str
-    """How some parts are run again."""
+    """The command that runs some parts again."""
 
 
 SLURM = Scheduler(
@@ -92,7 +92,7 @@ def job_script(scheduler: Scheduler, n_parts: int, exp_path: Any, asked: tuple[i
         InvalidExperimentError: the run would not start.
         ValueError: there are fewer frames than parts.
     """
-    options = replace(options, finish=True)  # what parts cannot do is refused
+    options = replace(options, finish=True)  # refuses what parts cannot do
     experiment, frames = prepare(exp_path, *asked, options)
     part = Part(1, n_parts, frames)
     findings = check_run(experiment, frames, options)
@@ -109,7 +109,7 @@ def job_script(scheduler: Scheduler, n_parts: int, exp_path: Any, asked: tuple[i
 
 
 def _options(options: Options, names: tuple[str, ...]) -> list[str]:
-    """Options of the run that are not the defaults, as words of a command line."""
+    """Options of the run that differ from the defaults, as words of a command line."""
     words = []
     for name in names:
         value = getattr(options, name)
@@ -143,11 +143,11 @@ def _script(scheduler: Scheduler, part: Part, words: list[str], at_the_end: list
         [
             "#!/bin/bash",
             f"# pyptv-batch {__version__}: {n_parts} parts of frames {first} to {last} as an array of {scheduler.name} jobs,",
-            "# and a job that puts them together once all have ended, well or not. Submit both:  bash THIS_FILE",
-            f"# Some parts again, and then all of them together again:  {scheduler.again}",
+            "# and a job that combines them once all have ended, even if some failed. Submit both:  bash THIS_FILE",
+            f"# To run some parts again, and then combine all of them again:  {scheduler.again}",
             *(f"# {note}" for note in notes),
             "set -euo pipefail",
-            "more=()  # what your site asks of every job, such as (--partition=short --account=me)",
+            "more=()  # options that your site requires of every job, such as (--partition=short --account=me)",
             f"parts=${{parts:-1-{n_parts}}}",
             "",
             f"array=$({scheduler.submit} \"${{more[@]}}\" {array} {scheduler.resources.format(**of_part)} << 'JOB'",
@@ -171,7 +171,7 @@ def _in_place(scheduler: Scheduler) -> list[str]:
 
 
 def _seconds(frames: FrameRange, n_parts: int, trial: Trial) -> tuple[float, float]:
-    """What a part, and putting them together, is expected to take."""
+    """Expected seconds of a part, and of combining the parts."""
     n_frames = frames[1] - frames[0] + 1
     part = -(-n_frames // n_parts) * (trial.sequence + trial.tracking)
     finish = (n_frames * _LOOK + n_parts * _SEAM * trial.tracking) / _FINISH_CPUS
@@ -181,19 +181,20 @@ def _seconds(frames: FrameRange, n_parts: int, trial: Trial) -> tuple[float, flo
 def _notes(part: Part, trial: Trial, seconds: float) -> list[str]:
     per_frame = trial.sequence + trial.tracking
     work = seconds - _START
-    measured = f"Estimated by the first frame, on this machine, engine {trial.engine}"
+    measured = f"Estimated from the first frame, on this machine, engine {trial.engine}"
     notes = [f"{measured}: {per_frame * 1000:.0f} ms per frame, {duration(work)} per part."]
     n_frames = part.whole[1] - part.whole[0] + 1
     if work < _SHORT and part.of > 1:
         fewer = max(1, math.floor(n_frames * per_frame / (5 * _SHORT)))
-        notes.append(f"Jobs of seconds are mostly waiting: {fewer} part{'s' if fewer > 1 else ''} of some minutes would do.")
+        parts = f"{fewer} part{'s' if fewer > 1 else ''}"
+        notes.append(f"Jobs this short mostly wait in the queue: {parts} of some minutes would be better.")
     elif work > _LONG:
         more = min(n_frames, math.ceil(n_frames * per_frame / 3600))
-        notes.append(f"Long jobs wait long for their turn: {more} parts of an hour each are started sooner.")
+        notes.append(f"Long jobs wait long in the queue: {more} parts of an hour each would start sooner.")
     return notes
 
 
 def _limit(seconds: float | None) -> str:
-    """A limit of time with some to spare, in whole five minutes; a day where nothing is known."""
+    """A time limit with a margin, in multiples of five minutes; a day if there is no estimate."""
     minutes = 1440 if seconds is None else 5 * math.ceil(_SPARE * seconds / 300)
     return f"{minutes // 60:02d}:{minutes % 60:02d}:00"

@@ -1,6 +1,6 @@
 """The options of the two commands, each declared once. A new option is one more entry in the tuple of its group.
 
-An option that ``sets`` a field of :class:`pyptv.core.base.options.Options` leaves the default and the check to that field.
+An option that ``sets`` a field of :class:`pyptv.core.base.options.Options` takes the default and the check from that field.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ _EXIT_CODES = """\
 exit codes:
   0 done; 1 processing failed; 2 bad usage or an invalid experiment; 3 done, but
   frames failed and were skipped; 130 interrupted (Ctrl-C); 143 terminated.
-  A run that was stopped goes on with --resume."""
+  --resume continues a run that was stopped."""
 
 
 @dataclass(frozen=True)
 class Command:
-    """What is different between the two commands."""
+    """The differences between the two commands."""
 
     name: str
     summary: str
@@ -43,11 +43,11 @@ class Option:
 
     names: tuple[str, ...]
     meaning: str
-    """What ``--help`` says; argparse.SUPPRESS hides the option."""
+    """The text of ``--help``; argparse.SUPPRESS hides the option."""
     sets: str | None
-    """A field of :class:`pyptv.core.base.options.Options`; None: the command line itself has a use for it."""
+    """A field of :class:`pyptv.core.base.options.Options`; None: the command line itself uses it."""
     commands: tuple[Command, ...]
-    """Which commands have it."""
+    """The commands that have it."""
     settings: Mapping[str, Any]
     """Further arguments of ``add_argument``."""
 
@@ -102,12 +102,12 @@ WHAT = (
         meaning="which steps (default: both); match: the sequence step from stored _targets files",
     ),
     flag("--check", "--dry-run", meaning="check everything, process nothing, estimate time and disk"),
-    flag("--resume", sets="resume", meaning="go on where an earlier run was stopped"),
+    flag("--resume", sets="resume", meaning="continue where an earlier run was stopped"),
     option(
         "--on-error",
         sets="on_error",
         choices=ON_ERROR,
-        meaning="at a failed frame: end the run (default), or leave it out and go on",
+        meaning="at a failed frame: end the run (default), or leave it out and continue",
     ),
     option("--repetitions", commands=(SEQUENTIAL,), type=int, default=1, metavar="N", meaning="repeat the whole run N times"),
     option(
@@ -121,12 +121,12 @@ WHAT = (
 )
 
 METHOD = (
-    flag("--compile", meaning="compile the kernels for this machine beforehand, process nothing"),
+    flag("--compile", meaning="compile the kernels for this machine, process nothing"),
     option(
         "--method",
         sets="method",
         choices=METHODS,
-        meaning="standard: PyPTV's, to the byte; dense: finds far more in densely seeded images (default: ptv.method, standard)",
+        meaning="standard: as PyPTV, to the byte; dense: finds far more in densely seeded images (default: ptv.method, standard)",
     ),
     option(
         "--min-track",
@@ -151,7 +151,7 @@ METHOD = (
         "--tracking",
         sets="tracking",
         choices=TRACKING,
-        meaning="both: track from the end as well, and join the links of both passes (default: forward)",
+        meaning="both: also track backward from the end, and combine the links of both passes (default: forward)",
     ),
 )
 
@@ -173,9 +173,9 @@ RESULTS = (
         "--postprocess",
         sets="postprocess",
         choices=POSTPROCESS,
-        meaning="after the run write its trajectories, joined across missing frames, to res/export; see pyptv-export",
+        meaning="after the run, write its trajectories to res/export, joined across missing frames; see pyptv-export",
     ),
-    flag("--report", sets="report", meaning="make res/report.html after the run, a page to look at"),
+    flag("--report", sets="report", meaning="after the run, write res/report.html, a page with figures and a verdict"),
 )
 
 PROCESSES = (
@@ -186,7 +186,7 @@ PROCESSES = (
         metavar="N",
         meaning="worker processes (default: 1 for pyptv-batch, the usable CPUs for pyptv-batch-parallel)",
     ),
-    flag("--serial-tracking", sets="serial_tracking", meaning="track in one piece, whatever the number of processes"),
+    flag("--serial-tracking", sets="serial_tracking", meaning="track in one piece, for any number of processes"),
     option(
         "--frame-timeout",
         sets="frame_timeout",
@@ -202,9 +202,9 @@ CLUSTER = (
         "--part",
         sets="part",
         metavar="I/N",
-        meaning="process the I-th of N parts of the frames, as a job of an array; the same command resumes it",
+        meaning="process part I of N parts of the frames, as a job of an array; the same command resumes it",
     ),
-    flag("--finish", sets="finish", meaning="join the parts: prove their seams, track what is missing"),
+    flag("--finish", sets="finish", meaning="combine the parts: prove their seams, track the frames that have no links yet"),
     option("--print-slurm", type=_count, metavar="N", meaning="print a script that submits N parts to SLURM, and --finish"),
     option("--print-pbs", type=_count, metavar="N", meaning="the same for PBS"),
     option(
@@ -229,7 +229,7 @@ WATCH = (
         sets="until_idle",
         type=_seconds,
         metavar="S",
-        meaning="with --watch: end when no new frame has come for S seconds (default: never)",
+        meaning="with --watch: end when no new frame has arrived for S seconds (default: never)",
     ),
 )
 
@@ -243,18 +243,18 @@ PLUGINS = (
     ),
     option("--sequence-plugin", sets="sequence_plugin", metavar="NAME", meaning="PyPTV's plugin in place of the sequence step"),
     option("--tracking-plugin", sets="tracking_plugin", metavar="NAME", meaning="PyPTV's plugin in place of tracking"),
-    flag("--allow-plugins", sets="allow_plugins", meaning="run code that EXP holds (plugins/) or its parameters name"),
+    flag("--allow-plugins", sets="allow_plugins", meaning="run code from EXP/plugins or named by its parameters"),
 )
 
 LOG = (
-    option("--log-level", type=str.upper, choices=LEVELS, default="INFO", meaning="minimum level of log lines (default: INFO)"),
-    option("--log-file", type=Path, metavar="FILE", meaning="write the log to a file as well"),
+    option("--log-level", type=str.upper, choices=LEVELS, default="INFO", meaning="minimum log level (default: INFO)"),
+    option("--log-file", type=Path, metavar="FILE", meaning="also write the log to a file"),
     flag("-q", "--quiet", meaning="show errors only"),
     flag("--no-progress", meaning="never show a progress bar"),
 )
 
 GROUPS = {
-    "What is done": WHAT,
+    "Run": WHAT,
     "Method": METHOD,
     "Images": IMAGES,
     "Results": RESULTS,
@@ -287,13 +287,13 @@ def build_parser(kind: Command) -> Parser:
 
 def _add(group: Any, entry: Option) -> None:
     settings = dict(entry.settings)
-    if entry.sets is not None:  # not in the namespace unless given: the default is that of the field
+    if entry.sets is not None:  # not in the namespace unless given: the field has the default
         settings |= {"dest": entry.sets, "default": argparse.SUPPRESS}
     group.add_argument(*entry.names, help=entry.meaning, **settings)
 
 
 def chosen_fields(found: argparse.Namespace) -> dict[str, Any]:
-    """The fields of :class:`pyptv.core.base.options.Options` that a command line names."""
+    """The fields of :class:`pyptv.core.base.options.Options` given on a command line."""
     there = vars(found)
     names = {entry.sets for options in GROUPS.values() for entry in options if entry.sets is not None}
     return {name: there[name] for name in sorted(names) if name in there}

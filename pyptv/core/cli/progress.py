@@ -1,4 +1,4 @@
-"""Who is shown the progress of a run: a bar on a terminal or in a notebook, the log every 30 s, a function of the user."""
+"""Progress of a run: a bar on a terminal or in a notebook, a log line every 30 s, or a user's function."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ logger = logging.getLogger(__name__)
 
 _BAR_FORMAT = "{desc} {percentage:3.0f}%|{bar}|{postfix}"
 _LOG_EVERY, _SHOW_EVERY = 30.0, 0.1
-"""Seconds between two log lines; between two looks of a bar or a function."""
+"""Seconds between two log lines, and between two updates of a bar or a function."""
 
 
 class Follower:
-    """Hands the progress of a run to a function, now and then, and once more at the end."""
+    """Passes the progress of a run to a function at intervals, and once more at the end."""
 
-    def __init__(self, tell: Callable[[Progress], Any], every: float = _SHOW_EVERY) -> None:
-        self._tell = tell
+    def __init__(self, show: Callable[[Progress], Any], every: float = _SHOW_EVERY) -> None:
+        self._show_progress = show
         self._every = every
         self._meter: Meter | None = None
         self._next = 0.0
@@ -38,29 +38,29 @@ class Follower:
         self._next = time.monotonic() + self._every
 
     def advance(self) -> None:
-        """Tell, where it is time."""
+        """Report the progress if it is due."""
         if time.monotonic() >= self._next and self._meter is not None:
             self._next = time.monotonic() + self._every
-            self._tell(self._meter.progress())
+            self._show_progress(self._meter.progress())
 
     def finish(self, report: dict[str, Any]) -> None:
-        """Tell how far it has come in the end."""
+        """Report the final progress."""
         del report
         if self._meter is not None:
-            self._tell(self._meter.progress())
+            self._show_progress(self._meter.progress())
 
     def wrote(self, path: Path) -> None:
-        """Reports are no progress."""
+        """Ignore written reports."""
 
 
 class ProgressLog(Follower):
-    """A line in the log every 30 s, for who sees no bar; none at the end, which has lines of its own."""
+    """A log line every 30 s if there is no bar; none at the end, which has its own lines."""
 
     def __init__(self, every: float = _LOG_EVERY) -> None:
         super().__init__(lambda progress: logger.info("Progress: %s", progress), every)
 
     def finish(self, report: dict[str, Any]) -> None:
-        """Nothing more."""
+        """Log nothing at the end."""
 
 
 class Bar(Follower):
@@ -75,16 +75,16 @@ class Bar(Follower):
         """Draw the bar."""
         super().begin(meter)
         tqdm = import_module("tqdm.auto" if self._notebook else "tqdm").tqdm  # only for a bar
-        tqdm.monitor_interval = 0  # its thread would only get in the way of forked workers
+        tqdm.monitor_interval = 0  # its thread would interfere with forking workers
         self._bar = tqdm(total=100, dynamic_ncols=True, bar_format=_BAR_FORMAT, desc=meter.progress().counts)
 
     def finish(self, report: dict[str, Any]) -> None:
-        """Draw it a last time, and leave it there."""
+        """Draw the bar a last time, and leave it on the screen."""
         super().finish(report)
         self.close()
 
     def close(self) -> None:
-        """Take leave of the bar, where there is one."""
+        """Close the bar, if there is one."""
         if self._bar is not None:
             with suppress(OSError):  # the terminal may have been closed
                 self._bar.close()
@@ -139,14 +139,14 @@ class Watchers:
 
 
 def follow(progress: Any) -> Watcher:
-    """Who follows a run that was called from Python.
+    """The observer of a run that was called from Python.
 
     Args:
-        progress: a function, which is given a :class:`pyptv.core.record.progress.Progress` up to ten times a second and at the
+        progress: a function that receives a :class:`pyptv.core.record.progress.Progress` up to ten times per second and at the
             end; True: a bar; False: log lines only; None: a bar in a notebook, or IPython on a terminal, and log lines elsewhere.
 
     Raises:
-        ValueError: none of these.
+        ValueError: another value.
     """
     if callable(progress):
         return Watchers([Follower(progress), ProgressLog()])

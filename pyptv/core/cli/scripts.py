@@ -1,4 +1,4 @@
-"""What the entry modules need for callers from Python: words of a script written for PyPTV, and who follows a run."""
+"""Support of the entry modules for callers from Python: arguments of scripts written for PyPTV, and progress."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ def parse_words(words: Sequence[str], names: Sequence[str]) -> tuple[Path, list[
 
     Args:
         words: without the name of the script.
-        names: of the numbers that must be there, for messages; more may follow.
+        names: of the required numbers, for messages; more may follow.
 
     Raises:
-        ValueError: a word is missing, or is no whole number.
+        ValueError: a word is missing, or is not a whole number.
     """
     if len(words) < 1 + len(names):
         raise ValueError(f"Invalid command line arguments: found {len(words)}, expected EXP {' '.join(names)}")
@@ -30,7 +30,7 @@ def parse_words(words: Sequence[str], names: Sequence[str]) -> tuple[Path, list[
 
 
 def follow(progress: Any) -> Watcher:
-    """Who follows a run that was called from Python; see :func:`pyptv.core.cli.progress.follow`."""
-    from pyptv.core.cli import progress as shown  # a script that imports main() does not wait for it
+    """The observer of a run that was called from Python; see :func:`pyptv.core.cli.progress.follow`."""
+    from pyptv.core.cli import progress as shown  # a script that imports main() does not need it
 
     return shown.follow(progress)

@@ -1,1 +1,1 @@
-"""What detects, matches and links: optv's C code, or compiled kernels."""
+"""Engines for detection, matching and linking: optv's C code, or compiled kernels."""

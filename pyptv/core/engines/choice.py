@@ -1,4 +1,4 @@
-"""Which engine a run takes: the compiled kernels where they pay, else optv; optv until they are compiled."""
+"""The choice of engine: the compiled kernels where they are worthwhile, otherwise optv; optv until they are compiled."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from pyptv.kernels import build, cache
 logger = logging.getLogger(__name__)
 
 WORTH_LOADING: dict[Mode, int] = {"both": 10, "sequence": 30, "tracking": 10, "match": 30}
-"""Frames for each worker from which on loading the kernels pays: docs/performance.md has the measurement."""
+"""Minimum frames per worker for which loading the kernels is worthwhile: docs/performance.md has the measurement."""
 
 
 class Engines:
-    """The engine of each step at this moment: a run may go over from optv to the compiled kernels. The bytes are the same."""
+    """The current engine of each step: a run may switch from optv to the compiled kernels. The bytes are the same."""
 
     def __init__(self, engine: Engine, upcoming: Callable[[tuple[str, ...]], bool] | None = None) -> None:
-        """``upcoming``: whether groups of kernels are compiled by now; None: they are not being compiled."""
+        """``upcoming``: whether groups of kernels are compiled already; None: they are not being compiled."""
         self.begun = engine
         """The engine that the run begins with."""
         self._upcoming = upcoming
@@ -28,7 +28,7 @@ class Engines:
 
     @property
     def awaited(self) -> bool:
-        """The kernels are being compiled: not all of them are there yet, and nothing has failed."""
+        """The kernels are being compiled: not all are ready, and none has failed."""
         if self._upcoming is None or self._all:
             return False
         if self.for_sequence() == "compiled":
@@ -41,7 +41,7 @@ class Engines:
     def for_sequence(self) -> Engine:
         """The engine for the next frames of the sequence step.
 
-        Compiled only where tracking is, too: optv's tracker cannot hold as many targets as the kernels find.
+        Compiled only if tracking is: optv's tracker cannot hold as many targets as the kernels find.
         """
         if (
             not self._all
@@ -61,20 +61,20 @@ class Engines:
 
     @property
     def taken(self) -> Engine:
-        """The fastest engine that has been taken so far."""
+        """The fastest engine that has been used so far."""
         return "compiled" if self._tracking or self._all else "optv"
 
 
 def choose(options: Options, frames: FrameRange, *, may_compile: bool = True) -> Engines:
-    """The engines for a frame range. Where ``auto`` wants kernels that are not compiled, they are compiled in the background.
+    """The engines for a frame range. If ``auto`` needs kernels that are not compiled, they are compiled in the background.
 
     Args:
         options: of the run.
         frames: first and last.
-        may_compile: compile the kernels where they are wanted and not there yet; otherwise optv stands in for them.
+        may_compile: compile missing kernels; otherwise optv is used instead.
 
     Raises:
-        InvalidExperimentError: the kernels were asked for, and cannot be had here.
+        InvalidExperimentError: the kernels were requested and are not available.
     """
     if options.engine == "optv":
         return Engines("optv")
@@ -103,7 +103,7 @@ def choose(options: Options, frames: FrameRange, *, may_compile: bool = True) ->
 
 
 def compile_now(groups: tuple[str, ...] | None = None) -> None:
-    """Compile those kernels of some groups (None: all of the standard method) that are missing, and wait for them.
+    """Compile the missing kernels of some groups (None: all of the standard method), and wait for them.
 
     Raises:
         KernelsUnavailableError: they cannot be compiled here.

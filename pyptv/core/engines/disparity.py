@@ -1,11 +1,11 @@
-"""What the cameras of a calibration disagree by: a smooth correction for each image, fitted to what was measured.
+"""The disparity of the cameras of a calibration: a smooth correction for each image, fitted to measurements.
 
-A particle that several cameras see has a position; its projection and the spot that was found differ. Where the mean of
-that difference, the disparity, is not zero, the calibration is off there. It is described by a polynomial of second order in
+A particle seen by several cameras has a position; its projections differ from the detected spots. Where the mean of
+this difference, the disparity, is not zero, the calibration is wrong. It is described by a polynomial of second order in
 each camera and axis. This is volume self-calibration in the sense of Wieneke (2008, Exp. Fluids 45, 549-556), with one
-map over each image instead of one for each part of the volume.
+map per image instead of one for each part of the volume.
 
-Places and shifts are in px as optv counts them: x to the right, y down, the middle of the first pixel at (0.5, 0.5).
+Positions and shifts are in px in optv's convention: x to the right, y down, the middle of the first pixel at (0.5, 0.5).
 """
 
 from __future__ import annotations
@@ -27,42 +27,42 @@ _POINTS_PER_TERM = 8
 _TERMS_BY_ORDER = (1, 3, TERMS)
 _ROUNDS = 5
 _REJECT = 3.0
-"""Shifts farther than that many robust standard deviations from the fit are left out."""
+"""Shifts that deviate from the fit by more than this many robust standard deviations are left out."""
 _SMALLEST = 0.03
-"""[px] A scatter below is not believed."""
+"""[px] Minimum assumed scatter."""
 _RAYLEIGH = 1.1774
 """Median of the length of a 2-D normal vector over the standard deviation of an axis."""
 
 
 @dataclass(frozen=True)
 class CameraDisparity:
-    """The correction of one camera: ``projection + evaluate(projection)`` is where a particle is seen."""
+    """The correction of one camera: a particle is seen at ``projection + evaluate(projection)``."""
 
     size: tuple[int, int]
     """Width and height of the image [px]."""
     coefficients: Floats
-    """(2, TERMS) [px]: of the shift in x and in y; all 0 where nothing could be fitted."""
+    """(2, TERMS) [px]: coefficients of the shift in x and in y; all 0 if nothing could be fitted."""
     box: tuple[float, float, float, float]
-    """Least x, least y, largest x, largest y [px] of what was measured: beyond, the correction stays as on the edge."""
+    """Minimum x and y, maximum x and y [px] of the measurements: beyond, the correction has its value at the edge."""
     n_points: int
-    """Shifts that were given."""
+    """Number of given shifts."""
     n_used: int
-    """Those that the fit kept."""
+    """Number of shifts used by the fit."""
     rms_before: float
-    """Root mean square length of the shifts that were used [px]; NaN where there were too few."""
+    """Root mean square length of the shifts used [px]; NaN if there were too few."""
     rms_after: float
     """The same after the correction."""
     uncertainty: float
-    """Largest standard error of the correction at the places of the points used, of an axis [px]; NaN likewise."""
+    """Maximum standard error per axis of the correction at the points used [px]; NaN likewise."""
 
     def evaluate(self, places: Floats) -> Floats:
-        """The shift (n, 2) [px] at places (n, 2) [px] where the calibration projects to."""
+        """The shift (n, 2) [px] at projections (n, 2) [px] of the calibration."""
         low, high = np.array(self.box[:2]), np.array(self.box[2:])
         return np.asarray(design(np.clip(places, low, high), self.size) @ self.coefficients.T)
 
     @property
     def largest(self) -> float:
-        """The largest shift in the box, on a grid of 17 x 17 places [px]."""
+        """The maximum shift in the box, on a grid of 17 x 17 positions [px]."""
         x, y = np.linspace(self.box[0], self.box[2], 17), np.linspace(self.box[1], self.box[3], 17)
         grid = np.column_stack([axis.ravel() for axis in np.meshgrid(x, y)])
         return float(np.linalg.norm(self.evaluate(grid), axis=1).max())
@@ -75,7 +75,7 @@ def none(size: tuple[int, int], n_points: int = 0) -> CameraDisparity:
 
 
 def design(places: Floats, size: tuple[int, int]) -> Floats:
-    """The terms of the polynomial (n, TERMS) at places (n, 2) [px] of an image of (width, height) px."""
+    """The terms of the polynomial (n, TERMS) at positions (n, 2) [px] of an image of (width, height) px."""
     a, b = places[:, 0] / size[0] - 0.5, places[:, 1] / size[1] - 0.5
     return np.column_stack([np.ones_like(a), a, b, a * a, a * b, b * b])
 
@@ -83,13 +83,13 @@ def design(places: Floats, size: tuple[int, int]) -> Floats:
 def fit(places: Floats, shifts: Floats, size: tuple[int, int]) -> CameraDisparity:
     """Fit the correction of a camera.
 
-    Least squares, repeated without what is farther than three robust standard deviations from the last fit; the first of
-    these is the median. Few points give a polynomial of lower order: eight points for each of its 1, 3 or 6 terms; fewer
-    than eight give none.
+    Least squares, repeated without shifts farther than three robust standard deviations from the last fit; the first of
+    these is the median. Few points give a polynomial of lower order: eight points per term (1, 3 or 6 terms); fewer
+    than eight points give none.
 
     Args:
-        places: (n, 2) projections by the calibration alone [px].
-        shifts: (n, 2) measured place - projection [px]; rows that are not finite are left out.
+        places: (n, 2) projections by the uncorrected calibration [px].
+        shifts: (n, 2) measured position - projection [px]; rows that are not finite are left out.
         size: width and height of the image [px].
     """
     finite = np.isfinite(places).all(axis=1) & np.isfinite(shifts).all(axis=1)
@@ -124,7 +124,7 @@ def fit(places: Floats, shifts: Floats, size: tuple[int, int]) -> CameraDisparit
 
 
 def _near(residual: Floats) -> NDArray[np.bool_]:
-    """Which residuals (n, 2) are not outliers."""
+    """Whether residuals (n, 2) are not outliers."""
     length = np.linalg.norm(residual, axis=1)
     scatter = max(float(np.median(length)) / _RAYLEIGH, _SMALLEST)
     near: NDArray[np.bool_] = length <= _REJECT * scatter
@@ -136,7 +136,7 @@ def _rms(vectors: Floats) -> float:
 
 
 def _standard_error(terms: Floats, residual: Floats) -> float:
-    """Largest standard error of a fit at its own points, by the usual formula: s^2 x (M^T M)^-1 x^T."""
+    """Maximum standard error of a fit at its own points, by the usual formula: s^2 x (M^T M)^-1 x^T."""
     freedom = max(len(terms) - terms.shape[1], 1)
     variance = float((residual**2).sum(axis=0).max()) / freedom
     leverage = np.einsum("ij,jk,ik->i", terms, np.linalg.pinv(terms.T @ terms), terms)

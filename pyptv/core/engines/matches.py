@@ -1,4 +1,4 @@
-"""The result of matching a frame: particles, targets with the particles they belong to, and the files of both."""
+"""The result of matching a frame: particles, targets with their particles, and the files of both."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
     Image = NDArray[np.uint8]
 
 NO_PARTICLE = -1
-"""``tnr`` of a target that is part of no particle; a particle's target in a camera that does not see it."""
+"""``tnr`` of a target without a particle; a particle's target in a camera that does not see it."""
 
 ADVICE_TOO_MANY = "narrow eps0 or raise corrmin, cn, cnx, cny, csumg in section criteria"
 
 
 @dataclass(frozen=True)
 class Matches:
-    """What correspondence and triangulation made of the targets of one frame."""
+    """The result of correspondence and triangulation for one frame."""
 
     particles: NDArray[Any]
     """(n,) rows of ``rt_is``: quadruplets, then triplets, then pairs (one camera: its targets)."""
     targets: Sequence[Any]
-    """Per camera the rows of ``_targets``, with ``tnr`` set: tuples, since making an array of them takes longer than all else."""
+    """Per camera the rows of ``_targets``, with ``tnr`` set: tuples, because making an array is slow."""
     counts: tuple[int, ...]
     """Correspondences of as many targets as there are cameras, of one less, ..., of two."""
 
@@ -42,7 +42,7 @@ class Matches:
 
 
 def checked_image(image: Image, shape: tuple[int, int]) -> Image:
-    """An image as engines take it: (height, width) uint8, contiguous.
+    """An image in the form for engines: (height, width) uint8, contiguous.
 
     Raises:
         FrameError: it has another shape or type.

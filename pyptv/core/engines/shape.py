@@ -1,4 +1,4 @@
-"""The two engines behind one shape: optv's C code, and the compiled kernels. The only module that knows both."""
+"""The common interface of the two engines, optv's C code and the compiled kernels. The only module that uses both."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 
 class FrameBackend(Protocol):
-    """The steps of a frame. What stands for the targets of a camera is the engine's own."""
+    """The steps of a frame. Each engine has its own type for the targets of a camera."""
 
     def high_pass(self, image: Image) -> Image:
         """The high-pass filtered image, (imy, imx) uint8 like ``image``."""
 
     def overflow_risk(self, filtered: Image, camera: int) -> str | None:
-        """Why detection in this image may end the process, None where it cannot."""
+        """Why detection in this image may end the process; None if it cannot."""
 
     def detect(self, filtered: Image, camera: int) -> Any:
         """The targets in a high-pass filtered image, sorted by y."""
@@ -34,23 +34,23 @@ class FrameBackend(Protocol):
         """Targets read from a file as detection would give them."""
 
     def target_rows(self, targets: Any) -> Rows:
-        """Targets as rows of ``_targets`` (n,), x and y as precise as they were found."""
+        """Targets as rows of ``_targets`` (n,), x and y in full precision."""
 
     def match(self, targets: list[Any]) -> Matches:
         """Stereo-correspondence and 3-D positions of the targets of one frame, one item per camera."""
 
 
 class Tracker(Protocol):
-    """A tracker. Frames are fed in order; which numbers they have does not matter."""
+    """A tracker. Frames are fed in order; their numbers do not matter."""
 
     LOOK_AHEAD: int
     """Before the step of frame f the frames up to f + LOOK_AHEAD (or the last one) must have been fed."""
 
     def feed(self, frame: int, files: Mapping[str, bytes]) -> None:
-        """Give it the sequence results of the next frame: short name -> bytes."""
+        """Add the sequence results of the next frame: short name -> bytes."""
 
     def end_at(self, frame: int) -> None:
-        """Let the run end at a frame; only before a step has come within LOOK_AHEAD frames of it."""
+        """Make the run end at a frame; only allowed before a step comes within LOOK_AHEAD frames of it."""
 
     def step(self) -> StepNumbers:
         """Link the next frame to the one after it."""
@@ -59,23 +59,23 @@ class Tracker(Protocol):
         """Make the last frame's files."""
 
     def state(self) -> str:
-        """A fingerprint of the state after the last step, empty where it cannot be had."""
+        """A fingerprint of the state after the last step; empty if it is not available."""
 
     def save(self) -> bytes | None:
-        """The state after the last step, None where it cannot be had."""
+        """The state after the last step; None if it is not available."""
 
     def go_on(self, frame: int, saved: bytes) -> None:
-        """Take over a state from after the step of a frame; that frame, one before it and two after it have been fed."""
+        """Load the state after the step of a frame; that frame, the one before it and two after it have been fed."""
 
     def take(self, frame: int) -> dict[str, bytes]:
-        """A frame's files, sequence results included, after its step."""
+        """A frame's files, including the sequence results, after its step."""
 
     def close(self) -> None:
-        """Give back what it holds."""
+        """Release the resources."""
 
 
 def make_frame_backend(engine: Engine, experiment: Experiment) -> FrameBackend:
-    """What does the frame step of an experiment."""
+    """The backend for the frame step of an experiment."""
     parameters, calibrations = experiment.parameters, experiment.calibrations
     if engine == "compiled":
         load(FOR_SEQUENCE)

@@ -1,1 +1,1 @@
-"""Who does the tasks: this process, or workers."""
+"""Execution of tasks: in this process, or by workers."""

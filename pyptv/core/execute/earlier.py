@@ -1,4 +1,4 @@
-"""What an earlier run has done of a frame, and whether it still counts: looked at on the workers, a frame at a time."""
+"""The results of an earlier run for a frame, and whether they are still valid: checked on the workers, frame by frame."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ _MOST_DIGITS = 6
 
 
 class Earlier:
-    """Looks at the results of earlier runs."""
+    """Checks the results of earlier runs."""
 
     def __init__(self, job: Job, store: Store) -> None:
         self._job = job
         self._store = store
         self._read: dict[str, bytes] = {}
-        """The sequence step's files of the frame that is looked at."""
+        """The sequence step's files of the current frame."""
 
     def look(self, frame: int, past: Past, checked: FrameDone | None) -> tuple[FrameDone | None, StepDone | None]:
-        """What of a frame is still right.
+        """The results of a frame that are still valid.
 
         Args:
             frame: its number.
-            past: where the journal has its lines.
-            checked: the frame as its files are, where the run takes them whoever made them.
+            past: its journal entries.
+            checked: the frame as it is in its files, if the run accepts them from any program.
 
         Returns:
             The frame, None where it must be processed again; and its links, None where they must be made again.
@@ -56,7 +56,7 @@ class Earlier:
         return done, step
 
     def _kept(self, frame: int, noted: Mapping[str, Any] | None) -> FrameDone | None:
-        """A frame whose files are there as they were written, and whose images are the same."""
+        """A frame whose files exist as they were written, and whose images are the same."""
         done = _frame_done(frame, noted) if noted is not None else None
         if done is None:
             return None
@@ -77,7 +77,7 @@ class Earlier:
         return not changed and self._same_neighbours(frame, done)
 
     def _same_neighbours(self, frame: int, done: FrameDone) -> bool:
-        """Whether the images of other frames that hooks may have looked at are the same."""
+        """Whether the images of other frames that hooks may have used are the same."""
         reach = done.neighbours.partition(" ")[0]
         if not (reach.isdecimal() and len(reach) < _MOST_DIGITS):
             return not done.neighbours
@@ -87,14 +87,14 @@ class Earlier:
         return same
 
     def _same(self, checked: FrameDone, noted: Mapping[str, Any] | None, *linked: Mapping[str, Any] | None) -> FrameDone:
-        """A frame that is taken unchanged; kept where it was the same when it was tracked, or is what the sequence step wrote."""
+        """A frame that is used unchanged; kept if it is as it was when tracked, or as the sequence step wrote it."""
         same = {noted.get("digest") if noted else None, *(line.get("sequence") if line else None for line in linked)}
         return replace(checked, kept=checked.digest in same)
 
     def refuse_mixture(self, frame: int, past: Past | None, files: Mapping[str, bytes]) -> None:
-        """Refuse ``rt_is`` as the sequence step wrote it with other targets: another program has written into their folder.
+        """Refuse an unchanged ``rt_is`` beside other targets: another program has written into their folder.
 
-        Called before the files are parsed: the rows of ``rt_is`` may point past the end of such targets, which is no fault of it.
+        Called before the files are parsed: the rows of ``rt_is`` may refer to targets that do not exist, without being damaged.
 
         Raises:
             FormatError: targets that belong to another experiment.
@@ -108,10 +108,10 @@ class Earlier:
                 f"{folder}: the _targets files are not those that the particles were made from: another experiment that shares "
                 "the folder has replaced them. Run the sequence step again, and give each experiment its own folder (--output)"
             )
-        logger.info("frame %d: another program has changed its results since the sequence step: taken as they are", frame)
+        logger.info("frame %d: another program has changed its results since the sequence step: these are used", frame)
 
     def _linked(self, frame: int, linked: Mapping[str, Any]) -> StepDone | None:
-        """Links that are there as they were written."""
+        """Links that exist as they were written."""
         step = _step_done(frame, linked)
         files = self._store.tracked(frame) if step is not None else None
         if step is None or files is None or frame_digest(files) != step.digest:
@@ -120,7 +120,7 @@ class Earlier:
         return step if current == step.current and links == step.links else None
 
     def _guessed(self, frame: int, guessed: Mapping[str, Any]) -> StepDone | None:
-        """Links that a part of a job array has made ahead, and that lie in its folder as they were written."""
+        """Links that a part of a job array has made ahead, and that are in its folder as they were written."""
         step = _step_done(frame, guessed)
         with suppress(KeyError, ValueError):
             if step is not None:
@@ -131,7 +131,7 @@ class Earlier:
 
 
 def _frame_done(frame: int, noted: Mapping[str, Any]) -> FrameDone | None:
-    """A line of the journal as an event; None where it does not hold one."""
+    """A line of the journal as an event; None if it does not contain one."""
     with suppress(KeyError, TypeError, ValueError):
         images = [(_whole(size), _whole(time), _whole(crc)) for size, time, crc in noted["images"]]
         return FrameDone(
@@ -170,7 +170,7 @@ def _step_done(frame: int, linked: Mapping[str, Any]) -> StepDone | None:
 
 
 def _whole(value: object) -> int:
-    """A whole number as our lines have them."""
+    """A whole number from a line of the journal."""
     if type(value) is not int or not 0 <= value < 2**63:
         raise ValueError(f"found {value!r:.80}, expected a whole number")
     return value

@@ -1,10 +1,10 @@
-"""Lines between the parent and its workers: messages over sockets, on which the parent never waits.
+"""Connections between the parent and its workers: messages over sockets, on which the parent never waits.
 
-A worker may be stopped or killed at any moment, in the middle of a message as well. So the parent reads what is there and keeps
-the first half of a message until the rest has come, and writes what there is room for.
+A worker may be stopped or killed at any moment, even in the middle of a message. So the parent reads what has arrived and keeps
+incomplete messages until the remaining bytes arrive, and writes only as much as the socket accepts.
 
-On Linux the address is an abstract one: it needs no folder, and goes with the process. Others may reach it, as they may a
-port elsewhere; so each side shows a secret before the other takes anything from it. Only then messages are unpickled.
+On Linux the address is an abstract one: it needs no folder, and ends with the process. Other users can connect to it, as to a
+port elsewhere; so each side must send a secret before the other accepts anything. Only then are messages unpickled.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ _SECRET = 32
 _PID = struct.Struct("!Q")
 _CHUNK = 2**18
 _NO_SIGNAL = getattr(socket, "MSG_NOSIGNAL", 0)
-"""A broken line is an error, whatever the calling program has made of SIGPIPE."""
+"""A broken connection is an error, whatever handler the calling program has set for SIGPIPE."""
 
 
 @dataclass(frozen=True)
 class Address:
-    """Where workers find their parent, and the secrets that identify both to each other."""
+    """The address of the parent, and the secrets by which parent and workers identify each other."""
 
     place: str | tuple[str, int]
     of_worker: bytes
@@ -43,7 +43,7 @@ class Address:
 
 
 class Entrance:
-    """Where workers come in."""
+    """The listening socket, to which workers connect."""
 
     def __init__(self, n: int) -> None:
         place = f"\0pyptv-{secrets.token_hex(16)}" if sys.platform == "linux" else ("127.0.0.1", 0)
@@ -59,7 +59,7 @@ class Entrance:
         return self._socket.fileno()
 
     def accept(self) -> ParentLine | None:
-        """The connection of a worker that has called; None: no worker has."""
+        """The connection of a new worker; None: there is none."""
         try:
             line, _ = self._socket.accept()
         except OSError:  # the caller is gone
@@ -73,7 +73,7 @@ class Entrance:
 
 
 class ParentLine:
-    """The parent's end of a line. Nothing here waits."""
+    """The parent's end of a connection. Nothing here blocks."""
 
     def __init__(self, line: socket.socket, address: Address) -> None:
         self._socket = line
@@ -81,14 +81,14 @@ class ParentLine:
         self._inbox = bytearray()
         self._outbox = bytearray()
         self.ended = False
-        """The other end is closed: nothing more will come."""
+        """The other end is closed: nothing more will arrive."""
 
     def fileno(self) -> int:
         """For a selector."""
         return self._socket.fileno()
 
     def greeting(self) -> int | None:
-        """The process id that a worker gives with its secret, which comes first; None: it has not come yet, or is wrong."""
+        """The process id that a worker sends first, with its secret; None: not received yet, or wrong."""
         self._read()
         if len(self._inbox) < _SECRET + _PID.size:
             return None
@@ -101,17 +101,17 @@ class ParentLine:
         return int(pid)
 
     def receive(self) -> list[Any]:
-        """The messages that have arrived since the last time."""
+        """The messages that have arrived since the last call."""
         self._read()
         return [pickle.loads(message) for message in _take_whole(self._inbox)]  # noqa: S301 -- it has shown the secret
 
     def send(self, message: Any) -> None:
-        """Send a message, as much of it as there is room for; :meth:`flush` sends the rest."""
+        """Send a message, as much of it as the socket accepts; :meth:`flush` sends the remainder."""
         self._outbox += _packed(message)
         self.flush()
 
     def flush(self) -> bool:
-        """Send what there was no room for; whether something is still left. Reading shows whether the other end is gone."""
+        """Send the remainder; returns whether some of it is still left. Reading shows whether the other end is closed."""
         with suppress(OSError):
             while self._outbox:
                 del self._outbox[: self._socket.send(self._outbox, _NO_SIGNAL)]
@@ -134,10 +134,10 @@ class ParentLine:
 
 
 class WorkerLine:
-    """The worker's end of a line. It waits for messages, and for the parent to take its own."""
+    """The worker's end of a connection. It waits for messages, and for the parent to receive its own."""
 
     def __init__(self, address: Address) -> None:
-        """Call the parent.
+        """Connect to the parent.
 
         Raises:
             OSError: there is no parent, or another process answers.
@@ -195,7 +195,7 @@ def _packed(message: Any) -> bytes:
 
 
 def _take_whole(inbox: bytearray) -> list[bytes]:
-    """Take the whole messages out of what has arrived."""
+    """Remove the complete messages from the received bytes, and return them."""
     messages, start = [], 0
     while start + _LENGTH.size <= len(inbox):
         end = start + _LENGTH.size + _LENGTH.unpack_from(inbox, start)[0]

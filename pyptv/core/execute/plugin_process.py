@@ -1,4 +1,4 @@
-"""A plugin of PyPTV run in a process of its own, in a copy of the experiment, within bounds of time and output."""
+"""Runs a plugin of PyPTV in a separate process, in a copy of the experiment, with limits of time and output."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from pyptv.core.stages.plugin_host import BEGINS, ERROR_MARK, request
 logger = logging.getLogger(__name__)
 
 _PATIENCE = 300.0
-"""Seconds without a line of output or a new file after which a plugin hangs, unless ``--frame-timeout`` says otherwise."""
+"""Seconds without a line of output or a new file after which a plugin is ended; ``--frame-timeout`` replaces it."""
 
 _START = 600.0
-"""The same before its code is run."""
+"""The same before its code runs."""
 
 _LOOK = 0.1
 _LONGEST_LINE = 1000
@@ -39,7 +39,7 @@ def run_plugin(spec: PluginSpec, experiment: Experiment, frames: FrameRange, sta
 
     Args:
         spec: of the plugin.
-        experiment: whose parameters and calibrations it gets.
+        experiment: whose parameters and calibrations it receives.
         frames: first and last.
         stage: the copy of the experiment that it works in.
         timeout: seconds without progress after which it is ended; 0: never; None: 300.
@@ -55,7 +55,7 @@ def run_plugin(spec: PluginSpec, experiment: Experiment, frames: FrameRange, sta
         [
             sys.executable,
             "-P",
-            "-m",  # -P: what lies in the experiment is not imported for that
+            "-m",  # -P: modules in the experiment's folder do not replace ours
             "pyptv.core.stages.plugin_host",
         ],
         cwd=stage.folder,
@@ -79,7 +79,7 @@ def run_plugin(spec: PluginSpec, experiment: Experiment, frames: FrameRange, sta
 
 
 def _wait(process: subprocess.Popen[bytes], spec: PluginSpec, output: _Output, results: Path, limit: float) -> None:
-    """Wait for its end, or for the time without progress that is too long."""
+    """Wait for the end of the process; end it if it makes no progress for too long."""
     seen: object = None
     quiet_since = time.monotonic()
     while True:
@@ -102,7 +102,7 @@ def _last_change(folder: Path) -> int:
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
-    """End it, and what it has started."""
+    """End the process and its children."""
     if hasattr(os, "killpg"):
         with suppress(OSError):
             os.killpg(process.pid, signal.SIGKILL)
@@ -122,21 +122,21 @@ def _cause(code: int, output: _Output) -> str:
 
 
 class _Output:
-    """What a plugin prints: lines to the log, the last ones kept for a message."""
+    """The output of a plugin: lines go to the log, the last ones are kept for a message."""
 
     def __init__(self, spec: PluginSpec, stream: IO[bytes] | None) -> None:
         self.count = 0
         self.lines: deque[str] = deque(maxlen=_MOST_KEPT_LINES)
         self.error = ""
         self.begun = False
-        """Its code is being run."""
+        """The plugin's code is running."""
         self._name = spec.name
         self._stream = stream
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
 
     def finish(self) -> None:
-        """Take what is left."""
+        """Read the remaining output."""
         self._thread.join(2)
         if self._stream is not None and not self._thread.is_alive():
             self._stream.close()

@@ -1,9 +1,9 @@
 """One :class:`multiprocessing.Pool` for all workers.
 
-A worker of the standard pool that is killed while it waits holds the lock of the pool's queue, and one that dies takes its task
-with it unseen. So the workers run a loop of their own in the pool's initializer, which never returns, each on a line to this
-process (:mod:`pyptv.core.execute.line`). The queues and their locks are never touched: what the pool does is to start
-processes, to start others where some have died, and to end them all.
+A worker of the standard pool that is killed while it waits holds the lock of the pool's queue, and the task of a dead worker is
+lost unnoticed. So the workers run their own loop in the pool's initializer, which never returns, each connected to this
+process (:mod:`pyptv.core.execute.line`). The queues and their locks are never used: the pool only starts
+processes, replaces those that have died, and ends them all.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 _GRACE = 0.5
-"""Time [s] that a process gets to end before it is killed, and to be gone once it is killed."""
+"""Time [s] that a process has to end before it is killed, and to disappear once it is killed."""
 
 _UNKNOWN = 256
-"""The exit code of a process whose own is lost."""
+"""The exit code of a process whose real one is lost."""
 
 _MOMENT = 0.01
 
 _FAULTS = {signal.SIGSEGV, signal.SIGFPE, signal.SIGILL, signal.SIGABRT}
-"""Signals that a crash sends to itself."""
+"""Signals that a crashing process receives."""
 
 
 class WorkerPool(pool.Pool):
-    """The processes of a run's workers: those that are there, and those that the pool has put in place of dead ones."""
+    """The processes of a run's workers, including the replacements of dead ones."""
 
     def __init__(self, n: int, initializer: Callable[..., object], initargs: tuple[Any, ...], context: BaseContext) -> None:
         """Start the processes.
 
         Raises:
-            Exception: what kept one from being started.
+            Exception: a process could not be started.
         """
         self.crew: list[WorkerProcess] = []
         self._turn = _Turn()
@@ -49,7 +49,7 @@ class WorkerPool(pool.Pool):
                 super().__init__(n, initializer, initargs, context=context)
                 self._turn.take()
                 made = True
-        except BaseException:  # a thread may not be startable any more; a signal's handler may raise once it is let in
+        except BaseException:  # it may be impossible to start a thread; a signal handler may raise once signals are unblocked
             self._turn.over = True
             for process in self.crew:
                 process.terminate()
@@ -64,14 +64,14 @@ class WorkerPool(pool.Pool):
     def Process(  # type: ignore[override]  # noqa: N802 -- the pool's name for it
         self, ctx: BaseContext, *args: Any, **kwargs: Any
     ) -> WorkerProcess:
-        """What the pool calls for each process, also in its own thread."""
+        """Called by the pool for each process, also in its own thread."""
         process = WorkerProcess(ctx.Process(*args, **kwargs), self._turn)  # type: ignore[attr-defined]
         self.crew.append(process)
         return process
 
     @contextmanager
     def may_start(self) -> Iterator[None]:
-        """Around the parent's waiting: a process is forked only there, not while the parent is at work and holds locks."""
+        """Around the parent's waiting: a process is forked only there, not while the parent works and may hold locks."""
         self._turn.end()
         try:
             yield
@@ -79,7 +79,7 @@ class WorkerPool(pool.Pool):
             self._turn.take()
 
     def shut_down(self) -> None:
-        """End all processes: those that have been told to go, and any other."""
+        """End all processes: those that were asked to end, and all others."""
         self._turn.over = True
         self._turn.end()
         self.close()  # no further worker is started
@@ -95,19 +95,19 @@ class WorkerPool(pool.Pool):
 
 
 class _Turn:
-    """Who is at work: the parent, or the pool's thread that starts processes."""
+    """Whose turn it is: the parent's, or that of the pool's thread that starts processes."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self.over = False
-        """Nobody is to be started any more."""
+        """No further process may be started."""
 
     def take(self) -> None:
-        """Wait until the other one is done."""
+        """Wait for the turn."""
         self._lock.acquire()
 
     def take_to_start(self) -> bool:
-        """The same for one that wants to start a process; False: it must not."""
+        """The same before a process is started; False: it must not be started."""
         while not self._lock.acquire(timeout=_MOMENT * 10):
             if self.over or not threading.main_thread().is_alive():  # the interpreter's exit waits for the pool's thread
                 return False
@@ -116,26 +116,26 @@ class _Turn:
         return not self.over
 
     def end(self) -> None:
-        """Let the other one work."""
+        """Give the turn to the other one."""
         with suppress(RuntimeError):  # a signal may have come while it was taken
             self._lock.release()
 
 
 class WorkerProcess:
-    """A process as the pool knows it: the pool does not wait for it, and it raises nothing in the pool's thread."""
+    """A process with the interface that the pool needs: the pool does not wait for it, and it raises nothing in its thread."""
 
     def __init__(self, process: BaseProcess, turn: _Turn) -> None:
         self._process = process
         self._turn = turn
         self.failure: Exception | None = None
-        """Why it could not be started."""
+        """Why the process could not be started."""
         self.name = process.name
         self.daemon = True
         self.quiet = 0.0
-        """Seconds since it was started, without a sign of it."""
+        """Seconds since the start without a greeting."""
 
     def start(self) -> None:
-        """Start it, at a moment when the parent waits, and with the signals of the group blocked."""
+        """Start the process while the parent waits, with the signals of the group blocked."""
         if not self._turn.take_to_start():
             self.failure = RuntimeError("the run ends")
             return
@@ -150,38 +150,38 @@ class WorkerProcess:
 
     @property
     def pid(self) -> int | None:
-        """Its process id."""
+        """The process id."""
         return self._process.pid
 
     @property
     def sentinel(self) -> int:
-        """What is ready once it has ended. One that was never started has none."""
+        """A handle that becomes ready when the process has ended. A process that was never started has none."""
         if self.failure is not None:
             raise AttributeError("it was never started")
         return self._process.sentinel
 
     @property
     def exitcode(self) -> int | None:
-        """As of a process; None: it lives. Where the calling program ignores SIGCHLD, no exit code is to be had, ever."""
+        """The exit code; None: the process is alive. If the calling program ignores SIGCHLD, the real code is never available."""
         if self.failure is not None:
             return 1
         code = self._process.exitcode
         if code is None and _is_gone(self._process.pid):
-            time.sleep(_MOMENT)  # another thread may have got it and not noted it yet
+            time.sleep(_MOMENT)  # another thread may have received it and not stored it yet
             code = self._process.exitcode
             if code is None:
                 code = self._process._popen.returncode = _UNKNOWN  # type: ignore[attr-defined]  # noqa: SLF001
         return code
 
     def cause(self) -> str:
-        """What it died of."""
+        """Why the process died."""
         if self.failure is not None:
             return f"could not be started ({self.failure})"
         code = self.exitcode or 0
         return "ended for an unknown reason (SIGCHLD is ignored)" if code == _UNKNOWN else cause_of(code)
 
     def is_alive(self) -> bool:
-        """Whether it has not ended yet."""
+        """Whether the process has not ended yet."""
         return self.exitcode is None
 
     def ask_to_end(self) -> None:
@@ -191,19 +191,19 @@ class WorkerProcess:
                 self._process.terminate()
 
     def terminate(self) -> None:
-        """Kill it, for a stopped one takes note of nothing else."""
+        """Kill the process; a stopped one reacts to nothing else."""
         if self.pid is not None and self.is_alive():
             with suppress(OSError, ValueError):
                 self._process.kill()
 
     def join(self, timeout: float = _GRACE) -> None:
-        """Wait for its end, for a limited time: a process that hangs in the system cannot be killed."""
+        """Wait for the end of the process, for a limited time: one that hangs in the operating system cannot be killed."""
         if self.pid is not None and self.is_alive():
             with suppress(OSError, ValueError, AssertionError):
                 self._process.join(timeout)
 
     def let_go(self) -> None:
-        """Let the interpreter's exit not wait for one that cannot be killed."""
+        """Make the interpreter's exit not wait for a process that cannot be killed."""
         if self.is_alive():
             import multiprocessing.process as module
 
@@ -211,7 +211,7 @@ class WorkerProcess:
 
 
 def cause_of(code: int) -> str:
-    """What the exit code of a process says that it died of."""
+    """The cause of death given by the exit code of a process."""
     if code >= 0:
         return f"ended with exit status {code}"
     with suppress(ValueError):
@@ -223,8 +223,8 @@ def cause_of(code: int) -> str:
 def _quiet_start() -> Iterator[None]:
     """Around the start of a process.
 
-    A signal must not meet a half-made worker, which has this process's handlers, nor a half-made pool, which could not be ended:
-    the worker is born, as the pool's threads are, with all signals blocked that may be, and lets them in once it is ready.
+    No signal may reach a half-started worker, which has this process's handlers, nor a half-made pool, which cannot be ended:
+    workers, like the pool's threads, start with all possible signals blocked, and unblock them when they are ready.
     Python >= 3.12 warns of a fork in a process with threads; the worker uses none of this process's locks.
     """
     signals = signal.valid_signals() - _FAULTS
@@ -239,7 +239,7 @@ def _quiet_start() -> Iterator[None]:
 
 
 def _is_gone(pid: int | None) -> bool:
-    """Whether there is no such process, not even one whose exit code waits to be taken."""
+    """Whether the process no longer exists, not even as one whose exit code has not been collected."""
     if pid is None or os.name != "posix":
         return False
     try:

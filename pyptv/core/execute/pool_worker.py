@@ -1,4 +1,4 @@
-"""The far side of a worker process: what runs in it before, around and during its tasks."""
+"""The code that runs inside a worker process before, around and during its tasks."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _PR_SET_PDEATHSIG = 1
 
 _MOST_EVENTS = 64
 _AT_MOST_EVERY = 0.05
-"""Events are sent together, so many or after so many seconds: each message costs the parent more than its events."""
+"""Maximum number of events in a message, and seconds until it is sent: a message costs the parent more than its events."""
 
 
 class _Closable(Protocol):
@@ -42,11 +42,11 @@ class _Closable(Protocol):
 
 
 _kept: list[_Closable] = []
-"""The parent's ends of all lines, so that a forked worker can close its copies."""
+"""The parent's ends of all connections, so that a forked worker can close its copies."""
 
 
 def keep_from_children(end: _Closable) -> None:
-    """Name an end of a line that a forked worker must not keep open."""
+    """Register an end of a connection that a forked worker must close."""
     _kept.append(end)
 
 
@@ -57,7 +57,7 @@ def release(end: _Closable) -> None:
 
 
 def load_kernels(job: Job) -> None:
-    """Load the compiled kernels that a job needs, in a process that is about to be a worker or to be forked to some."""
+    """Load the compiled kernels that a job needs, in a process that will become a worker or be forked into workers."""
     if job.engine == "compiled":
         standard = (*(cache.FOR_SEQUENCE if job.processes else ()), *(cache.FOR_TRACKING if job.tracks else ()))
         cache.load(standard if job.dense is None else cache.FOR_DENSE)
@@ -75,27 +75,27 @@ def start(job: Job, address: Address, board: Board) -> NoReturn:
 
 
 def serve(job: Job, address: Address, row_of: Callable[[int], Row]) -> NoReturn:
-    """Call the parent, and do tasks until there are no more; ``row_of`` a worker's number is where it says what it does."""
+    """Connect to the parent, and do tasks until there are no more; ``row_of(number)`` is the row for its activity."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group: the parent decides
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, signal.valid_signals())  # blocked while it was made
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, signal.valid_signals())  # blocked during the start
     use_one_thread()
     if job.engine == "compiled":
         cache.import_numba_alone()
-    gc.freeze()  # what it begins with is no garbage; to look through it would copy the memory that forked workers share
+    gc.freeze()  # inherited objects are no garbage; scanning them would copy the memory that forked workers share
     try:
         _end_with_parent()
         line = WorkerLine(address)
         number = line.receive()
         _Loop(job, line, row_of(number), number).run()
     except (OSError, RuntimeError):
-        os._exit(1)  # the parent is gone, or has given this worker up; or no thread can be started
+        os._exit(1)  # the parent has ended or given this worker up, or no thread can be started
     sys.exit(0)
 
 
 class _Loop:
-    """A worker's life: a task, its events, the next task."""
+    """The main loop of a worker: a task, its events, the next task."""
 
     def __init__(self, job: Job, line: WorkerLine, row: Row, number: int) -> None:
         self._job = job
@@ -130,7 +130,7 @@ class _Loop:
                 self._outbox.put(self._signed(event))
         except ConnectionError:
             raise
-        except Exception as error:  # whatever it is, the parent must know
+        except Exception as error:  # the parent must receive every error
             logging.getLogger(__name__).debug("Task %s failed", task, exc_info=True)
             self._outbox.put(TaskFailed(task.id, f"{type(error).__name__}: {error}", self._row.frame))
 
@@ -165,7 +165,7 @@ class _Outbox:
                 self.flush_old()
 
     def flush_old(self, *, slow: bool = False) -> None:
-        """Send what has waited long enough; all of it where the next part of the work may be ``slow``."""
+        """Send the events if they have waited long enough, or if the next part of the work may be ``slow``."""
         if self._waiting and (slow or time.monotonic() - self._flushed >= _AT_MOST_EVERY):
             self.flush()
 
@@ -190,7 +190,7 @@ class _OutboxHandler(logging.Handler):
         self._outbox = outbox
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Send a record, as text: what it was made of may not be picklable."""
+        """Send a record as text: its arguments may not be picklable."""
         with suppress(OSError):
             message = record.getMessage()
             if record.exc_info:
@@ -208,11 +208,11 @@ def _send_logs(outbox: _Outbox) -> None:
 
 
 def _end_with_parent() -> None:
-    """No worker outlives the run, however that ends: on Linux not even one that is stopped."""
+    """End this worker with the run, however that ends: on Linux even if the worker is stopped."""
     parent, started_by = multiprocessing.parent_process(), os.getppid()
     if sys.platform == "linux":
         _c_library().prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        if os.getppid() != started_by:  # it died before that
+        if os.getppid() != started_by:  # the parent died before that
             os._exit(1)
     threading.Thread(target=_look_for, args=(parent, started_by), daemon=True).start()
 

@@ -1,4 +1,4 @@
-"""What each worker is doing, in memory that it shares with its parent: a worker that dies or stops cannot say so itself."""
+"""The activity of each worker, in memory shared with its parent: a worker that dies or stops cannot report it itself."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from typing import Any, NamedTuple
 _RECORD = struct.Struct("=qdd200s")
 _NOT_BEGUN = -1
 _OF_LATE = 16
-"""Over about so many parts of the work."""
+"""Number of parts of the work over which times are averaged."""
 
 
 class Standing(NamedTuple):
-    """Where a worker stands."""
+    """The activity of a worker."""
 
     frame: int | None
-    """The frame it works at, None where it has not begun."""
+    """The current frame; None: it has not begun."""
     doing: str
-    """What it does to that frame."""
+    """The current part of the work."""
     beat: float
-    """When it said so, by its own clock [s]: a worker whose beat does not change makes no progress."""
+    """Start of that part, by the worker's clock [s]: a worker whose beat does not change makes no progress."""
     slowest: float
     """The longest time [s] so far between two beats of a task."""
 
 
 class Board:
-    """The standings of all workers. Sent to each; no lock, for each row has one writer at a time."""
+    """The activities of all workers. Sent to each; it needs no lock, because each row has one writer at a time."""
 
     def __init__(self, context: BaseContext, n: int) -> None:
         self._memory: ctypes.Array[ctypes.c_char] = context.RawArray(ctypes.c_char, n * _RECORD.size)
@@ -39,18 +39,18 @@ class Board:
 
 
 class Row:
-    """What one worker is doing."""
+    """The activity of one worker."""
 
     def __init__(self, memory: Any, start: int) -> None:
         self._memory = memory
         self._start = start
         self._beat = self._slowest = 0.0
         self.pace = 0.0
-        """How long [s] a part of the work takes, of late."""
+        """Recent average time [s] of a part of the work."""
         self.frame: int | None = None
 
     def begin(self) -> None:
-        """A task is about to begin: written by the parent, which hands it out, and again by the worker, which takes it."""
+        """A task is about to begin: written by the parent, which assigns it, and again by the worker, which receives it."""
         self.frame = None
         self._beat = time.monotonic()
         self._write(_NOT_BEGUN, "starting")

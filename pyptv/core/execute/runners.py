@@ -1,8 +1,8 @@
-"""Who does the tasks: this process, or a pool of workers. Both turn a plan into an iterator of events.
+"""Runners execute tasks in this process, or in a pool of workers. Both turn a plan into an iterator of events.
 
 A worker process may die at any time (optv is C), or stop making progress (a disk that does not answer). This process waits for
-neither: it reads only what has arrived, a worker that is gone is replaced, and the plan gets an event that says which task and
-frame it took with it.
+neither: it reads only what has arrived, a dead worker is replaced, and the plan receives an event with the task and the
+frame that were lost.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _WAIT = 0.5
-"""Longest time [s] between two looks at the plan, and shortest one between two looks at what the workers are doing."""
+"""Maximum time [s] between two checks of the plan, and minimum time between two checks of the workers' progress."""
 
 _SOON = 0.01
-"""The same while a worker takes a large task."""
+"""The same while a worker receives a large task."""
 
 _DEADLY = 5.0
-"""Time [s] within which a killed worker is gone. One that is not hangs in the system, and is left behind."""
+"""Time [s] within which a killed worker ends. One that does not hangs in the operating system, and is abandoned."""
 
 _FILES_EACH, _FILES_OTHERWISE = 3, 64
-"""Open files of this process: for each worker (two for its process, one for its line), and for everything else."""
+"""Open files of this process: for each worker (two for its process, one for its connection), and for everything else."""
 
 _MOST_FAILED_STARTS = 3
 
@@ -51,13 +51,13 @@ _WorkerSlot = Slot[WorkerProcess]
 
 
 def make_runner(job: Job, n: int, start_method: str | None = None, frame_timeout: float | None = None) -> Runner:
-    """The workers of a run, or this process alone where there cannot be any.
+    """The workers of a run, or only this process if it cannot have workers.
 
     Args:
-        job: what all tasks share.
+        job: the data shared by all tasks.
         n: number of workers.
         start_method: of multiprocessing; None: the platform's, or one that is safe in a program with threads.
-        frame_timeout: seconds without progress after which a worker is replaced; 0: never; None: many.
+        frame_timeout: seconds without progress after which a worker is replaced; 0: never; None: the default.
 
     Raises:
         ProcessingError: this process may not have enough open files for so many workers.
@@ -68,7 +68,7 @@ def make_runner(job: Job, n: int, start_method: str | None = None, frame_timeout
     context = multiprocessing.get_context(choose_start_method(start_method))
     try:
         context.Lock()
-    except (OSError, ImportError) as error:  # no /dev/shm, as in some containers: the pool cannot be made
+    except (OSError, ImportError) as error:  # no /dev/shm, as in some containers: the pool cannot be created
         logger.warning(
             "No worker processes, because there are no semaphores (%s; is /dev/shm there?): "
             "the frames are processed one after the other in this process, and a crash of optv would end it",
@@ -79,13 +79,13 @@ def make_runner(job: Job, n: int, start_method: str | None = None, frame_timeout
 
 
 class InProcessRunner:
-    """Does the tasks in this process, one after the other. A crash of optv takes the process with it."""
+    """Does the tasks in this process, one after the other. A crash of optv ends the process."""
 
     def __init__(self, job: Job) -> None:
         self._job = job
 
     def events(self, plan: AnyPlan) -> Generator[Event, None, None]:
-        """The events of all tasks of a plan, which must take note of each before the next is asked for."""
+        """The events of all tasks of a plan, which must process each before the next is requested."""
         from pyptv.core.execute.worker import Worker  # imports optv
 
         with closing(Worker(self._job, silent)) as worker:
@@ -107,14 +107,14 @@ class PoolRunner:
         self._context = context
         self._timeout = frame_timeout
         self._slots: dict[int, _WorkerSlot] = {}
-        """By the worker's number."""
+        """Workers by number."""
         self._unsent: list[_WorkerSlot] = []
-        """Those whose task is larger than their line had room for."""
+        """Workers whose task has not been sent completely."""
         self._pool: WorkerPool | None = None
         self._slowest = 0.0
         self._looked = 0.0
         self._failed_starts = 0
-        self._left_behind = 0
+        self._abandoned = 0
         self._files = n * _FILES_EACH + _FILES_OTHERWISE
         most = most_open_files()
         if most is not None and most < self._files:
@@ -124,12 +124,12 @@ class PoolRunner:
             )
 
     def events(self, plan: AnyPlan) -> Generator[Event, None, None]:
-        """The events of all tasks of a plan, as they come; the plan must take note of each before the next is asked for."""
+        """The events of all tasks of a plan, as they arrive; the plan must process each before the next is requested."""
         with open_files(self._files), selectors.DefaultSelector() as self._selector:
             try:
                 pool = self._open()
                 while not plan.finished:
-                    self._hand_out(plan)
+                    self._assign_tasks(plan)
                     yield from self._wait(pool)
             finally:
                 self._close()
@@ -138,11 +138,11 @@ class PoolRunner:
 
     def _open(self) -> WorkerPool:
         if self._job.engine == "compiled" and self._n > 1 and self._context.get_start_method() == "fork":
-            pool_worker.load_kernels(self._job)  # before workers are forked: all use the same memory
+            pool_worker.load_kernels(self._job)  # before workers are forked: they share the memory
         self._entrance = Entrance(self._n)
         self._register(self._entrance)
         try:
-            self._board = Board(self._context, 2 * self._n)  # one that is new may come in before a dead one is noticed
+            self._board = Board(self._context, 2 * self._n)  # a new worker may connect before a dead one is noticed
             self._pool = WorkerPool(self._n, pool_worker.start, (self._job, self._entrance.address, self._board), self._context)
         except (OSError, RuntimeError) as error:
             raise ProcessingError(
@@ -152,7 +152,7 @@ class PoolRunner:
         return self._pool
 
     def _close(self) -> None:
-        """End all workers, whatever they are doing."""
+        """End all workers, whatever their activity."""
         for slot in self._slots.values():
             if slot.task is None:
                 slot.line.send(None)
@@ -162,19 +162,19 @@ class PoolRunner:
             self._pool.shut_down()
             self._pool = None
         for key in list(self._selector.get_map().values()):
-            self._hang_up(key.fileobj)
+            self._disconnect(key.fileobj)
         self._slots.clear()
 
     def _register(self, line: Entrance | ParentLine, slot: _WorkerSlot | None = None) -> None:
         pool_worker.keep_from_children(line)
         self._selector.register(line, selectors.EVENT_READ, slot)
 
-    def _hang_up(self, line: Any) -> None:
+    def _disconnect(self, line: Any) -> None:
         self._selector.unregister(line)
         pool_worker.release(line)
 
     def _greet(self, line: ParentLine, pool: WorkerPool) -> None:
-        """One has come in: a worker, as soon as it has said who it is."""
+        """Register a new connection as a worker once it has identified itself."""
         pid = line.greeting()
         process = next((process for process in pool.crew if process.pid == pid), None) if pid is not None else None
         if process is not None:
@@ -183,18 +183,18 @@ class PoolRunner:
             self._slots[number] = Slot(number, line, process, self._board.row(number))
             self._selector.modify(line, selectors.EVENT_READ, self._slots[number])
         elif pid is not None or line.ended:
-            self._hang_up(line)
+            self._disconnect(line)
 
     def _dismiss(self, slot: _WorkerSlot, pool: WorkerPool) -> None:
-        """Forget a worker; the pool puts another in its place once its process is gone."""
+        """Forget a worker; the pool replaces it once its process has ended."""
         slot.process.terminate()
-        self._hang_up(slot.line)
+        self._disconnect(slot.line)
         del self._slots[slot.number]
         pool.crew.remove(slot.process)
 
     # -- tasks and events ---------------------------------------------------------------------------------------------
 
-    def _hand_out(self, plan: AnyPlan) -> None:
+    def _assign_tasks(self, plan: AnyPlan) -> None:
         idle = [slot for slot in self._slots.values() if slot.task is None]
         starting = self._n - len(self._slots)
         for position, slot in enumerate(idle):
@@ -204,13 +204,13 @@ class PoolRunner:
                 self._unsent.append(slot)
 
     def _wait(self, pool: WorkerPool) -> Iterator[Event]:
-        """Wait for something to happen, and say what."""
+        """Wait for events, and yield them."""
         self._unsent = [slot for slot in self._unsent if slot.line.flush()]
         with pool.may_start():
             ready = self._selector.select(_SOON if self._unsent else _WAIT)
         for key, _ in ready:
             if isinstance(key.data, Slot):
-                yield from self._hear(key.data, pool)
+                yield from self._receive_events(key.data, pool)
             elif isinstance(key.fileobj, ParentLine):
                 self._greet(key.fileobj, pool)
             else:
@@ -218,23 +218,23 @@ class PoolRunner:
                     self._register(line)
         now = time.monotonic()
         if now - self._looked >= _WAIT:
-            elapsed = min(now - self._looked, 2 * _WAIT)  # this process may have been stopped itself, all of them together
+            elapsed = min(now - self._looked, 2 * _WAIT)  # this process may have been stopped, together with its workers
             self._looked = now
-            yield from self._look_after_workers(elapsed, pool)
-            self._look_after_starts(elapsed, pool)
+            yield from self._check_progress(elapsed, pool)
+            self._check_starts(elapsed, pool)
 
-    def _hear(self, slot: _WorkerSlot, pool: WorkerPool) -> Iterator[Event]:
-        """What a worker has reported; its death, where its line has ended."""
+    def _receive_events(self, slot: _WorkerSlot, pool: WorkerPool) -> Iterator[Event]:
+        """Events that a worker has sent; its death if the connection has ended."""
         for event in slot.receive():
             yield event
             if isinstance(event, TaskDone) and event.taint:
                 self._dismiss(slot, pool)
                 return
         if slot.line.ended:
-            yield from self._bury(slot, pool)
+            yield from self._handle_loss(slot, pool)
 
-    def _bury(self, slot: _WorkerSlot, pool: WorkerPool) -> Iterator[Event]:
-        """A worker is gone, or as good as that."""
+    def _handle_loss(self, slot: _WorkerSlot, pool: WorkerPool) -> Iterator[Event]:
+        """Handle the loss of a worker."""
         slot.process.join()
         slot.process.terminate()
         slot.process.join()
@@ -246,10 +246,10 @@ class PoolRunner:
         else:
             logger.warning("An idle worker was %s: replaced", cause)
 
-    # -- sick workers -------------------------------------------------------------------------------------------------
+    # -- stuck workers ------------------------------------------------------------------------------------------------
 
-    def _look_after_workers(self, elapsed: float, pool: WorkerPool) -> Iterator[Event]:
-        """Kill those that make no progress."""
+    def _check_progress(self, elapsed: float, pool: WorkerPool) -> Iterator[Event]:
+        """Kill workers that make no progress."""
         for slot in list(self._slots.values()):
             slot.note_progress(elapsed)
             self._slowest = max(self._slowest, slot.slowest)
@@ -258,15 +258,15 @@ class PoolRunner:
                 slot.kill(f"made no progress for {limit:.3g} s (--frame-timeout allows more)")
             elif slot.verdict is not None and slot.quiet > _DEADLY:
                 slot.process.let_go()
-                self._left_behind += 1
-                yield from self._bury(slot, pool)
-        if self._left_behind >= self._n:
+                self._abandoned += 1
+                yield from self._handle_loss(slot, pool)
+        if self._abandoned >= self._n:
             raise ProcessingError(
                 f"All {self._n} workers hang in the system, where they cannot be killed: does a disk or a file server not answer?"
             )
 
-    def _look_after_starts(self, elapsed: float, pool: WorkerPool) -> None:
-        """Of the processes that have not come in yet, some may never do so."""
+    def _check_starts(self, elapsed: float, pool: WorkerPool) -> None:
+        """Replace processes that do not connect in time."""
         inside = {id(slot.process) for slot in self._slots.values()}
         for process in [process for process in pool.crew if id(process) not in inside]:
             if process.is_alive():

@@ -1,4 +1,4 @@
-"""One worker as its parent knows it: its line, its process, its task, and whether it makes progress."""
+"""One worker on the parent's side: its connection, its process, its task, and its progress."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from pyptv.core.execute.progress import Row
 from pyptv.core.stages.tasks import Task
 
 _FLOOR, _MULTIPLE = 300.0, 20.0
-"""A worker makes no progress if it stays at one part of a frame for so many seconds, and so many times the slowest so far."""
+"""A worker makes no progress if a part of a frame takes this many seconds, and this multiple of the slowest part so far."""
 
 _START = 600.0
-"""The same for one that has not begun a frame: it may have kernels to compile."""
+"""The same for a worker that has not begun a frame: it may have to compile kernels."""
 
 
 def patience(timeout: float | None, slowest: float, *, begun: bool) -> float:
-    """How long [s] a worker may make no progress.
+    """The time [s] that a worker may take without progress.
 
     Args:
-        timeout: as the user has set it; 0: no limit; None: from the slowest part of a frame so far.
-        slowest: how long [s] that took.
+        timeout: set by the user; 0: no limit; None: from the slowest part of a frame so far.
+        slowest: time [s] of that part.
         begun: the worker has begun a frame.
     """
     if timeout == 0:
@@ -33,20 +33,20 @@ def patience(timeout: float | None, slowest: float, *, begun: bool) -> float:
 
 
 class Process(Protocol):
-    """A worker's process, as far as its slot has to do with it."""
+    """A worker's process, as its slot uses it."""
 
     def terminate(self) -> None:
         """Kill it."""
 
     def cause(self) -> str:
-        """What it died of."""
+        """Why the process died."""
 
 
 P = TypeVar("P", bound=Process)
 
 
 class Slot(Generic[P]):
-    """A worker that has come in."""
+    """A connected worker."""
 
     def __init__(self, number: int, line: ParentLine, process: P, row: Row) -> None:
         self.number = number
@@ -54,26 +54,26 @@ class Slot(Generic[P]):
         self.process = process
         self.task: Task | None = None
         self.quiet = 0.0
-        """For how long [s] it has shown no progress."""
+        """Time [s] without progress."""
         self.slowest = 0.0
-        """The longest time [s] that it has stayed at one part of a frame."""
+        """Maximum time [s] of one part of a frame."""
         self.begun = False
-        """It has begun a frame, at some time."""
+        """It has begun at least one frame."""
         self.verdict: str | None = None
-        """Why it was killed by its parent."""
+        """Why the parent killed it."""
         self._row = row
         self._beat = 0.0
         row.begin()
         line.send(number)
 
     def submit(self, task: Task) -> None:
-        """Hand a task to the worker, which is idle. A stopped worker does not take it; the parent does not wait for that."""
+        """Send a task to the worker, which is idle. A stopped worker does not receive it; the parent does not wait."""
         self.task, self.quiet = task, 0.0
         self._row.begin()
         self.line.send(task)
 
     def receive(self) -> Iterator[Event]:
-        """What the worker has reported since the last time."""
+        """Events that the worker has sent since the last call."""
         for batch in self.line.receive():
             for event in batch:
                 if isinstance(event, TaskDone | TaskFailed):
@@ -81,7 +81,7 @@ class Slot(Generic[P]):
                 yield event
 
     def note_progress(self, elapsed: float) -> None:
-        """Look at what the worker does, ``elapsed`` seconds after the last look."""
+        """Check the worker's progress, ``elapsed`` seconds after the last check."""
         self.line.flush()
         standing = self._row.read()
         self.begun |= standing.frame is not None
@@ -92,15 +92,15 @@ class Slot(Generic[P]):
             self.quiet += elapsed
 
     def kill(self, verdict: str | None = None) -> None:
-        """Kill the worker; that it is gone is seen on its line."""
+        """Kill the worker; its end is detected on its connection."""
         self.verdict, self.quiet = verdict, 0.0
         self.process.terminate()
 
     def place(self) -> tuple[int | None, str]:
-        """Frame, and what the worker does to it, or did when it died."""
+        """The frame, and the part of the work that the worker does, or did when it died."""
         standing = self._row.read()
         return standing.frame, standing.doing
 
     def cause(self) -> str:
-        """What the worker died of."""
+        """Why the worker died."""
         return self.verdict or self.process.cause()

@@ -1,4 +1,4 @@
-"""How worker processes are started: forked where that is safe, else anew."""
+"""How worker processes are started: forked where that is safe, otherwise spawned."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ logger = logging.getLogger(__name__)
 
 
 def start_method(asked: str | None) -> str:
-    """The start method of multiprocessing to use; ``asked`` decides where it is named.
+    """The start method of multiprocessing to use; ``asked``, if given, decides.
 
-    A fork copies the locks of all threads as they stand. BLAS waits in the fork itself for its own: where another thread of the
-    program multiplies matrices all the time, as in a notebook, it waits forever. So a program with other Python threads gets
-    spawned workers, which take longer to start and share no memory. forkserver would be as safe, but leaves its server behind.
+    A fork copies the locks of all threads in their current state. BLAS waits for its own locks inside the fork: if another thread
+    multiplies matrices all the time, as in a notebook, it waits forever. So a program with other Python threads uses
+    spawned workers, which take longer to start and share no memory. forkserver would be as safe, but leaves its server running.
     """
     if asked is not None:
         return asked

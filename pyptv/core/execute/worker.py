@@ -1,4 +1,4 @@
-"""A task: the loop over its frames that every runner shares."""
+"""Execution of a task: the loop over its frames, shared by all runners."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Worker:
         keep_freed_memory()
 
     def events(self, task: Task) -> Iterator[Event]:
-        """Do a task. The last event is :class:`TaskDone` or :class:`TaskFailed`; no exception of ours comes out."""
+        """Do a task. The last event is :class:`TaskDone` or :class:`TaskFailed`; errors of this program are not raised."""
         try:
             if self._job.refreshes:
                 self._store.refresh()
@@ -66,7 +66,7 @@ class Worker:
             yield TaskFailed(task.id, f"{error.filename or 'a result file'}: {error.strerror or error}")
 
     def close(self) -> None:
-        """Give back what is kept from one task to the next."""
+        """Release what is kept between tasks."""
         self._tracking.close()
         if self._journal is not None:
             self._journal.close()
@@ -87,7 +87,7 @@ class Worker:
 
     def _publish(self, task: PublishTask) -> Iterator[Event]:
         for step in task.steps:
-            self._announce(step.frame, "putting the links in place")
+            self._announce(step.frame, "publishing the links")
             self._store.publish_tracked(task.stage, step.frame)
             done = replace(step, published=True, part="")
             self._note(done)
@@ -114,14 +114,14 @@ class Worker:
         yield TaskDone(task.id)
 
     def _join(self, frame: int) -> Iterator[Event]:
-        """The links of the two passes over a frame, made into one."""
+        """Combine the links of the two passes over a frame."""
         if self._joiner is None:
             self._joiner = Joiner(replace(self._job.experiment, links=None))
-        self._announce(frame, "joining the links of both passes")
+        self._announce(frame, "combining the links of both passes")
         yield replace(self._joiner.frame(self._job.experiment.true_frame(frame)), frame=frame)
 
     def _frame(self, task: FramesTask, frame: int) -> Iterator[Event]:
-        """A frame, and its links where an earlier run has made them, or where it has nothing to link."""
+        """A frame, and its links if an earlier run has made them or there is nothing to link."""
         if task.kind == "join":
             yield from self._join(frame)
             return
@@ -130,7 +130,7 @@ class Worker:
         if task.kind == "check":
             done = self._check(frame, task.past.get(frame))
         if (past := task.past.get(frame)) is not None:
-            self._announce(frame, "checking what an earlier run has done")
+            self._announce(frame, "checking the results of an earlier run")
             done, step = self._earlier.look(frame, past, done)
         if done is None and task.kind == "keep":
             raise FrameError(self._job.absent.reason(frame) if self._job.absent is not None else f"frame {frame}: not done")
@@ -139,7 +139,7 @@ class Worker:
             if task.kind == "process":
                 self._note(done)
         if step is not None:
-            yield step  # first: once the frame is known to be there, tracking may begin
+            yield step  # first: tracking may begin once the frame is known to be done
         yield done
         if step is None and self._job.tracks and done.particles == 0 and task.kind != "probe":
             empty = StepDone(run=NO_RUN, frame=frame, digest=self._store.publish_empty(frame), stretch=frame, published=True)
@@ -147,7 +147,7 @@ class Worker:
             yield empty
 
     def _process(self, frame: int, engine: Engine, *, write: bool) -> FrameDone:
-        """The sequence step of a frame, its files put in place."""
+        """Do the sequence step of a frame and publish its files."""
         if self._pipeline is None or self._engine != engine:
             self._pipeline = FramePipeline(
                 *(self._job.experiment, self._job.images, self._announce, engine, self._job.hooks), inputs=self._store.inputs
@@ -173,7 +173,7 @@ class Worker:
         )
 
     def _check(self, frame: int, past: Past | None) -> FrameDone:
-        """Existing results of a frame, read and checked as the tracker's C code needs them."""
+        """Read the existing results of a frame, and check them as required by the tracker's C code."""
         self._announce(frame, "checking the sequence step's results")
         start = time.perf_counter()
         try:

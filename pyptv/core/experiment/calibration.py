@@ -34,7 +34,7 @@ _LARGEST = 1e12
 
 @dataclass(frozen=True)
 class Calibration:
-    """One camera: where it stands, how it looks, what its lens does, where the glass is."""
+    """One camera: position, orientation, lens, and glass."""
 
     position: Vector
     """Projection centre x0, y0, z0 [mm]."""
@@ -59,7 +59,7 @@ def rotation_matrix(angles: Vector) -> NDArray[np.float64]:
 
     Its columns are the camera's axes in space.
     """
-    import numpy as np  # --help must not wait for it
+    import numpy as np  # not needed for --help
 
     (so, co), (sp, cp), (sk, ck) = ((math.sin(angle), math.cos(angle)) for angle in angles)
     return np.array(
@@ -72,7 +72,7 @@ def rotation_matrix(angles: Vector) -> NDArray[np.float64]:
 
 
 def calibration_files(folder: Path, calibration_image: str) -> tuple[Path, Path]:
-    """The ``.ori`` and ``.addpar`` files beside a calibration image; upper and lower case may differ, as they may on Windows."""
+    """The ``.ori`` and ``.addpar`` files beside a calibration image; upper and lower case may differ, as on Windows."""
     return _as_it_is_there(folder / f"{calibration_image}.ori"), _as_it_is_there(folder / f"{calibration_image}.addpar")
 
 
@@ -94,7 +94,7 @@ def read_calibration(ori: Path, addpar: Path) -> Calibration:
     """Read one camera's calibration.
 
     Raises:
-        FormatError: a file is missing, short, not numbers, not finite or not plausible; names file, value, expectation.
+        FormatError: a file is missing, short, not numbers, not finite or not plausible; with file, value, expectation.
     """
     v = _read_numbers(ori, _ORI_NAMES)
     k1, k2, k3, p1, p2, scx, she = _read_numbers(addpar, _ADDPAR_NAMES)

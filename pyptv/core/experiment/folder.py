@@ -1,4 +1,4 @@
-"""The experiment folder: which parameters count, where images, targets and results are."""
+"""The experiment folder: which parameters are used, and where images, targets and results are."""
 
 from __future__ import annotations
 
@@ -37,23 +37,23 @@ class Experiment:
     parameters: Parameters
     calibrations: tuple[Calibration, ...]
     problems: tuple[str, ...] = field(default=(), compare=False)
-    """What is wrong with it beyond its parameters; only where that did not end :func:`load_experiment`."""
+    """Problems beyond its parameters that did not end :func:`load_experiment`."""
     notes: tuple[str, ...] = field(default=(), compare=False)
-    """What a user should know of it before a run."""
+    """Hints for the user before a run."""
     name_places: tuple[str, ...] = field(default=(), compare=False)
-    """Where the parameters name the images of each camera, for messages."""
+    """Location of each camera's image name in the parameters, for messages."""
     listing: FolderListing = field(default_factory=FolderListing, compare=False, repr=False)
-    """What was listed when it was read."""
+    """Folder listings made while the experiment was read."""
     output: Path | None = None
-    """Where results go that are not to lie in the experiment's folder."""
+    """Folder for results, if not the experiment's."""
     hooks: tuple[str, ...] = ()
-    """Hooks that the parameters name, ``NAME:key=value,...`` each."""
+    """Hooks named in the parameters, ``NAME:key=value,...`` each."""
     selected_plugins: Mapping[str, tuple[str, str | None]] = field(default_factory=dict, compare=False)
-    """Step -> where the parameters select a plugin of PyPTV for it, and its name; None: the step of this program."""
+    """Step -> location and name of the selected plugin of PyPTV; None: the step of this program."""
     links: LinksPass | None = None
-    """A pass of ``--tracking both``, whose links lie apart; None: links are results."""
+    """A pass of ``--tracking both``, whose links are in a separate folder; None: links are results."""
     stored_targets: Literal["beside the images", "in the output"] | None = None
-    """Matching again (``--mode match``): where ``_targets`` files are read; None: the parameters say what a frame is made of."""
+    """Matching again (``--mode match``): the place of the ``_targets`` files to be read; None: as in the parameters."""
 
     @property
     def num_cams(self) -> int:
@@ -62,12 +62,12 @@ class Experiment:
 
     @property
     def results(self) -> Path:
-        """The folder ``res/``: of the output folder where there is one, else of the experiment."""
+        """The folder ``res/`` of the output folder if there is one, otherwise of the experiment."""
         return (self.output or self.folder) / "res"
 
     @cached_property
     def images_per_frame(self) -> int:
-        """Image files a frame has: one per camera, or one for all with a splitter."""
+        """Number of image files of a frame: one per camera, or one for all with a splitter."""
         return 1 if self.parameters.ptv.splitter else self.num_cams
 
     def image_path(self, camera: int, frame: int) -> Path:
@@ -79,7 +79,7 @@ class Experiment:
         return self.folder / expand(self.parameters.masking.base_name, camera + 1)
 
     def targets_folder(self, camera: int) -> Path:
-        """Where the ``_targets`` files of a camera (0-based) are written: beside its images, or under the output folder."""
+        """The folder for the ``_targets`` files of a camera (0-based): beside its images, or under the output folder."""
         if self.output is None:
             return self.existing_targets_folder(camera)
         return targets_below(self.output, self._images_name(camera))
@@ -89,20 +89,20 @@ class Experiment:
         return self.targets_folder(camera) / _targets_name(camera, self.true_frame(frame))
 
     def existing_targets_folder(self, camera: int) -> Path:
-        """Where the ``_targets`` files of a camera (0-based) lie that are read in place of images (``Existing_Target``)."""
+        """The folder of the ``_targets`` files of a camera (0-based) that replace images as input (``Existing_Target``)."""
         if self.output is not None and self.stored_targets == "in the output":
             return targets_below(self.output, self._images_name(camera))
         return (self.folder / self._images_name(camera)).parent
 
     def input_path(self, which: int, frame: int) -> Path:
-        """What a frame is made from: an image, or with ``Existing_Target`` a ``_targets`` file; number ``which`` of the frame."""
+        """Input file number ``which`` of a frame: an image, or with ``Existing_Target`` a ``_targets`` file."""
         if self.parameters.pft_version.existing_target:
             return self.existing_targets_folder(which) / _targets_name(which, frame)
         return self.image_path(which, frame)
 
     @cached_property
     def overwrites_input(self) -> bool:
-        """Whether the ``_targets`` files that the run reads in place of images are those that it writes."""
+        """Whether the run overwrites the ``_targets`` files that it reads in place of images."""
         return self.parameters.pft_version.existing_target and any(
             own_output(self.targets_folder(camera), self.existing_targets_folder(camera)) is None
             for camera in range(self.num_cams)
@@ -113,7 +113,7 @@ class Experiment:
         return self.parameters.sequence.base_name[0 if self.parameters.ptv.splitter else camera]
 
     def result_path(self, kind: str, frame: int) -> Path:
-        """``res/rt_is.FRAME``, ``res/ptv_is.FRAME`` or ``res/added.FRAME``; a pass has its links elsewhere."""
+        """``res/rt_is.FRAME``, ``res/ptv_is.FRAME`` or ``res/added.FRAME``; a pass has its links in another folder."""
         folder = self.results if self.links is None or kind == "rt_is" else self.links.folder
         return folder / f"{kind}.{self.true_frame(frame)}"
 
@@ -123,16 +123,16 @@ class Experiment:
         return self.links is not None and self.links.backward
 
     def true_frame(self, frame: int) -> int:
-        """The number of a frame in the names of files, and for people; in a backward pass it is another one."""
+        """The number of a frame in file names and messages; it differs in a backward pass."""
         return frame if self.links is None else self.links.true_frame(frame)
 
     def sequence_files(self, frame: int) -> dict[str, Path]:
-        """Short name -> path of what the sequence step writes for a frame; ``rt_is`` last: it marks the frame as done."""
+        """Short name -> path of the sequence step's files of a frame; ``rt_is`` last: it marks the frame as done."""
         files = {f"targets{camera + 1}": self.targets_path(camera, frame) for camera in range(self.num_cams)}
         return files | {"rt_is": self.result_path("rt_is", frame)}
 
     def tracking_files(self, frame: int) -> dict[str, Path]:
-        """Short name -> path of what the tracking step writes for a frame."""
+        """Short name -> path of the tracking step's files of a frame."""
         return self.sequence_files(frame) | {kind: self.result_path(kind, frame) for kind in ("added", "ptv_is")}
 
 
@@ -145,34 +145,34 @@ class GreyDepths:
     """How stored values become grey values. Decided once for an experiment, never for a range: results depend on it."""
 
     images: tuple[int | None, ...] = ()
-    """Per image file of a frame: bits that the grey values have in files of more than 8 bits; None: all that are stored."""
+    """For each image file of a frame: bits of the grey values in files of more than 8 bits; None: all stored bits."""
     masks: tuple[int | None, ...] = ()
     """Likewise for the background image of each camera."""
     page: int | None = None
-    """Of files with several pages, counted from 1; None: files have one page."""
+    """Page of files with several pages, counted from 1; None: files have one page."""
 
     def of_image(self, which: int) -> int | None:
-        """Of an image file of a frame."""
+        """Bit depth of an image file of a frame."""
         return self.images[which] if which < len(self.images) else None
 
     def of_mask(self, camera: int) -> int | None:
-        """Of the background image of a camera (0-based)."""
+        """Bit depth of the background image of a camera (0-based)."""
         return self.masks[camera] if camera < len(self.masks) else None
 
 
 @dataclass(frozen=True)
 class ImageSettings:
-    """How the images of an experiment become what detection takes."""
+    """How the images of an experiment are converted for detection."""
 
     width: int
-    """Of one view [px]."""
+    """Size of one view [px]."""
     height: int
     negative: bool = False
     split: bool = False
     """A file holds 2 x 2 views."""
     grey: GreyDepths = GreyDepths()
     order: tuple[int, ...] = SPLITTER_ORDER
-    """Quadrant of each view: 0 and 1 above, 2 and 3 below."""
+    """Quadrant of each view: 0 and 1 upper, 2 and 3 lower."""
 
     @property
     def file_size(self) -> tuple[int, int]:
@@ -187,11 +187,11 @@ def load_experiment(
 
     Args:
         exp_path: the experiment folder, a parameter set in it (``parametersRun1/``), or a YAML parameter file in it; or the
-            output folder of an earlier run, which knows its experiment.
-        complete: missing folders and calibrations are errors; else they are the experiment's ``problems``, so that the rest can
-            be looked at, too.
-        output: where results and ``_targets`` files go; None: into the folder of the experiment.
-        match_again: frames are made from stored ``_targets`` files, whatever the parameters say.
+            output folder of an earlier run, which records its experiment.
+        complete: missing folders and calibrations are errors; otherwise they are the experiment's ``problems``, so that
+            everything else can be checked as well.
+        output: folder for results and ``_targets`` files; None: that of the experiment.
+        match_again: frames are made from stored ``_targets`` files, regardless of the parameters.
 
     Raises:
         InvalidExperimentError: with all problems found.
@@ -234,17 +234,17 @@ def load_experiment(
 
 
 def _absolute(exp_path: str | Path) -> Path:
-    """A path from the root on; paths of an experiment must not depend on where the process works."""
+    """An absolute path: paths of an experiment must not depend on the working folder."""
     try:
         return Path(exp_path).absolute()
     except OSError as error:
         raise InvalidExperimentError(
-            f"{exp_path}: the working folder is gone: name the experiment by its whole path, or change to another folder"
+            f"{exp_path}: the working folder no longer exists: give the absolute path of the experiment, or change the folder"
         ) from error
 
 
 def read_parameters(path: Path) -> RawParameters:
-    """The raw parameters of a folder or a YAML file; see :mod:`pyptv.core.experiment.parameters.sets` for which count.
+    """The raw parameters of a folder or a YAML file; see :mod:`pyptv.core.experiment.parameters.sets` for the choice.
 
     Raises:
         InvalidExperimentError: none, or several, or unreadable ones.
@@ -255,17 +255,17 @@ def read_parameters(path: Path) -> RawParameters:
 def validate_experiment_directory(exp_path: str | Path) -> None:
     """Check that a folder has the shape of an experiment: its directories and a parameter file.
 
-    The directories are those that the parameters name, ``img`` and ``cal`` where these cannot be read.
+    The directories are those named in the parameters, or ``img`` and ``cal`` if these cannot be read.
 
     Raises:
-        InvalidExperimentError: (a ``ProcessingError``) says what is missing.
+        InvalidExperimentError: (a ``ProcessingError``) with the missing items.
     """
     folder = Path(exp_path)
     if is_there(folder) and not folder.is_dir():
         raise InvalidExperimentError(f"Path is not a directory: {folder}")
     try:
         chosen = choose_parameters(folder)
-    except FormatError:  # they are there, and whoever reads them will say what is wrong with them
+    except FormatError:  # they exist, and their reader will report the problem
         problems = _missing_directories(folder, USUAL_DIRECTORIES)
     else:
         problems = _missing_directories(chosen.folder, _directories_in(chosen.raw))
@@ -274,7 +274,7 @@ def validate_experiment_directory(exp_path: str | Path) -> None:
 
 
 def _resolved(parameters: Parameters, folder: Path, listing: FolderListing) -> Parameters:
-    """With the names of images as printf patterns, and ``/`` between folders."""
+    """The parameters with image names as printf patterns, and ``/`` between folders."""
     needed = None if parameters.pft_version.existing_target else listing
     names = tuple(resolve(name, folder, needed) for name in parameters.sequence.base_name)
     images = tuple(_calibration_image(as_folders(name), folder) for name in parameters.ptv.calibration_images)
@@ -287,12 +287,12 @@ def _resolved(parameters: Parameters, folder: Path, listing: FolderListing) -> P
 
 
 def _calibration_image(name: str, folder: Path) -> str:
-    """Some parameters name the ``.ori`` file itself in place of the image that it stands beside."""
+    """The name of a calibration image; some parameters name the ``.ori`` file instead."""
     return name if is_there(folder / f"{name}.ori") else name.removesuffix(".ori")
 
 
 def _calibrations(parameters: Parameters, folder: Path) -> tuple[tuple[Calibration, ...], list[str]]:
-    """The calibrations that can be read, and what is wrong with the others."""
+    """The calibrations that can be read, and the problems of the others."""
     calibrations = []
     problems: list[str] = []
     for image in parameters.ptv.calibration_images:
@@ -306,14 +306,14 @@ def _calibrations(parameters: Parameters, folder: Path) -> tuple[tuple[Calibrati
 
 
 def _stale(chosen: Chosen, parameters: Parameters, listing: FolderListing, *, match_again: bool) -> list[str]:
-    """What is to be said of a ``parameters/`` folder beside the YAML file that counts."""
+    """Notes on an unused ``parameters/`` folder beside the YAML file that is used."""
     if chosen.beside is None:
         return []
     used = chosen.raw.source.name
     try:
         raw = read_par(chosen.beside)
         others = _resolved(build_parameters(raw.tree, raw.locate), chosen.folder, listing)
-        if match_again:  # then what was written for it is no matter
+        if match_again:  # then its Existing_Target does not matter
             others = replace(others, pft_version=parameters.pft_version)
     except InvalidExperimentError:
         return [f"{used} is used; {chosen.beside.name}/ beside it is not used, and is not valid"]
@@ -327,7 +327,7 @@ def _directories_of(parameters: Parameters) -> list[str]:
 
 
 def _directories_in(raw: RawParameters) -> list[str]:
-    """The directories that parameters say images and calibrations are in, as far as they can be read."""
+    """The directories of images and calibrations in the parameters, as far as they can be read."""
     try:
         return _directories_of(_resolved(build_parameters(raw.tree, raw.locate), raw.source.parent, FolderListing()))
     except InvalidExperimentError:

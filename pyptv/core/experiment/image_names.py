@@ -1,4 +1,4 @@
-"""How the images of a camera are named.
+"""The names of the images of a camera.
 
 Parameter files name them in several forms; each is resolved once, when the experiment is read, to a printf pattern with the
 frame number, relative to the experiment folder:
@@ -10,8 +10,8 @@ frame number, relative to the experiment folder:
 ===================  ==============================================================================================
 
 ``%%`` is a percent sign in all of them, a backslash separates folders, and the number may be in a folder's name. The last two
-forms leave open how many digits the number has, and whether an ending follows: the files that are there decide, all of them and
-not those of a frame range, so that each run and each worker decides alike.
+forms do not state how many digits the number has, and whether an ending follows: the existing files decide, all of them and
+not only those of a frame range, so that each run and each worker decides alike.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ _PLACEHOLDER = re.compile(r"-*")
 
 @dataclass(frozen=True)
 class _Part:
-    """Where in a path the frame number is: a folder, the beginning of a name in it, and what follows."""
+    """The place of the frame number in a path: a folder, the beginning of a name in it, and the text after the number."""
 
     folder: str
     head: str
     tail: str
     below: str
-    """The rest of the path where the number is in a folder's name; else empty."""
+    """The remaining path if the number is in a folder's name; otherwise empty."""
 
 
 def expand(pattern: str, number: int) -> str:
@@ -52,23 +52,28 @@ def expand(pattern: str, number: int) -> str:
 
 
 def as_folders(name: str) -> str:
-    """A name as it was written, perhaps on Windows, with ``/`` between folders and no blanks around it."""
+    """A name, possibly written on Windows, with ``/`` between folders and without surrounding blanks."""
     return name.strip().replace("\\", "/")
 
 
+def _without_numbers(name: str) -> tuple[str, int]:
+    """What is left of a name without its conversions and percent signs, and how many conversions there were."""
+    return _NUMBER.subn("", name.replace("%%", "-"))  # not nothing: what stands around it is not one conversion
+
+
 def pattern_problem(pattern: str) -> str | None:
-    """Why a text is no printf pattern that takes a single number, or None."""
-    rest, conversions = _NUMBER.subn("", pattern.replace("%%", ""))
+    """Why a text is not a printf pattern for a single number, or None."""
+    rest, conversions = _without_numbers(pattern)
     if conversions != 1 or "%" in rest:
         return f"found {reprlib.repr(pattern)}, expected a name with exactly one %d (or %04d) for the number"
     return _unprintable(pattern)
 
 
 def name_problem(written: str) -> str | None:
-    """Why a text is no name of images in any of the forms, or None."""
+    """Why a text is not an image name in any of the forms, or None."""
     if is_placeholder(written):
         return f"found {reprlib.repr(written)}, expected the name of the camera's images, with %d for the frame number"
-    rest, conversions = _NUMBER.subn("", written.replace("%%", ""))
+    rest, conversions = _without_numbers(written)
     if "%" in rest:
         return f"found {reprlib.repr(written)}, expected %d or %05d for the frame number, and %% for a percent sign"
     if conversions > 1:
@@ -77,7 +82,7 @@ def name_problem(written: str) -> str | None:
 
 
 def is_placeholder(written: str) -> bool:
-    """Whether a text stands where a camera has no name: nothing, or dashes."""
+    """Whether a text is a placeholder for an absent camera: empty, or dashes."""
     return _PLACEHOLDER.fullmatch(written.strip()) is not None
 
 
@@ -87,10 +92,10 @@ def resolve(written: str, folder: Path, listing: FolderListing | None) -> str:
     Args:
         written: the name in the parameter file, without a :func:`name_problem`.
         folder: the experiment.
-        listing: reads the folder of the images where the name leaves something open; None: no image is needed.
+        listing: reads the folder of the images if the name is not complete; None: no image is needed.
     """
     name = as_folders(written)
-    if _NUMBER.search(name.replace("%%", "")):
+    if _without_numbers(name)[1]:
         return name
     before, width, after = _open_form(name.replace("%%", "%"))
     ending, digits, n_files = _decide(_part(before, after), listing, folder, width) if listing else ("", width, 0)
@@ -100,12 +105,12 @@ def resolve(written: str, folder: Path, listing: FolderListing | None) -> str:
 
 
 def fixed_folder(pattern: str) -> str:
-    """The folder of a pattern as far as it is the same for all frames."""
+    """The part of a pattern's folder that is the same for all frames."""
     return PurePosixPath(_split(pattern)[0].rpartition("/")[0] or ".").as_posix()
 
 
 def frames_there(pattern: str, folder: Path, listing: FolderListing) -> set[int]:
-    """The frame numbers of a pattern for which there is a file (or a folder, where the number is in a folder's name)."""
+    """The frame numbers of a pattern for which there is a file (or a folder, if the number is in a folder's name)."""
     part = _part(*_split(pattern))
     number_and_tail = re.compile(f"{re.escape(part.head)}([0-9]{{1,18}}){re.escape(part.tail)}")
     found = set()
@@ -117,7 +122,7 @@ def frames_there(pattern: str, folder: Path, listing: FolderListing) -> set[int]
 
 
 def patterns_there(names: Iterable[str]) -> dict[str, tuple[str, str, int]]:
-    """What the names of images in a folder have in common: pattern -> (first name, last name, number of files)."""
+    """Patterns of the image names in a folder: pattern -> (first name, last name, number of files)."""
     numbered: dict[tuple[str, int, str], dict[int, str]] = {}
     for name in names:
         stem, _, ending = name.rpartition(".")
@@ -164,7 +169,7 @@ def _open_form(name: str) -> tuple[str, int, str]:
 
 
 def _decide(part: _Part, listing: FolderListing, folder: Path, width: int) -> tuple[str, int, int]:
-    """(ending, width of the number, files that are named so): what names the most files; without files nothing is added."""
+    """(ending, width of the number, number of such files) that matches the most files; without files nothing is added."""
     lengths: dict[str, Counter[tuple[int, bool]]] = {}
     for name in listing.names(folder / part.folder):
         number = _DIGITS.match(name, len(part.head)) if name.startswith(part.head) else None
@@ -187,7 +192,7 @@ def _decide(part: _Part, listing: FolderListing, folder: Path, width: int) -> tu
 
 
 def _files_named(counts: Counter[tuple[int, bool]], width: int) -> int:
-    """How many files have the name that a number of a width gives: padded to just that width, or longer."""
+    """The number of files whose number is padded to a width, or longer."""
     return sum(n for (length, padded), n in counts.items() if (length == width if padded else length >= width))
 
 
@@ -196,7 +201,7 @@ def _is_ending(text: str) -> bool:
 
 
 def _split(pattern: str) -> tuple[str, str]:
-    """What stands before and after the number in a printf pattern, without the doubled percent signs."""
+    """The text before and after the number in a printf pattern, without the doubled percent signs."""
     number = _NUMBER.search(pattern.replace("%%", "\0\0"))
     start, end = number.span() if number else (len(pattern), len(pattern))
     return pattern[:start].replace("%%", "%"), pattern[end:].replace("%%", "%")

@@ -1,4 +1,4 @@
-"""Names in folders, each folder read once."""
+"""Listings of folders, each read once."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pathlib import Path
 
 
 class FolderListing:
-    """The names in the folders that were asked for, each folder read once.
+    """The names in requested folders, each folder read once.
 
-    What reading an experiment has listed is handed over to the checks before a run (:meth:`hand_over`), so that a folder with a
-    million images is listed once. It does not travel to worker processes.
+    Listings made while an experiment is read are passed on to the checks before a run (:meth:`hand_over`), so that a folder
+    with a million images is listed once. They are not sent to worker processes.
     """
 
     def __init__(self) -> None:
@@ -20,13 +20,13 @@ class FolderListing:
         self._inner: dict[tuple[Path, str], AbstractSet[str]] = {}
 
     def has(self, path: Path) -> bool:
-        """Whether a file is there."""
+        """Whether a file exists."""
         return path.name in self.names(path.parent)
 
     def lacks(self, folder: Path, names: Iterable[str]) -> str | None:
-        """The first of some names, relative to a folder, for which there is no file; None: all are there.
+        """The first of some names, relative to a folder, for which there is no file; None: all exist.
 
-        This is asked for each of a million images: no path is made for one that is there.
+        This is called for each of a million images, so no path object is made for existing ones.
         """
         for name in names:
             inner, _, last = name.rpartition("/")
@@ -38,7 +38,7 @@ class FolderListing:
         return None
 
     def names(self, folder: Path) -> AbstractSet[str]:
-        """All names in a folder; none where there is no such folder."""
+        """All names in a folder; empty if there is no such folder."""
         if folder not in self._names:
             try:
                 self._names[folder] = set(os.listdir(folder))
@@ -47,7 +47,7 @@ class FolderListing:
         return self._names[folder]
 
     def hand_over(self) -> FolderListing:
-        """Another listing with what this one knows; this one then knows nothing, and reads anew."""
+        """Another listing with the contents of this one, which becomes empty and reads again."""
         other = FolderListing()
         other._names, self._names, self._inner = self._names, {}, {}
         return other

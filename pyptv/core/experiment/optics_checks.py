@@ -1,7 +1,7 @@
-"""Whether light comes from the measuring volume to the cameras at all: Snell's law at the corners of what they see.
+"""Checks that light from the measuring volume reaches the cameras: Snell's law at the corners of their fields of view.
 
-Only where a camera stands in the optically denser medium can light be totally reflected, and then optv's answers are no
-numbers: a ray that is none lies near every target.
+Light can be totally reflected only if a camera is in the optically denser medium; then optv's results are not
+numbers, and a NaN ray counts as close to every target.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
 
 _NEARLY = 0.99
-"""Share of the critical angle's sine that counts as reached: lens distortion is left aside here."""
+"""Share of the critical angle's sine that counts as reached: lens distortion is ignored here."""
 
 
 def total_reflection(ptv: ControlParameters, criteria: CriteriaParameters, calibrations: Sequence[Calibration]) -> str | None:
-    """What is wrong where a camera cannot see the corners of the volume that the cameras look at; None where all can."""
+    """The problem if a camera cannot see the corners of the volume that the cameras look at; None if all can."""
     thinnest = min(ptv.mmp_n2, ptv.mmp_n3)
     if ptv.mmp_n1 <= thinnest:
         return None
@@ -50,7 +50,7 @@ def total_reflection(ptv: ControlParameters, criteria: CriteriaParameters, calib
 
 
 def _corner_rays(ptv: ControlParameters, calibration: Calibration) -> Array:
-    """Directions (4, 3) of the rays of an image's corners, in the medium of the camera."""
+    """Directions (4, 3) of the rays of the image corners, in the medium of the camera."""
     x, y = ptv.imx * ptv.pix_x / 2, ptv.imy * ptv.pix_y / 2
     corners = np.array([(sx * x, sy * y) for sx in (-1, 1) for sy in (-1, 1)]) - calibration.principal_point
     local = np.column_stack([corners, np.full(len(corners), -calibration.principal_distance)])
@@ -68,7 +68,7 @@ def _sines(directions: Array, calibration: Calibration) -> Array:
 
 
 def _crossings(directions: Array, ptv: ControlParameters, criteria: CriteriaParameters, calibration: Calibration) -> Array:
-    """Where rays (n, 3) of a camera cross the Z limits, refraction at the glass included: (2 n, 3) [mm]."""
+    """Intersections of rays (n, 3) of a camera with the Z limits, including refraction at the glass: (2 n, 3) [mm]."""
     distance = float(np.linalg.norm(calibration.glass))
     normal = np.array(calibration.glass) / distance
     height = float(normal @ calibration.position) - distance

@@ -1,4 +1,4 @@
-"""Results in a folder of their own (``--output DIR``): whose they are, so that DIR can stand for its experiment.
+"""Results in a separate folder (``--output DIR``), with a record of their experiment, so that DIR can replace EXP.
 
 ``DIR/res/.pyptv/experiment.json`` names the parameter file or set that a run used, by its absolute path.
 """
@@ -21,12 +21,12 @@ _LONGEST_PATH = 5000
 
 
 def record_path(output: Path) -> Path:
-    """The file that says whose results an output folder holds."""
+    """The file with the experiment of an output folder."""
     return output / "res" / ".pyptv" / "experiment.json"
 
 
 def parameters_named(source: Path) -> Path:
-    """What to name for the parameters that were read from a file: the YAML file, or the folder of ``ptv.par``."""
+    """The name of the parameters that were read from a file: the YAML file, or the folder of ``ptv.par``."""
     return source.parent if source.name == "ptv.par" else source
 
 
@@ -36,18 +36,18 @@ def record_text(source: Path) -> bytes:
 
 
 def recorded_experiment(folder: Path) -> Path | None:
-    """The parameters whose results an output folder holds; None: it is no output folder, or an experiment itself.
+    """The parameters whose results an output folder contains; None: not an output folder, or an experiment itself.
 
     Raises:
-        InvalidExperimentError: its record is damaged, or names parameters that are not there any more.
+        InvalidExperimentError: its record is damaged, or names parameters that no longer exist.
     """
     if not is_there(record_path(folder)) or holds_parameters(folder, FolderListing()):
         return None
     named = read_record(folder)
     if named is not None and not is_there(named):
         raise InvalidExperimentError(
-            f"{record_path(folder)}: found the experiment {named}, which is not there any more: "
-            "put it back, or correct the path in this file if it was moved"
+            f"{record_path(folder)}: found the experiment {named}, which no longer exists: "
+            "restore it, or correct the path in this file if it was moved"
         )
     return named
 
@@ -73,24 +73,24 @@ def read_record(folder: Path) -> Path | None:
 
 
 def own_output(output: Path, folder: Path) -> Path | None:
-    """An output folder; None where it is the experiment's own."""
+    """An output folder; None if it is the experiment's own."""
     return None if _place(output) == _place(folder) else output
 
 
 def targets_below(output: Path, name: str) -> Path:
-    """Where in an output folder the ``_targets`` go that would lie beside the image of a name in the parameters."""
+    """The place in an output folder of the ``_targets`` files of an image name in the parameters."""
     parts = PurePosixPath(name).parent
     outside = ".." in parts.parts or parts.is_absolute() or Path(name).is_absolute()
     return output / ("targets" if outside else parts)
 
 
 def output_problems(output: Path, source: Path, targets: Iterable[Path]) -> list[str]:
-    """Why the results of an experiment must not go to a folder: it holds others, or is an experiment itself."""
+    """Why results must not be written to a folder: it contains other results, or is an experiment itself."""
     if not is_folder(output):
         return []
     listing = FolderListing()
     if holds_parameters(output, listing):
-        return [f"{output}: found an experiment with parameters of its own, expected a folder for results: name another folder"]
+        return [f"{output}: found an experiment with its own parameters, expected a folder for results: name another folder"]
     try:
         named = read_record(output)
     except InvalidExperimentError as error:
@@ -102,12 +102,12 @@ def output_problems(output: Path, source: Path, targets: Iterable[Path]) -> list
     foreign = [output / "res" / name for name in listing.names(output / "res") if name.startswith("rt_is.")]
     foreign += [folder / name for folder in targets for name in listing.names(folder) if name.endswith("_targets")]
     if foreign:
-        return [f"{output}: found {min(foreign)}, and no record of whose it is: remove it, or name another folder"]
+        return [f"{output}: found {min(foreign)}, and no record of its experiment: remove it, or name another folder"]
     return []
 
 
 def _place(path: Path) -> Path:
-    """Where a path leads; unchanged where that is unknown."""
+    """The resolved path; unchanged if it cannot be resolved."""
     try:
         return path.resolve()
     except (OSError, RuntimeError):  # RuntimeError: a link that leads to itself, before Python 3.13

@@ -1,7 +1,7 @@
 """The two passes of ``--tracking both``: forward, and backward over the same particles.
 
-A pass is an experiment whose links lie in a folder of their own. To the tracker the backward pass is an ordinary experiment with
-its frames in reverse: frame f stands under the number ``MIRROR - f``, displacements have the opposite sign, and no particle is
+A pass is an experiment whose links are in a separate folder. For the tracker the backward pass is an ordinary experiment with
+its frames in reverse: frame f has the number ``MIRROR - f``, displacements have the opposite sign, and no particle is
 added, so that both passes link the same rows.
 """
 
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
     from pyptv.core.experiment.folder import Experiment
 
 MIRROR = LARGEST_FRAME
-"""The same for all runs, so that what one of them has noted of a frame means the same to the next."""
+"""The same for all runs, so that the journal of one run is valid for the next."""
 
 
 @dataclass(frozen=True)
 class LinksPass:
-    """Where a pass has its links, and which way it goes."""
+    """The folder of a pass's links, and its direction."""
 
     folder: Path
-    """Holds ``ptv_is`` and ``added`` under the numbers of the experiment."""
+    """Contains ``ptv_is`` and ``added`` under the experiment's frame numbers."""
     backward: bool = False
 
     def true_frame(self, frame: int) -> int:
-        """The experiment's number of a frame of this pass; and the other way round."""
+        """The experiment's number of a frame of this pass, and vice versa."""
         return MIRROR - frame if self.backward else frame
 
 
@@ -46,12 +46,12 @@ def backward_pass(experiment: Experiment) -> Experiment:
 
 
 def mirrored(frames: FrameRange) -> FrameRange:
-    """A range in the numbers of the backward pass; and the other way round."""
+    """A range in the numbers of the backward pass, and vice versa."""
     return MIRROR - frames[1], MIRROR - frames[0]
 
 
 def _reversed(track: TrackingParameters) -> TrackingParameters:
-    """The limits of displacement for a clock that runs backwards; those of turn and acceleration are the same."""
+    """The limits of displacement for reversed time; those of angle and acceleration are unchanged."""
     return replace(
         track,
         dvxmin=-track.dvxmax,

@@ -1,1 +1,1 @@
-"""Result files: formats, whole or absent, and who may write them."""
+"""Result files: formats, complete or absent, and which run may write them."""

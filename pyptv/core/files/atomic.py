@@ -1,4 +1,4 @@
-"""Files that are complete or absent: written beside their place, then moved into it."""
+"""Files that are complete or absent: written under a temporary name, then renamed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 _MARK = ".pyptv-tmp"
 _TOKEN = secrets.token_hex(3)
-"""Two machines that share a disk may have processes with the same number."""
+"""A random part of names: two machines that share a disk may have processes with the same number."""
 
 
 def digest(data: bytes) -> str:
@@ -26,9 +26,9 @@ def frame_digest(files: Mapping[str, bytes]) -> str:
 
 
 def write_atomic(path: Path, data: bytes) -> None:
-    """Write a file so that at every moment either the old or the new bytes are there, never a part.
+    """Write a file so that at every moment it has either the old or the new bytes, never a part.
 
-    A link in the way is replaced, not followed. Raises ``OSError`` with the path of the file that was to be written.
+    An existing link is replaced, not followed. Raises ``OSError`` with the path of the file that was to be written.
     """
     beside = path.with_name(f".{path.name}.{os.getpid()}x{_TOKEN}{_MARK}")
     try:
@@ -49,7 +49,7 @@ def write_atomic(path: Path, data: bytes) -> None:
 
 
 def move(source: Path, target: Path) -> None:
-    """Move a whole file into its place, also to another file system."""
+    """Move a complete file to its final path, also to another file system."""
     try:
         source.replace(target)
     except OSError as error:
@@ -60,7 +60,7 @@ def move(source: Path, target: Path) -> None:
 
 
 def unfinished(names: Iterable[str]) -> list[str]:
-    """The names of files that somebody is writing, or was when it was killed."""
+    """The names of files that a process is writing, or was writing when it was killed."""
     return [name for name in names if name.endswith(_MARK) and name.startswith(".")]
 
 
@@ -68,7 +68,7 @@ def remove_leftovers(folders: Iterable[Path], known: Mapping[Path, Iterable[str]
     """Remove the unfinished files that a killed run left in some folders; returns how many.
 
     Args:
-        folders: where it wrote.
+        folders: of its results.
         known: folder -> its unfinished files, of folders that have been listed already.
     """
     removed = 0

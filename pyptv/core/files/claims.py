@@ -1,7 +1,7 @@
-"""Which run works on which frames of an experiment: runs of separate ranges may go on side by side.
+"""The frames claimed by each run of an experiment: runs over separate ranges may work at the same time.
 
-``res/.pyptv/runs`` holds a file for each run, ``FIRST-LAST-NAME``, locked by the run as long as it lives, however it ends. The
-folder's own lock is held only while a run looks at the others.
+``res/.pyptv/runs`` contains a file for each run, ``FIRST-LAST-NAME``, locked by the run until it ends. The
+folder's own lock is held only while a run checks the others.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from pyptv.core.files.locks import FolderLock, HeldError, lock
 
 _NAME = re.compile(r"(\d{1,19})-(\d{1,19})-\w+")
 _PATIENCE = 3.0
-"""Seconds to wait for a run that overlaps: the workers of one whose parent was killed may live until they have seen that."""
+"""Seconds to wait for an overlapping run: workers whose parent was killed may live until they notice."""
 
 _PAUSE = 0.1
 _MANY = 40
-"""So much longer is the patience of one among many."""
+"""Factor by which a run waits longer if it is one of many."""
 
 
 class ClaimedError(Exception):
-    """Another run works on some of the frames; says which."""
+    """Another run works on some of the frames; the message states which."""
 
 
 @dataclass
@@ -37,17 +37,17 @@ class Claim:
 
     path: Path
     alone: bool
-    """No other run works on the experiment."""
+    """Whether no other run works on the experiment."""
     _file: IO[bytes]
     _folders: list[FolderLock] = field(default_factory=list)
 
     @property
     def others(self) -> bool:
-        """Whether another run of the experiment lives now."""
+        """Whether another run of the experiment is active now."""
         return any(True for _ in _living(self.path.parent, but=self.path))
 
     def add_folders(self, folders: Iterable[Path]) -> None:
-        """Claim the folders of the targets: another experiment may name them, too, by whatever path or link.
+        """Claim the folders of the targets, which another experiment may use as well, by any path or link.
 
         Raises:
             ClaimedError: a run of another experiment works in one of them.
@@ -56,16 +56,16 @@ class Claim:
             try:
                 self._folders.append(FolderLock(folder))
             except HeldError:
-                if not self.others:  # else it is a run of this experiment that holds it
+                if not self.others:  # otherwise a run of this experiment holds it
                     raise ClaimedError(f"the _targets files in {folder}: a run of another experiment that shares it") from None
 
     @property
     def name(self) -> str:
-        """A name that no other run has."""
+        """The unique name of the run."""
         return self.path.name
 
     def release(self) -> None:
-        """Give the frames back."""
+        """Release the frames."""
         for folder in self._folders:
             folder.close()
         self._file.close()
@@ -73,10 +73,10 @@ class Claim:
 
 
 def locked(home: Path, patience: float = _PATIENCE) -> IO[bytes]:
-    """The lock under which a run looks at the others, as a context.
+    """The lock under which a run checks the others, as a context.
 
     Raises:
-        ClaimedError: another run holds it for longer than it should.
+        ClaimedError: another run holds it too long.
     """
     try:
         return lock(home / "lock", patience)[0]
@@ -90,8 +90,8 @@ def claim_frames(home: Path, frames: FrameRange, *, among_many: bool = False) ->
     Args:
         home: ``res/.pyptv``.
         frames: first and last.
-        among_many: a thousand others may do so at this moment, each on a machine of its own: only those that overlap are looked
-            at, the run never counts as alone, and it waits longer for its turn.
+        among_many: a thousand others may start at this moment, each on its own machine: only overlapping ones are
+            checked, the run never counts as alone, and it waits longer for its turn.
 
     Raises:
         ClaimedError: another run works on some of them.
@@ -114,7 +114,7 @@ def claim_frames(home: Path, frames: FrameRange, *, among_many: bool = False) ->
 
 
 def _living(folder: Path, frames: FrameRange | None = None, but: Path | None = None) -> Iterator[FrameRange]:
-    """The ranges of runs that are alive, of those that overlap ``frames``; the files of dead ones are removed."""
+    """The ranges of active runs that overlap ``frames``; the files of dead runs are removed."""
     for path in sorted(folder.iterdir()):
         match = _NAME.fullmatch(path.name)
         if match is None or path == but:

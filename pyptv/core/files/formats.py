@@ -1,11 +1,11 @@
 """The text formats of results, read and written: ``_targets``, ``rt_is``, ``ptv_is``, ``added``.
 
 A file is a count and that many rows, in the C library's ``printf`` formats (liboptv, ``tracking_frame_buf.c``).
-Rows are 0-based wherever one row points at another. -1 stands for "no target", "no particle" and "no previous
+References to rows count from 0. -1 stands for "no target", "no particle" and "no previous
 frame's row", -2 for "no next frame's row".
 
-Everything read is checked: whoever wrote the file, the numbers go to C code that does not look. What other programs write
-and C reads is read: blank lines at the end, a last line without an end, any blanks between columns, and -1 as the count of a
+Everything read is checked, because the numbers go to C code that does not check them. Variants that other programs write
+and C reads are accepted: blank lines at the end, no final line end, any blanks between columns, and -1 as the count of a
 frame in which optv's tracker found no particles.
 """
 
@@ -38,7 +38,7 @@ _SHOWN = 40
 _COLUMN_TYPES = {"d": "i4", "f": "f8"}
 _NOT_A_NUMBER = (b"nan", b"-nan")
 _DIGITS = {"i": b"+-0123456789", "f": b"+-.0123456789eE"}
-"""What numbers are made of. Python reads others, too (1_000, and 1.0 as a whole number): C stops in the middle of them."""
+"""The characters of numbers. Python also reads others (1_000, and 1.0 as a whole number), where C stops in the middle."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class TextTable:
     may_be_nan: bool = False
     """Whether ``nan`` is a valid position: that of a particle whose rays do not come near each other."""
     may_count_minus_one: bool = False
-    """Whether a count of -1 says that there are no rows: optv's tracker writes that for a frame without particles."""
+    """Whether a count of -1 means no rows: optv's tracker writes that for a frame without particles."""
 
     @property
     def dtype(self) -> np.dtype[np.void]:
@@ -68,7 +68,7 @@ class TextTable:
         """The rows in a file's bytes, (n,) of :attr:`dtype`.
 
         Raises:
-            FormatError: names ``source``, the line, what was found and what was expected.
+            FormatError: with ``source``, the line, what was found and what was expected.
         """
         lines = data.split(b"\n")
         count = self._count(lines[0], source)
@@ -86,7 +86,7 @@ class TextTable:
         return self._convert(cells, source)
 
     def read(self, path: Path, source: str | Path | None = None) -> Rows:
-        """:meth:`parse` of a file; ``source`` is how messages name it."""
+        """:meth:`parse` of a file; ``source`` is its name in messages."""
         try:
             data = read_regular(path)
         except OSError as error:
@@ -94,10 +94,10 @@ class TextTable:
         return self.parse(data, source or path)
 
     def _is_cut(self, rows: list[bytes]) -> bool:
-        """Whether the last row, which no line end closes, may lack its end.
+        """Whether the last row, which has no line end, may be incomplete.
 
-        C fills each number up to a width, so that a row of C that was cut does not look like one any more. A row of a program
-        that writes otherwise is whole if it has all columns.
+        C pads each number to a width, so that a truncated row of C is recognised. A row of a program
+        that does not pad is complete if it has all columns.
         """
         if len(rows[-1].split()) != len(self.columns):
             return True
@@ -113,7 +113,7 @@ class TextTable:
 
     @property
     def _kinds(self) -> list[str]:
-        """Of each column: ``d`` for a whole number, ``f`` for a decimal one."""
+        """The kind of each column: ``d`` for a whole number, ``f`` for a decimal one."""
         return [specifier[-1] for specifier in self.row_format.split()]
 
     def _count(self, line: bytes, source: str | Path) -> int:
@@ -188,18 +188,18 @@ QUALITY = TextTable(
     ("number", "intensity", "misfit", "cameras", "track"),
     "%4d %9.3f %9.4f %2d %4d\n",
 )
-"""Of the dense method, for each row of ``rt_is``: peak of the particle's spots, mean of the cameras [grey values of 255]; energy
+"""For each row of ``rt_is``, of the dense method: peak of the particle's spots, mean of the cameras [grey values of 255]; energy
 of the residual over that of the spots; cameras that see it; frames of its track, counted as far as the run looked."""
 
 PASSES = TextTable("passes", ("forward", "backward", "found_by"), "%4d %4d %d\n")
-"""What the two passes of ``--tracking both`` say of each particle: the row in the next frame that the forward pass links it to,
-that of the backward pass, -1 for none; and who found the link in ``ptv_is``: 3 both, 1 forward, 2 backward, 0 there is none."""
+"""The two passes of ``--tracking both`` for each particle: the row in the next frame to which the forward pass links it,
+that of the backward pass, -1 for none; and the origin of the link in ``ptv_is``: 3 both, 1 forward, 2 backward, 0 no link."""
 
 TARGET_COLUMNS = ("target1", "target2", "target3", "target4")
 
 
 def announced(data: bytes) -> int | None:
-    """How many rows the first line of a table announces, 0 for -1; None where it is no count."""
+    """The number of rows in the first line of a table, 0 for -1; None if it is not a count."""
     text = data.split(b"\n", 1)[0].strip()
     if text in NO_ROWS:
         return 0
@@ -207,7 +207,7 @@ def announced(data: bytes) -> int | None:
 
 
 def closed(data: bytes) -> bytes:
-    """The same table without blank lines at its end, its last line ended."""
+    """The same table without blank lines at its end, and with a final line end."""
     return data.rstrip() + b"\n"
 
 
@@ -217,19 +217,19 @@ def targets_name(camera: int, frame: int) -> str:
 
 
 def check_frame(particles: Rows, targets: list[Rows], sources: list[str], most: int | None = MAX_ROWS) -> None:
-    """Check that the rows of a frame point at each other inside their bounds, as the tracker's C code assumes.
+    """Check that the rows of a frame refer to existing rows, as the tracker's C code assumes.
 
-    The target numbers of cameras that the experiment does not have are not read: they are not used, and optv leaves there
-    what its memory held.
+    The target numbers of cameras that the experiment does not have are ignored: they are not used, and optv leaves
+    previous memory content there.
 
     Args:
         particles: rows of ``rt_is``.
         targets: rows of ``_targets``, one array per camera.
-        sources: names for messages: of ``rt_is``, then of each camera's ``_targets``.
+        sources: names for messages: that of ``rt_is``, then of each camera's ``_targets``.
         most: rows that the tracker can hold; None: any number.
 
     Raises:
-        FormatError: names the file, the row and the value out of range, or the count above ``most``.
+        FormatError: with the file, the row and the value out of range, or the count above ``most``.
     """
     for rows, source in zip([particles, *targets], sources, strict=True):
         if most is not None and len(rows) > most:
@@ -254,18 +254,18 @@ def _number(cell: bytes) -> float:
 
 
 def _shown(text: bytes) -> str:
-    """Foreign bytes, safe to print and short."""
+    """External bytes, short and safe to print."""
     shown = ascii(text[:_SHOWN].decode("latin-1"))
     return shown if len(text) <= _SHOWN else f"{shown}..."
 
 
 def row_count(table: bytes) -> int:
-    """The count in the first line of a table that this program has written; -1 where it is missing."""
+    """The count in the first line of a table written by this program; -1 if it is missing."""
     first = table.partition(b"\n")[0].strip()
     return int(first) if first.isdigit() else -1
 
 
 def count_links(table: bytes) -> tuple[int, int]:
-    """Particles in a ``ptv_is`` that a tracker has written, and how many of them are linked to the next frame."""
+    """Particles in a ``ptv_is`` written by a tracker, and how many of them are linked to the next frame."""
     _, *rows = table.splitlines()
     return row_count(table), sum(not row.split(maxsplit=2)[1].startswith(b"-") for row in rows)

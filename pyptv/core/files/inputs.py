@@ -1,8 +1,8 @@
-"""Copies of the ``_targets`` files that a run with ``Existing_Target`` replaces: a run that was stopped begins again from them.
+"""Copies of the ``_targets`` files that a run with ``Existing_Target`` replaces: a stopped run starts again from them.
 
-Such a run reads its input where it writes its results. A frame that was stopped in between would be made from its own results
-when it is made again, which gives other bytes: optv's sorting exchanges targets at the same y, and files hold 4 decimals. So the
-bytes that were read are kept, in the format of :mod:`pyptv.core.files.pristine`, until the run has come to its end.
+Such a run overwrites its own input. If it was stopped, a frame would be made again from its own results,
+which gives other bytes: optv's sorting exchanges targets with equal y, and files hold 4 decimals. So the
+original bytes are kept, in the format of :mod:`pyptv.core.files.pristine`, until the run is complete.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from pyptv.core.files.pristine import Pristine, pack, read_pristine, replaced
 
 
 class TargetInputs:
-    """The copies, one file per frame in a folder of the project's own."""
+    """The copies, one file per frame in a separate folder."""
 
     def __init__(self, experiment: Experiment, folder: Path, pristine: Path) -> None:
-        """``pristine``: the folder of what files held before tracking."""
+        """``pristine``: the folder of the files from before tracking."""
         self._experiment = experiment
         self.folder = folder
         self._pristine = pristine
 
     def keep(self, frame: int, files: Mapping[str, bytes]) -> None:
-        """Keep what a frame was made from, before its results replace it.
+        """Keep the input of a frame before its results replace it.
 
         Args:
             frame: its number.
@@ -46,7 +46,7 @@ class TargetInputs:
             name = f"targets{camera + 1}"
             try:
                 data = self.original(frame, camera, read_regular(self._experiment.input_path(camera, frame)))
-            except FileNotFoundError:  # nothing that could be lost
+            except FileNotFoundError:  # no file that could be lost
                 continue
             if data != files[name]:
                 contents[name] = data
@@ -56,7 +56,7 @@ class TargetInputs:
             write_atomic(self.folder / str(frame), pack(contents, written))
 
     def original(self, frame: int, camera: int, data: bytes) -> bytes:
-        """What a file held before a run that was stopped replaced it; ``data``, its present bytes, where none has.
+        """The bytes of a file before a stopped run replaced it; ``data``, its present bytes, if no run has.
 
         Raises:
             ProcessingError: the copy is damaged.
@@ -65,7 +65,7 @@ class TargetInputs:
         if kept is None:
             return data
         name = f"targets{camera + 1}"
-        written = replaced(read_pristine(self._pristine / str(frame), frame), name, data)  # tracking may have come after it
+        written = replaced(read_pristine(self._pristine / str(frame), frame), name, data)  # tracking may have changed it later
         return kept.contents[name] if digest(written) in kept.tracked.get(name, ()) else data
 
     def _copy(self, frame: int) -> Pristine | None:
@@ -74,12 +74,12 @@ class TargetInputs:
             return read_pristine(path, frame)
         except ProcessingError as error:
             raise ProcessingError(
-                f"{path}: the copy of the targets that frame {frame} is made from is damaged: put the original _targets files "
-                "back, and remove this copy"
+                f"{path}: the copy of the original targets of frame {frame} is damaged: restore the original _targets files "
+                "and remove this copy"
             ) from error
 
     def forget(self, frames: FrameRange) -> None:
-        """Remove the copies of a range of frames: all of them have become results."""
+        """Remove the copies of a range of frames, all of which are processed."""
         with suppress(FileNotFoundError):
             for path in list(self.folder.iterdir()):
                 if path.name.isdecimal() and frames[0] <= int(path.name) <= frames[1]:

@@ -1,4 +1,4 @@
-"""Locks that end with the process that holds them, however that ends."""
+"""Locks that are released when their process ends, however it ends."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ class HeldError(Exception):
 
 
 def lock(path: Path, patience: float = 0.0) -> tuple[IO[bytes], bool]:
-    """Lock a file, which is made where it does not exist.
+    """Lock a file, which is created if it does not exist.
 
     Args:
         path: the file.
         patience: how long [s] to wait for another process that holds the lock.
 
     Returns:
-        The open file, which holds the lock until it is closed, and whether it is really locked: some file systems have no
+        The open file, which holds the lock until it is closed, and whether it is actually locked: some file systems have no
         locks.
 
     Raises:
@@ -57,7 +57,7 @@ def lock(path: Path, patience: float = 0.0) -> tuple[IO[bytes], bool]:
 
 
 class FolderLock:
-    """A lock on a folder itself, so that nothing is written into it. Held until it is closed; some systems have no such locks."""
+    """A lock on a folder itself, without a file in it. Held until it is closed; some systems have no such locks."""
 
     def __init__(self, folder: Path) -> None:
         """Lock a folder.
@@ -80,14 +80,14 @@ class FolderLock:
             _held_folders.add(self)
 
     def close(self) -> None:
-        """Give the folder back."""
+        """Release the folder."""
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
             os.close(descriptor)
 
 
 def leave_to_parent() -> None:
-    """Close this process's copies of the locks that it was forked with: they are its parent's, and must end with it."""
+    """Close this forked process's copies of its parent's locks, which must end with the parent."""
     for file in list(_held):
         file.close()
     for folder in list(_held_folders):

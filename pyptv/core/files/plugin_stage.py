@@ -1,6 +1,6 @@
-"""Where a plugin works: a folder that looks like the experiment, with results of its own; and what it leaves there, checked.
+"""The working folder of a plugin, which looks like the experiment, and the checks of the results that the plugin writes there.
 
-So a plugin that fails leaves nothing in the experiment, and one that succeeds leaves whole files.
+So a plugin that fails changes nothing in the experiment, and one that succeeds leaves complete files.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def make_stage(experiment: Experiment, folder: Path) -> Experiment:
-    """Make a folder look like an experiment without results: links to everything in it, ``res/`` and image folders of its own.
+    """Make a folder look like an experiment without results: links to everything in it, with separate ``res/`` and image folders.
 
     Raises:
         InvalidExperimentError: images lie outside the experiment's folder.
@@ -32,7 +32,7 @@ def make_stage(experiment: Experiment, folder: Path) -> Experiment:
     for camera in range(experiment.num_cams):
         images = replace(experiment, output=None).existing_targets_folder(camera)
         if ".." in images.parts or not images.is_relative_to(experiment.folder):
-            raise InvalidExperimentError(f"{images}: found images outside {experiment.folder}: plugins need them in there")
+            raise InvalidExperimentError(f"{images}: found images outside {experiment.folder}: plugins need them inside it")
         relative = PurePath(images.relative_to(experiment.folder))
         inner += [relative, *relative.parents]
     stage = folder / "exp"
@@ -54,10 +54,10 @@ def put_inputs(stage: Experiment, frame: int, files: Mapping[str, bytes]) -> Non
 
 
 def sequence_results(stage: Experiment, frame: int, plugin: str) -> dict[str, bytes]:
-    """The sequence results that a plugin has left of a frame, short name -> bytes; checked as those of any program.
+    """The sequence results of a plugin for a frame, short name -> bytes; checked like those of any program.
 
     Raises:
-        FormatError: a file is missing or not what its format asks for.
+        FormatError: a file is missing or has another format.
     """
     files = _read(stage, stage.sequence_files(frame), frame, plugin)
     _check_sequence(stage, files, f"{plugin}: frame {frame}: ")
@@ -65,10 +65,10 @@ def sequence_results(stage: Experiment, frame: int, plugin: str) -> dict[str, by
 
 
 def tracking_results(stage: Experiment, frames: FrameRange, plugin: str) -> None:
-    """Check the links that a plugin has left of some frames, and the sequence results, which it may have changed.
+    """Check the links that a plugin has written, and the sequence results, which it may have changed.
 
     Raises:
-        FormatError: a file is missing or not what its format asks for; links lead to rows that are not there.
+        FormatError: a file is missing or has another format; links refer to rows that do not exist.
     """
     before: Rows | None = None
     n_before = 0
@@ -90,12 +90,12 @@ def tracking_results(stage: Experiment, frames: FrameRange, plugin: str) -> None
 
 
 def tracked(stage: Experiment, frame: int, plugin: str) -> dict[str, bytes]:
-    """All files of a frame that a tracking plugin has left, short name -> bytes."""
+    """All files of a frame written by a tracking plugin, short name -> bytes."""
     return _read(stage, stage.tracking_files(frame), frame, plugin)
 
 
 def other_files(stage: Experiment, frames: FrameRange) -> list[Path]:
-    """What else a plugin has left in ``res/``."""
+    """Other files that a plugin has written to ``res/``."""
     ours = {path.name for frame in range(frames[0], frames[1] + 1) for path in stage.tracking_files(frame).values()}
     return sorted(Path(entry) for entry in os.scandir(stage.results) if entry.is_file() and entry.name not in ours)
 
@@ -118,7 +118,7 @@ def _check_sequence(stage: Experiment, files: Mapping[str, bytes], place: str) -
     cameras = [f"targets{camera + 1}" for camera in range(stage.num_cams)]
     names = [f"{place}{stage.sequence_files(0)[name].name.replace('0000', '*')}" for name in cameras]
     particles = PARTICLES.parse(files["rt_is"], f"{place}rt_is")
-    if len(particles):  # else its targets are not read
+    if len(particles):  # otherwise its targets are not read
         targets = [TARGETS.parse(files[camera], name) for camera, name in zip(cameras, names, strict=True)]
         check_frame(particles, targets, [f"{place}rt_is", *names], most=MAX_ROWS)
 

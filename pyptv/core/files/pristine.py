@@ -1,7 +1,7 @@
-"""Pristine copies: what a frame's files held before they were replaced.
+"""Pristine copies: the contents of a frame's files before they were replaced.
 
-One file holds a frame: a line of JSON, then the files' bytes one after the other, compressed. It is written before the first of
-the frame's files is replaced, and names all tracked versions so far, so that it is right at every moment.
+One file per frame: a line of JSON, followed by the bytes of the files, compressed. It is written before the first of
+the frame's files is replaced, and lists all tracked versions so far, so that it is valid at every moment.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ _LONGEST_HEADER = 10_000
 
 @dataclass(frozen=True)
 class Pristine:
-    """What a frame's files held before tracking, and what tracking has made of each of them so far."""
+    """The contents of a frame's files before tracking, and the fingerprints of their tracked versions so far."""
 
     contents: dict[str, bytes]
     tracked: dict[str, list[str]]
 
 
 def pack(contents: Mapping[str, bytes], tracked: Mapping[str, list[str]]) -> bytes:
-    """The bytes of a pristine file; of the tracked versions of each file the last few are kept."""
+    """The bytes of a pristine file; only the last few tracked versions of each file are kept."""
     names = sorted(contents)
     header = {
         "sizes": {name: len(contents[name]) for name in names},
@@ -43,12 +43,12 @@ def pack(contents: Mapping[str, bytes], tracked: Mapping[str, list[str]]) -> byt
 
 
 def replaced(kept: Pristine | None, name: str, data: bytes) -> bytes:
-    """What a file held before it was replaced; ``data``, its present bytes, where they are not those that replaced it."""
+    """The contents of a file before it was replaced; ``data``, its present bytes, if it was not replaced or has changed since."""
     return kept.contents[name] if kept is not None and digest(data) in kept.tracked.get(name, ()) else data
 
 
 def read_pristine(path: Path, frame: int) -> Pristine | None:
-    """The pristine file of a frame; None: tracking has changed nothing of it.
+    """The pristine file of a frame; None: tracking has not changed the frame.
 
     Raises:
         ProcessingError: the file is damaged.
@@ -66,7 +66,7 @@ def read_pristine(path: Path, frame: int) -> Pristine | None:
 def _unpack(data: bytes) -> Pristine:
     line, _, packed = data.partition(b"\n")
     header = parse_object(line, _LONGEST_HEADER)
-    if "sum" in header and header["sum"] != _header_sum(header):  # copies of the first release have none
+    if "sum" in header and header["sum"] != _header_sum(header):  # copies of the first release have no sum
         raise BoundError("its first line does not match its fingerprint")
     header.pop("sum", None)
     check_fields(header, {"sizes": _is_sizes, "tracked": _is_versions, "digest": is_text})
@@ -83,7 +83,7 @@ def _unpack(data: bytes) -> Pristine:
 
 
 def _header_sum(header: Mapping[str, Any]) -> str:
-    """A fingerprint of the first line: a name or digest in it that was damaged must not pass for another one."""
+    """A fingerprint of the first line: a damaged name or digest in it must be detected."""
     return digest(json.dumps({name: header[name] for name in sorted(header) if name != "sum"}, sort_keys=True).encode())
 
 

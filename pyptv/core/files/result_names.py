@@ -29,7 +29,7 @@ def frames_in(names: Iterable[str], *kinds: str) -> list[int]:
         *kinds: ``rt_is``, ``ptv_is``, ``added``; default: any of them.
 
     Returns:
-        Frame numbers. The one of PyPTV's window is no frame of a sequence: it is left out, unless a neighbour is there.
+        Frame numbers. That of PyPTV's window is not a frame of a sequence: it is left out, unless a neighbour exists.
     """
     found = {int(match[2]) for name in names if (match := _RESULT.fullmatch(name)) and (not kinds or match[1] in kinds)}
     if not found & {WINDOW_FRAME - 1, WINDOW_FRAME + 1}:
@@ -38,7 +38,7 @@ def frames_in(names: Iterable[str], *kinds: str) -> list[int]:
 
 
 def frames_with(folder: Path, *kinds: str) -> list[int]:
-    """:func:`frames_in` of a folder; a folder that is not there holds none.
+    """:func:`frames_in` of a folder; empty if the folder does not exist.
 
     Raises:
         ProcessingError: it cannot be read.
@@ -52,15 +52,15 @@ def frames_with(folder: Path, *kinds: str) -> list[int]:
 
 
 def of_the_same_kind(name: str, names: Iterable[str]) -> str:
-    """Which result files are there where one was looked for and not found.
+    """The existing result files, in place of a missing one.
 
     Args:
         name: of the missing file.
         names: of the files in its folder.
 
     Returns:
-        Names without their numbers, and the frames of each: those of the same camera if there are any, else all of the kind;
-        empty where there are none, and for a file that is not a result.
+        Names without their numbers, and the frames of each: those of the same camera if there are any, otherwise all of the kind;
+        empty if there are none, and for a file that is not a result.
     """
     frames: dict[str, set[int]] = {}
     if (wanted := _TARGETS.fullmatch(name)) is not None:

@@ -22,13 +22,13 @@ _held: dict[Path, IO[bytes]] = {}
 
 
 def scratch_folder(place: Path | None = None) -> Path:
-    """A new folder with a short ASCII path, as the tracker needs it; those that killed runs have left are removed.
+    """A new folder with a short ASCII path, as the tracker requires; folders left by killed runs are removed.
 
     Args:
-        place: in which folder; None: a temporary one.
+        place: the parent folder; None: a temporary one.
 
     Raises:
-        ProcessingError: there is no place for one.
+        ProcessingError: no folder is suitable.
     """
     if place is not None and not _is_short(str(place.absolute())):
         raise ProcessingError(
@@ -53,7 +53,7 @@ def remove_scratch(folder: Path | None) -> None:
 
 
 def _remove(folder: Path, file: IO[bytes] | None) -> None:
-    """Remove a folder and its lock, which is held meanwhile; some platforms remove a file only once it is closed."""
+    """Remove a folder and its lock, which is held until then; some platforms remove a file only once it is closed."""
     shutil.rmtree(folder, ignore_errors=True)
     if file is not None:
         file.close()
@@ -66,7 +66,7 @@ def _new_folder(base: Path) -> Path:
         _remove_if_left(left)
     while True:
         folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=base))
-        # before it is locked another run may take it for a dead one's, and remove it
+        # before it is locked, another run may mistake it for that of a dead run, and remove it
         with suppress(HeldError, FileNotFoundError):
             file, _ = lock(folder / _LOCK)
             if (folder / _LOCK).exists():
@@ -76,11 +76,11 @@ def _new_folder(base: Path) -> Path:
 
 
 def _left_behind(base: Path) -> list[Path]:
-    """This user's scratch folders in ``base``. Those of other users are private: not to be looked into, still less removed."""
+    """This user's scratch folders in ``base``. Those of other users are neither read nor removed."""
     found = []
     with suppress(OSError), os.scandir(base) as entries:
         for entry in entries:
-            with suppress(OSError):  # gone in the meantime
+            with suppress(OSError):  # removed in the meantime
                 if entry.name.startswith(_PREFIX) and entry.is_dir(follow_symlinks=False) and _is_mine(entry):
                     found.append(Path(entry.path))
     return found
@@ -91,7 +91,7 @@ def _is_mine(entry: os.DirEntry[str]) -> bool:
 
 
 def _remove_if_left(folder: Path) -> None:
-    """Remove a folder whose run is dead: it was locked, and is not any more."""
+    """Remove a folder whose run is dead: its lock has been released."""
     try:
         if not (folder / _LOCK).is_file():
             return
@@ -104,14 +104,14 @@ def _remove_if_left(folder: Path) -> None:
 
 
 def _bases() -> Iterator[Path]:
-    """Where a scratch folder may be: the temporary folder, or another usual one."""
+    """Possible parent folders: the temporary folder, or another usual one."""
     places = ["/tmp", "/var/tmp", "/dev/shm"]  # noqa: S108 -- mkdtemp makes it private
-    with suppress(OSError):  # no folder can be written to
+    with suppress(OSError):  # no folder is writable
         temporary = tempfile.gettempdir()
         named = [os.environ.get(name) for name in ("SLURM_TMPDIR", "TMPDIR", "TEMP", "TMP")]
-        if temporary != str(Path.cwd()) or temporary in named:  # its last resort: no place for us if it was not asked for
+        if temporary != str(Path.cwd()) or temporary in named:  # Python's last resort: not used unless it was requested
             places.insert(0, temporary)
-    if job := os.environ.get("SLURM_TMPDIR"):  # of this job alone, on the node's own disk
+    if job := os.environ.get("SLURM_TMPDIR"):  # only for this job, on the node's local disk
         places.insert(0, job)
     for place in dict.fromkeys(places):
         if _is_short(place):

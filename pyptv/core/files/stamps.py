@@ -1,4 +1,4 @@
-"""Whether a file that something was made from is still the same one."""
+"""Whether an input file is unchanged."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pyptv.core.base.regular_files import read_regular
 
 
 def is_same(path: Path, stamp: ImageStamp) -> bool:
-    """Whether a file is unchanged; where only its time differs (it was copied), its bytes decide."""
+    """Whether a file is unchanged; if only its time differs (it was copied), its bytes decide."""
     try:
         status = path.stat()
         if (status.st_size, status.st_mtime_ns) == stamp[:2]:

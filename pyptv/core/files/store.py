@@ -1,9 +1,9 @@
-"""The project's own place under ``res/``: pristine copies, staged frames, the journal, the lock.
+"""The program's own folder under ``res/``: pristine copies, staged frames, the journal, the lock.
 
 Tracking rewrites its own input: it appends particles to ``rt_is`` and sets ``tnr`` in ``_targets``. So before a tracked file
 replaces one with other bytes, the old bytes go into ``res/.pyptv/pristine/FRAME`` (:mod:`pyptv.core.files.pristine`) together
-with a fingerprint of the tracked ones. Reading a frame's input undoes that: a file that still is what tracking wrote gives its
-pristine bytes, a file that anybody changed since counts as it is.
+with a fingerprint of the tracked ones. Reading a frame's input undoes that: for a file that is still as tracking wrote it, the
+pristine bytes are read; a file that was changed since is used as it is.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _PART = re.compile(r"\d{1,16}-\d{1,16}")
 
 
 class Store:
-    """Reads and writes the results of one experiment, whole files only."""
+    """Reads and writes the results of one experiment, only complete files."""
 
     def __init__(self, experiment: Experiment) -> None:
         self.experiment = experiment
@@ -47,20 +47,20 @@ class Store:
         """A folder for each part of a job array."""
         self._claim: Claim | None = None
         self.cut_short = False
-        """A process was ended in the middle of its work: it may have left unfinished files."""
+        """A process was ended in the middle of its work and may have left unfinished files."""
         self.tables = Tables(self.home / "dense")
-        """Of the dense method, between its steps."""
+        """Intermediate results of the dense method."""
 
     # -- a run --------------------------------------------------------------------------------------------------------
 
     def open(
         self, frames: FrameRange, *, among_many: bool = False, unfinished: Mapping[Path, Iterable[str]] | None = None
     ) -> None:
-        """Make the folders, claim a range of frames, and remove what a killed run left unfinished.
+        """Make the folders, claim a range of frames, and remove unfinished files of a killed run.
 
         Args:
             frames: first and last.
-            among_many: it is a part of a job array: others start at the same moment, and nothing that may be theirs is removed.
+            among_many: the run is a part of a job array: others start at the same moment, and none of their files is removed.
             unfinished: folder -> names of unfinished files, as far as folders have been listed already.
 
         Raises:
@@ -91,7 +91,7 @@ class Store:
 
     @property
     def claim_file(self) -> Path | None:
-        """The file that is locked as long as the run lives."""
+        """The file that is locked until the run ends."""
         return self._claim.path if self._claim is not None else None
 
     @property
@@ -100,14 +100,14 @@ class Store:
         return self._claim is not None and self._claim.alone
 
     def _remove_old_stages(self) -> None:
-        """Of runs that are no more; another one may just have begun."""
+        """Remove the stages of runs that have ended; another run may just have begun."""
         with suppress(OSError):
             for stage in self.stages.parent.iterdir():
                 if not (self.home / "runs" / stage.name).exists():
                     shutil.rmtree(stage, ignore_errors=True)
 
     def refresh(self) -> None:
-        """Open every folder once: a network disk then forgets which files it believed not to be there (close-to-open)."""
+        """Open every folder once: a network disk then drops its cache of missing files (close-to-open consistency)."""
         for folder in (*self.folders(), self._states, *self.tables.folders()):
             with suppress(OSError):
                 os.close(os.open(folder, os.O_RDONLY))
@@ -128,9 +128,9 @@ class Store:
             raise ProcessingError(f"{error.filename or self.home}: cannot be written: {error.strerror}") from error
 
     def _take_output(self, output: Path) -> None:
-        """Note whose results an output folder holds, and make the folders of its targets.
+        """Record the experiment of an output folder, and make the folders of its targets.
 
-        Two runs of different experiments may start at once with one empty folder: the second finds what the first has noted.
+        Two runs of different experiments may start at once with one empty folder: the second finds the record of the first.
         """
         source, targets = self.experiment.source, [self.experiment.targets_folder(n) for n in range(self.experiment.num_cams)]
         with locked(self.home):
@@ -142,7 +142,7 @@ class Store:
             folder.mkdir(parents=True, exist_ok=True)
 
     def close(self) -> None:
-        """Remove stages and unfinished files, give the frames back."""
+        """Remove stages and unfinished files, release the frames."""
         if self._claim is None:
             return
         shutil.rmtree(self.stages, ignore_errors=True)
@@ -163,10 +163,10 @@ class Store:
     # -- the sequence step's files ------------------------------------------------------------------------------------
 
     def publish_sequence(self, frame: int, files: Mapping[str, bytes]) -> None:
-        """Put a frame's sequence results in place, and its links where it has them already.
+        """Publish a frame's sequence results, and its links if it already has them.
 
-        ``rt_is`` goes first and comes last: a frame that has one is whole. What an earlier tracking run made of the frame
-        goes, for it belongs to other targets and particles.
+        ``rt_is`` is removed first and written last: a frame that has one is complete. Results of an earlier tracking run
+        are removed, because they belong to other targets and particles.
         """
         paths = self.experiment.tracking_files(frame) | {"quality": self.experiment.result_path("quality", frame)}
         self.inputs.keep(frame, files)
@@ -175,7 +175,7 @@ class Store:
             write_atomic(paths[name], data)
 
     def forget(self, frame: int) -> None:
-        """Remove a frame's results, ``rt_is`` first; ``_targets`` files that are its input stay."""
+        """Remove a frame's results, ``rt_is`` first; ``_targets`` files that are its input are kept."""
         self._forget_particles(frame)
         if not self.experiment.overwrites_input:
             for camera in range(self.experiment.num_cams):
@@ -188,7 +188,7 @@ class Store:
         (self._pristine / str(frame)).unlink(missing_ok=True)
 
     def sequence_input(self, frame: int, only: str | None = None) -> dict[str, bytes]:
-        """A frame's sequence results, or one of them, as tracking must see them: pristine where tracking has replaced them.
+        """A frame's sequence results, or one of them, as tracking must read them: pristine if tracking has replaced them.
 
         Raises:
             ProcessingError: a file cannot be read.
@@ -208,17 +208,17 @@ class Store:
     # -- the tracking step's files ------------------------------------------------------------------------------------
 
     def put_tracked(self, stage: Path | None, frame: int, pristine: Mapping[str, bytes], tracked: Mapping[str, bytes]) -> None:
-        """Put a tracked frame into its place, or into a stage folder, ready for :meth:`publish_tracked`.
+        """Publish a tracked frame, or write it to a stage folder, ready for :meth:`publish_tracked`.
 
         Only files whose bytes differ from the pristine ones are written, and those that tracking alone writes. The pristine copy
-        comes first: it is right at every moment.
+        is written first: it is valid at every moment.
         """
-        if self.experiment.goes_backward:  # everything but the links is the forward pass's
+        if self.experiment.goes_backward:  # everything except the links belongs to the forward pass
             tracked = {name: tracked[name] for name in ("added", "ptv_is")}
         old = read_pristine(self._pristine / str(frame), frame)
         kept = old.contents.keys() if old else set()
         changed = {name: data for name, data in tracked.items() if pristine.get(name) != data}
-        # what an earlier tracking run made of a file and this one does not goes back to what it was
+        # a file that an earlier tracking run changed and this one does not is restored
         written = changed | {name: pristine[name] for name in kept - changed.keys()}
         replaced = (changed.keys() & pristine.keys()) | kept
         if replaced:
@@ -232,7 +232,7 @@ class Store:
             write_atomic(places[name] if stage is None else stage / f"{frame}.{name}", data)
 
     def publish_tracked(self, stage: Path, frame: int) -> None:
-        """Move a staged frame into its place; what has been moved already stays."""
+        """Publish a staged frame; files that have already been moved are kept."""
         places = {"pristine": self._pristine / str(frame)} | self.experiment.tracking_files(frame)
         self._drop_joined(frame)
         for name, place in places.items():
@@ -240,21 +240,21 @@ class Store:
                 move(stage / f"{frame}.{name}", place)
 
     def stage_of(self, run: int) -> Path:
-        """The folder of a tracker run that may not be right."""
+        """The folder of a tracker run that is not proven."""
         return self.stages / f"run-{run}"
 
     def part_stage(self, part: str) -> Path:
-        """The folder of what a part of a job array has tracked ahead.
+        """The folder of frames that a part of a job array has tracked ahead.
 
         Raises:
-            ValueError: that is no name of a part.
+            ValueError: not the name of a part.
         """
         if not _PART.fullmatch(part):
             raise ValueError(f"found {part!r:.80}, expected the name of a part, FIRST-LAST")
         return self.parts / part / "stage"
 
     def part_states(self, part: str) -> dict[tuple[int, str], Path]:
-        """The states that a part has saved: (frame, tag) -> file."""
+        """The states saved by a part: (frame, tag) -> file."""
         found = {}
         for path in self.part_stage(part).parent.glob("state-*-*"):
             _, frame, tag = path.name.split("-", 2)
@@ -263,9 +263,9 @@ class Store:
         return found
 
     def staged(self, part: str, frame: int, sequence: Mapping[str, bytes]) -> dict[str, bytes] | None:
-        """What a frame's files would be once what a part has tracked is in place; None where something is missing.
+        """A frame's files as they would be after publishing the links of a part; None if a file is missing.
 
-        ``sequence``: those of the sequence step, for whoever has read them; empty: they are read.
+        ``sequence``: those of the sequence step, if the caller has read them; empty: they are read.
         """
         stage = self.part_stage(part)
         try:
@@ -278,7 +278,7 @@ class Store:
         return files if {"added", "ptv_is"} <= files.keys() else None
 
     def save_state(self, stretch: int, frame: int, tag: str, data: bytes) -> Path:
-        """Keep the tracker's state after a frame, in place of earlier ones of that stretch."""
+        """Save the tracker's state after a frame, replacing earlier ones of that stretch."""
         path = self._states / f"{stretch}-{frame}-{tag}"
         self._states.mkdir(exist_ok=True)
         write_atomic(path, data)
@@ -297,7 +297,7 @@ class Store:
         return found
 
     def publish_empty(self, frame: int) -> str:
-        """Write the tracking files of a frame without particles, unless they are there; its sequence files stay as they are."""
+        """Write the tracking files of a frame without particles, unless they exist; its sequence files are not changed."""
         self._drop_joined(frame)
         files = {}
         for name in ("added", "ptv_is"):
@@ -312,14 +312,14 @@ class Store:
         return frame_digest(self.sequence_input(frame) | files)
 
     def tracked(self, frame: int) -> dict[str, bytes] | None:
-        """A frame's files as they are now, tracking's included; None where one is missing."""
+        """A frame's files as they are now, including those of tracking; None if one is missing."""
         try:
             return {name: read_regular(path) for name, path in self.experiment.tracking_files(frame).items()}
         except OSError:
             return None
 
     def drop_links(self, frame: int) -> None:
-        """Remove a frame's links; its sequence files stay."""
+        """Remove a frame's links; its sequence files are kept."""
         self._drop_joined(frame)
         for kind in ("added", "ptv_is"):
             self.experiment.result_path(kind, frame).unlink(missing_ok=True)
@@ -327,12 +327,12 @@ class Store:
     # -- inside -------------------------------------------------------------------------------------------------------
 
     def _drop_joined(self, frame: int) -> None:
-        """Remove what was joined from two passes over a frame: it does not belong to the links that come now."""
+        """Remove the combined links of two passes over a frame, which do not match the new links."""
         for kind in self._joined:
             (self.experiment.results / f"{kind}.{frame}").unlink(missing_ok=True)
 
     def _refuse_links(self) -> None:
-        """The project's own folders are its own: a link in their place would let a run write, or clean, elsewhere."""
+        """Refuse links in place of the program's own folders: a run would write, or clean, elsewhere."""
         passes = (self.home / "forward", self.home / "backward", self.home / "dense", self.parts)
         for folder in (self.home, self._pristine, self._states, self.home / "stages", self.home / "journal", *passes):
             if folder.is_symlink():
@@ -340,7 +340,7 @@ class Store:
 
 
 def _joined_files(experiment: Experiment) -> tuple[str, ...]:
-    """The kinds of results that are made of two passes, as far as there may be any."""
+    """The kinds of results that are made from two passes."""
     if experiment.goes_backward:
         return ()
     if experiment.links is not None:

@@ -1,7 +1,7 @@
-"""Intermediate results in ``res/.pyptv``: arrays of a frame, each file complete or absent, with what it was made from.
+"""Intermediate results in ``res/.pyptv``: arrays of a frame, each file complete or absent, with a fingerprint of its inputs.
 
-A file is a line of JSON, then the bytes of its arrays one after the other. The line has the *key* of the table, which is a
-fingerprint of everything it was made from, the fingerprint of the bytes, and one of the line itself. A later run uses a table
+A file is a line of JSON, followed by the bytes of its arrays. The line has the *key* of the table, which is a
+fingerprint of all its inputs, the fingerprint of the bytes, and one of the line itself. A later run uses a table
 if it computes the same key for it. A damaged table counts as absent.
 """
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 NO_FRAME = -1
-"""In place of a frame, for a table of the whole run."""
+"""Used in place of a frame, for a table of the whole run."""
 
 _LONGEST_LINE = 1_000_000
 _TYPES = ("<f8", "<f4", "<i8", "<i4", "|u1", "|b1")
@@ -40,14 +40,14 @@ class Header:
     """The first line of a table."""
 
     key: str
-    """Fingerprint of what it was made from."""
+    """Fingerprint of its inputs."""
     digest: str
-    """Fingerprint of its arrays and notes: what is made from it depends on these."""
+    """Fingerprint of its arrays and notes: later results depend on these."""
     arrays: tuple[tuple[str, str, tuple[int, ...]], ...]
     """Name, type and shape of each array."""
     notes: Mapping[str, Any] = field(default_factory=dict)
     stamps: tuple[ImageStamp, ...] = ()
-    """Of the images that it was made from. Time and place of these are no part of what is in the table."""
+    """Stamps of its images, whose times and paths do not affect the table."""
 
 
 @dataclass(frozen=True)
@@ -65,11 +65,11 @@ class Tables:
         self._home = home
 
     def path(self, kind: str, frame: int) -> Path:
-        """Where the table of a frame is."""
+        """The path of the table of a frame."""
         return self._home / kind / str(frame)
 
     def folders(self) -> list[Path]:
-        """The folder of each kind that there is."""
+        """The folder of each existing kind."""
         try:
             return [self._home, *self._home.iterdir()]
         except OSError:
@@ -85,7 +85,7 @@ class Tables:
         notes: Mapping[str, Any] | None = None,
         stamps: Sequence[ImageStamp] = (),
     ) -> Header:
-        """Put a table in place. ``notes`` are what JSON can hold."""
+        """Write a table. ``notes`` must be JSON values."""
         path = self.path(kind, frame)
         body = b"".join(np.ascontiguousarray(array).tobytes() for array in arrays.values())
         shapes = tuple((name, array.dtype.str, array.shape) for name, array in arrays.items())
@@ -98,7 +98,7 @@ class Tables:
         return header
 
     def header(self, kind: str, frame: int) -> Header | None:
-        """The first line of a table; None where there is no table, or a damaged one."""
+        """The first line of a table; None if there is no table, or a damaged one."""
         try:
             with open_regular(self.path(kind, frame)) as file:
                 return _header(file.readline(_LONGEST_LINE))
@@ -106,7 +106,7 @@ class Tables:
             return None
 
     def read(self, kind: str, frame: int) -> Table | None:
-        """A table; None where there is none, or a damaged one."""
+        """A table; None if there is none, or a damaged one."""
         try:
             line, _, body = read_regular(self.path(kind, frame)).partition(b"\n")
             header = _header(line)

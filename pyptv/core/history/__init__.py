@@ -1,1 +1,1 @@
-"""What earlier runs have done."""
+"""The results of earlier runs."""

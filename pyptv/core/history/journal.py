@@ -1,13 +1,13 @@
-"""What is done, on disk: so that a stopped run can go on.
+"""The journal: a record on disk of what is done, so that a stopped run can be resumed.
 
-``res/.pyptv/journal`` holds files of lines, each with a checksum. A run has a number; its first file says what its results
-depend on, a stage a line, each with a fingerprint. Each worker adds a file of its own: one line per finished frame and stage,
-with the fingerprint that it was made under. Nothing is ever rewritten, so an aborted run forgets nothing that an earlier one
-has noted; for a frame the line of the latest run counts.
+``res/.pyptv/journal`` contains files of lines, each with a checksum. A run has a number; its first file records its inputs,
+one line per stage, each with a fingerprint. Each worker adds its own file: one line per finished frame and stage,
+with the fingerprint of its inputs. Lines are never rewritten, so an aborted run loses nothing that an earlier run
+has recorded; for each frame the line of the latest run is used.
 
-The journal is never trusted alone: a frame counts only where its files still have the fingerprint that its line states. So
-nothing is forced to disk: after a power cut a lost or broken line, or a lost file, costs that frame's work and nothing
-else.
+The journal is never trusted alone: a frame is valid only if its files still have the fingerprint that its line states. So
+nothing needs to be forced to disk: after a power cut, a lost or broken line, or a lost file, costs only the work of that
+frame.
 """
 
 from __future__ import annotations
@@ -38,18 +38,18 @@ _ENTRY = re.compile(
 )
 _LONGEST_LINE = 2**20
 _MOST_FILES = 64
-"""So many files are made one before the next run begins."""
+"""Number of files above which they are merged into one before the next run begins."""
 _MOST_IDS = 2**20
 """Fingerprints and kinds of lines."""
 
 _NOT_OF_A_FRAME = {"seconds", "worker", "kept", "run", "state", "published", "part"}
-"""How the work went does not matter to a later run."""
+"""Fields that do not matter to a later run."""
 _KINDS = ("frame", "step", "guess")
-"""Of lines: the sequence step of a frame, its links, and links that a part of a job array has made ahead."""
+"""Kinds of lines: the sequence step of a frame, its links, and links that a part of a job array has made ahead."""
 
 
 class Writer:
-    """Notes frames as they are done, in a file of this process's own."""
+    """Records frames as they are done, in a separate file of this process."""
 
     def __init__(self, folder: Path, serial: int, fingerprints: Mapping[str, str]) -> None:
         self._path = folder / f"{serial:06d}-{os.getpid()}x{secrets.token_hex(4)}.jsonl"
@@ -57,7 +57,7 @@ class Writer:
         self._file: IO[bytes] | None = None
 
     def note(self, done: FrameDone | StepDone) -> None:
-        """Note a frame whose files are in place."""
+        """Record a frame whose files are published."""
         if self._file is None:
             self._file = self._path.open("xb", buffering=0)
         kind, stage = ("frame", "frames") if isinstance(done, FrameDone) else ("guess" if done.part else "step", "track")
@@ -73,11 +73,11 @@ class Writer:
 
 
 def start(folder: Path, inputs: Mapping[str, tuple[str, Any]], others: Sequence[Path] = (), *, tidy: bool = True) -> int:
-    """Begin the journal of a run.
+    """Start the journal of a run.
 
     Args:
-        folder: of the journal; made where it does not exist.
-        inputs: stage -> (fingerprint, what it is the fingerprint of).
+        folder: of the journal; created if it does not exist.
+        inputs: stage -> (fingerprint, inputs).
         others: folders of other journals that it follows.
         tidy: no other process writes into the folder: many files may be merged into one.
 
@@ -106,7 +106,7 @@ def gather(folder: Path, others: Iterable[Path]) -> None:
 
 
 class Journal:
-    """What earlier runs have noted of the frames of a range: where each line is, 12 bytes per frame and kind of line."""
+    """The records of earlier runs for a range of frames: the place of each line, 12 bytes per frame and kind of line."""
 
     def __init__(
         self,
@@ -117,14 +117,14 @@ class Journal:
         *,
         guesses: bool = False,
     ) -> None:
-        """Look through the journal.
+        """Scan the journal.
 
         Args:
             folder: of the journal.
-            frames: first and last; others are passed over.
-            fingerprints: stage -> which lines count; None: those of any.
+            frames: first and last; others are skipped.
+            fingerprints: stage -> fingerprint of valid lines; None: all lines are valid.
             others: folders of further journals.
-            guesses: lines of links that parts of a job array have made ahead count, too.
+            guesses: whether links made ahead by parts of a job array are also valid.
         """
         self._folder = folder
         self._guesses = guesses
@@ -137,22 +137,22 @@ class Journal:
         self.other_frames = 0
         """Lines of frames of the range that were made from other inputs."""
         self.inputs: dict[str, Any] = {}
-        """Stage -> what it depended on in the last run that said so."""
+        """Stage -> its inputs in the last run that recorded them."""
         for path in _files(folder, *others):
             self._look_through(path)
 
     def past(self, frame: int) -> Past | None:
-        """Where the lines of a frame are; None where there are none."""
+        """The places of the lines of a frame; None if there are none."""
         guess = self._entry("guess", frame) if self._guesses else None
         past = Past(self._entry("frame", frame), self._entry("step", frame), guess)
         return past if any(past) else None
 
     def has(self, frame: int) -> bool:
-        """Whether the sequence step of a frame was noted."""
+        """Whether the sequence step of a frame was recorded."""
         return self._places["frame"][frame - self._first] >= 0
 
     def any_frame(self) -> bool:
-        """Whether a line of a frame counts."""
+        """Whether any frame has a valid line."""
         return any(start >= 0 for start in self._places["frame"])
 
     def _entry(self, kind: str, frame: int) -> Entry | None:
@@ -187,7 +187,7 @@ class Journal:
 
 
 def read_entry(folder: Path, entry: Entry) -> dict[str, Any] | None:
-    """A line of the journal; None where it is not there any more, or damaged."""
+    """A line of the journal; None if it no longer exists or is damaged."""
     try:
         with open_regular(folder / entry.file) as file:
             file.seek(entry.start)
@@ -228,7 +228,7 @@ def _parsed(line: bytes) -> dict[str, Any] | None:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """The lines of a file, each with where it starts; longer ones than any of ours come in pieces, which then do not count."""
+    """The lines of a file, each with its position; overlong lines are split into pieces, which are then invalid."""
     try:
         file = open_regular(path)
     except OSError:
@@ -254,7 +254,7 @@ def _serial(path: Path) -> int:
 
 
 def _make_one(folder: Path, files: list[Path]) -> None:
-    """Put the lines of many files into one, in their order, and of each frame and fingerprint only the last."""
+    """Merge the lines of many files into one, in their order, keeping only the last of each frame and fingerprint."""
     ids: dict[tuple[bytes, bytes], int] = {}
     last: dict[int, int] = {}
 

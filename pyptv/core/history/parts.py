@@ -1,7 +1,7 @@
-"""The parts of a job array: shares of a frame range, each with a folder of its own under ``res/.pyptv/parts``.
+"""The parts of a job array: shares of a frame range, each with its own folder under ``res/.pyptv/parts``.
 
-A part's folder, ``FIRST-LAST``, holds its journal, what it has tracked ahead (``stage``, and the tracker's last state), and
-``part.json``: what became of it. The run that puts the parts together takes their journals into its own.
+The folder of a part, ``FIRST-LAST``, contains its journal, the frames it has tracked ahead (``stage``, and the tracker's last
+state), and its outcome (``part.json``). The run that combines the parts merges their journals into its own.
 """
 
 from __future__ import annotations
@@ -59,18 +59,18 @@ class Part:
 
 @dataclass(frozen=True)
 class Record:
-    """What became of a part."""
+    """The outcome of a part."""
 
     part: Part
     outcome: str
-    """As in a run report, or ``running``."""
+    """The outcome as in a run report, or ``running``."""
     error: str | None = None
     failed: Mapping[int, str] = field(default_factory=dict)
     """Frame -> why it failed."""
     host: str = ""
 
     def write(self, parts: Path) -> None:
-        """Put it into the part's folder."""
+        """Write the record to the part's folder."""
         tree = {
             "number": self.part.number,
             "of": self.part.of,
@@ -83,10 +83,10 @@ class Record:
         write_atomic(parts / self.part.name / _RECORD, (json.dumps(tree) + "\n").encode("ascii"))
 
     def text(self) -> str:
-        """What became of the part, for a message."""
+        """The outcome of the part, for a message."""
         where = f" on {self.host}" if self.host else ""
         if self.outcome == RUNNING:
-            return f"{self.part} was killed{where}, or still runs there"
+            return f"{self.part} was killed{where}, or is still running there"
         if self.outcome == "failed":
             return f"{self.part} failed{where}: {self.error}"
         return f"{self.part} has ended{where} ({self.outcome})"
@@ -104,7 +104,7 @@ def folders(parts: Path, frames: FrameRange) -> list[Path]:
 
 
 def records(parts: Path, frames: FrameRange) -> Iterator[Record]:
-    """What became of the parts that have frames of a range; damaged records are as if they were not there."""
+    """The outcomes of the parts that have frames of a range; damaged records are ignored."""
     for folder in folders(parts, frames):
         with suppress(OSError, KeyError, TypeError, ValueError):
             record = _record(parse_object(read_regular(folder / _RECORD), _MOST_BYTES))
@@ -135,7 +135,7 @@ def _text(value: object) -> str:
 
 
 def all_parts(known: list[Record], whole: FrameRange) -> list[Part]:
-    """The parts of the array that a range was cut into last, as far as its records tell; none where they do not."""
+    """The parts of the last array of a range, from its records; empty if they do not show it."""
     numbers = [record.part.of for record in known if record.part.whole == whole]
     if not numbers:
         return []

@@ -1,4 +1,4 @@
-"""Going on where another run stopped: what results depend on, and what of an earlier run still counts."""
+"""Resuming: the inputs that results depend on, and which results of an earlier run are still valid."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ from pyptv.core.stages.tasks import DenseJob, Job
 logger = logging.getLogger(__name__)
 
 RESULTS = 1
-"""Raised whenever this program gives other results from the same inputs. Its own version, NumPy's and Pillow's do not count: what
-they do here (elementary arithmetic, decoding of image files) has exact results."""
+"""Raised whenever this program gives other results from the same inputs. The versions of this program, NumPy and Pillow are not
+included: their operations here (elementary arithmetic, decoding of image files) have exact results."""
 
 DENSE_RESULTS = 1
-"""Likewise, of the dense method."""
+"""Likewise, for the dense method."""
 
 FOLDER = "journal"
 _MOST_CHANGES = 10
 
 
 def begin(job: Job, store: Store, frames: FrameRange, options: Options, part: Part | None = None) -> tuple[Job, Journal | None]:
-    """Begin the journal of a run, and look up what earlier ones have done.
+    """Start the journal of a run, and look up the results of earlier runs.
 
-    A part of a job array has a journal of its own, and looks into the main one and those of other parts that share frames with
-    it. The run that puts parts together takes their journals into the main one first.
+    A part of a job array has its own journal, and reads the main one and those of other parts that share frames with
+    it. The run that combines the parts first merges their journals into the main one.
 
     Returns:
-        The job, which knows where to record its results; and what was recorded, None where it is not needed.
+        The job, with the place for its own records; and the earlier journal, None if it is not needed.
 
     Raises:
-        InvalidExperimentError: what the frames to be kept were made from has changed; says what.
+        InvalidExperimentError: inputs of the frames to be kept have changed; the message lists the changes.
     """
     trees = stage_inputs(job)
     fingerprints = {stage: fingerprint(tree) for stage, tree in trees.items()}
@@ -51,12 +51,12 @@ def begin(job: Job, store: Store, frames: FrameRange, options: Options, part: Pa
     journal = None
     of_parts = part is not None or options.finish
     if options.resume or of_parts or options.mode == "tracking":
-        # frames that are only tracked may have been made by anybody, from anything
+        # frames that are only tracked may come from any program and any inputs
         wanted = {"frames": None if options.mode == "tracking" else fingerprints["frames"], "track": fingerprints["track"]}
         journal = Journal(folder, frames, wanted, others, guesses=of_parts)
         if of_parts:
             _warn_of_changes(journal, trees, options)
-        elif options.resume and not job.experiment.goes_backward:  # the forward pass has said it
+        elif options.resume and not job.experiment.goes_backward:  # the forward pass has reported it
             _say_what_changed(journal, trees, options)
     does = {"frames": options.processes, "track": job.tracks}
     inputs = {stage: (fingerprints[stage], tree) for stage, tree in trees.items() if does[stage]}
@@ -65,7 +65,7 @@ def begin(job: Job, store: Store, frames: FrameRange, options: Options, part: Pa
 
 
 def _folders(store: Store, frames: FrameRange, options: Options, part: Part | None) -> tuple[Path, list[Path]]:
-    """Where a run notes what it does, and where it looks besides."""
+    """The journal folder of a run, and further journal folders that it reads."""
     main = store.home / FOLDER
     of_parts = [folder / JOURNAL for folder in folders(store.parts, frames)]
     if part is not None:
@@ -79,11 +79,11 @@ def _folders(store: Store, frames: FrameRange, options: Options, part: Part | No
 
 
 def _warn_of_changes(journal: Journal, trees: Mapping[str, Any], options: Options) -> None:
-    """Parts are done again where what they depend on has changed; whoever puts them together finds them missing."""
+    """A part whose inputs have changed is processed again; the run that combines the parts treats it as missing."""
     if journal.other_frames and options.mode != "tracking":
         changed = differences(journal.inputs.get("frames"), trees["frames"])
-        what = f": {'; '.join(changed[:_MOST_CHANGES])}" if changed else " (the inputs were those of now in between)"
-        logger.warning("%d frames were made from other inputs and do not count%s", journal.other_frames, what)
+        what = f": {'; '.join(changed[:_MOST_CHANGES])}" if changed else " (in between, the inputs were the present ones)"
+        logger.warning("%d frames were made from other inputs and are ignored%s", journal.other_frames, what)
 
 
 def _say_what_changed(journal: Journal, trees: Mapping[str, Any], options: Options) -> None:
@@ -101,7 +101,7 @@ def _say_what_changed(journal: Journal, trees: Mapping[str, Any], options: Optio
 
 
 def last_inputs(store: Store) -> dict[str, Any]:
-    """Stage -> what the last run of an experiment, or part of one, that said so depended on."""
+    """Stage -> the inputs recorded by the last run, or part, of an experiment that recorded them."""
     of_parts = [folder / JOURNAL for folder in folders(store.parts, (0, LARGEST_FRAME))]
     return Journal(store.home / FOLDER, (0, 0), {"frames": None, "track": None}, of_parts).inputs
 
@@ -112,14 +112,14 @@ def fingerprint(tree: Any) -> str:
 
 
 def stage_inputs(job: Job) -> dict[str, Any]:
-    """Stage -> everything but the images and the stages before it that its results depend on."""
+    """Stage -> the inputs that its results depend on, except the images and earlier stages."""
     experiment = job.experiment
     parameters = experiment.parameters.as_tree()
     for section, key in (
         *(("sequence", key) for key in ("first", "last", "frame_rate")),
         *(("ptv", key) for key in ("bit_depth", "page", "method")),
     ):
-        parameters[section].pop(key, None)  # what they decide is in "grey values", and in "dense"
+        parameters[section].pop(key, None)  # their effect is contained in "grey values" and in "dense"
     parameters.pop("dense")
     versions = {"results": RESULTS, "optv": version("optv")}
     calibrations = {f"camera {n}": asdict(calibration) for n, calibration in enumerate(experiment.calibrations, start=1)}
@@ -137,7 +137,7 @@ def stage_inputs(job: Job) -> dict[str, Any]:
     if experiment.stored_targets is not None:
         frames["targets"] = experiment.stored_targets
         del parameters["targ_rec"]  # nothing is detected
-    for number, spec in enumerate(job.hooks, start=1):  # where a file lies does not matter
+    for number, spec in enumerate(job.hooks, start=1):  # the path of the file does not matter
         frames[f"hook {number}"] = asdict(replace(spec, file=""))
     by_plugin = {spec.kind: asdict(replace(spec, file="")) for spec in job.plugins}
     if "sequence" in by_plugin:
@@ -152,9 +152,9 @@ def stage_inputs(job: Job) -> dict[str, Any]:
 
 
 def _dense_inputs(dense: DenseJob, frames: dict[str, Any], tracking: dict[str, Any]) -> dict[str, Any]:
-    """The same of the dense method, which detects nothing and has settings of its own.
+    """The same for the dense method, which detects nothing and has its own settings.
 
-    Its kernels calculate in floating point: the code that numba makes may change with its version.
+    Its kernels use floating-point arithmetic: the code that numba generates may change with its version.
     """
     parameters = {section: values for section, values in frames["parameters"].items() if section != "targ_rec"}
     versions = {"dense results": DENSE_RESULTS, "numba": version("numba"), "numpy": version("numpy")}
@@ -173,7 +173,7 @@ def _contents(path: Path) -> str | None:
 
 
 def _as_json(tree: Any) -> Any:
-    """Tuples as lists, as they come back from a file."""
+    """Tuples as lists, as they are read back from a file."""
     if isinstance(tree, dict):
         return {key: _as_json(value) for key, value in tree.items()}
     return [_as_json(value) for value in tree] if isinstance(tree, list | tuple) else tree

@@ -1,1 +1,1 @@
-"""Image files: opened within bounds, and what their grey values mean."""
+"""Image files: opening within limits, and the meaning of their grey values."""

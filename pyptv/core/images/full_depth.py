@@ -1,7 +1,7 @@
-"""Grey values with all the bits that are stored: what the dense method fits particles to.
+"""Grey values with all stored bits, for the dense method.
 
-The standard method works with 8 bits, as PyPTV does. Here a stored value becomes a float32 grey value of the same scale: 255 is
-the largest value that the images' depth can hold, whatever the depth.
+The standard method uses 8 bits, like PyPTV. Here a stored value becomes a float32 grey value on the same scale: 255 is
+the maximum value of the images' bit depth.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ if TYPE_CHECKING:
 WHITE = 255.0
 """The grey value of the largest stored value."""
 _SATURATED = 0.999 * WHITE
-"""From here on a pixel is saturated: 10 bits at the upper end of 16 reach 0.99905 of white, and no more."""
+"""A pixel is saturated from here on: 10 bits at the upper end of 16 reach only 0.99905 of white."""
 
 
 @dataclass(frozen=True)
 class Views:
-    """What the cameras saw in a frame."""
+    """The images of all cameras in a frame."""
 
     values: Image
-    """(n_cams, height, width) grey values, 0 to 255 at any depth; less where a background image was subtracted."""
+    """(n_cams, height, width) grey values, 0 to 255 at any depth; lower after subtraction of a background image."""
     saturated: NDArray[np.uint8]
-    """(n_cams, height, width) 1 where a pixel was saturated: its value says only "at least"."""
+    """(n_cams, height, width) 1 where a pixel was saturated: its value is only a lower bound."""
 
     @staticmethod
     def of(values: NDArray[Any]) -> Views:
-        """Of grey values 0 to 255."""
+        """From grey values 0 to 255."""
         grey = np.ascontiguousarray(values, np.float32)
         return Views(grey, (grey >= _SATURATED).astype(np.uint8))
 
@@ -49,16 +49,16 @@ class Views:
 def read_frame(
     experiment: Experiment, settings: ImageSettings, frame: int, masks: NDArray[np.float32] | None = None
 ) -> tuple[Views, list[ImageStamp]]:
-    """What all cameras saw in a frame, negative, split and without the background image where that is asked for.
+    """The images of all cameras in a frame, after negative, splitting and background subtraction as in the parameters.
 
     Args:
-        experiment: names the files.
+        experiment: with the file names.
         settings: how its images are read.
         frame: the number.
         masks: of :func:`read_masks`.
 
     Raises:
-        FrameError: names the frame, the camera or file, and what is wrong.
+        FrameError: with the frame, the camera or file, and the problem.
     """
     views: list[Image] = []
     stamps = []
@@ -71,7 +71,7 @@ def read_frame(
         image = WHITE - image if settings.negative else image
         views += split(image, settings.order) if settings.split else [image]
     values = np.stack(views)
-    # where dark particles are on a bright ground, what is saturated is the ground's brightest, and it is the particles' zero
+    # with dark particles on a bright background, saturated pixels are the brightest background: zero after inversion
     saturated = (values >= _SATURATED).astype(np.uint8)
     if masks is not None:
         values -= masks
@@ -79,7 +79,7 @@ def read_frame(
 
 
 def read_masks(experiment: Experiment, settings: ImageSettings) -> NDArray[np.float32] | None:
-    """The background images, (n_cams, height, width), in the same grey values; None where none are asked for."""
+    """The background images, (n_cams, height, width), in the same grey values; None if there are none."""
     if not experiment.parameters.masking.enabled:
         return None
     size = (settings.width, settings.height)
@@ -101,18 +101,18 @@ def _read(
 
 
 def to_grey(pixels: NDArray[Any], stored: Stored, depth: int | None) -> Image:
-    """Grey values (height, width), 0 to 255, of pixels as they are stored.
+    """Grey values (height, width), 0 to 255, of stored pixels.
 
     Args:
         pixels: (height, width) or (height, width, channels).
         stored: how they are stored.
-        depth: bits that grey values have, at least 8; None: those of the type.
+        depth: bits of the grey values, at least 8; None: those of the type.
 
     Raises:
-        FrameError: values that have no grey value.
+        FrameError: values that cannot be converted.
     """
     if pixels.ndim == 3 or pixels.dtype == np.bool_:
-        return to_eight_bit(pixels, None if stored.scaled else depth).astype(np.float32)  # the decoder has no more of colours
+        return to_eight_bit(pixels, None if stored.scaled else depth).astype(np.float32)  # decoders keep 8 bits of colours
     if pixels.dtype.kind == "f":
         to_eight_bit(pixels)  # raises where they are not between 0 and 1
         return np.asarray(pixels * np.float32(WHITE), np.float32)

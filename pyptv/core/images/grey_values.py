@@ -1,8 +1,8 @@
-"""What the grey values of images mean: how many bits they have, decided once for a whole experiment.
+"""The meaning of grey values: how many bits they have, decided once for a whole experiment.
 
-Cameras of 10, 12 or 14 bits write files of 16. PyPTV takes the upper 8 of the 16 bits, which leaves a 12-bit image 16 grey
-levels and no particle. The files do not say it; a user can (``--bit-depth``, ``ptv.bit_depth``), and where no user does,
-images from the whole experiment are looked at, the same ones whatever range of frames is processed.
+Cameras with 10, 12 or 14 bits write 16-bit files. PyPTV uses the upper 8 of the 16 bits, which leaves a 12-bit image with 16 grey
+levels and no particles. The files do not state the bit depth; the user can (``--bit-depth``, ``ptv.bit_depth``). Otherwise
+images from the whole experiment are examined, the same ones for every range of frames.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SAMPLES = 9
-"""Images of each camera that are looked at, evenly spread over those that are there, the first and the last included."""
+"""Number of examined images per camera, evenly spread over all existing ones, including the first and the last."""
 
 _EIGHT_BIT, _SIXTEEN_BIT = 8, 16
 _DEPTHS = tuple(depth for depth in BIT_DEPTHS if isinstance(depth, int))
@@ -38,29 +38,29 @@ Names = Callable[[Path], Iterable[str]]
 
 @dataclass
 class ImageDecision:
-    """How to read the images of an experiment, and what a user should know of that."""
+    """How to read the images of an experiment, with notes and problems for the user."""
 
     settings: ImageSettings
     notes: list[str] = field(default_factory=list)
-    """One line each for a run."""
+    """Log lines of a run."""
     problems: list[str] = field(default_factory=list)
-    """Each makes the results useless: a run that reads images must not start."""
+    """Problems that make the results useless: a run that reads images must not start."""
 
 
 @dataclass(frozen=True)
 class _Seen:
-    """What is in a few image files of one camera, or in its background image."""
+    """The values found in a few image files of one camera, or in its background image."""
 
     name: str
     notes: tuple[str, ...] = ()
     deep: int = 0
-    """How many store more than 8 bits and do not say what they mean."""
+    """Number of files that store more than 8 bits without stating the bit depth."""
     colours: bool = False
-    """Those are 16-bit colours, of which the decoder keeps the upper 8 bits."""
+    """These files have 16-bit colours, of which the decoder keeps the upper 8 bits."""
     stored: int = _SIXTEEN_BIT
-    """Bits that a stored value can have: 15 where there is a sign."""
+    """Bits of a stored value: 15 if it has a sign."""
     levels: NDArray[np.int64] | None = None
-    """The values that occur in the deep ones, ascending."""
+    """The values that occur in these files, ascending."""
 
     @property
     def highest(self) -> int:
@@ -69,9 +69,9 @@ class _Seen:
 
     @property
     def depth(self) -> int | None:
-        """PyPTV's meaning, for the whole experiment: values below 256 are 8-bit ones, all others fill what stores them.
+        """PyPTV's interpretation, for the whole experiment: values below 256 are 8-bit ones, all others use all stored bits.
 
-        Files of 32 bits with 16-bit values count as 16-bit ones: PyPTV makes black images of them.
+        Files of 32 bits with 16-bit values count as 16-bit ones; PyPTV turns them into black images.
         """
         if not self.deep or self.colours:
             return None
@@ -85,11 +85,11 @@ class _Seen:
         return next((depth for depth in _DEPTHS if self.highest < 1 << depth), self.highest.bit_length())
 
     def kept(self, depth: int) -> int:
-        """How many grey levels are left where values are taken as so many bits."""
+        """Number of remaining grey levels if values are interpreted with ``depth`` bits."""
         return 0 if self.levels is None else len(set((self.levels >> (depth - _EIGHT_BIT)).tolist()))
 
     def lost(self, depth: int | None) -> float:
-        """The share of the grey levels that 8 bits could hold and that are not kept where values are taken as so many bits."""
+        """The share of the grey levels that fit into 8 bits and are lost if values are interpreted with ``depth`` bits."""
         if depth is None or self.best >= depth or not self.highest:
             return 0.0
         return 1 - self.kept(depth) / self.kept(self.best)
@@ -101,9 +101,9 @@ def decide(
     """Decide how the images of an experiment are read.
 
     Args:
-        experiment: its parameters count where nothing else is asked for.
+        experiment: its parameters are used unless the other arguments are given.
         bit_depth: 8, 10, 12, 14, 16 or ``auto``; None: ``ptv.bit_depth``.
-        page: of files with several; None: ``ptv.page``.
+        page: of files with several pages; None: ``ptv.page``.
         names: lists a folder; default: the disk.
     """
     parameters, ptv = experiment.parameters, experiment.parameters.ptv
@@ -140,7 +140,7 @@ def decide(
 
 
 def sampled_images(experiment: Experiment, which: int, names: Names) -> list[Path]:
-    """Images of a camera, spread evenly over all that are on disk, whatever frames are asked for."""
+    """Images of a camera, spread evenly over all existing ones, independent of the frame range."""
     found = _frames_there(experiment, which, names)
     last = len(found) - 1
     chosen = sorted({round(i * last / (SAMPLES - 1)) for i in range(SAMPLES)}) if found else []
@@ -148,8 +148,8 @@ def sampled_images(experiment: Experiment, which: int, names: Names) -> list[Pat
 
 
 def _frames_there(experiment: Experiment, which: int, names: Names) -> list[int]:
-    """The frames of which an image is on disk; where the folders are numbered, some of those that the parameters name."""
-    # the number is where the names of these two frames differ, for they have no digit in common
+    """The frames with an existing image; if the folders are numbered, some of those named in the parameters."""
+    # the number is where the names of these two frames differ, because they have no digit in common
     one, other = experiment.image_path(which, 10**14 + 1), experiment.image_path(which, 9 * 10**14 + 9)
     if one.parent != other.parent:
         sequence = experiment.parameters.sequence
@@ -173,7 +173,7 @@ def _frames_there(experiment: Experiment, which: int, names: Names) -> list[int]
 
 
 def _listing() -> Names:
-    """Lists folders, each once; one that cannot be read has no files."""
+    """Lists folders, each once; a folder that cannot be read has no files."""
     known: dict[Path, list[str]] = {}
 
     def names(folder: Path) -> list[str]:
@@ -189,7 +189,7 @@ def _listing() -> Names:
 
 
 def _look(name: str, paths: list[Path], size: tuple[int, int], page: int | None, *, only_page: bool = False) -> _Seen:
-    """Look at image files; those that cannot be read are left out, for the checks, or their frames, report them."""
+    """Examine image files; unreadable ones are left out, because the checks or their frames report them."""
     kinds: list[Stored] = []
     found: list[NDArray[np.int64]] = []
     for path in paths:
@@ -223,9 +223,9 @@ def _levels(path: Path, size: tuple[int, int], page: int | None, *, only_page: b
 
 
 def _judged(images: list[_Seen], masks: list[_Seen], page: int | None, decision: ImageDecision) -> GreyDepths:
-    """``auto``: PyPTV's interpretation where it gives a usable image; where it does not, the decision states a problem."""
+    """``auto``: PyPTV's interpretation if it gives usable images; otherwise the decision contains a problem."""
     depths = [seen.depth for seen in images]
-    # a mask means what its camera's images mean; it is judged by itself where these are 8-bit ones
+    # a mask is interpreted like its camera's images; it is examined by itself if these are 8-bit ones
     of_masks = depths * len(masks) if len(depths) == 1 else depths
     alone = [mask for mask, depth in zip(masks, of_masks, strict=False) if depth is None]
     judged = [*images, *alone]
@@ -243,7 +243,7 @@ def _judged(images: list[_Seen], masks: list[_Seen], page: int | None, decision:
 
 
 def _compare(all_seen: list[_Seen], depth: int, decision: ImageDecision) -> None:
-    """What is in the images against what a user has said of them."""
+    """Compare the values in the images with the user's bit depth."""
     grey = [seen for seen in all_seen if not seen.colours]
     if above := [seen for seen in grey if seen.depth and seen.highest >> min(depth, seen.stored)]:
         highest = max(seen.highest for seen in above)
@@ -262,7 +262,7 @@ def _compare(all_seen: list[_Seen], depth: int, decision: ImageDecision) -> None
 
 
 def _advice(lossy: list[_Seen]) -> str:
-    """One message for all cameras: what was seen, and what to say."""
+    """One message for all cameras: what was found, and the option to add."""
     worst = max(lossy, key=lambda seen: seen.highest)
     stored, best = worst.depth or _SIXTEEN_BIT, worst.best
     what = (
@@ -276,7 +276,7 @@ def _advice(lossy: list[_Seen]) -> str:
 
 
 def _which(all_seen: Iterable[_Seen]) -> str:
-    """Which cameras and background images, for a message: ``cameras 1, 2 and masks 1, 2``."""
+    """The cameras and background images, for a message: ``cameras 1, 2 and masks 1, 2``."""
     numbers: dict[str, list[str]] = {}
     for seen in all_seen:
         kind, number = seen.name.split()

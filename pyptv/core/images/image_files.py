@@ -24,12 +24,12 @@ from pyptv.core.base.regular_files import NotRegularError, open_regular
 from pyptv.core.images import jpeg, tiff
 from pyptv.core.images.tiff import several_pages, wrong_size
 
-# Formats of measuring cameras. Left out on purpose: those that Pillow hands to another program (EPS) or a service.
+# Formats of measuring cameras, without those that Pillow passes to another program (EPS) or a service.
 FORMATS = ("TIFF", "PNG", "BMP", "JPEG", "PPM", "GIF", "JPEG2000", "WEBP")
 _BLOCK = 2**20
 _COLOUR_MODES = ("P", "PA", "CMYK", "YCbCr", "LAB", "HSV")
 _STORED_VALUES = (".tif", ".tiff", ".btf", ".tf8", ".ptif", ".ptiff", ".stk", ".lsm")
-"""Ends of names for which PyPTV 0.4.3 reads TIFF files with tifffile, as they are stored; others it reads with Pillow."""
+"""Endings for which PyPTV 0.4.3 reads TIFF files with tifffile, as stored; it reads others with Pillow."""
 
 _MAX_CHANNELS = 4
 _SLACK_BYTES = 64 * 2**20
@@ -46,15 +46,15 @@ class Stored:
     """Of a value."""
     signed: bool = False
     scaled: bool = False
-    """The file says itself which value is white, and the decoder has made 16 bits of it."""
+    """The file states which value is white, and the decoder has scaled it to 16 bits."""
     colours: bool = False
-    """Several channels; where they have 16 bits, the decoder keeps the upper 8."""
+    """Several channels; if they have 16 bits, the decoder keeps the upper 8."""
     notes: tuple[str, ...] = ()
-    """What a user should know, once, of such files: how they are taken."""
+    """Notes for the user, reported once, on how such files are read."""
 
     @property
     def deep(self) -> bool:
-        """Whether the number of bits of a grey value has to be given or judged."""
+        """Whether the number of bits of a grey value must be given or determined."""
         return self.bits > _EIGHT_BIT and not self.scaled
 
 
@@ -71,23 +71,23 @@ class OpenImage:
 def open_image(
     path: Path, size: tuple[int, int], page: int | None = None, *, only_page: bool = False, pixels: bool = True
 ) -> Iterator[OpenImage]:
-    """Open an image; whatever goes wrong in the block with it, too, is a :class:`FrameError` that names the file.
+    """Open an image; all errors, also in the block that uses it, become a :class:`FrameError` with the file.
 
     Args:
-        path: the file; its content tells the format. Its name tells how PyPTV reads a TIFF file: see
+        path: the file; its content determines the format. Its name determines how PyPTV reads a TIFF file: see
             ``docs/file_formats.md``.
         size: expected (width, height) [px].
-        page: of a file with several, counted from 1. None: a file with several images of that size is refused.
-        only_page: a file with a single page serves for every ``page``.
+        page: of a file with several pages, counted from 1. None: a file with several images of that size is refused.
+        only_page: a file with a single page is used for every ``page``.
         pixels: False: nothing will be decoded, so only the header is read.
     """
     choice = _Choice(size, page, only_page, pixels, as_stored=path.suffix.lower() in _STORED_VALUES)
     try:
         with open_regular(path) as file:
             status = os.fstat(file.fileno())
-            # what matters of a damaged file is an exception, not what Pillow warns of
+            # for damaged files only exceptions matter, not Pillow's warnings
             with warnings.catch_warnings(action="ignore"), _opened(file, choice) as (image, stored):
-                image.info.pop("transparency", None)  # of a palette: Pillow would warn that it is lost
+                image.info.pop("transparency", None)  # of a palette: Pillow would warn about its loss
                 grey_or_rgb = image.convert("RGB") if pixels and image.mode in _COLOUR_MODES else image
                 checksum = _checksum(path) if pixels else 0
                 yield OpenImage(grey_or_rgb, stored, (status.st_size, status.st_mtime_ns, checksum))
@@ -100,7 +100,7 @@ def open_image(
     except UnidentifiedImageError as error:
         what = "is empty" if status.st_size == 0 else f"is cut, damaged, or not an image ({', '.join(FORMATS)})"
         raise FrameError(f"{path}: the file {what}") from error
-    except Exception as error:  # Pillow's decoders raise nearly anything on damaged files
+    except Exception as error:  # Pillow's decoders raise many types of errors on damaged files
         raise FrameError(f"{path}: image cannot be decoded ({error}): the file is cut or damaged") from error
 
 
@@ -121,14 +121,14 @@ def image_kind(path: Path, size: tuple[int, int], page: int | None = None, *, on
 
 @dataclass(frozen=True)
 class _Choice:
-    """What of a file is wanted: see :func:`open_image`."""
+    """The requested part of a file: see :func:`open_image`."""
 
     size: tuple[int, int]
     page: int | None
     only_page: bool
     pixels: bool
     as_stored: bool
-    """A TIFF file is read as tifffile does."""
+    """A TIFF file is read like tifffile does."""
 
 
 @contextmanager
@@ -142,7 +142,7 @@ def _opened(file: IO[bytes], choice: _Choice) -> Iterator[tuple[Pillow.Image, St
             raise ImageError(f"found a TIFF image of {page.samples} x {page.bits} bits of a kind that is not read") from error
         with opened as image:
             if image.size[0] * image.size[1] > (Pillow.MAX_IMAGE_PIXELS or 0):
-                # memory for it, so that Pillow does not ask whether an image of the expected size may be so large
+                # in memory, so that Pillow's size limit does not apply to an image of the expected size
                 image.im = Pillow.new(image.mode, getattr(image, "_tile_size", image.size)).im
             yield image, _stored_in_tiff(page, as_stored=choice.as_stored)
         return
@@ -155,7 +155,7 @@ def _opened(file: IO[bytes], choice: _Choice) -> Iterator[tuple[Pillow.Image, St
         _check_size(image, choice)
         stored = _stored(image)
         _turn_to(image, choice)
-        _check_size(image, choice)  # of that picture
+        _check_size(image, choice)  # of the selected picture
         yield image, stored
 
 
@@ -165,9 +165,9 @@ def _check_size(image: Pillow.Image, choice: _Choice) -> None:
 
 
 def _pillow_image(source: IO[bytes], formats: tuple[str, ...]) -> Pillow.Image:
-    """``PIL.Image.open``, but images may be as large as the parameters say: whoever calls compares the sizes.
+    """``PIL.Image.open`` without its size limit: the caller compares the size with the parameters.
 
-    Pillow's own limit is a global of the whole program, which is not ours to change.
+    Pillow's own limit is a global setting of the whole program, which must not be changed here.
     """
     source.seek(0)
     prefix = source.read(_FIRST_BYTES)
@@ -180,7 +180,7 @@ def _pillow_image(source: IO[bytes], formats: tuple[str, ...]) -> Pillow.Image:
             source.seek(0)
             try:
                 return factory(source, "")
-            except (SyntaxError, IndexError, TypeError, struct.error):  # how plugins refuse a file of another format
+            except (SyntaxError, IndexError, TypeError, struct.error):  # raised by plugins for a file of another format
                 continue
     raise UnidentifiedImageError
 
@@ -197,7 +197,7 @@ def _tiff_page(file: IO[bytes], choice: _Choice) -> tiff.TiffPage:
 
 
 def _turn_to(image: Pillow.Image, choice: _Choice) -> None:
-    """Go to a picture of an animation."""
+    """Select a picture of an animation."""
     if choice.page == 1 or (choice.only_page and not _animated(image)):
         return
     if choice.page is None:
@@ -237,12 +237,12 @@ def _stored_in_tiff(page: tiff.TiffPage, *, as_stored: bool) -> Stored:
 
 
 def _stored(image: Pillow.Image) -> Stored:
-    """Of all formats but TIFF."""
+    """For all formats except TIFF."""
     colours = image.mode not in ("L", "LA", "1") and not image.mode.startswith(("I", "F"))
     tiles = getattr(image, "tile", None)
     arguments = tiles[0][3] if tiles else None
     if image.format == "PPM":
-        # (raw mode, largest value), or the raw mode alone: then it is the largest that the bytes hold
+        # (raw mode, largest value), or only the raw mode: then the largest value of its bytes
         largest = arguments[-1] if isinstance(arguments, tuple) and isinstance(arguments[-1], int) else _FULL_PPM
         deep = image.mode.startswith("I") or (colours and isinstance(arguments, tuple) and largest > 255)
         return Stored(_SIXTEEN_BIT if deep else _EIGHT_BIT, scaled=largest != _FULL_PPM, colours=colours)

@@ -1,4 +1,4 @@
-"""JPEG files without what describes them: Pillow would read every directory that their metadata claims.
+"""JPEG files without metadata: Pillow would read every directory that the metadata claim to have.
 
 Source of the format: ITU-T T.81, annex B.
 """
@@ -13,18 +13,18 @@ from pyptv.core.base.errors import ImageError
 PREFIX = b"\xff\xd8\xff"
 
 _DESCRIBING = {*range(0xE1, 0xEE), 0xEF, 0xFE}
-"""Markers of metadata: APP1 (Exif, XMP) to APP13 and APP15, comments. APP0 (JFIF) and APP14 (Adobe) tell the colours."""
+"""Markers of metadata: APP1 (Exif, XMP) to APP13 and APP15, comments. APP0 (JFIF) and APP14 (Adobe) define the colours."""
 _START_OF_SCAN = 0xDA
 _WITHOUT_LENGTH = {0x01, *range(0xD0, 0xD8)}
 _MAX_SCANS = 100
-"""A progressive image has some ten. Each costs a pass over the whole image."""
+"""A progressive image has about ten. Each costs a pass over the whole image."""
 
 
 def without_metadata(data: bytes) -> IO[bytes]:
     """The same image, in memory, without Exif, XMP, comments and the pages of other pictures.
 
     Raises:
-        ImageError: no image follows, or one of very many scans.
+        ImageError: no image follows, or one with too many scans.
     """
     kept = [data[:2]]
     position = 2

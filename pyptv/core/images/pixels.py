@@ -1,4 +1,4 @@
-"""Images: read with Pillow, to 8 bit grey as PyPTV does it, negative, mask, split."""
+"""Images: reading with Pillow, conversion to 8-bit grey like PyPTV, negative, mask, split."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ _EIGHT_BIT, _SIXTEEN_BIT = 8, 16
 def read_image(
     path: Path, size: tuple[int, int], page: int | None = None, *, only_page: bool = False
 ) -> tuple[NDArray[Any], Stored, ImageStamp]:
-    """The pixels of an image file as they are stored, (height, width) or (height, width, channels).
+    """The stored pixels of an image file, (height, width) or (height, width, channels).
 
     Args:
-        path: the file; its content tells the format, whatever its name.
+        path: the file; its content determines the format, not its name.
         size: expected (width, height) [px]; checked before anything is decoded.
-        page: of a file with several, counted from 1.
-        only_page: a file with a single page serves for every ``page``.
+        page: of a file with several pages, counted from 1.
+        only_page: a file with a single page is used for every ``page``.
 
     Returns:
-        The pixels, in a type that holds the stored values as they are meant (int16 for signed 16 bit, and so on); how they
+        The pixels, in a type that fits the stored values (int16 for signed 16 bit, and so on); how they
         are stored; and the file's stamp.
 
     Raises:
-        FrameError: names the file and what is wrong with it.
+        FrameError: with the file and the problem.
     """
     with open_image(path, size, page, only_page=only_page) as opened:
         pixels, stored = np.asarray(opened.image), opened.stored
@@ -56,17 +56,17 @@ def read_image(
 def to_eight_bit(pixels: NDArray[Any], depth: int | None = None) -> Image:
     """Grey values as uint8, (height, width).
 
-    Colours become luma. Deeper values become ``value >> (depth - 8)``, which is what PyPTV does where ``depth`` is what the
-    type holds: 16 bits, 15 with a sign; what is below 0 becomes 0. PyPTV goes by the maximum of each image in addition,
-    which makes a dark frame of a 16-bit sequence 256 times too bright; here one depth holds for a whole experiment
+    Colours become luma. Deeper values become ``value >> (depth - 8)``, as in PyPTV if ``depth`` is that of the
+    type: 16 bits, 15 with a sign; values below 0 become 0. PyPTV also considers the maximum of each image,
+    which makes a dark frame of a 16-bit sequence 256 times too bright; here one depth applies to a whole experiment
     (:mod:`pyptv.core.images.grey_values`).
 
     Args:
-        pixels: as they are stored.
-        depth: bits that grey values have, at least 8; None: those of the type.
+        pixels: as stored.
+        depth: bits of the grey values, at least 8; None: those of the type.
 
     Raises:
-        FrameError: values that have no grey value in 8 bit.
+        FrameError: values that cannot be converted to 8 bits.
     """
     if pixels.ndim == 3:
         pixels = _luma(pixels)
@@ -83,7 +83,7 @@ def to_eight_bit(pixels: NDArray[Any], depth: int | None = None) -> Image:
 
 
 def effective_depth(pixels: NDArray[Any], depth: int | None) -> int:
-    """Bits that the grey values of whole numbers have: ``depth``, at most what the type holds.
+    """Bits of whole-number grey values: ``depth``, at most those of the type.
 
     Raises:
         FrameError: a value has more.
@@ -93,14 +93,14 @@ def effective_depth(pixels: NDArray[Any], depth: int | None) -> int:
         highest = int(pixels.max(initial=0))
         if highest >> depth:
             raise FrameError(
-                f"found a value of {highest}, expected at most {2**depth - 1}, for the images are taken as {depth}-bit ones: "
+                f"found a value of {highest}, expected at most {2**depth - 1}, because the images are taken as {depth}-bit ones: "
                 "say how many bits their grey values have (--bit-depth, bit_depth of section ptv)"
             )
     return min(depth or natural, natural)
 
 
 def natural_depth(dtype: np.dtype[Any]) -> int:
-    """Bits of a grey value that fills a type of whole numbers: 16 for uint16, 15 for int16."""
+    """Bits of a grey value that uses a whole-number type completely: 16 for uint16, 15 for int16."""
     return 8 * dtype.itemsize - (dtype.kind == "i")
 
 

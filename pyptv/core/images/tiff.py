@@ -1,8 +1,8 @@
-"""One page of a TIFF file, as a small file of its own: only the tags that decoding needs, each of a size that makes sense.
+"""One page of a TIFF file, as a separate small file: only the tags that decoding needs, each with a plausible size.
 
-A TIFF file is a web of offsets. A few bytes can claim ten thousand tags of a megabyte each, strips that overlap, or
-directories without end, and Pillow and libtiff read what is claimed. So the directory is read here first, within limits
-that follow from the size of the image, and the decoder gets a file that holds one page and nothing else.
+A TIFF file consists of linked offsets. A few bytes can claim ten thousand tags of a megabyte each, strips that overlap, or
+endless directories, and Pillow and libtiff read what is claimed. So the directory is read here first, within limits
+that follow from the size of the image, and the decoder receives a file that contains only one page.
 
 Source of the format: TIFF revision 6.0 (Adobe, 1992), and the BigTIFF design of libtiff.
 """
@@ -32,7 +32,7 @@ _DECODING = (
     *(_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, 266, _ORIENTATION, _SAMPLES, _ROWS_PER_STRIP, _PLANAR),
     *(292, 293, 317, _COLOUR_MAP, _TILE_WIDTH, _TILE_HEIGHT, 332, 338, _SAMPLE_FORMAT, 347, 529, 530, 531, 532),
 )
-"""Tags that decide what the pixels are.
+"""Tags that determine the pixels.
 
 266 fill order, 292 and 293 fax, 317 predictor, 332 inks, 338 opacity, 347 JPEG tables, 529 to 532 YCbCr.
 """
@@ -50,19 +50,19 @@ _ONE_PLANE_A_CHANNEL = 2
 
 @dataclass(frozen=True)
 class TiffPage:
-    """A page, ready to be decoded, and what its tags say."""
+    """A page, ready to be decoded, with the information in its tags."""
 
     file: IO[bytes]
-    """A TIFF file in memory that holds this page only."""
+    """A TIFF file in memory that contains only this page."""
     bits: int
-    """Of a stored value."""
+    """Bits of a stored value."""
     signed: bool
     floating: bool
     samples: int
     """Channels."""
     white_is_zero: bool
     palette: bool
-    """The stored values are numbers of colours that are not simply their grey values."""
+    """The stored values are palette indices that differ from the grey values."""
     orientation: int
     """1: the first row is the top one, and so on; 1 to 8."""
 
@@ -74,12 +74,12 @@ def read_page(file: IO[bytes], size: tuple[int, int], page: int | None, *, as_st
         file: open for reading.
         size: expected (width, height) [px] of the image.
         page: counted from 1; None: the only one.
-        as_stored: take the stored values for grey values, whatever the photometric interpretation says, and the rows
-            in their stored order, as tifffile does, which PyPTV reads with where a name ends in .tif.
-        pixels: False: the new file holds no pixels, only what tells about them.
+        as_stored: use the stored values as grey values, regardless of the photometric interpretation, and the rows
+            in their stored order, like tifffile, which PyPTV uses for names ending in .tif.
+        pixels: False: the new file contains no pixels, only their description.
 
     Raises:
-        ImageError: says what is wrong.
+        ImageError: with the problem.
         EOFError: there is no such page; its argument is the number of pages.
     """
     reader = TiffReader(file)
@@ -91,7 +91,7 @@ def read_page(file: IO[bytes], size: tuple[int, int], page: int | None, *, as_st
 
 
 def _has_another(reader: TiffReader, directory: Directory, size: tuple[int, int]) -> bool:
-    """Whether a page that follows is an image of that size, and no thumbnail; the first few are looked at."""
+    """Whether a later page is an image of that size, and not a thumbnail; only the first few pages are examined."""
     for following in islice(reader.following(directory), _PAGES_LOOKED_AT):
         try:
             found = tuple(reader.integer(following, tag, 0) for tag in (_WIDTH, _HEIGHT))
@@ -109,7 +109,7 @@ def several_pages(size: tuple[int, int]) -> str:
 
 
 def wrong_size(found: tuple[int, int], expected: tuple[int, int]) -> str:
-    """The message for an image of another (width, height) [px] than the parameters say."""
+    """The message for an image of another (width, height) [px] than in the parameters."""
     return f"found an image of {found[0]} x {found[1]} px, expected {expected[0]} x {expected[1]} (imx, imy of section ptv)"
 
 
@@ -154,14 +154,14 @@ class _Page:
             raise ImageError(f"found {self._samples} channels of {self._bits} bits, which is not read: the file may be damaged")
 
     def _is_ramp(self) -> bool:
-        """Whether the palette gives each value its own grey."""
+        """Whether the palette maps each value to the same grey value."""
         colours = self._reader.integers(self._directory, _COLOUR_MAP)
         n = 1 << min(self._bits, 16)
         ramp = [value * 255 // (n - 1) for value in range(n)]
         return len(colours) == 3 * n and all([c >> 8 for c in colours[i * n : (i + 1) * n]] == ramp for i in range(3))
 
     def _places(self) -> tuple[tuple[int, int], list[int], list[int]]:
-        """The tags that say where the strips or tiles are; offset and bytes of each."""
+        """The tags with the places of the strips or tiles; offset and size of each."""
         tiled = _TILE_OFFSETS in self._directory.tags
         planes = self._samples if self._integer(_PLANAR, 1) == _ONE_PLANE_A_CHANNEL else 1
         inner = self._samples // planes
@@ -197,7 +197,7 @@ class _Page:
         yield from [height * -(-width * self._bits * samples // 8)] * n
 
     def _file(self, tags: tuple[int, int], offsets: list[int], sizes: list[int], *, pixels: bool) -> IO[bytes]:
-        """A TIFF file with this page: the header, the directory, long values, then the strips as they lie in the file."""
+        """A TIFF file with this page: the header, the directory, long values, then the strips in their order in the file."""
         reader = self._reader
         first, end = min(offsets), max(offset + size for offset, size in zip(offsets, sizes, strict=True))
         if end - first > 2 * sum(sizes) + _SLACK:
@@ -205,7 +205,7 @@ class _Page:
         numbers = {*self._directory.tags, _PHOTOMETRIC}.intersection(_DECODING)
         values = {number: value for number in numbers if (value := self._kept(number)) is not None}
         values |= {tags[0]: self._table(offsets), tags[1]: self._table(sizes)}
-        start = len(self._header(values))  # the same wherever the offsets point
+        start = len(self._header(values))  # independent of the offsets
         values[tags[0]] = self._table([offset - first + start for offset in offsets])
         page = io.BytesIO()
         page.write(self._header(values))
@@ -231,7 +231,7 @@ class _Page:
         return tag.kind, tag.count, self._reader.value(number, tag)
 
     def _header(self, values: dict[int, tuple[int, int, bytes]]) -> bytes:
-        """Header, directory and long values of a file that holds these tags: number -> (type, count, bytes)."""
+        """Header, directory and long values of a file with these tags: number -> (type, count, bytes)."""
         order, form, big = self._reader.order, self._reader.offset_form, self._reader.big
         entry, room, start = (20, 8, 16) if big else (12, 4, 8)
         head = self._reader.prefix + (struct.pack(order + "HHQ", 8, 0, start) if big else struct.pack(order + "I", start))

@@ -14,7 +14,7 @@ from typing import IO
 from pyptv.core.base.errors import ImageError
 
 INTEGERS = {1: "B", 3: "H", 4: "I", 16: "Q"}
-"""Types of whole numbers -> how :mod:`struct` calls them."""
+"""Types of whole numbers -> their codes in :mod:`struct`."""
 
 MAX_PAGES = 10_000
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
@@ -22,7 +22,7 @@ _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12
 
 _MAX_TAGS = 1000
 _MAX_TAG_BYTES = 6 * 65536
-"""A palette of 16-bit values is the largest; tables of strips have a limit of their own."""
+"""A palette of 16-bit values is the largest; tables of strips have their own limit."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Tag:
     count: int
     """Number of its values."""
     inline: bytes
-    """The value, or where it is."""
+    """The value, or its offset."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class TiffReader:
         self.offset_kind, self.offset_form = (16, "Q") if self.big else (4, "I")
 
     def read(self, offset: int, size: int) -> bytes:
-        """``size`` bytes; fewer are a :class:`ImageError`."""
+        """Read ``size`` bytes; fewer are an :class:`ImageError`."""
         self.check_end(offset + size)
         self._file.seek(offset)
         data = self._file.read(size)
@@ -68,9 +68,9 @@ class TiffReader:
         return data
 
     def check_end(self, end: int) -> None:
-        """Something that ends there must be in the file."""
+        """Check that data ending at ``end`` are inside the file."""
         if end > self.length:
-            raise ImageError("the file is cut or damaged: what it points at lies behind its end")
+            raise ImageError("the file is cut or damaged: it refers to data beyond its end")
 
     def unpack(self, form: str, data: bytes) -> tuple[int, ...]:
         """Whole numbers in the byte order of the file."""
@@ -90,14 +90,14 @@ class TiffReader:
             if offset == 0:
                 raise EOFError(count)
             if offset in seen:
-                raise ImageError("its directories lead in a circle: the file is damaged")
+                raise ImageError("its directories form a circle: the file is damaged")
             seen.add(offset)
             directory = self._directory_at(offset)
             offset = directory.next
         return directory
 
     def following(self, directory: Directory) -> Iterator[Directory]:
-        """The directories after one, up to the first that makes no sense: some writers leave anything at the end."""
+        """The directories after one, up to the first invalid one: some programs leave arbitrary data at the end."""
         try:
             while directory.next:
                 directory = self._directory_at(directory.next)
@@ -117,7 +117,7 @@ class TiffReader:
             tags.setdefault(tag, Tag(kind, count, data[start + value : start + entry]))
         tail, offset_size = offset + head + n * entry, entry - value
         if tail + offset_size > self.length:
-            return Directory(tags, 0)  # some writers leave the last offset out
+            return Directory(tags, 0)  # some programs omit the last offset
         (following,) = self.unpack(self.offset_form, self.read(tail, offset_size))
         return Directory(tags, following)
 
@@ -132,7 +132,7 @@ class TiffReader:
         return self.read(offset, size)
 
     def integers(self, directory: Directory, number: int, most: int = _MAX_TAG_BYTES) -> tuple[int, ...]:
-        """The whole numbers of a tag; none where it is not there."""
+        """The whole numbers of a tag; empty if it does not exist."""
         tag = directory.tags.get(number)
         if tag is None:
             return ()

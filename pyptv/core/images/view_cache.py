@@ -1,4 +1,4 @@
-"""The images of a frame, and of frames around it for hooks that look at these, too."""
+"""The images of a frame, and of neighbouring frames for hooks that use these."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 
 class ViewCache:
-    """Reads image files; keeps those that are near in time, as far as hooks will ask for them again."""
+    """Reads image files, and keeps those near in time that hooks will use again."""
 
     def __init__(self, experiment: Experiment, settings: ImageSettings, reach: int = 0) -> None:
-        """``reach``: how many frames before and after its own a hook looks at."""
+        """``reach``: number of frames before and after its own that a hook uses."""
         self._experiment = experiment
         self._settings = settings
         self._kept: OrderedDict[tuple[int, int], tuple[Views, ImageStamp]] = OrderedDict()
@@ -49,22 +49,22 @@ class ViewCache:
         return read
 
     def neighbour(self, camera: int, frame: int) -> NDArray[np.uint8] | None:
-        """The view of a camera at another frame; None where there is no image, or none that can be read."""
+        """The view of a camera at another frame; None if there is no readable image."""
         which, view = (0, camera) if self._settings.split else (camera, 0)
         if frame < 0 or not self._experiment.image_path(which, frame).exists():
             return None
         try:
             return self.views(which, frame)[0][view]
-        except FrameError:  # it costs its own frame; here it is one image fewer
+        except FrameError:  # its own frame fails; here it is one image fewer
             return None
 
 
 _MOST_KEPT = 64
-"""Frames around the one in work whose images stay in memory."""
+"""Number of frames around the current one whose images stay in memory."""
 
 
 def neighbours_stamp(experiment: Experiment, frame: int, reach: int) -> str:
-    """What the images around a frame are: ``"REACH DIGEST"`` of sizes and times. Empty where none are looked at."""
+    """A stamp of the images around a frame: ``"REACH DIGEST"`` of sizes and times. Empty if none are used."""
     if not reach:
         return ""
     stamps = []

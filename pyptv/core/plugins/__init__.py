@@ -1,1 +1,1 @@
-"""Code of others: hooks in the sequence step, and PyPTV's plugins."""
+"""External code: hooks in the sequence step, and PyPTV's plugins."""

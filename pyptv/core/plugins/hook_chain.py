@@ -1,4 +1,4 @@
-"""Hooks at work: made in the worker, applied to each image and its targets, and what they give back checked."""
+"""Hooks in a worker: created there, applied to each image and its targets, with checks of the results."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
 
 _DTYPE = np.dtype(list(TARGET_FIELDS))
 _FARTHEST = 1e6
-"""[px] No target is farther from an image."""
+"""[px] Maximum distance of a target from an image."""
 
 MOST_REACH = 2000
-"""Frames before and after its own that a hook may look at: each is looked for when a run is resumed."""
+"""Maximum number of frames before and after its own that a hook may use: each is checked when a run is resumed."""
 
 
 @dataclass(frozen=True)
 class ImageView:
-    """Which image a hook works at."""
+    """The image that a hook processes."""
 
     frame: int
     camera: int
@@ -46,7 +46,7 @@ class ImageView:
         """The image of this camera at another frame."""
         if abs(frame - self.frame) > self.reach:
             raise ValueError(
-                f"asked for the image of frame {frame} at frame {self.frame}: expected at most {self.reach} frames away, "
+                f"requested the image of frame {frame} at frame {self.frame}: expected at most {self.reach} frames away, "
                 "which is the hook's attribute reach"
             )
         return self.read(frame)
@@ -56,10 +56,10 @@ class HookChain:
     """The hooks of a run, in their order."""
 
     def __init__(self, specs: Sequence[HookSpec]) -> None:
-        """Make them.
+        """Create the hooks.
 
         Raises:
-            FrameError: one cannot be made.
+            FrameError: a hook cannot be created.
         """
         hooks = [(spec.name, make_hook(spec)) for spec in specs]
         self._images = [(name, hook) for name, hook in hooks if isinstance(hook, ImageFilter)]
@@ -79,16 +79,16 @@ class HookChain:
 
     @property
     def finds(self) -> bool:
-        """One of them finds the targets."""
+        """Whether a hook finds the targets."""
         return self._finder is not None
 
     @property
     def filters(self) -> bool:
-        """One of them changes the targets."""
+        """Whether a hook changes the targets."""
         return bool(self._filters)
 
     def filter_image(self, image: Image, view: ImageView) -> Image:
-        """An image after all filters."""
+        """Apply all image filters."""
         for name, hook in self._images:
             shown = _read_only(image)
             with _blamed(name):
@@ -97,7 +97,7 @@ class HookChain:
         return image
 
     def find_targets(self, image: Image, view: ImageView) -> Targets:
-        """The targets that the finder finds in an image."""
+        """The targets found by the hook in an image."""
         if self._finder is None:
             raise LookupError("no hook finds targets")
         name, hook = self._finder
@@ -107,7 +107,7 @@ class HookChain:
         return _checked_targets(found, name)
 
     def filter_targets(self, targets: Targets, view: ImageView) -> Targets:
-        """Targets after all filters."""
+        """Apply all target filters."""
         for name, hook in self._filters:
             shown = _read_only(targets)
             with _blamed(name):
@@ -120,7 +120,7 @@ def make_hook(spec: HookSpec) -> Hook:
     """A hook from its spec; executes its code.
 
     Raises:
-        FrameError: its code has changed since the run began, cannot be loaded, or makes no hook.
+        FrameError: its code has changed since the run began, cannot be loaded, or defines no hook.
     """
     with _blamed(spec.name):
         if spec.file:
@@ -141,10 +141,10 @@ def make_hook(spec: HookSpec) -> Hook:
 
 
 def reach_of(name: str, hook: Hook) -> int:
-    """How many frames before and after its own a hook looks at.
+    """The number of frames before and after its own that a hook uses.
 
     Raises:
-        FrameError: it states something else.
+        FrameError: its attribute has another value.
     """
     reach = getattr(hook, "reach", 0)
     if not isinstance(reach, int) or not 0 <= reach <= MOST_REACH:
@@ -163,7 +163,7 @@ def rows_of(targets: Targets) -> Rows:
 
 
 def targets_of(rows: Rows) -> Targets:
-    """Rows of ``_targets`` as hooks see them."""
+    """Rows of ``_targets`` in the form for hooks."""
     targets = np.empty(len(rows), _DTYPE)
     for name, _ in TARGET_FIELDS:
         targets[name] = rows[name]
@@ -176,14 +176,14 @@ def _load_file(spec: HookSpec) -> ModuleType:
         raise ValueError(f"{spec.file} has changed since the run began")
     module = ModuleType(f"pyptv_hook_{spec.name}")
     module.__file__ = spec.file
-    sys.modules[module.__name__] = module  # dataclasses look for their module there
+    sys.modules[module.__name__] = module  # dataclasses look up their module there
     exec(compile(data, spec.file, "exec"), module.__dict__)  # noqa: S102 -- asked for with --allow-plugins
     return module
 
 
 @contextmanager
 def _blamed(name: str) -> Iterator[None]:
-    """What goes wrong in a hook is an error of the frame that names the hook."""
+    """Turn an error in a hook into an error of the frame, with the name of the hook."""
     try:
         yield
     except FrameError:
@@ -196,7 +196,7 @@ def _blamed(name: str) -> Iterator[None]:
 
 
 def _read_only(array: NDArray[Any]) -> NDArray[Any]:
-    """A view of an array: a hook that writes into it gets an error, instead of others getting wrong numbers."""
+    """A read-only view: a hook that writes into it raises an error, and other hooks do not get wrong numbers."""
     shown = array.view()
     shown.flags.writeable = False
     return shown

@@ -1,7 +1,7 @@
-"""Which hooks a run has: from ``NAME:key=value,...`` to where the code is, with what results depend on. Executes nothing foreign.
+"""The hooks of a run: from ``NAME:key=value,...`` to their code and digests. Executes no external code.
 
 A name is looked for among the built-in hooks, then among the entry points of the group ``pyptv.hooks`` of installed packages,
-then as ``EXP/plugins/NAME.py``. Foreign code runs if it was asked for: what the experiment's folder holds or names needs
+then as ``EXP/plugins/NAME.py``. External code runs only on request: code in the experiment's folder or named there needs
 ``--allow-plugins``.
 """
 
@@ -21,7 +21,7 @@ from pyptv.hooks import BUILT_IN
 
 GROUP = "pyptv.hooks"
 NO_HOOKS = "none"
-"""Given as the only name: no hooks, whatever the parameters say."""
+"""As the only name: no hooks, regardless of the parameters."""
 
 Value = bool | int | float | str
 
@@ -33,16 +33,16 @@ _MOST_BYTES = 10_000_000
 
 @dataclass(frozen=True)
 class HookSpec:
-    """A hook as a value: what every worker makes it from, and what results depend on."""
+    """A hook as a value: what workers need to create it, and what results depend on."""
 
     name: str
     parameters: tuple[tuple[str, Value], ...] = ()
     target: str = ""
     """Module and class; empty: the class ``Hook`` of a file."""
     file: str = ""
-    """The file that holds it; empty: an installed module."""
+    """The file with its code; empty: an installed module."""
     digest: str = ""
-    """Of the file, as far as it is known."""
+    """Digest of the file, if known."""
     versions: tuple[str, ...] = ()
     """Packages that it depends on."""
 
@@ -52,7 +52,7 @@ class HookSpec:
 
     @property
     def origin(self) -> str:
-        """Where its code is, for the log."""
+        """The location of its code, for the log."""
         if self.name in BUILT_IN and not self.file:
             return "built in"
         where = self.file or f"{self.target} of {', '.join(self.versions)}"
@@ -63,13 +63,13 @@ def hook_specs(asked: Iterable[str], named: Iterable[str], folder: Path, *, allo
     """The hooks of a run.
 
     Args:
-        asked: by the user, ``NAME:key=value,...`` each; they stand in place of those of the parameters.
+        asked: by the user, ``NAME:key=value,...`` each; they replace those of the parameters.
         named: in the parameters.
         folder: of the experiment.
-        allow: foreign code that the experiment holds or names may run.
+        allow: external code in the experiment's folder or named there may run.
 
     Raises:
-        InvalidExperimentError: a name that is not known, that may not run, or that is no name.
+        InvalidExperimentError: a name that is unknown, not allowed, or not valid.
     """
     asked = list(asked)
     texts, by_user = (asked, True) if asked else (list(named), False)
@@ -151,7 +151,7 @@ def package_of(point: EntryPoint) -> str:
 
 
 def digest_of_module(point: EntryPoint) -> str:
-    """Of the file of an entry point's module; empty where it is no plain file."""
+    """Digest of the file of an entry point's module; empty if it is not a plain file."""
     if point.dist is None:
         return ""
     parts = point.module.split(".")

@@ -1,4 +1,4 @@
-"""PyPTV's plugins: which one a run has, and where its code is. Executes nothing.
+"""PyPTV's plugins: which one a run uses, and the location of its code. Executes nothing.
 
 A name is looked for as ``EXP/plugins/NAME.py``, then among the entry points of the group ``pyptv.plugins`` of installed packages.
 """
@@ -18,7 +18,7 @@ from pyptv.core.plugins.hook_specs import digest_of_module, package_of, read_cod
 
 GROUP = "pyptv.plugins"
 DEFAULT = "default"
-"""The name of no plugin, as PyPTV has it."""
+"""PyPTV's name for no plugin."""
 
 Kind = Literal["sequence", "tracking"]
 _NAME = re.compile(r"[A-Za-z_]\w{0,99}")
@@ -26,12 +26,12 @@ _NAME = re.compile(r"[A-Za-z_]\w{0,99}")
 
 @dataclass(frozen=True)
 class PluginSpec:
-    """A plugin as a value: what its process receives, and what results depend on."""
+    """A plugin as a value: the data that its process receives, and that results depend on."""
 
     kind: Kind
     name: str
     file: str = ""
-    """The file that holds it; empty: an installed module."""
+    """The file with its code; empty: an installed module."""
     target: str = ""
     """Module and attribute of an entry point."""
     digest: str = ""
@@ -39,17 +39,17 @@ class PluginSpec:
 
     @property
     def origin(self) -> str:
-        """Where its code is, for the log."""
+        """The location of its code, for the log."""
         where = self.file or f"{self.target} of {', '.join(self.versions)}"
         return f"{where}, digest {self.digest}" if self.digest else where
 
 
 def plugin_spec(kind: Kind, name: str, folder: Path) -> PluginSpec:
-    """The plugin of a name.
+    """The plugin with a name.
 
     Args:
-        kind: which step it stands for.
-        name: as the user, or the parameters, give it.
+        kind: the step that it replaces.
+        name: as given by the user or the parameters.
         folder: of the experiment.
 
     Raises:

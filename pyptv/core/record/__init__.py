@@ -1,1 +1,1 @@
-"""What a run says of itself: tally, log, run report."""
+"""The record of a run: tally, log, run report."""

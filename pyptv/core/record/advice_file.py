@@ -1,4 +1,4 @@
-"""``res/advice.json``: what ``pyptv-advise --json`` has measured and proposes, for the report and other programs.
+"""``res/advice.json``: the measurements and proposals of ``pyptv-advise --json``, for the report and other programs.
 
 ``advice.schema.json`` beside this module is its JSON Schema.
 """
@@ -16,7 +16,7 @@ from pyptv.core.record.json_schema import first_problem, read_bounded
 FILE_NAME = "advice.json"
 SCHEMA_FILE = Path(__file__).with_name("advice.schema.json")
 VERSION = 1
-"""Of the schema."""
+"""Version of the schema."""
 _MOST_BYTES = 2_000_000
 
 
@@ -27,7 +27,7 @@ def advice_schema() -> dict[str, Any]:
 
 
 def read_advice(results: Path) -> dict[str, Any] | None:
-    """The advice that lies in a folder of results; None: there is none.
+    """The advice in a folder of results; None: there is none.
 
     Raises:
         FormatError: it cannot be read, is of another version, or is damaged.

@@ -1,6 +1,6 @@
-"""Reads files of JSON that anybody may have written: their bytes within bounds, and their value against a JSON Schema.
+"""Reads JSON files from any source: within limits of size, and checked against a JSON Schema.
 
-The library jsonschema checks it; what is wrong is said in a line.
+The library jsonschema does the check; a problem is described in one line.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from pyptv.core.base.errors import FormatError, ProcessingError
 from pyptv.core.base.regular_files import open_regular
 
 _OF_THE_WHOLE = ("required", "additionalProperties")
-"""Keywords whose message says which fields, not what the value is."""
+"""Keywords whose message lists fields, not the value."""
 _LONGEST = 200
 _COUNT = {"type": "integer", "minimum": 0}
 
 
 def read_bounded(path: Path, most: int) -> bytes | None:
-    """The bytes of a file, one more than ``most`` where there are more; None: there is no such file.
+    """The bytes of a file, or one more than ``most`` of them if there are more; None: there is no such file.
 
     Raises:
         FormatError: it cannot be read.
@@ -34,12 +34,12 @@ def read_bounded(path: Path, most: int) -> bytes | None:
 
 
 def first_problem(value: Any, schema: dict[str, Any]) -> str | None:
-    """What is wrong with a value first, as ``"PLACE: found ..., expected ..."``; None: nothing.
+    """The first problem of a value, as ``"PLACE: found ..., expected ..."``; None: no problem.
 
-    Long columns of counts, which jsonschema takes some microseconds a number for, are checked here if they are good.
+    Valid long columns of counts, for which jsonschema needs some microseconds per number, are checked here.
 
     Args:
-        value: as the ``json`` module reads it.
+        value: as read by the ``json`` module.
         schema: likewise.
 
     Raises:
@@ -59,7 +59,7 @@ def first_problem(value: Any, schema: dict[str, Any]) -> str | None:
 
 
 def _without_good_columns(value: Any, schema: dict[str, Any]) -> Any:
-    """A value whose columns of counts are empty where there is nothing wrong with them; the rest is as it was."""
+    """The value with valid columns of counts emptied; everything else is unchanged."""
     if isinstance(value, dict):
         fields = schema.get("properties", {})
         return {name: _without_good_columns(item, fields.get(name, {})) for name, item in value.items()}

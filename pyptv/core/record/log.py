@@ -1,4 +1,4 @@
-"""What the log says of a run: one line per event, and a summary at the end."""
+"""The log of a run: one line per event, and a summary at the end."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _KINDS = ("quadruplets", "triplets", "pairs")
 
 
 def log_event(event: Event, *, skipping: bool) -> None:
-    """A line for a frame or step, at DEBUG; what a worker has said, at its level.
+    """Log a frame or step at DEBUG, and a worker's record at its level.
 
     Args:
-        event: what happened.
-        skipping: failed frames are left out: that is worth a warning. Otherwise the first one is raised, at the end.
+        event: the event.
+        skipping: failed frames are left out and logged as warnings. Otherwise the first one is raised at the end.
     """
     if isinstance(event, FrameDone | StepDone | PassDone) and not logger.isEnabledFor(logging.DEBUG):
-        return  # asked first: this is called for every frame of the longest runs
+        return  # checked first: this is called for every frame of the longest runs
     if isinstance(event, FrameDone):
         kinds = ", ".join(f"{name} {n}" for name, n in zip(_KINDS[-len(event.counts) :], event.counts, strict=False))
         logger.debug("Frame %d: targets %s, %s, particles %d", event.frame, list(event.targets), kinds, event.particles)
@@ -42,7 +42,7 @@ def log_event(event: Event, *, skipping: bool) -> None:
 
 
 def log_summary(report: Tally, seams: SeamCounts | None, dense: DenseRecord | None = None) -> None:
-    """What was done, and which frames were left out; why, has been said when it happened."""
+    """Log what was done, and which frames were left out; the reasons were logged when they occurred."""
     for line in (*report.lines(), *(dense.lines() if dense is not None else ())):
         logger.info("%s", line, extra=IN_TABLE)
     if seams is not None:
@@ -61,7 +61,7 @@ def log_summary(report: Tally, seams: SeamCounts | None, dense: DenseRecord | No
 
 
 def log_time(report: Tally, seconds: float, kind: str) -> None:
-    """How long it took; of a ``"parallel batch"`` also how many chunks went well."""
+    """Log the duration; for a ``"parallel batch"`` also how many chunks succeeded."""
     if kind == "batch":
         logger.info("Total processing time: %.2f seconds", seconds, extra=IN_TABLE)
         return

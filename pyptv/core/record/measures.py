@@ -1,6 +1,6 @@
-"""The numbers of a run, as they come: a row a frame, and the seconds of each stage and worker.
+"""The numbers of a run: one row per frame, and the seconds of each stage and worker.
 
-A row is four bytes a number, so that a run of any length can be reported whole: some 50 bytes a frame.
+A row takes four bytes per number, about 50 bytes per frame, so that a run of any length can be reported completely.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pyptv.core.base.events import Event, FrameDone, FrameFailed, LinksJoined, P
 from pyptv.core.base.frames import FrameRange
 
 STAGES = ("read", "high-pass", "detect", "match", "reconstruct", "write", "tracking")
-"""What a worker's time is measured for, in the order of a frame's way through them."""
+"""The stages whose time is measured, in the order in which a frame passes them."""
 
 _KINDS = ("quadruplets", "triplets", "pairs")
 _ABSENT = -1
@@ -22,31 +22,31 @@ _DIGITS = 6
 
 
 class Rows:
-    """A row of whole numbers for each frame of a range. Rows are set in any order, and again; the last word counts.
+    """A row of whole numbers for each frame of a range. Rows are set in any order; a later value replaces an earlier one.
 
-    The last column is a number of particles, which is never negative: that marks the rows that are there.
+    The last column is a number of particles, which is never negative: this marks existing rows.
     """
 
     def __init__(self, frames: FrameRange, width: int) -> None:
         self._first = frames[0]
         self._width = width
         self._numbers = array("i")
-        """As far as there are rows."""
+        """As many rows as have been set."""
 
     def set(self, frame: int, row: Sequence[int]) -> None:
-        """Note a frame's numbers."""
+        """Set a frame's numbers."""
         start = (frame - self._first) * self._width
         self._numbers.extend([_ABSENT] * (start + self._width - len(self._numbers)))
         self._numbers[start : start + self._width] = array("i", row)
 
     def get(self, frame: int) -> list[int] | None:
-        """A frame's numbers; None: there are none."""
+        """A frame's numbers, or None."""
         start = (frame - self._first) * self._width
         row = self._numbers[start : start + self._width].tolist()
         return row if row and row[-1] != _ABSENT else None
 
     def drop(self, frame: int) -> None:
-        """Forget a frame's numbers."""
+        """Remove a frame's numbers."""
         self.set(frame, [_ABSENT] * self._width)
 
     def columns(self) -> tuple[list[int], list[list[int]]]:
@@ -67,7 +67,7 @@ class Columns:
         self._tracking = Rows(frames, 4)
 
     def record(self, event: Event) -> None:
-        """Take note of a frame that is done. One whose links failed afterwards has none."""
+        """Add a finished frame. A frame whose links failed afterwards has none."""
         if isinstance(event, FrameDone):
             self._sequence.set(event.frame, [*event.targets, *event.counts[: len(self._kinds)], event.particles])
         elif isinstance(event, StepDone):
@@ -81,7 +81,7 @@ class Columns:
             self._tracking.drop(event.frame)
 
     def sequence(self) -> dict[str, Any]:
-        """``targets`` is a list for each camera; a kind of correspondence that so many cameras cannot have is None."""
+        """``targets`` has a list per camera; kinds of correspondence that need more cameras are None."""
         frames, columns = self._sequence.columns()
         kinds = dict(zip(self._kinds, columns[self._n_cams :], strict=False))
         return {
@@ -92,14 +92,14 @@ class Columns:
         }
 
     def tracking(self) -> dict[str, list[int]]:
-        """Particles, and what became of them on the way to the next frame."""
+        """Particles, and how many were linked to the next frame, lost, or added."""
         frames, (links, lost, added, particles) = self._tracking.columns()
         return {"frame": frames, "particles": particles, "links": links, "lost": lost, "added": added}
 
 
 @dataclass
 class Work:
-    """What one worker has done: frames of the sequence step, steps of the tracker, and the seconds that they took."""
+    """The work of one worker: frames of the sequence step, steps of the tracker, and their seconds."""
 
     frames: int = 0
     steps: int = 0
@@ -108,7 +108,7 @@ class Work:
 
 @dataclass
 class Times:
-    """Where the workers' time went; receives every event of a worker, also of tracking that turns out to be needless."""
+    """The workers' time by stage; receives every event of a worker, also of tracking that is not used."""
 
     stages: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
     workers: dict[int, Work] = field(default_factory=dict)
@@ -116,7 +116,7 @@ class Times:
     def record(self, event: Event) -> None:
         """Add the time of a frame or step."""
         if isinstance(event, FrameDone | StepDone) and event.kept and not event.seconds:
-            return  # nothing was done but to look at it
+            return  # the frame was only checked
         if isinstance(event, FrameDone):
             spent = event.seconds
         elif isinstance(event, StepDone):
@@ -133,7 +133,7 @@ class Times:
             work.busy += seconds
 
     def as_tree(self) -> dict[str, object]:
-        """Plain dictionaries and lists: seconds of each stage, then of each worker that has done anything."""
+        """Plain dictionaries and lists: seconds of each stage, then of each worker that did any work."""
         return {
             "stages": {
                 stage: round(seconds, _DIGITS)

@@ -1,4 +1,4 @@
-"""How far a run has come: each frame counted once, the rate, and the time that is left, from the measured times of both steps."""
+"""Progress of a run: frames (each counted once), rate and remaining time, from the measured times of both steps."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from pyptv.core.base.frames import FrameRange
 from pyptv.core.base.options import Engine, Options
 
 TRACKING_SECONDS_PER_PARTICLE: dict[Engine, float] = {"optv": 2.0e-4, "compiled": 0.2e-4}
-"""Of one tracking step, at about 1000 particles per frame; with optv it grows faster than their number."""
+"""Time of one tracking step at about 1000 particles per frame; with optv it grows faster than their number."""
 
 _WINDOW = 20.0
-"""Seconds over which the workers' pace is measured."""
+"""Seconds over which the workers' rate is measured."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run is. ``str()`` of it is what the log says."""
+    """The progress of a run. Its ``str()`` is the log line."""
 
     total: int
     """Frames of the run."""
@@ -31,17 +31,17 @@ class Progress:
     fraction: float
     """Share of the work that is done, 0 to 1: each step counts by the time that it takes."""
     seconds: float
-    """Since the first frame was begun."""
+    """Seconds since the first frame was begun."""
     rate: float
-    """Frames per second through all steps; 0 where nothing has been measured."""
+    """Frames per second through all steps; 0 if nothing has been measured."""
     left: dict[Step, float]
-    """Step -> seconds until it is done, for the steps that are not; empty where nothing has been measured."""
+    """Step -> seconds until it is done, for unfinished steps; empty if nothing has been measured."""
     steps: tuple[Step, ...]
     """The steps of the run."""
 
     @property
     def frames(self) -> int:
-        """Frames that have come through all steps."""
+        """Frames that have passed all steps."""
         return min(self.sequence if step == "sequence" else self.tracked for step in self.steps)
 
     @property
@@ -52,7 +52,7 @@ class Progress:
 
     @property
     def seconds_left(self) -> float | None:
-        """Until the end; None where nothing has been measured."""
+        """Seconds until the end; None if nothing has been measured."""
         return sum(self.left.values()) if self.left or self.fraction >= 1 else None
 
     def __str__(self) -> str:
@@ -65,7 +65,7 @@ class Progress:
 
 
 class Meter:
-    """Counts the events of a run; each frame counts once in each step, also where a step is done again."""
+    """Counts the events of a run; each frame counts once per step, even if a step is repeated."""
 
     def __init__(self, frames: FrameRange, options: Options, engine: Engine) -> None:
         self._first = frames[0]
@@ -83,14 +83,14 @@ class Meter:
         self._failed: set[int] = set()
         self._start = time.monotonic()
         self._marks: deque[tuple[float, float]] = deque([(0.0, 0.0)])
-        """(seconds, seconds that workers have been busy) now and then."""
+        """(seconds, busy seconds of the workers), sampled at intervals."""
 
     def track_again(self) -> None:
-        """The frames are tracked a second time, backward: their steps count once more."""
+        """The frames are also tracked backward: their steps count once more."""
         self._through["tracking"] = bytearray(self.total)
 
     def record(self, event: Event) -> bool:
-        """Take note of an event; whether it moved anything."""
+        """Process an event; returns whether it changed the progress."""
         if isinstance(event, FrameDone):
             if self._count("sequence", event.frame) and not event.kept:
                 self._measure("sequence", sum(event.seconds.values()))
@@ -102,7 +102,7 @@ class Meter:
             self._failed.add(event.frame)
             for step in self.steps if event.step == "sequence" else ("tracking",):
                 self._count(step, event.frame)
-        elif isinstance(event, PassDone):  # of the dense method, on the way to a frame's results
+        elif isinstance(event, PassDone):  # an intermediate step of the dense method
             of: Step = "tracking" if event.step.startswith("links") and "tracking" in self.steps else "sequence"
             self._busy[of] = self._busy.get(of, 0.0) + event.seconds
             return False
@@ -111,7 +111,7 @@ class Meter:
         return True
 
     def progress(self) -> Progress:
-        """How far the run is now."""
+        """The current progress."""
         seconds = time.monotonic() - self._start
         cost = {step: self._cost(step) for step in self.steps}
         todo = {step: self._passes[step] * self.total for step in self.steps}
@@ -135,7 +135,7 @@ class Meter:
         )
 
     def _count(self, step: Step, frame: int) -> bool:
-        """Whether a frame is through with a step for the first time."""
+        """Whether a frame has finished a step for the first time."""
         through = self._through.get(step)
         if through is None or through[frame - self._first]:
             return False
@@ -148,14 +148,14 @@ class Meter:
         self._busy[step] += seconds
 
     def _cost(self, step: Step) -> float:
-        """What a frame takes in a step [s]: measured; before the first link is made, a guess from the number of particles."""
+        """Time of a frame in a step [s]: measured; before the first link, estimated from the number of particles."""
         if self._measured[step]:
             return self._busy[step] / self._measured[step]
         done = self._measured.get("sequence", 0)
         return self._particles / done * self._per_particle if step == "tracking" and done else 0.0
 
     def _pace(self, seconds: float) -> float:
-        """How many workers have been busy of late, on average."""
+        """Recent average number of busy workers."""
         busy = sum(self._busy.values())
         while len(self._marks) > 1 and seconds - self._marks[1][0] >= _WINDOW:
             self._marks.popleft()
@@ -166,7 +166,7 @@ class Meter:
 
 
 def duration(seconds: float) -> str:
-    """A time as people say it: ``12 s``, ``3 min 05 s``, ``2 h 07 min``."""
+    """A duration in words: ``12 s``, ``3 min 05 s``, ``2 h 07 min``."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:

@@ -1,4 +1,4 @@
-"""What ``main()`` returns: what a run has done, in numbers, and where it is."""
+"""The return value of ``main()``: the numbers of a run, and the paths of its results."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from pyptv.core.record.tally import Tally
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a run has done. Numbers are those of its frames; all paths are absolute or relative as the experiment was named."""
+    """The result of a run. Paths are absolute or relative, as the experiment was given."""
 
     first: int
     last: int
     frames: int
-    """Frames whose sequence step is done; with ``mode="tracking"``: whose results were there."""
+    """Frames whose sequence step is done; with ``mode="tracking"``: frames whose sequence results existed."""
     kept: int
-    """How many of them an earlier run had done (``resume``)."""
+    """Number of them done by an earlier run (``resume``)."""
     tracked: int
     """Frames whose links are final."""
     failed: Mapping[int, str]
     """Frame -> why it failed; empty unless ``on_error="skip"``."""
     targets: int
-    """In all frames and cameras."""
+    """Targets in all frames and cameras."""
     particles: int
     links: int
     lost: int
     """Particles without a link to the next frame."""
     added: int
-    """Particles that tracking has added."""
+    """Particles added by tracking."""
     seconds: float
     """Wall time."""
     engine: Engine
@@ -41,13 +41,13 @@ class RunResult:
     run_report: Path
     """``run_report.json``."""
     html_report: Path | None
-    """``report.html``, where one was asked for and made."""
+    """``report.html``, if it was requested and made."""
     exit_code: int
-    """What the command line returns for this run: 0, or 3 where frames were left out."""
+    """The exit code of the command line for this run: 0, or 3 if frames were left out."""
 
     @property
     def link_ratio(self) -> float:
-        """Links over links and losses; 0 where nothing was tracked."""
+        """Links over links and losses; 0 if nothing was tracked."""
         return self.links / max(1, self.links + self.lost)
 
     def __repr__(self) -> str:

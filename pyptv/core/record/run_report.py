@@ -1,6 +1,6 @@
-"""``res/run_report.json``: what a run did, whole, for other programs. ``docs/run_report.md`` names every field.
+"""``res/run_report.json``: the complete record of a run, for other programs. ``docs/run_report.md`` lists every field.
 
-A run writes it whatever its end is, unless it ended before it began. ``run_report.schema.json`` beside this module is what
+A run writes it however it ends, unless it ended before it began. ``run_report.schema.json`` beside this module defines what
 is written and what is accepted when it is read.
 """
 
@@ -57,12 +57,12 @@ _SCHEMA_VERSION = 1
 
 @dataclass(frozen=True)
 class Request:
-    """How a run was asked for."""
+    """The request for a run."""
 
     experiment: str
-    """Folder or YAML file, as it was named."""
+    """Folder or YAML file, as given."""
     kind: str = "batch"
-    """``"batch"`` or ``"parallel batch"``: how the log calls it."""
+    """``"batch"`` or ``"parallel batch"``: its name in the log."""
     argv: tuple[str, ...] | None = None
     """The words of the command line; None: called from Python."""
 
@@ -71,7 +71,7 @@ class RunReport:
     """The record of a run: created before its checks, updated with the events of its workers, written at its end."""
 
     def __init__(self, request: Request, experiment: Experiment, frames: FrameRange, options: Options) -> None:
-        """Start the clock, and take the fingerprints of the files that have just been read."""
+        """Start the clock, and compute the fingerprints of the files that have just been read."""
         self.times = Times()
         self.hooks: tuple[str, ...] = ()
         self.plugins: dict[str, str] = {}
@@ -82,11 +82,11 @@ class RunReport:
 
     @property
     def path(self) -> Path:
-        """Where it is written."""
+        """The path of the report."""
         return self._experiment.results / FILE_NAME
 
     def write(self, tree: dict[str, Any]) -> None:
-        """Put the report in place, whole; ``OSError`` where that cannot be done."""
+        """Write the report, completely or not at all; raises ``OSError`` if that is impossible."""
         write_atomic(self.path, (_render(tree) + "\n").encode("ascii"))
 
     def as_tree(
@@ -100,11 +100,11 @@ class RunReport:
         """The report as plain dictionaries, lists, texts and numbers.
 
         Args:
-            report: what is known of the frames.
-            seams: None where there could not be any.
-            engine: what did the work.
-            error: what ended the run; None: it came to its end.
-            dense: what the dense method says besides; None: the method is the standard one.
+            report: the tally of the frames.
+            seams: None if there could not be any.
+            engine: of the run.
+            error: that ended the run; None: it reached its end.
+            dense: record of the dense method; None: the standard method.
         """
         sequence, tracking = report.columns.sequence(), report.columns.tracking()
         return {
@@ -147,10 +147,10 @@ class RunReport:
 
 
 def read_run_report(results: Path) -> dict[str, Any] | None:
-    """The report that the last run has left in ``res/``; None: no report.
+    """The report of the last run in ``res/``; None: no report.
 
     Returns:
-        The report as ``run_report.schema.json`` has it; columns that belong together have the same length.
+        The report as defined by ``run_report.schema.json``; columns that belong together have the same length.
 
     Raises:
         FormatError: it cannot be read, is of another version, or is damaged.
@@ -162,7 +162,7 @@ def read_run_report(results: Path) -> dict[str, Any] | None:
         return None
     try:
         _check_size(text)
-        parse_int = _whole if _LONG_NUMBER in text.translate(_DIGITS) else None  # to be asked for each number costs seconds
+        parse_int = _whole if _LONG_NUMBER in text.translate(_DIGITS) else None  # a function call per number costs seconds
         tree = json.loads(text, parse_int=parse_int, parse_float=_finite, parse_constant=_finite)
     except (ValueError, RecursionError) as error:
         raise FormatError(f"{path}: found {error or 'no JSON'}, expected the JSON of a run report: remove it") from error
@@ -179,13 +179,13 @@ def run_report_schema() -> dict[str, Any]:
 
 
 def _other_version(tree: Any) -> str | None:
-    """That a report is of another version: whatever else differs follows from that."""
+    """A message if the report is of another version, which explains all other differences."""
     found = tree.get("schema", _SCHEMA_VERSION) if isinstance(tree, dict) else _SCHEMA_VERSION
     return None if found == _SCHEMA_VERSION else f"schema: found {reprlib.repr(found)}, expected {_SCHEMA_VERSION}"
 
 
 def _check_size(text: bytes) -> None:
-    """Raise ``ValueError`` for what would take many times its size as Python's objects."""
+    """Raise ``ValueError`` for text that would take many times its size as Python objects."""
     if len(text) > _MOST_BYTES:
         raise ValueError(f"more than {_MOST_BYTES} bytes")
     if text.count(b"{") + text.count(b"[") > _MOST_CONTAINERS:
@@ -195,7 +195,7 @@ def _check_size(text: bytes) -> None:
 
 
 def _too_deep(tree: dict[str, Any]) -> str | None:
-    """That the parameters' values, for which the schema says nothing, go deeper than parameters do."""
+    """A message if the parameters' values, which the schema does not restrict, are nested deeper than parameters are."""
     level: list[Any] = [tree["inputs"]["values"]]
     for _ in range(_DEEPEST):
         level = [item for value in level if isinstance(value, dict | list) for item in _items(value)]
@@ -208,7 +208,7 @@ def _items(value: dict[str, Any] | list[Any]) -> Iterable[Any]:
 
 
 def _uneven(tree: dict[str, Any]) -> str | None:
-    """Which column has not a number for each frame, which a schema cannot say."""
+    """A message if a column does not have one number per frame, which a schema cannot express."""
     for step in ("sequence", "tracking"):
         columns = {name: column for name, column in tree[step].items() if column is not None and name != "targets"}
         if step == "sequence":
@@ -279,7 +279,7 @@ def _sum(path: Path) -> str:
 
 
 def _within(experiment: Experiment, path: Path) -> str:
-    """A path relative to the folder; a calibration may lie elsewhere."""
+    """A path relative to the folder; a calibration may be elsewhere."""
     return path.relative_to(experiment.folder).as_posix() if path.is_relative_to(experiment.folder) else path.as_posix()
 
 

@@ -14,11 +14,11 @@ _UNBROKEN = "\N{NO-BREAK SPACE}"
 
 
 def summary_lines(report: dict[str, Any], files: Sequence[Path] = ()) -> list[str]:
-    """One fact per row, no row wider than 80 columns but for a path or a word that is.
+    """One fact per row; only a long path or word makes a row wider than 80 columns.
 
     Args:
-        report: as ``run_report.json`` has it.
-        files: where reports were written.
+        report: as in ``run_report.json``.
+        files: paths of the written reports.
     """
     lines = []
     for name, value in _rows(report, files):
@@ -59,7 +59,7 @@ def _frames(frames: dict[str, Any]) -> Iterator[str]:
 
 
 def _milliseconds(seconds: dict[str, Any]) -> list[tuple[str, float]]:
-    """Stage -> what a frame of this run took in it, for the stages that occurred."""
+    """Stage -> milliseconds per frame of this run, for the stages that occurred."""
     done = {name: sum(worker[name] for worker in seconds["workers"]) for name in ("frames", "steps")}
     per = {stage: done["steps" if stage == "tracking" else "frames"] for stage in seconds["stages"]}
     return [(stage, 1000 * spent / per[stage]) for stage, spent in seconds["stages"].items() if spent and per[stage]]

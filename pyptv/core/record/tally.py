@@ -1,4 +1,4 @@
-"""What a run did: collects its events, sums them up, and is the one place that decides about the exit code."""
+"""Collects the events of a run, sums them up, and is the only place that determines the exit code."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _OUTCOMES = {
 
 @dataclass
 class PassCounts:
-    """What the two passes of ``--tracking both`` have found, in links."""
+    """Numbers of links found by the two passes of ``--tracking both``."""
 
     confirmed: int = 0
     forward: int = 0
@@ -40,14 +40,14 @@ class PassCounts:
 
 @dataclass
 class Tally:
-    """What is known of the frames of a run; receives every reported event."""
+    """The state of the frames of a run; receives every reported event."""
 
     columns: Columns
-    """The frames that are done, with their numbers."""
+    """The finished frames, with their numbers."""
     kept: int = 0
-    """How many of them were done by an earlier run (``--resume``)."""
+    """Number of them done by an earlier run (``--resume``)."""
     kept_steps: int = 0
-    """Likewise, of their links."""
+    """Likewise, for their links."""
     failed: dict[int, FrameFailed] = field(default_factory=dict)
     """Frame -> why it failed."""
     chunks: int = 0
@@ -56,10 +56,10 @@ class Tally:
     """Failed frames are left out; otherwise the first one ends the run."""
     engine: Engine = "optv"
     passes: PassCounts | None = None
-    """None: there was one pass."""
+    """None: one pass."""
 
     def record(self, event: Event) -> None:
-        """Take note of an event."""
+        """Process an event."""
         self.columns.record(event)
         if isinstance(event, FrameDone):
             self.kept += event.kept
@@ -83,13 +83,13 @@ class Tally:
 
     @property
     def exit_code(self) -> int:
-        """What the command line returns for a run that came to its end."""
+        """The exit code of the command line for a run that reached its end."""
         if not self.failed:
             return DONE
         return INCOMPLETE if self.skipping else FAILED
 
     def exit_code_after(self, error: BaseException | None) -> int:
-        """What the command line returns for a run that an exception ended; None: it came to its end."""
+        """The exit code of the command line for a run ended by an exception; None: it reached its end."""
         if error is None:
             return self.exit_code
         if isinstance(error, Exception):
@@ -97,11 +97,11 @@ class Tally:
         return TERMINATED if isinstance(error, Terminated) else INTERRUPTED
 
     def outcome(self, error: BaseException | None) -> str:
-        """The same in a word: done, failed, incomplete, interrupted, terminated."""
+        """The outcome in a word: done, failed, incomplete, interrupted, terminated."""
         return _OUTCOMES[self.exit_code_after(error)]
 
     def error_text(self, error: BaseException | None) -> str | None:
-        """The error that made a run fail, None where it did not."""
+        """The error that made a run fail; None if it did not fail."""
         if self.exit_code_after(error) != FAILED:
             return None
         if error is None:

@@ -1,4 +1,4 @@
-"""Who follows a run from outside: a progress bar, say."""
+"""The interface of observers of a run, for example a progress bar."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pyptv.core.record.progress import Meter
 
 
 class Watcher(Protocol):
-    """Follows a run."""
+    """Observes a run."""
 
     def begin(self, meter: Meter) -> None:
         """The first frame is about to be begun; ``meter`` counts from here on."""
@@ -18,7 +18,7 @@ class Watcher(Protocol):
         """The meter has moved. Called for every frame and step: it must be quick."""
 
     def finish(self, report: dict[str, Any]) -> None:
-        """The run has ended, well or not; its report, as ``run_report.json`` has it."""
+        """The run has ended, successfully or not; ``report`` as in ``run_report.json``."""
 
     def wrote(self, path: Path) -> None:
-        """A report lies there."""
+        """A report was written to ``path``."""

@@ -1,1 +1,1 @@
-"""From events to tasks: pure bookkeeping."""
+"""From events to tasks, without access to files or processes."""

@@ -1,4 +1,4 @@
-"""What parts of a job array have tracked ahead: guesses, for the stretches that they turn out to belong to."""
+"""Frames tracked ahead by parts of a job array: guesses, until their stretches are known."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from pyptv.core.schedule.tracker_runs import LOOK_AHEAD
 
 
 class Ahead:
-    """Frames that parts have tracked, until it is known which stretch they are in and what comes after them."""
+    """Frames tracked by parts, until their stretch and the following frames are known."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._steps: dict[int, StepDone] = {}
         self._states: dict[str, dict[tuple[int, str], str]] = {}
-        """Part -> the states that it has saved."""
+        """Part -> its saved states."""
         self._stages: dict[int, Path] = {}
-        """Run -> the stage folder of the part that has begun it."""
+        """Run -> the stage folder of the part that began it."""
 
     def note(self, step: StepDone) -> None:
-        """A part has done this frame, and its files are still what they were."""
+        """Add a frame done by a part, whose files are unchanged."""
         self._steps[step.frame] = step
 
     def hand_over(self, stretch: Stretch, new_run: Iterator[int]) -> None:
-        """Give a stretch the frames of it whose look-ahead is known, in their order."""
+        """Pass frames to their stretch, in ascending order, as far as the frames that they depend on are known."""
         end = stretch.end
         until = stretch.truth.frontier - LOOK_AHEAD if end is None else end
         while stretch.offered <= until:
@@ -37,7 +37,7 @@ class Ahead:
                 self._stages.setdefault(run, self._store.part_stage(step.part))
 
     def stage_of(self, run: int) -> Path | None:
-        """The stage folder of a run that a part has begun; None: no part has."""
+        """The stage folder of a run that a part began; None: no part."""
         return self._stages.get(run)
 
     def _states_of(self, part: str) -> dict[tuple[int, str], str]:

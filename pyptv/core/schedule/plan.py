@@ -1,8 +1,8 @@
-"""What is to be done next: from the events of a run to the tasks of its workers.
+"""The plan of a run: from its events to the tasks of its workers.
 
-A :class:`Plan` is asked for tasks and given events; who runs the tasks, and where, it does not know. Tracking is a chain, and
-the longer half of most runs: with several workers one of them begins it as soon as there are frames to be tracked. The
-others do the sequence step; when that is all handed out, they join in the tracking.
+A :class:`Plan` receives events and returns tasks; it does not know how and where they run. Tracking is a chain, and
+the longer half of most runs: with several workers, one begins tracking as soon as frames are ready. The
+others do the sequence step and join in the tracking when all its frames are assigned.
 """
 
 from __future__ import annotations
@@ -20,35 +20,35 @@ from pyptv.core.schedule.tracking import TrackingPlan
 from pyptv.core.stages.tasks import Job, Task
 
 _MOST_IDLE_DEATHS = 3
-"""Workers that die before they have begun a frame, one after the other, before the run gives up."""
+"""Number of workers that may die in succession before they begin a frame, until the run ends."""
 
 
 class Feed(Protocol):
-    """Where frames come from that are not there yet when a run begins."""
+    """The source of frames that do not exist yet when a run begins."""
 
     over: bool
-    """No more will come."""
+    """No more frames will arrive."""
 
     @property
     def end(self) -> int:
-        """The last frame that has come."""
+        """The last frame that has arrived."""
 
     def poll(self) -> list[int]:
-        """Frames that have come since the last time."""
+        """Frames that have arrived since the last call."""
 
     def failed(self, frame: int) -> bool:
-        """Whether a frame that could not be processed comes again."""
+        """Whether a frame that could not be processed will be offered again."""
 
     def outdated(self, done: FrameDone) -> bool:
-        """Whether a frame that was processed comes again, for its images have changed since."""
+        """Whether a processed frame will be offered again, because its images have changed."""
 
 
 class AnyPlan(Protocol):
-    """What a runner asks for tasks, and tells what became of them."""
+    """Gives tasks to a runner, and receives their events."""
 
     @property
     def finished(self) -> bool:
-        """Nothing is left to be done."""
+        """All is done."""
 
     @property
     def waits(self) -> bool:
@@ -58,23 +58,23 @@ class AnyPlan(Protocol):
         """A task for a worker; None if it has to wait."""
 
     def record(self, event: Event) -> Iterator[Event]:
-        """Take note of an event; yields what is to be reported."""
+        """Process an event; yields the events to be reported."""
 
 
 class Phases:
-    """Plans that are done one after the other by the same workers; one that stops at a failure is the last."""
+    """Plans that the same workers execute in succession; a plan that stops at a failure is the last."""
 
     def __init__(self, *plans: Plan) -> None:
         self._plans = deque(plans)
 
     @property
     def finished(self) -> bool:
-        """Every plan is, or the run stops at a failure."""
+        """Every plan is finished, or the run stops at a failure."""
         return self._now().finished
 
     @property
     def waits(self) -> bool:
-        """Frames of that plan wait for the kernels to be compiled."""
+        """Frames of the current plan wait for the kernels to be compiled."""
         return self._now().waits
 
     def next_task(self, idle: int = 1, worker: int = 1) -> Task | None:
@@ -82,7 +82,7 @@ class Phases:
         return self._now().next_task(idle, worker)
 
     def record(self, event: Event) -> Iterator[Event]:
-        """Let that plan take note of an event."""
+        """Let the current plan process an event."""
         yield from self._plans[0].record(event)
 
     def _now(self) -> Plan:
@@ -92,7 +92,7 @@ class Phases:
 
 
 class Plan:
-    """The whole run: the sequence step, then tracking, on as many workers as there are."""
+    """The whole run: the sequence step, then tracking, on any number of workers."""
 
     def __init__(
         self,
@@ -103,10 +103,10 @@ class Plan:
         tracking: TrackingPlan | None = None,
         feed: Feed | None = None,
     ) -> None:
-        """``feed``: where the sequence step's frames come from, if they are not all there."""
+        """``feed``: the source of the sequence step's frames, if not all exist yet."""
         self._feed = feed
         self.left: list[Event] = []
-        """To be reported, once the plan is finished."""
+        """Events to be reported once the plan is finished."""
         self.sequence = sequence
         self.tracking = tracking
         self._job = job
@@ -126,7 +126,7 @@ class Plan:
 
     @property
     def chunks(self) -> list[FrameRange]:
-        """The ranges that the sequence step is handed out in."""
+        """The frame ranges of the sequence step."""
         return self.sequence.chunks
 
     @property
@@ -140,7 +140,7 @@ class Plan:
         return self.sequence.waits
 
     def next_task(self, idle: int = 1, worker: int = 1) -> Task | None:
-        """A task for a worker, one of ``idle`` that have nothing to do; None if it has to wait."""
+        """A task for one of ``idle`` workers without work; None if it has to wait."""
         if self._stopped:
             return None
         self._take_arrivals()
@@ -154,7 +154,7 @@ class Plan:
         return task
 
     def record(self, event: Event) -> Iterator[Event]:
-        """Take note of an event; yields what is to be reported: frames done, steps that are final, failures, log records."""
+        """Process an event; yields the events to be reported: frames done, final steps, failures, log records."""
         if isinstance(event, Note):
             yield event
         if isinstance(event, WorkerDied) and not event.lost:
@@ -182,7 +182,7 @@ class Plan:
                 self.left += self.tracking.end_at(self._feed.end)
 
     def _comes_again(self, event: Event) -> bool:
-        """A frame was taken too early: it is as if it had not been."""
+        """Whether a frame was processed too early and will be offered again."""
         if self._feed is None or not self.sequence.expects:
             return False
         too_early = isinstance(event, FrameDone) and self._feed.outdated(event)
@@ -195,13 +195,13 @@ class Plan:
     def _note(self, report: Event) -> Iterator[Event]:
         if isinstance(report, FrameFailed):
             if self._job.stop_at_failure:
-                self._stopped = True  # nothing replaces the frame's old links: they stay
+                self._stopped = True  # nothing replaces the frame's old links: they are kept
             elif report.step == "tracking":
                 self._store.drop_links(report.frame)
         yield report
 
     def _pass_on(self, report: Event) -> Iterator[Event]:
-        """What the sequence step has finished is ready for tracking."""
+        """Pass on frames that the sequence step has finished to tracking."""
         if self.tracking is not None and isinstance(report, FrameDone):
             yield from self.tracking.frame_ready(report.frame, particles=report.particles > 0, kept=report.kept)
         elif self.tracking is not None and isinstance(report, FrameFailed):
@@ -209,7 +209,7 @@ class Plan:
 
     @property
     def _still_checking(self) -> bool:
-        """Old results are all checked before the first link is replaced: a run that refuses one leaves every file as it was."""
+        """Whether old results are being checked. All are, before the first link is replaced: a refusing run changes no file."""
         return self.sequence.kind == "check" and self._job.stop_at_failure and not self.sequence.finished
 
     def _count_idle_deaths(self, event: WorkerDied) -> None:

@@ -1,4 +1,4 @@
-"""The tracker runs of a stretch in their order, and which worker and which task is at each of them."""
+"""The tracker runs of a stretch in their order, and the worker and task of each."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ class Runs:
 
     @property
     def first(self) -> TrackerRun | None:
-        """The run that is true, or is to be met first."""
+        """The true run, or the first one to be met."""
         return self._runs[0] if self._runs else None
 
     def find(self, run: int) -> TrackerRun | None:
-        """The run of a number; None: it has ended."""
+        """The run with a number; None: it has ended."""
         return next((known_run for known_run in self._runs if known_run.id == run), None)
 
     def following(self, run: TrackerRun) -> TrackerRun | None:
-        """The one after a run."""
+        """The run after a run."""
         at = self._runs.index(run) + 1
         return self._runs[at] if at < len(self._runs) else None
 
     def beside(self, run: TrackerRun) -> Iterator[tuple[TrackerRun, TrackerRun]]:
-        """A run with the one before it, and with the one after it."""
+        """A run with the previous run, and with the next run."""
         at = self._runs.index(run)
         return zip(self._runs[max(at - 1, 0) : at + 1], self._runs[max(at, 1) : at + 2], strict=False)
 
     def longest_gap(self, limit: int) -> tuple[int, int]:
-        """The longest piece up to ``limit`` that no run has done yet: its first frame, and the one after its last."""
+        """The longest untracked piece up to ``limit``: its first frame, and the one after its last."""
         bounds = [run.first for run in self._runs[1:]] + [limit + 1]
         pieces = [(max(run.last + 1, run.first), bound) for run, bound in zip(self._runs, bounds, strict=True)]
         return max(pieces, key=lambda piece: piece[1] - piece[0])
 
     def insert(self, run: TrackerRun) -> None:
-        """One more run."""
+        """Add a run."""
         self._runs.append(run)
         self._runs.sort(key=lambda run: (run.first, bool(run.part)))
 
@@ -57,10 +57,10 @@ class Runs:
         """All runs end."""
         self._runs.clear()
 
-    # -- who is at them ------------------------------------------------------------------------------------------------
+    # -- workers and tasks ---------------------------------------------------------------------------------------------
 
     def started(self, run: int, task: int, worker: int) -> None:
-        """A piece of a run has been handed out. A worker keeps one run in memory."""
+        """A piece of a run has been assigned. A worker keeps one run in memory."""
         self.forget_worker(worker)
         known_run = self.find(run)
         if known_run is None:
@@ -68,7 +68,7 @@ class Runs:
         known_run.task, known_run.begun, known_run.holder = task, True, worker
 
     def forget_worker(self, worker: int) -> None:
-        """A worker has taken up a run of another stretch: it keeps one in memory."""
+        """A worker tracks a run of another stretch now: it keeps only one in memory."""
         for run in self._runs:
             if run.holder == worker:
                 run.holder = None
@@ -81,7 +81,7 @@ class Runs:
             known_run.saved = (known_run.last, saved) if saved is not None else None
 
     def died(self, run: int, *, lost: bool = False) -> None:
-        """The worker that was at a run is gone: it goes on from its last state on disk, unless that is ``lost``, too."""
+        """The worker of a run is lost: the run continues from its last state on disk, unless that is ``lost`` as well."""
         known_run = self.find(run)
         if known_run is None:
             return

@@ -1,17 +1,16 @@
-"""Tracking on many workers with the serial result, byte for byte.
+"""Tracking on many workers with the result of serial tracking, byte for byte.
 
-The tracker forgets: what it carries from one step to the next is four frames. A run that starts in the middle of a stretch
-differs at first, and from the frame on where its state is once the same as that of the run before it, the two *are* the same
-(:mod:`pyptv.core.stages.proof`). So several runs start at once, each goes on, piece by piece, into the frames of the next one
-until the two meet; there it ends. The run that began at the start of the stretch is true. Where a true run meets the next
-one, that is true from there on, and what it has done already is put in place. A run that never meets the next one goes on in
-its place.
+The state of the tracker between two steps is four frames. A run that starts in the middle of a stretch differs at first, and
+from the frame on where its state equals that of the run before it, the two *are* the same (:mod:`pyptv.core.stages.proof`). So
+several runs start at once, and each continues, piece by piece, into the frames of the next one until their states are equal;
+there it ends. The run from the start of the stretch is true. Where a true run meets the next one, that is true from there on,
+and its frames are published. A run that never meets the next one replaces it.
 
-The same comparison carries the truth on where no state is at hand (a worker of optv's tracker died; another engine goes on):
-a new run starts some frames before the last true one; where it has not met the truth by then it is tried again from further
-back, at last from the start.
+The same comparison is used when no state is available (a worker of optv's tracker died; another engine continues): a new run
+starts some frames before the last true one; if it has not met the true run by then, it is started again from further back, and
+finally from the start.
 
-Pure bookkeeping: nothing here reads a file or starts a process.
+Nothing here reads a file or starts a process.
 """
 
 from __future__ import annotations
@@ -46,11 +45,11 @@ class Stretch:
     """An unbroken range of frames with particles, and the runs that track it."""
 
     def __init__(self, first: int, counts: SeamCounts, engine: Engine, *, guess: bool = False) -> None:
-        """``guess``: it may have begun before ``first``, where others have the frames: nothing of it is put in place."""
+        """``guess``: it may begin before ``first``, in frames of another part: none of its frames is published."""
         self.truth = Truth(first)
         self.guess = guess
         self.broken = False
-        """Links of an earlier run do not count any more: tracking has begun."""
+        """Links of an earlier run are no longer used: tracking has begun."""
         self.offered = first
         """The next frame that parts of a job array may have tracked ahead."""
         self._counts = counts
@@ -62,7 +61,7 @@ class Stretch:
         self._warm_up = WARM_UP
         self._unproven = 0
         self.right = Proven()
-        """Staged frames that have turned out to be right, to be put in place."""
+        """Staged frames that have been proven, to be published."""
         self._seconds = 0.0
 
     # -- what is known -------------------------------------------------------------------------------------------------
@@ -78,18 +77,18 @@ class Stretch:
         return self.truth.end
 
     def recall(self, step: StepDone) -> bool:
-        """Take over a frame that an earlier run has tracked, if it is the next one and still right."""
+        """Adopt a frame that an earlier run has tracked, if it is the next one and still valid."""
         return not self.broken and self.truth.recall(step)
 
     def may_recall(self, frame: int) -> bool:
-        """Whether the links of an earlier run may still turn out to count at a frame."""
+        """Whether the links of an earlier run may still be valid at a frame."""
         return not self.broken and self.truth.may_recall(frame)
 
     def adopt(self, step: StepDone, new_run: Iterator[int], states: Mapping[tuple[int, str], str]) -> int | None:
-        """Take over a frame that a part of a job array has tracked ahead, if it may still be right.
+        """Adopt a frame that a part of a job array has tracked ahead, if it may still be valid.
 
         Args:
-            step: the frame; they come in the order of their numbers.
+            step: the frame; in ascending order.
             new_run: numbers for runs.
             states: (frame, tag) -> file, of the states that the part has saved.
 
@@ -108,11 +107,11 @@ class Stretch:
         saved = states.get((step.frame, state_tag(run.knows, run.first, step.frame) or ""))
         if saved is not None:
             run.saved = step.frame, saved
-        deque(self._settle(), maxlen=0)  # its frames are staged: none of them is in place
+        deque(self._settle(), maxlen=0)  # its frames are staged: none of them is published
         return run.id
 
     def cut(self, end: int) -> None:
-        """The stretch ends earlier than thought: all runs end."""
+        """The stretch ends earlier than assumed: all runs end."""
         self.truth.cut(end)
         self.right.cut(self.truth.until)
         self.runs.clear()
@@ -120,7 +119,7 @@ class Stretch:
     # -- runs ----------------------------------------------------------------------------------------------------------
 
     def wanted(self, worker: int, idle: int, new_run: Iterator[int], *, speculate: bool) -> Piece | None:
-        """What a worker should track next, if anything.
+        """The next piece for a worker, if there is one.
 
         Args:
             worker: its number.
@@ -128,7 +127,7 @@ class Stretch:
             new_run: numbers for runs that are started.
             speculate: runs may start beyond the frames that are proven.
         """
-        self._see_who_leads()
+        self._replace_lost_leader()
         if self.truth.done or self._changes_to is not None:
             return None
         holds = self.holds(worker)
@@ -155,10 +154,10 @@ class Stretch:
         return self._continue(run, worker)
 
     def change_engine(self, engine: Engine) -> None:
-        """Let the truth be carried on by another engine: at once, or once no piece is in progress.
+        """Continue the true run with another engine: at once, or when no piece is in progress.
 
-        The state of optv's tracker cannot be read. So the other engine begins again: at the start where that is near, else a few
-        frames before the end of the truth, to be proven by equal files.
+        The state of optv's tracker cannot be read. So the other engine begins again: at the start if that is near, otherwise
+        a few frames before the end of the true run, to be proven by equal files.
         """
         self._changes_to = engine if engine != self.engine else None
         if self._changes_to is None or any(run.task is not None for run in self.runs):
@@ -185,7 +184,7 @@ class Stretch:
         return any(run.holder == worker and run.saved is None and run.goes_on(self.end) for run in self.runs)
 
     def leads(self, run: int) -> bool:
-        """Whether the truth depends on a run: it is true, or is to carry the truth on."""
+        """Whether the true run depends on a run: it is true, or is meant to continue the true one."""
         known_run = self.runs.find(run)
         return known_run is not None and self._leads(known_run)
 
@@ -195,7 +194,7 @@ class Stretch:
         return {run.id for run in self.runs} | self.right.runs.keys()
 
     def add(self, step: StepDone) -> Iterator[StepDone]:
-        """A run has done a frame: yields the frames that this proves and that are in place, in order."""
+        """A run has done a frame: yields the frames that this proves and that are published, in order."""
         run = self.runs.find(step.run)
         if run is None or run.met:
             return
@@ -206,36 +205,36 @@ class Stretch:
             yield from self._carry_on(step)
         else:
             run.steps[step.frame] = step
-        self._look_for_meetings(run, step.frame)
+        self._find_meetings(run, step.frame)
         yield from self._settle()
 
     def give_up(self) -> None:
-        """Track no further what is only guessed."""
+        """Stop all guesses."""
         self.runs.clear()
         self.truth.given_up = True
 
     @property
     def settled(self) -> bool:
-        """Nothing waits to be put in place."""
+        """No frame waits to be published."""
         return self.truth.done and not self.right
 
     # -- pieces --------------------------------------------------------------------------------------------------------
 
     def _continue(self, run: TrackerRun, worker: int) -> Piece | None:
-        """The next frames of a run that no task is at, if a worker can take them now."""
+        """The next frames of a run without a task, if a worker can track them now."""
         if run.holder is None and run.saved is not None and run.saved[0] < run.last:
-            run.roll_back()  # the part that has begun it was stopped between two states
+            run.roll_back()  # the part that began it was stopped between two states
         on_disk = run.saved is not None and run.saved[0] == run.last
         if run.begun and run.holder != worker and not on_disk:
             if run.holder is None:
-                logger.debug("Tracker run %d: its state is gone after frame %d", run.id, run.last)
-                self.runs.remove(run)  # what it has staged beyond the truth is given up with it
+                logger.debug("Tracker run %d: its state after frame %d is lost", run.id, run.last)
+                self.runs.remove(run)  # its staged frames beyond the true run are given up with it
             return None
         first, ready = run.last + 1, self.truth.ready
         following = self.runs.following(run)
         if following is not None and first >= following.first and following.last < first:
             if following.task is not None:
-                return None  # it may have to be met there: its first frames are on their way
+                return None  # another run may meet it there: its first frames are in progress
             self._give_up(following)
             following = self.runs.following(run)
         last = min(ready, first + self._piece_length - 1)
@@ -260,14 +259,14 @@ class Stretch:
         return run.true or (may_lead and not any(other.true for other in self.runs))
 
     def _leading_start(self) -> int | None:
-        """A run that carries the truth on: from the start, or from a few frames before its end."""
+        """A run that continues the true one: from the start, or from a few frames before its end."""
         from_start = self.guess or self._warm_up > MAX_WARM_UP
         first = self.first if from_start else max(self.first, self.truth.until + 1 - self._warm_up)
         enough = self.end is not None or self.truth.paused or self.truth.ready >= self.truth.until + SHORTEST_PIECE
         return first if enough else None
 
     def _speculative_start(self, idle: int) -> int | None:
-        """The first frame for an idle worker: the longest piece that is not done yet is divided among the idle workers."""
+        """The first frame for an idle worker: the longest untracked piece is divided among the idle workers."""
         limit = min(self.truth.frontier, self.truth.until + UNPROVEN_FRAMES * (len(self.runs) + idle))
         start, bound = self.runs.longest_gap(limit)
         first = start + max((bound - start) // (idle + 1), SHORTEST_PIECE)
@@ -278,15 +277,15 @@ class Stretch:
     def _carry_on(self, step: StepDone) -> Iterator[StepDone]:
         """A frame of the true run."""
         if step.frame <= self.truth.until:
-            return  # a run from before repeats what is in place already
+            return  # an earlier run repeats what is published already
         self.truth.carry_on(step)
         if step.published or self.guess:
             yield step
         else:
             self.right.append(step)
 
-    def _look_for_meetings(self, run: TrackerRun, frame: int) -> None:
-        """Whether a run has reached the same state as one beside it at a frame."""
+    def _find_meetings(self, run: TrackerRun, frame: int) -> None:
+        """Check whether a run has reached the same state as a neighbouring run at a frame."""
         for one, other in self.runs.beside(run):
             if not one.met and same_state(one.knows, other.knows, frame):
                 one.met = True
@@ -298,7 +297,7 @@ class Stretch:
             self._compare_with_truth([frame])
 
     def _compare_with_truth(self, frames: Iterable[int]) -> None:
-        """Whether the run that continues the true one has reached it."""
+        """Check whether the run that continues the true one agrees with it."""
         leading = self.runs.first
         if leading is None or leading.true:
             return
@@ -307,15 +306,15 @@ class Stretch:
             self._warm_up = WARM_UP
             leading.true = True
 
-    def _see_who_leads(self) -> None:
-        """A true run is gone where its worker was: the one after it may have met the truth already, or passed it by."""
+    def _replace_lost_leader(self) -> None:
+        """Handle the loss of a true run: the next run may already have met the true frames, or passed them."""
         leading = self.runs.first
         if leading is not None and not leading.true and leading.first <= self.truth.until + 1:
             self._compare_with_truth([frame for frame in leading.knows if frame <= self.truth.until])
-            deque(self._settle(), maxlen=0)  # its frames are staged: none of them is in place
+            deque(self._settle(), maxlen=0)  # its frames are staged: none of them is published
 
     def _settle(self) -> Iterator[StepDone]:
-        """Make runs true that a true one has met, and try again where the truth was not met."""
+        """Make runs true that a true one has met, and start others again that did not meet the true run."""
         while (run := self.runs.first) is not None:
             if not run.true:
                 if run.last > self.truth.until >= run.first - (not run.part):

@@ -1,4 +1,4 @@
-"""The sequence step's tasks: frame ranges, and what is left of them when a worker dies."""
+"""The sequence step's tasks: frame ranges, and their remaining frames when a worker dies."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from pyptv.core.stages.tasks import FramesKind, FramesTask, Past
 logger = logging.getLogger(__name__)
 
 MOST_DEATHS = 2
-"""A frame at which a worker died this often is to blame."""
+"""A frame fails after this many deaths of workers."""
 
 _FIRST_AT_ONCE, _MOST_AT_ONCE = 8, 512
-"""Frames of a task: before their pace is known, and in any case."""
+"""Frames of a task: before their pace is known, and at most."""
 
 _LEAST_SECONDS = 0.002
-"""For which a frame is looked at, at least."""
+"""Minimum time per frame that is assumed."""
 
 
 _SHORT_CHUNK = 32
 _MOST_ROUNDS = 50
-"""Chunks of at most 32 frames, or 50 for each process: so that the last ones end at about the same time."""
+"""Chunks of at most 32 frames, or 50 for each process: so that the last chunks end at about the same time."""
 
 
 def run_chunks(frames: FrameRange, n_processes: int) -> list[FrameRange]:
@@ -38,11 +38,11 @@ def run_chunks(frames: FrameRange, n_processes: int) -> list[FrameRange]:
 
 
 def nothing(_frame: int) -> None:
-    """Nothing was noted of any frame."""
+    """No journal entry of any frame."""
 
 
 class SequencePlan:
-    """The sequence step: frame ranges, handed out in order; what a dead worker left is handed out again."""
+    """The sequence step: frame ranges, assigned in order; the unfinished frames of a dead worker are assigned again."""
 
     def __init__(
         self,
@@ -81,13 +81,13 @@ class SequencePlan:
         self._shown = shown
         self._seconds = seconds
         self._pace = 0.0
-        """Seconds per frame, of late."""
+        """Recent average seconds per frame."""
         self.expects = expects
         self._waiting: deque[FrameRange] = deque(() if expects else chunks)
         self._running: dict[int, set[int]] = {}
         """Task -> its frames that are not finished yet."""
         self._with: dict[int, set[int]] = {}
-        """Frame that is handed out -> those of its task that are not finished yet."""
+        """Assigned frame -> unfinished frames of its task."""
         self._deaths: Counter[int] = Counter()
         self._last = self.chunks[-1][1] if self.chunks else 0
         self._open = {chunk: chunk[1] - chunk[0] + 1 for chunk in self.chunks}
@@ -101,7 +101,7 @@ class SequencePlan:
 
     @property
     def waits(self) -> bool:
-        """Frames are still to come, or wait for the kernels to be compiled."""
+        """Frames have not arrived yet, or wait for the kernels to be compiled."""
         return bool(self._held) or self.expects
 
     def offer(self, frames: Iterable[int]) -> None:
@@ -109,7 +109,7 @@ class SequencePlan:
         self._waiting.extend(contiguous(frames))
 
     def retract(self, frame: int) -> None:
-        """A frame that was handed out did not finish: it will be offered again."""
+        """An assigned frame did not finish: it will be offered again."""
         self._with.pop(frame, set()).discard(frame)
 
     @property
@@ -136,7 +136,7 @@ class SequencePlan:
         return task
 
     def record(self, event: Event) -> Iterator[Event]:
-        """Take note of an event of this step; yields what is to be reported."""
+        """Process an event of this step; yields the events to be reported."""
         if isinstance(event, FrameFailed) and event.limit and self._engines.awaited:
             self._hold(event.frame)
         elif isinstance(event, FrameDone | FrameFailed | LinksJoined):
@@ -147,7 +147,7 @@ class SequencePlan:
             left = self._running.pop(event.task)
             if left:
                 frame = min(left)
-                self._forget(frame)  # a full disk may have stopped it between two of its files
+                self._forget(frame)  # a full disk may have stopped it between two files
                 yield from self._finish(FrameFailed(frame, f"frame {self._store.experiment.true_frame(frame)}: {event.reason}"))
                 self._requeue(left - {frame})
         elif isinstance(event, TaskDone):
@@ -164,8 +164,8 @@ class SequencePlan:
         return task in self._running
 
     def _hold(self, frame: int) -> None:
-        """Keep a frame for the compiled kernels: whether it fails must not depend on when they are there."""
-        logger.info("frame %d: too much for optv, kept until the kernels are compiled", frame)
+        """Keep a frame for the compiled kernels: whether it fails must not depend on when they are ready."""
+        logger.info("frame %d: exceeds optv's buffers, kept until the kernels are compiled", frame)
         self._held.add(frame)
         self.retract(frame)
 
@@ -188,7 +188,7 @@ class SequencePlan:
                 logger.log(level, "✓ Completed chunk: frames %d to %d", *chunk)
 
     def _again(self, death: WorkerDied) -> Iterator[Event]:
-        """What the dead worker had not done: the frame it was at alone, and the rest."""
+        """Reassign the unfinished frames of a dead worker: its current frame alone, and the others."""
         left = self._running.pop(death.task)
         if death.frame is None or death.frame not in left:
             self._requeue(left)
@@ -205,7 +205,7 @@ class SequencePlan:
             yield from self._finish(FrameFailed(death.frame, reason))
 
     def _forget(self, frame: int) -> None:
-        """A failed frame has no result files; a check or a trial has made none."""
+        """Remove the result files of a failed frame; a check or a trial has made none."""
         if self.kind == "process":
             self._store.forget(frame)
 

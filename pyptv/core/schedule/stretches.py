@@ -1,4 +1,4 @@
-"""The unbroken stretches of frames that tracking links: how they grow, end and part, as frames come in any order."""
+"""The unbroken stretches of frames that tracking links: how they grow, end and split, as frames arrive in any order."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from pyptv.core.schedule.tracker_runs import SeamCounts
 
 @dataclass(frozen=True)
 class Share:
-    """What of a sequence a plan sees, where it is one part of a job array, or the run that puts the parts together."""
+    """The share of a sequence that a plan sees, in a part of a job array or in the run that combines the parts."""
 
     part: str = ""
-    """The name of the part; empty: it is no part."""
+    """The name of the part; empty: not a part."""
     begins: bool = True
-    """The sequence begins at the plan's first frame; otherwise others have the frames before it."""
+    """The sequence begins at the plan's first frame; otherwise other parts have the frames before it."""
     ends: bool = True
     """Likewise, at its last frame."""
 
@@ -31,7 +31,7 @@ WHOLE = Share()
 
 
 class Stretches:
-    """The stretches of a frame range that are not done with, and what earlier runs have tracked of them."""
+    """The unfinished stretches of a frame range, and what earlier runs have tracked of them."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class Stretches:
         seams: SeamCounts,
         tidy: Callable[[Stretch], None],
     ) -> None:
-        """``tidy`` is called where a stretch may have come to its end."""
+        """``tidy`` is called when a stretch may have reached its end."""
         self.there: list[Stretch] = []
         self._first, self._last = frames
         self._ids = ids
@@ -53,20 +53,20 @@ class Stretches:
         self._seams = seams
         self._tidy = tidy
         self._status: dict[int, tuple[bool, bool]] = {}
-        """Frame -> (has particles, is what it was in an earlier run), of frames that came before their turn."""
+        """Frame -> (has particles, is unchanged since an earlier run), of frames that arrived before their turn."""
         self._scanned = self._first
         self._known: dict[int, StepDone] = {}
-        """Steps of an earlier run that are not taken over yet."""
+        """Steps of an earlier run that are not adopted yet."""
         self._open: Stretch | None = None
         self._ahead = Ahead(store)
 
     @property
     def all_seen(self) -> bool:
-        """Every frame has come."""
+        """Every frame has arrived."""
         return self._scanned > self._last
 
     def stage_of(self, run: int) -> Path | None:
-        """The stage folder of a run that a part of a job array has begun; None: no part has."""
+        """The stage folder of a run that a part of a job array has begun; None: no part."""
         return self._ahead.stage_of(run)
 
     def recall(self, step: StepDone) -> Iterator[StepDone]:
@@ -76,7 +76,7 @@ class Stretches:
                 self._ahead.note(step)
             return
         if step.published and step.current == 0:
-            yield step  # of a frame without particles, which is in no stretch
+            yield step  # a frame without particles, which is in no stretch
             return
         stretch = next((stretch for stretch in self.there if stretch.first == step.stretch), None)
         if step.frame >= self._scanned or (stretch is not None and stretch.may_recall(step.frame)):
@@ -86,13 +86,13 @@ class Stretches:
                 self._tidy(stretch)
 
     def end_at(self, frame: int) -> Iterator[StepDone]:
-        """No frame comes after this one."""
+        """No frame follows this one."""
         self._last = min(self._last, frame)
         if self.all_seen and self._open is not None:
             yield from self._close(self._last)
 
     def split(self, stretch: Stretch, frame: int) -> None:
-        """Go on without a frame: the stretch ends before it, another one begins after it."""
+        """Continue without a frame: the stretch ends before it, another one begins after it."""
         rest = Stretch(frame + 1, self._seams, stretch.engine)
         rest.truth.frontier = max(stretch.truth.frontier, frame)
         if stretch is self._open:
@@ -103,7 +103,7 @@ class Stretches:
         self.there = [s for s in [*self.there, rest] if not s.settled and (s.end is None or s.end >= s.first)]
 
     def mark(self, frame: int, *, usable: bool, kept: bool) -> Iterator[StepDone]:
-        """Frames come in any order; stretches grow in theirs."""
+        """Frames arrive in any order; stretches grow in ascending order."""
         self._status[frame] = usable, kept
         while self._scanned in self._status:
             has_particles, is_kept = self._status.pop(self._scanned)
@@ -120,12 +120,12 @@ class Stretches:
                 yield from self._pause(self._open)
 
     def _adopt(self) -> None:
-        """Give the stretches what parts of a job array have tracked of them, as far as it is known what comes after it."""
+        """Let the stretches adopt frames tracked by parts of a job array, as far as the following frames are known."""
         for stretch in self.there:
             self._ahead.hand_over(stretch, self._ids)
 
     def _pause(self, stretch: Stretch) -> Iterator[StepDone]:
-        """Whether the stretch goes on is known to others only."""
+        """Only another part knows whether the stretch continues."""
         stretch.truth.paused = True
         yield from self._recall(stretch)
         self._tidy(stretch)

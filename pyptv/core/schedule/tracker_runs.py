@@ -1,4 +1,4 @@
-"""Tracker runs as values: how far each has come, and the piece of it that is to be tracked next."""
+"""Tracker runs as values: the progress of each, and its next piece."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ WARM_UP = 12
 
 MAX_WARM_UP = 96
 SHORTEST_PIECE = 16
-"""Frames for which starting a task, or a run that must meet another one, is worth it."""
+"""Minimum number of frames for which a task, or a run that must meet another one, is worth starting."""
 
 LOOK_AHEAD = 3
-"""Frames that must be there beyond the one that is tracked, where the stretch does not end before."""
+"""Frames that are needed beyond the tracked one, unless the stretch ends before."""
 
 END_EFFECT = 3
-"""So many frames before the end of a stretch depend on where it ends."""
+"""Number of frames before the end of a stretch that depend on where it ends."""
 
 SECONDS_A_PIECE = 1.0
 LONGEST_PIECE = 512
 UNPROVEN_FRAMES = 1024
-"""Frames for each worker that may be tracked beyond the truth: what waits in stage folders, and in memory, is bounded."""
+"""Frames per worker that may be tracked beyond the true run, to limit the data in stage folders and in memory."""
 
 LOOK_BACK = 2 * MAX_WARM_UP
 
 
 @dataclass
 class SeamCounts:
-    """How the seams of a run turned out."""
+    """The outcome of the seams of a run."""
 
     proven: int = 0
     retried: int = 0
@@ -47,7 +47,7 @@ class SeamCounts:
 
 @dataclass(eq=False)
 class TrackerRun:
-    """One run of the tracker, as far as it has reported. Each is itself: with a thousand workers they are looked up often."""
+    """One run of the tracker, as far as it has reported. Compared by identity: with a thousand workers lookups are frequent."""
 
     id: int
     first: int
@@ -55,26 +55,26 @@ class TrackerRun:
     last: int
     """The last frame reported."""
     task: int | None = None
-    """The task that is at it."""
+    """The task that tracks it now."""
     begun: bool = False
     holder: int | None = None
     """The worker that has its state in memory."""
     saved: tuple[int, str] | None = None
-    """Its last state on disk: after which frame, and the file."""
+    """Its last state on disk: the frame before it, and the file."""
     steps: OrderedDict[int, StepDone] = field(default_factory=OrderedDict)
-    """Frames that are not known to be true yet."""
+    """Frames that are not proven yet."""
     knows: dict[int, Known] = field(default_factory=dict)
     met: bool = False
-    """It has reached the state of the next run, and ended."""
+    """It has reached the state of the next run and ended."""
     part: str = ""
-    """The part of a job array that has begun it; empty: this run has."""
+    """The part of a job array that began it; empty: this run."""
 
     def goes_on(self, end: int | None) -> bool:
-        """Whether it has frames to track, in a stretch that ends there (None: not known yet)."""
+        """Whether it has frames to track in a stretch that ends at ``end`` (None: not known yet)."""
         return not self.met and (end is None or self.last < end)
 
     def roll_back(self) -> None:
-        """Go back to its last state on disk, where there is one."""
+        """Go back to its last state on disk, if there is one."""
         if self.saved is not None:
             self.last = self.saved[0]
             for frame in [frame for frame in self.knows if frame > self.last]:
@@ -82,17 +82,17 @@ class TrackerRun:
                 self.steps.pop(frame, None)
 
     def waits_for(self, step: StepDone) -> bool:
-        """Whether a frame that the same part has done is the next one."""
+        """Whether a frame done by the same part is the next one."""
         untouched = self.task is None and self.holder is None and not self.met
         return untouched and self.part == step.part != "" and self.last == step.frame - 1
 
     def take_over(self, step: StepDone, what: Known) -> None:
-        """One more frame, done by another run."""
+        """Add a frame done by another run."""
         self.last = step.frame
         self.steps[step.frame], self.knows[step.frame] = step, what
 
     def trim(self) -> None:
-        """Keep only what may still be compared; of a true run."""
+        """Keep only the frames that may still be compared; for a true run."""
         while len(self.knows) > LOOK_BACK:
             del self.knows[next(iter(self.knows))]
 

@@ -49,14 +49,14 @@ class TrackingPlan:
         self._stretches = Stretches(frames, ids, store, engines, share=share, seams=self.seams, tidy=self._tidy)
         self._tasks: dict[int, tuple[TrackTask | PublishTask, Stretch]] = {}
         self._in_publication: set[int] = set()
-        """Staged frames that are being put in place."""
+        """Staged frames that are being published."""
         self._stages: set[int] = set()
         """Runs that have a stage folder."""
         self._deaths: Counter[int] = Counter()
         self._in_vain = 0
-        """So many workers were idle when there was last nothing for one of them."""
+        """Number of idle workers when there was last no task for one of them."""
         self._holders: set[int | None] = set()
-        """Those that had the state of a run in memory then: there may be something for these."""
+        """Workers that had the state of a run in memory then: there may be a task for these."""
 
     @property
     def finished(self) -> bool:
@@ -64,7 +64,7 @@ class TrackingPlan:
         return self._stretches.all_seen and not self._stretches.there
 
     def early_task(self, worker: int) -> TrackTask | PublishTask | None:
-        """What comes before the sequence step's frames: putting in place, and the true run, one piece at a time."""
+        """A task with priority over the sequence step: publishing, and the true run, one piece at a time."""
         if publish := self._publish_task():
             return publish
         if not self._early or self._tasks or self._stretches.all_seen:
@@ -72,11 +72,11 @@ class TrackingPlan:
         return self._piece(worker, 1, speculate=False)
 
     def next_task(self, worker: int, idle: int) -> TrackTask | PublishTask | None:
-        """Something to be done by a worker that has nothing else to do."""
+        """A task for a worker without other work."""
         if publish := self._publish_task():
             return publish
         if idle < self._in_vain and worker not in self._holders:
-            self._in_vain = idle  # what was not for one of more workers is not for one of fewer, either
+            self._in_vain = idle  # if there was no task with more idle workers, there is none with fewer
             return None
         piece = self._piece(worker, idle, speculate=self._speculate)
         self._in_vain = idle if piece is None else 0
@@ -89,7 +89,7 @@ class TrackingPlan:
         return task in self._tasks
 
     def frame_ready(self, frame: int, *, particles: bool, kept: bool = False) -> Iterator[StepDone]:
-        """The sequence step of a frame is done; ``kept``: its files are what they were in an earlier run."""
+        """The sequence step of a frame is done; ``kept``: its files are unchanged since an earlier run."""
         self._in_vain = 0
         yield from self._stretches.mark(frame, usable=particles, kept=kept)
 
@@ -99,19 +99,19 @@ class TrackingPlan:
         yield from self._stretches.mark(frame, usable=False, kept=False)
 
     def recall(self, step: StepDone) -> Iterator[StepDone]:
-        """Links that an earlier run has made, and that are in place; yields those that are found to count.
+        """Links made and published by an earlier run; yields those that are found valid.
 
-        Links that parts of a job array have made ahead are not in place; they are yielded once they are.
+        Links made ahead by parts of a job array are not published yet; they are yielded once they are.
         """
         yield from self._stretches.recall(step)
 
     def end_at(self, frame: int) -> Iterator[StepDone]:
-        """No frame comes after this one."""
+        """No frame follows this one."""
         self._in_vain = 0
         yield from self._stretches.end_at(frame)
 
     def record(self, event: Event, *, stop_at_failure: bool) -> Iterator[Event]:
-        """Take note of an event of this step; yields the frames that are done by it, and failures."""
+        """Process an event of this step; yields the frames that it completes, and failures."""
         self._in_vain = 0
         if isinstance(event, StepDone):
             yield from self._add(event)
@@ -125,7 +125,7 @@ class TrackingPlan:
             yield from self._fail(task, stretch, frame, event.reason, stop_at_failure=stop_at_failure)
         elif isinstance(event, TaskDone) and isinstance(task, TrackTask):
             if event.lost:
-                logger.debug("Tracker run %d: its state cannot be had: %s", task.run, event.lost)
+                logger.debug("Tracker run %d: its state is not available: %s", task.run, event.lost)
                 stretch.runs.died(task.run, lost=True)
             else:
                 stretch.runs.ended(task.run, saved=event.saved)
@@ -152,7 +152,7 @@ class TrackingPlan:
         held = [stretch for stretch in self._stretches.there if stretch.holds(worker)]
         for stretch in held or self._stretches.there:
             if not (self._speculate or self._early) and stretch.end is None and not stretch.truth.paused:
-                continue  # the only run waits for all frames, so that it is one run
+                continue  # the only run waits for all frames, so that there is only one run
             self._take_up(stretch)
             piece = stretch.wanted(worker, idle, self._ids, speculate=speculate)
             if piece is not None:
@@ -160,7 +160,7 @@ class TrackingPlan:
         return None
 
     def _take_up(self, stretch: Stretch) -> None:
-        """Go on from a state that an earlier run has saved."""
+        """Continue from a state that an earlier run saved."""
         if stretch.broken or stretch.truth.is_recalling or stretch.truth.until < stretch.first:
             return
         if stretch.guess:
@@ -240,7 +240,7 @@ class TrackingPlan:
     def _fail(
         self, task: TrackTask | PublishTask, stretch: Stretch, frame: int, reason: str, *, stop_at_failure: bool
     ) -> Iterator[Event]:
-        """A run cannot go on at a frame. A run that only hoped to be true is dropped, a true one fails the frame."""
+        """A run cannot continue at a frame. A guess is dropped; for a true run the frame fails."""
         leading = isinstance(task, PublishTask) or stretch.leads(task.run)
         if isinstance(task, TrackTask):
             stretch.runs.died(task.run, lost=True)
@@ -255,7 +255,7 @@ class TrackingPlan:
             self._stretches.split(stretch, frame)
 
     def _tidy(self, stretch: Stretch) -> None:
-        """Remove what is not needed any more."""
+        """Remove what is no longer needed."""
         there = self._stretches.there
         for run in self._stages.difference(*(s.needed for s in there), self._used()):
             self._stages.discard(run)
@@ -264,6 +264,6 @@ class TrackingPlan:
             there.remove(stretch)
 
     def _used(self) -> Iterator[int]:
-        """Runs whose stage folders tasks are at."""
+        """Runs whose stage folders are used by tasks."""
         for task, _ in self._tasks.values():
             yield task.run if isinstance(task, TrackTask) else task.steps[0].run

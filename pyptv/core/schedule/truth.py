@@ -1,4 +1,4 @@
-"""What is known to be right of a stretch: which frames belong to it, and how far they are tracked."""
+"""The proven state of a stretch: which frames belong to it, and how far they are tracked."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pyptv.core.stages.tasks import Known
 
 
 class Truth:
-    """The frames of a stretch, and the true links as far as there are any."""
+    """The frames of a stretch, and its proven links."""
 
     def __init__(self, first: int) -> None:
         self.first = first
@@ -21,11 +21,11 @@ class Truth:
         self.end: int | None = None
         """Its last frame, once known."""
         self.until = first - 1
-        """Frames up to here are tracked, and right."""
+        """Frames up to here are tracked and proven."""
         self.recent: OrderedDict[int, Known] = OrderedDict()
-        """What the true run had after the last frames."""
+        """The states of the true run after the last frames."""
         self.paused = False
-        """No more frames will be known, whether the stretch ends here or not: others have them."""
+        """No more frames will be known, whether the stretch ends here or not: another part has them."""
         self.given_up = False
         """Nothing more is to be tracked here."""
         self._kept_until = first - 1
@@ -33,7 +33,7 @@ class Truth:
 
     @property
     def done(self) -> bool:
-        """Every frame is tracked that can be."""
+        """Every frame that can be tracked is tracked."""
         return self.given_up or ((self.end is not None or self.paused) and self.until >= self.ready)
 
     @property
@@ -42,7 +42,7 @@ class Truth:
         return self.end if self.end is not None else self.frontier - LOOK_AHEAD
 
     def extend(self, frame: int, *, kept: bool) -> None:
-        """One more frame belongs to the stretch; ``kept``: it is what it was in an earlier run."""
+        """Add a frame to the stretch; ``kept``: it is unchanged since an earlier run."""
         self.frontier = frame
         if kept and self._kept_until == frame - 1:
             self._kept_until = frame
@@ -52,7 +52,7 @@ class Truth:
         self.end = self.frontier = end
 
     def cut(self, end: int) -> None:
-        """The stretch ends earlier than thought: what depends on that is not true any more."""
+        """The stretch ends earlier than assumed: links that depend on this are no longer valid."""
         self.close(end)
         self.until = min(self.until, max(end - END_EFFECT, self.first - 1))
         self.recent = OrderedDict((frame, state) for frame, state in self.recent.items() if frame <= self.until)
@@ -65,10 +65,10 @@ class Truth:
             self.recent.popitem(last=False)
 
     def recall(self, step: StepDone) -> bool:
-        """Take over a frame that an earlier run has tracked, if it is the next one and still right.
+        """Adopt a frame that an earlier run has tracked, if it is the next one and still valid.
 
-        A step looks at three frames beyond its own: all of them must be what they were. The last frames of a stretch depend on
-        where it ends: they count only where it ended there then, too.
+        A step uses three frames beyond its own: all of them must be unchanged. The last frames of a stretch depend on
+        where it ends: they are valid only if it ended there in the earlier run as well.
         """
         if step.stretch != self.first or step.frame != self.until + 1 or not self.still_fits(step):
             return False
@@ -76,7 +76,7 @@ class Truth:
         return True
 
     def still_fits(self, step: StepDone) -> bool:
-        """Whether the frames that a step has looked at are what they were, and end where they did as far as that matters."""
+        """Whether the frames that a step used are unchanged and, where it matters, the stretch has the same end."""
         ended_here = self.end is not None and step.last == self.end
         was_open = step.last is None or step.frame <= step.last - END_EFFECT
         is_open = self.end is None or step.frame <= self.end - END_EFFECT
@@ -84,17 +84,17 @@ class Truth:
         return (ended_here or (was_open and is_open)) and self._kept_until >= seen
 
     def may_recall(self, frame: int) -> bool:
-        """Whether the links of an earlier run may still turn out to count at a frame."""
+        """Whether the links of an earlier run may still be valid at a frame."""
         return self._kept_until == self.frontier or frame + LOOK_AHEAD <= self._kept_until
 
     @property
     def is_recalling(self) -> bool:
-        """All frames so far are what they were in an earlier run, and so are their links: the next ones may be, too."""
+        """Whether all frames so far and their links are unchanged since an earlier run, so that the next ones may be as well."""
         return self.end is None and self._kept_until == self.frontier and self.until + LOOK_AHEAD >= self._kept_until
 
 
 class Proven:
-    """Staged frames that have turned out to be right, until they are put in place."""
+    """Staged frames that have been proven, until they are published."""
 
     def __init__(self) -> None:
         self._steps: deque[StepDone] = deque()
@@ -105,12 +105,12 @@ class Proven:
         return bool(self._steps)
 
     def append(self, step: StepDone) -> None:
-        """One more frame."""
+        """Add a frame."""
         self._steps.append(step)
         self.runs[step.run] += 1
 
     def take(self, most: int) -> list[StepDone]:
-        """The first frames, of one run."""
+        """Remove and return the first frames, of one run."""
         taken: list[StepDone] = []
         while self._steps and len(taken) < most and (not taken or taken[0].run == self._steps[0].run):
             taken.append(self._steps.popleft())
@@ -118,12 +118,12 @@ class Proven:
         return taken
 
     def give_back(self, steps: list[StepDone]) -> None:
-        """Frames that were taken, and have not been put in place."""
+        """Return frames that were taken and have not been published."""
         self._steps.extendleft(reversed(steps))
         self.runs.update(step.run for step in steps)
 
     def cut(self, end: int) -> None:
-        """Frames beyond this one are not right any more."""
+        """Drop frames beyond this one, which are no longer valid."""
         self._count_off([step for step in self._steps if step.frame > end])
         self._steps = deque(step for step in self._steps if step.frame <= end)
 

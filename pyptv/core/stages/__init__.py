@@ -1,1 +1,1 @@
-"""What is done to a range of frames."""
+"""The processing of a range of frames."""

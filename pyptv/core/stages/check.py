@@ -1,4 +1,4 @@
-"""Results of the sequence step that are there, read and checked as the tracker needs them."""
+"""Existing results of the sequence step, read and checked as the tracker requires."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pyptv.core.stages.tasks import Job
 
 
 def check_results(job: Job, frame: int, files: Mapping[str, bytes], start: float) -> FrameDone:
-    """What the files of a frame hold, as the sequence step would report it.
+    """The contents of the files of a frame, as the sequence step would report them.
 
     Args:
         job: of the run.
@@ -23,7 +23,7 @@ def check_results(job: Job, frame: int, files: Mapping[str, bytes], start: float
         start: when the work at the frame began (``time.perf_counter``).
 
     Raises:
-        FormatError: a file of another kind, or rows that point at nothing.
+        FormatError: a file in another format, or rows that refer to rows that do not exist.
     """
     paths = job.experiment.sequence_files(frame)
     cameras = [name for name in files if name != "rt_is"]

@@ -44,7 +44,7 @@ class FrameResult:
     seconds: dict[str, float]
     """Wall time of each stage: read, high-pass, detect, match."""
     neighbours: str = ""
-    """What the images of other frames are that hooks may have looked at."""
+    """Stamps of the images of other frames that hooks may have used."""
 
     @property
     def empty(self) -> bool:
@@ -69,7 +69,7 @@ class _Clock:
 
 
 class FramePipeline:
-    """The frame step of an experiment; holds what all frames share."""
+    """The frame step of an experiment, with the data shared by all frames."""
 
     def __init__(
         self,
@@ -98,7 +98,7 @@ class FramePipeline:
         """Run the frame step.
 
         Raises:
-            FrameError: names the frame, the camera or file, and what is wrong.
+            FrameError: with the frame, the camera or file, and the problem.
         """
         clock = _Clock()
         stamps: list[ImageStamp] = []
@@ -151,7 +151,7 @@ class FramePipeline:
         return ImageView(frame, camera, self._hooks.reach, partial(self._images.neighbour, camera))
 
     def _filtered(self, frame: int, camera: int, targets: TargetArray, clock: _Clock) -> TargetArray:
-        """The targets that hooks leave of those that were found."""
+        """The targets that remain after the hooks."""
         if not self._hooks.filters:
             return targets
         self._announce(frame, f"in the hooks for targets of camera {camera + 1}")
@@ -161,7 +161,7 @@ class FramePipeline:
             return self._backend.load_targets(rows_of(left))
 
     def _targets_in(self, frame: int, camera: int, view: NDArray[np.uint8], clock: _Clock) -> TargetArray:
-        """The targets in an image: those that a hook finds, or else those of the high-pass filtered image."""
+        """The targets in an image: those found by a hook, otherwise those of the high-pass filtered image."""
         if self._hooks.finds:
             with clock.stage("detect"):
                 found = self._hooks.find_targets(view, self._seen_by_hooks(frame, camera))
@@ -187,7 +187,7 @@ class FramePipeline:
                 targets.append(self._filtered(frame, camera, loaded, clock))
             except ProcessingError as error:
                 raise FrameError(f"frame {frame}, camera {camera + 1}: {error}") from error
-            if not self._experiment.overwrites_input:  # else the files are results as well, and known by the frame's digest
+            if not self._experiment.overwrites_input:  # otherwise the files are also results, and covered by the frame's digest
                 stamps.append(stamp)
         return targets, stamps
 

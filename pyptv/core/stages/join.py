@@ -1,12 +1,12 @@
-"""The links of two passes made into one: ``--tracking both``.
+"""Combining the links of two passes: ``--tracking both``.
 
 Of the pairs of rows (i, j) of two successive frames that the passes link:
 
-- what both link is *confirmed*;
-- what one links, and of whose two rows the other links neither, is *joined*;
-- all others *contradict* each other: the other pass links i, or j, to another row. None of them counts.
+- a pair that both link is *confirmed*;
+- a pair that one links, while the other links neither of its rows, is *joined*;
+- all others *contradict* each other: the other pass links i, or j, to another row. None of them is used.
 
-So no row has two links, and each pass counts as much as the other.
+So no row has two links, and both passes have equal weight.
 """
 
 from __future__ import annotations
@@ -40,15 +40,15 @@ class Joined(NamedTuple):
     rows: Pointers
     """(n,) the row of the next frame that each row is linked to."""
     forward: Pointers
-    """(n,) the same, as the forward pass has it."""
+    """(n,) the same, for the forward pass."""
     backward: Pointers
-    """(n,) the same, as the backward pass has it."""
+    """(n,) the same, for the backward pass."""
     found_by: Pointers
     """(n,) 3 both, 1 the forward pass, 2 the backward pass, 0 no link."""
 
 
 def join(forward: Pointers, backward: Pointers, n_next: int) -> Joined:
-    """Make one set of links of two.
+    """Combine two sets of links.
 
     Args:
         forward: (n,) row of the next frame that the forward pass links each row to, -1 for none; no row twice.
@@ -63,7 +63,7 @@ def join(forward: Pointers, backward: Pointers, n_next: int) -> Joined:
 
 
 def _unopposed(one: Pointers, other: Pointers, n_next: int) -> NDArray[np.bool_]:
-    """Which links of one pass have both rows free in the other."""
+    """Which links of one pass have two rows without a link in the other pass."""
     taken = np.zeros(n_next + 1, bool)
     taken[other] = True
     taken[NO_ROW] = False
@@ -71,7 +71,7 @@ def _unopposed(one: Pointers, other: Pointers, n_next: int) -> NDArray[np.bool_]
 
 
 def stated_twice(out: Pointers, back: Pointers) -> Pointers:
-    """(n,) the links that both of their rows state, -1 for none: of ``ptv_is`` files that belong together these are all.
+    """(n,) the links stated by both of their rows, -1 for none; in consistent ``ptv_is`` files these are all links.
 
     Args:
         out: (n,) row of the other frame, below 0 for none.
@@ -86,7 +86,7 @@ def stated_twice(out: Pointers, back: Pointers) -> Pointers:
 
 @dataclass(frozen=True)
 class _Frame:
-    """What the passes have made of a frame: rows of ``ptv_is``, of the forward pass also the file ``added``."""
+    """The results of both passes for a frame: rows of ``ptv_is``, and the forward pass's file ``added``."""
 
     forward: Rows
     backward: Rows
@@ -94,7 +94,7 @@ class _Frame:
 
 
 class Joiner:
-    """Joins the links of frames, one after the other."""
+    """Combines the links of frames in succession."""
 
     def __init__(self, experiment: Experiment) -> None:
         self._experiment = experiment
@@ -102,7 +102,7 @@ class Joiner:
         self._frames: dict[int, _Frame | None] = {}
 
     def frame(self, number: int) -> LinksJoined:
-        """Write the joined links of a frame, if the passes have any of it.
+        """Write the combined links of a frame, if both passes have results of it.
 
         Raises:
             FormatError: a file of a pass is damaged.
@@ -147,7 +147,7 @@ class Joiner:
         forward = LINKS.read(path)
         added = ADDED.read(self._forward.result_path("added", number))
         path = self._backward.result_path("ptv_is", mirrored((number, number))[0])
-        # a frame that the backward pass has failed at has none
+        # none if the backward pass failed at the frame
         backward = LINKS.read(path) if path.exists() else _unlinked(len(forward))
         for rows in (backward, added):
             if len(rows) != len(forward):
@@ -156,7 +156,7 @@ class Joiner:
 
 
 def _between(now: _Frame, after: _Frame | None) -> Joined:
-    """The links from a frame to the next one. In the files of the backward pass the next frame is the one before."""
+    """The links from a frame to the next one. In the files of the backward pass the next frame is the previous one."""
     if after is None:
         none = np.full(len(now.forward), NO_ROW)
         return join(none, none, 0)

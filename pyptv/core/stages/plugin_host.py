@@ -1,7 +1,7 @@
-"""The process in which a plugin of PyPTV runs: ``python -m pyptv.core.stages.plugin_host``, told what to do on standard input.
+"""The process in which a plugin of PyPTV runs: ``python -m pyptv.core.stages.plugin_host``, with its task on standard input.
 
-It works in a folder that looks like the experiment. ``pyptv.ptv`` is there for the plugin to import. Its exit code says how it
-went, what it prints goes to the log of the run.
+It works in a folder that looks like the experiment. The plugin can import ``pyptv.ptv``. The exit code states
+success or failure; the output goes to the log of the run.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ from pyptv.core.plugins.plugin_specs import PluginSpec
 FAILED = 70
 """The exit code of a plugin that raised an error."""
 ERROR_MARK = "pyptv-plugin-error: "
-"""Begins the line that says which."""
+"""Prefix of the line with the error."""
 BEGINS = "pyptv-plugin-begins"
-"""The line before the plugin's code is run."""
+"""The line printed before the plugin's code runs."""
 
 _LOOK_FOR_PARENT = 0.5
 
 
 def request(spec: PluginSpec, experiment: Experiment, frames: FrameRange) -> bytes:
-    """What the process receives."""
+    """The standard input of the process."""
     tree = {"spec": asdict(spec), "source": str(parameters_named(experiment.source)), "frames": frames}
     return json.dumps(tree).encode() + b"\n"
 
@@ -49,7 +49,7 @@ def main() -> int:
     spec = PluginSpec(**told["spec"])
     try:
         _run(spec, Path(told["source"]), tuple(told["frames"]))
-    except (Exception, SystemExit) as error:  # whatever it raises, the run must know
+    except (Exception, SystemExit) as error:  # the run must be informed of every error
         text = " ".join(str(error).split())[:500]
         sys.stdout.flush()
         sys.stdout.write(f"\n{ERROR_MARK}{type(error).__name__}: {text}\n")
@@ -79,7 +79,7 @@ def _run(spec: PluginSpec, source: Path, frames: FrameRange) -> None:
 
 
 def _code_of(spec: PluginSpec) -> Any:
-    """The module of a file, or what an entry point names."""
+    """The module of a file, or the object of an entry point."""
     if not spec.file:
         module, _, attribute = spec.target.partition(":")
         loaded = import_module(module)

@@ -1,10 +1,10 @@
-"""When two tracker runs have reached the same state, so that all that follows is equal.
+"""Proof that two tracker runs have reached the same state, so that everything that follows is equal.
 
-The tracker forgets: what it carries from one step to the next is the particle lists of four frames. Where these can be told
-by a fingerprint, one equal fingerprint is the proof. optv's tracker keeps them to itself; there equal files prove it: after
-the step of frame f its state is frames f to f + 2. Of these f and f + 1 are as they will be written but for links yet to
-come; f + 2 may get more particles at the next step, which count there. So equal files at three frames in succession, with
-equal numbers of added particles, are an equal state; one more frame is asked for to be safe.
+The state of the tracker between two steps is the particle lists of four frames. If these have a
+fingerprint, one equal fingerprint is the proof. optv's tracker does not expose them; there equal files are the proof: after
+the step of frame f its state is frames f to f + 2. Of these, f and f + 1 are as they will be written, except for later
+links; f + 2 may get more particles in the next step, which are counted there. So equal files at three successive frames, with
+equal numbers of added particles, mean equal states; one more frame is required to be safe.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from pyptv.core.files.atomic import digest
 from pyptv.core.stages.tasks import Known
 
 EQUAL_FRAMES = 4
-"""Equal frames in succession that prove an equal state."""
+"""Number of successive equal frames that prove an equal state."""
 
 
 def known(step: StepDone) -> Known:
-    """What of a step is compared."""
+    """The part of a step that is compared."""
     return Known(step.state, step.digest, step.added)
 
 
@@ -35,7 +35,7 @@ def same_state(one: Mapping[int, Known], other: Mapping[int, Known], frame: int)
 
 
 def state_tag(steps: Mapping[int, Known], stretch: int, frame: int) -> str | None:
-    """What a saved state is recognised by: the files that prove it. None where the steps that do are not all there."""
+    """The tag of a saved state: a digest of the files that prove it. None if not all their steps are known."""
     frames = range(max(stretch, frame - EQUAL_FRAMES + 1), frame + 1)
     if not all(f in steps for f in frames):
         return None

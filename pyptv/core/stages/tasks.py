@@ -1,4 +1,4 @@
-"""What a worker is asked to do. A task is a value: bounded, and nothing is sent to it once it runs."""
+"""The tasks of a worker. A task is a value: bounded, and nothing is sent to it while it runs."""
 
 from __future__ import annotations
 
@@ -17,69 +17,69 @@ from pyptv.core.plugins.plugin_specs import PluginSpec
 
 @dataclass(frozen=True)
 class DenseJob:
-    """What the dense method needs besides."""
+    """Additional data of the dense method."""
 
     frames: FrameRange
-    """Of the run: what is outside does not exist for it."""
+    """Frames of the run: others do not exist for it."""
     sample: tuple[int, ...] = ()
-    """Frames that the self-calibration looks at: the same ones whatever range is processed."""
+    """Frames that the self-calibration uses: the same for every processed range."""
     self_calibration: bool = True
     passes: int = 2
     min_track: int = 3
     resume: bool = False
     """Tables that an earlier run has made from the same inputs are kept."""
     only_found: bool = False
-    """Frames whose particles no part of a job array has found fail."""
+    """Frames fail whose particles no part of a job array has found."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """What all tasks of a run share. It is sent to each worker once."""
+    """The data shared by all tasks of a run. It is sent to each worker once."""
 
     experiment: Experiment
     images: ImageSettings
     scratch: Path | None = None
-    """A short ASCII path: the tracker's C code works in there. None: no C code tracks."""
+    """A short ASCII path, where the tracker's C code works. None: no C code tracks."""
     stop_at_failure: bool = True
     engine: Engine = "optv"
-    """The engine that the run begins with; each task names its own."""
+    """The engine that the run begins with; each task has its own."""
     processes: bool = True
-    """The run makes the sequence results; otherwise it takes those that are there."""
+    """The run makes the sequence results; otherwise it uses existing ones."""
     tracks: bool = False
     """The run links frames."""
     journal: Path | None = None
-    """Folder of the journal; None: nothing is noted."""
+    """Folder of the journal; None: nothing is recorded."""
     serial: int = 0
     """Number of the run in the journal."""
     fingerprints: Mapping[str, str] = field(default_factory=dict)
-    """Stage -> fingerprint of everything but the images that its results depend on."""
+    """Stage -> fingerprint of its inputs, except the images."""
     hooks: tuple[HookSpec, ...] = ()
-    """Code of others in the sequence step."""
+    """External code in the sequence step."""
     plugins: tuple[PluginSpec, ...] = ()
-    """Code of others in place of a step."""
+    """External code in place of a step."""
     dense: DenseJob | None = None
-    """The method is the dense one."""
+    """The dense method is used."""
     part: str = ""
-    """The part of a job array that this run is; empty: it is a run of its own."""
+    """The part of a job array that this run processes; empty: an ordinary run."""
     absent: Absent | None = None
-    """Why frames are not there, for a run that only takes what others have done."""
+    """Why frames are missing, for a run that only uses results of other runs."""
     claim: Path | None = None
-    """The file that the run keeps locked as long as it lives."""
+    """The file that the run keeps locked until it ends."""
     refreshes: bool = False
-    """Other machines write to the same disk during the run: it is looked at anew before each task."""
+    """Other machines write to the same disk during the run: folders are opened again before each task."""
 
 
 @dataclass(frozen=True)
 class Absent:
-    """Why frames that the parts of a job array should have done are not there."""
+    """Why frames that the parts of a job array should have processed are missing."""
 
     reasons: Mapping[int, str]
     """Frame -> why it failed in its part: a whole sentence."""
     ranges: tuple[tuple[int, int, str], ...]
-    """(first, last, what became of the part that has these frames)."""
+    """(first, last, outcome of the part with these frames)."""
 
     def reason(self, frame: int) -> str:
-        """Why a frame is not there."""
+        """Why a frame is missing."""
         if frame in self.reasons:
             return self.reasons[frame]
         part = next((text for first, last, text in self.ranges if first <= frame <= last), "no part has it")
@@ -87,19 +87,19 @@ class Absent:
 
 
 FramesKind = Literal["process", "check", "probe", "keep", "join"]
-"""``process`` frames; ``check`` results that are there, as tracking needs them; ``probe``: process, but write nothing; ``keep``
-what earlier runs have done: a frame that they have not done fails; ``join`` the links of two passes."""
+"""``process`` frames; ``check`` existing results as tracking requires; ``probe``: process, but write nothing; ``keep``
+results of earlier runs: a frame without them fails; ``join`` the links of two passes."""
 
 
 class Entry(NamedTuple):
-    """Where a line of the journal is: file and first byte."""
+    """The place of a line of the journal: file and first byte."""
 
     file: str
     start: int
 
 
 class Past(NamedTuple):
-    """What the journal says of a frame: where the line of its sequence step is, of its tracking step, of its links in advance."""
+    """The journal's lines of a frame: of its sequence step, of its tracking step, of its links made ahead."""
 
     frame: Entry | None = None
     step: Entry | None = None
@@ -115,12 +115,12 @@ class FramesTask:
     last: int
     kind: FramesKind = "process"
     past: Mapping[int, Past] = field(default_factory=dict)
-    """Frames that an earlier run may have done: the worker looks, and keeps what is still right."""
+    """Frames that an earlier run may have done: the worker checks them, and keeps what is still valid."""
     engine: Engine = "optv"
 
 
 class Known(NamedTuple):
-    """What must be equal where two tracker runs have reached the same state."""
+    """The quantities that must be equal if two tracker runs have reached the same state."""
 
     state: str
     digest: str
@@ -138,25 +138,25 @@ class TrackTask:
     stretch: int
     """The first frame of the unbroken stretch that the run is in."""
     end: int | None
-    """The last frame of the stretch; None: beyond all frames that the task looks at."""
+    """The last frame of the stretch; None: beyond all frames that the task uses."""
     begins: bool
-    """The run starts here with empty hands; otherwise it goes on from its state after ``first - 1``."""
+    """The run starts here without earlier frames; otherwise it continues from its state after ``first - 1``."""
     saved: Path | None = None
-    """Where that state is, for a worker that does not have it in memory."""
+    """The file of that state, for a worker that does not have it in memory."""
     stage: Path | None = None
-    """Where frames are put that may not be right; None: they are, and go to their places."""
+    """Folder for frames that are not proven; None: they are valid and published at once."""
     meets: Mapping[int, Known] = field(default_factory=dict)
-    """What the next run had after some frames: where both are the same, the task ends."""
+    """States of the next run after some frames: where both are the same, the task ends."""
     compares: bool = False
-    """Others will be compared with this run: its states are wanted."""
+    """Other runs will be compared with this run: its states are needed."""
     engine: Engine = "optv"
     keeps: bool = False
-    """What it stages is noted, so that a later run can prove it and put it in place: the run of a part of a job array."""
+    """Staged frames are recorded, so that a later run can prove and publish them: the run of a part of a job array."""
 
 
 @dataclass(frozen=True)
 class PublishTask:
-    """Staged frames that have turned out to be right: to be moved into their places."""
+    """Publishing of staged frames that have been proven."""
 
     id: int
     stage: Path
@@ -165,7 +165,7 @@ class PublishTask:
 
 DenseKind = Literal["optics", "find", "link", "publish", "take"]
 """Steps of the dense method: ``optics`` is the self-calibration; ``find`` particles, ``link`` them, ``publish`` both as result
-files; ``take`` the particles from result files that are there."""
+files; ``take`` the particles from existing result files."""
 
 
 OPTICS = "optics"
@@ -173,7 +173,7 @@ OPTICS = "optics"
 
 
 def table_name(kind: DenseKind, number: int) -> str:
-    """What the tables and events of a step are called: ``found-1``."""
+    """The name of the tables and events of a step: ``found-1``."""
     names = {"find": "found", "take": "found", "link": "links", "publish": "published", "optics": OPTICS}
     return f"{names[kind]}-{number}" if kind in {"find", "take", "link"} else names[kind]
 
@@ -185,7 +185,7 @@ class DenseTask:
     id: int
     kind: DenseKind
     number: int
-    """Which pass, counted from 1."""
+    """The pass, counted from 1."""
     first: int
     last: int
 
@@ -193,7 +193,7 @@ class DenseTask:
 Task = FramesTask | TrackTask | PublishTask | DenseTask
 
 Announce = Callable[[int, str], None]
-"""Called with (frame, what is being done to it) before each part of the work, so that a crash can be named."""
+"""Called with (frame, part of the work) before each part of the work, so that a crash can be described."""
 
 
 def silent(_frame: int, _what: str) -> None:

@@ -1,7 +1,7 @@
-"""The stage that links frames: a tracker run, piece by piece, from the sequence results into their places or a stage folder.
+"""The stage that links frames: a tracker run, piece by piece, published or written to a stage folder.
 
-A worker keeps the last run that it was at in memory, so that the next piece of it goes on without reading anything again. Where
-another worker takes the next piece it goes on from the state that was saved at the end of the last one.
+A worker keeps its last run in memory, so that the next piece continues without reading anything again. If
+another worker does the next piece, it continues from the state that was saved at the end of the last one.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from pyptv.core.stages.tasks import Announce, Job, TrackTask
 
 
 class LostStateError(Exception):
-    """The state that a task goes on from is neither in memory nor on disk, or does not belong to the frames that are there."""
+    """The state that a task continues from is neither in memory nor on disk, or does not match the existing frames."""
 
 
 class TrackingRun:
@@ -46,10 +46,10 @@ class TrackingRun:
         self.tracker: Tracker = make_tracker(task.engine, job.experiment, task.first, self._scratch)
 
     def go_on(self, task: TrackTask, saved: Path) -> None:
-        """Take over the state from after the frame before a task.
+        """Load the state after the frame before a task.
 
         Raises:
-            LostStateError: it cannot be taken over.
+            LostStateError: it cannot be loaded.
         """
         frame = task.first - 1
         self._fed = max(frame - 1, task.stretch) - 1
@@ -83,7 +83,7 @@ class TrackingRun:
                 return
 
     def save(self, task: TrackTask) -> str | None:
-        """Save the state, for another worker or a later run; the file that it is in, None where it cannot be had."""
+        """Save the state for another worker or a later run; returns the file, None if the state is not available."""
         data = self.tracker.save()
         if data is None:
             return None
@@ -97,7 +97,7 @@ class TrackingRun:
         return str(path)
 
     def close(self) -> None:
-        """Give back what the tracker holds."""
+        """Release the tracker's resources."""
         self.tracker.close()
         if self._scratch is not None:
             shutil.rmtree(self._scratch, ignore_errors=True)
@@ -117,7 +117,7 @@ class TrackingRun:
             self._fed = frame
 
     def _store_frame(self, frame: int, numbers: StepNumbers | None, task: TrackTask, start: float) -> StepDone:
-        """Put what the tracker made of a frame into its place, or into the stage folder."""
+        """Publish the tracker's results of a frame, or write them to the stage folder."""
         self._announce(frame, "storing the links")
         written = self.tracker.take(frame)
         pristine = self._inputs.pop(frame)
@@ -138,7 +138,7 @@ class TrackingRun:
 
 
 class Tracking:
-    """The tracker runs of a worker: one at a time is kept in memory."""
+    """The tracker runs of a worker, which keeps one at a time in memory."""
 
     def __init__(self, job: Job, store: Store, announce: Announce) -> None:
         self._job = job
@@ -147,7 +147,7 @@ class Tracking:
         self._live: TrackingRun | None = None
 
     def events(self, task: TrackTask) -> Iterator[Event]:
-        """Do a task. A state that is lost ends it before its first frame."""
+        """Do a task. A lost state ends it before its first frame."""
         try:
             run = self._run_for(task)
         except LostStateError as lost:
@@ -173,12 +173,12 @@ class Tracking:
         self._live = run
         if not task.begins:
             if task.saved is None:
-                raise LostStateError("the process that had it is gone")
+                raise LostStateError("the process that had it has ended")
             run.go_on(task, task.saved)
         return run
 
     def close(self) -> None:
-        """Give back the run that is in memory."""
+        """Release the run in memory."""
         live, self._live = self._live, None
         if live is not None:
             with suppress(OSError):
@@ -189,9 +189,9 @@ _serial = count()
 
 
 def _settled(said: StepNumbers | None, table: bytes) -> StepNumbers:
-    """A step's numbers with the links and losses that its ``ptv_is`` holds; None: the last frame, where nothing is lost.
+    """A step's numbers with the links and losses of its ``ptv_is``; None: the last frame, where nothing is lost.
 
-    The tracker itself counts every claim of a particle, those that a cheaper one replaced included.
+    The tracker itself also counts links that a cheaper one replaced.
     """
     particles, links = count_links(table)
     return StepNumbers(particles, 0, 0, 0, 0) if said is None else said._replace(links=links, lost=particles - links)

@@ -1,4 +1,4 @@
-"""Comma-separated values, and a file beside them that says what the columns are.
+"""Comma-separated values, and a file beside them that describes the columns.
 
 That file is in the form of the W3C's "Metadata Vocabulary for Tabular Data" (https://www.w3.org/TR/tabular-metadata/), under
 the name that programs look for.
@@ -19,11 +19,11 @@ from pyptv.export.frame_table import column_units, columns_of
 METADATA_SUFFIX = "-metadata.json"
 _WHOLE = ("id", "frame")
 _ROWS_AT_ONCE = 10_000
-"""As Python's numbers they take four times the memory."""
+"""Rows at a time: Python's numbers take four times the memory."""
 
 
 def write(dataset: Dataset, path: Path) -> None:
-    """Write the table: a line of names, then numbers in the fewest digits that give the same number back; NaN is empty."""
+    """Write the table: a line of names, then numbers with the minimum of digits that give the same number; NaN is empty."""
     with path.open("w", encoding="ascii", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(column_units(dataset))

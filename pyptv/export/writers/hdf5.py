@@ -1,4 +1,4 @@
-"""HDF5 in the layout of flowtracks, the indexed tables ``/particles`` and ``/bounds``, by PyTables: a block at a time.
+"""HDF5 in the layout of flowtracks, the indexed tables ``/particles`` and ``/bounds``, written by PyTables in blocks.
 
 Y. Meller, A. Liberzon, "Particle Data Management Software for 3D Particle Tracking Velocimetry and Related Applications -
 The Flowtracks Package", Journal of Open Research Software 4 (2016) e23.
@@ -63,7 +63,7 @@ def _particles(block: Trajectories) -> Any:
 
 
 def _row_type(details: dict[str, NDArray[Any]]) -> np.dtype[np.void]:
-    """A row of the table, with what post-processing says of it behind what flowtracks knows."""
+    """A row of the table: flowtracks' columns, followed by details of post-processing."""
     return np.dtype([*_PARTICLE.descr, *((name, values.dtype, values.shape[1:]) for name, values in details.items())])
 
 
@@ -75,7 +75,7 @@ def _bounds(block: Trajectories) -> Any:
 
 
 def _check(root: Any, dataset: Dataset) -> None:
-    """Raise ``OSError`` unless every row is in the file: PyTables passes over some failures to write."""
+    """Raise ``OSError`` unless every row is in the file: PyTables ignores some write errors."""
     start = 0
     for block in dataset.ordered.blocks():
         stop = start + len(block.id)

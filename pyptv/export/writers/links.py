@@ -1,6 +1,6 @@
-"""``ptv_is`` and ``rt_is`` files again, in a folder of their own: for PyPTV, and for this program.
+"""``ptv_is`` and ``rt_is`` files in a separate folder, for PyPTV and for this program.
 
-The folder has the form of a run with ``--output``: it names its experiment, so reports, scores and exports can be made from
+The folder has the form of an output folder of a run: it records its experiment, so reports, scores and exports can be made from
 it. A measured particle keeps its targets; a particle that post-processing added has none.
 """
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     Indices = NDArray[np.int64]
 
 MARK = "export.json"
-"""File that says what the folder is: its metadata. Without it no folder is replaced."""
+"""File with the metadata, by which the folder is recognised: no other folder is replaced."""
 _NO_TARGET, _NO_PREVIOUS, _NO_NEXT = -1, -1, -2
 
 
@@ -58,7 +58,7 @@ def write(dataset: Dataset, path: Path) -> None:
 
 
 def _originals(dataset: Dataset) -> Iterator[tuple[int, Indices, Rows]]:
-    """Of each frame its number, the trajectory of each of the run's particles, and these: none where it was not tracked."""
+    """For each frame its number, the trajectory of each of the run's particles, and these particles; empty if not tracked."""
     experiment = dataset.experiment
     numbers = tracked_frames(experiment, *dataset.limits)
     tracked = set(numbers)
@@ -68,17 +68,17 @@ def _originals(dataset: Dataset) -> Iterator[tuple[int, Indices, Rows]]:
             yield number, np.empty(0, np.int64), np.empty(0, PARTICLES.dtype)
             continue
         identity, path = next(frames).identity, experiment.result_path("rt_is", number)
-        if not path.exists():  # links alone make trajectories: their particles have no targets then
+        if not path.exists():  # trajectories need only links; then their particles have no targets
             yield number, np.empty(0, np.int64), np.empty(0, PARTICLES.dtype)
             continue
         particles = PARTICLES.read(path)
         if len(particles) != len(identity):
-            raise FormatError(f"{path}: {len(particles)} rows, but ptv_is has {len(identity)}: they are not of the same run")
+            raise FormatError(f"{path}: {len(particles)} rows, but ptv_is has {len(identity)}: they are from different runs")
         yield number, identity, particles
 
 
 def _with_next(dataset: Dataset, workplace: Path) -> Iterator[tuple[Rows, Indices]]:
-    """Of each frame its rows, and the ids of those of the next frame."""
+    """For each frame its rows, and the ids of the rows of the next frame."""
     nothing = np.empty(0, row_type(processed=dataset.processed is not None))
     numbers = tracked_frames(dataset.experiment, *dataset.limits)
     frames = by_frame(dataset, workplace)
@@ -95,7 +95,7 @@ def _with_next(dataset: Dataset, workplace: Path) -> Iterator[tuple[Rows, Indice
 
 
 def _places(wanted: Indices, ids: Indices, nowhere: int) -> Indices:
-    """(n,) where each id stands among others (m,), each of which stands there once; ``nowhere`` where it does not."""
+    """(n,) the index of each id among other ids (m,), which are unique; ``nowhere`` if it is missing."""
     order = np.argsort(ids, kind="stable")
     found = np.searchsorted(ids[order], wanted)
     hit = np.flatnonzero(found < len(ids))

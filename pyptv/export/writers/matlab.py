@@ -12,7 +12,7 @@ from pyptv.export.data import Dataset
 from pyptv.export.frame_table import details_of
 
 MAX_BYTES = 2**31 - 1
-"""Of a variable, in format 5."""
+"""Maximum size of a variable in format 5."""
 _ROW_BYTES = 3 * 8
 _COLUMNS = ("id", "frame", "position", "velocity", "acceleration")
 
@@ -21,13 +21,13 @@ def write(dataset: Dataset, path: Path) -> None:
     """Write the file: columns and n x 3 matrices, the first row of each trajectory (from 1), and the struct ``metadata``.
 
     Raises:
-        ProcessingError: more rows than the format holds.
+        ProcessingError: more rows than the format can hold.
     """
     if dataset.rows * _ROW_BYTES > MAX_BYTES:
         raise ProcessingError(
             f"mat export: {dataset.rows} rows, format 5 holds {MAX_BYTES // _ROW_BYTES}: take fewer frames, or h5"
         )
-    blocks = list(dataset.blocks())  # scipy writes a variable whole
+    blocks = list(dataset.blocks())  # scipy writes a variable at once
     columns = {name: np.concatenate([getattr(block, name) for block in blocks]) for name in _COLUMNS}
     details = [details_of(block) for block in blocks]
     columns |= {name: np.concatenate([one[name] for one in details]) for name in details[0]}

@@ -1,4 +1,4 @@
-"""Apache Parquet by pandas and pyarrow: a row group a block."""
+"""Apache Parquet by pandas and pyarrow: one row group per block."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pyptv.export.frame_table import column_units, columns_of
 
 
 def write(dataset: Dataset, path: Path) -> None:
-    """Write the file. ``pandas.read_parquet`` gives the metadata back as ``attrs``."""
+    """Write the file. ``pandas.read_parquet`` returns the metadata as ``attrs``."""
     pandas, arrow = import_module("pandas"), import_module("pyarrow")
     writer: Any = None
     try:

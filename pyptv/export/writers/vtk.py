@@ -25,7 +25,7 @@ PATHS = "paths"
 
 
 def write(dataset: Dataset, path: Path) -> None:
-    """Write the folder. Particles without a link are in their frame, but are no path; those at NaN are nowhere."""
+    """Write the folder. Particles without a link are in their frame only, not in a path; those at NaN are left out."""
     path.mkdir()
     metadata = json.dumps(dataset.metadata)
     rate = dataset.fit.frame_rate
@@ -46,7 +46,7 @@ class _Series:
         self._files = ET.SubElement(self._root, "Collection")
 
     def add(self, name: str, time: float, part: int) -> None:
-        """Add a file, with the time that it belongs to."""
+        """Add a file with its time."""
         ET.SubElement(self._files, "DataSet", timestep=repr(time), group="", part=str(part), file=name)
 
     def save(self, path: Path) -> None:
@@ -56,14 +56,14 @@ class _Series:
 
 
 def _data(rows: Rows) -> dict[str, Any]:
-    """What is known at each point."""
+    """The data of each point."""
     return {name: rows[name] for name in rows.dtype.names or () if name != "position"}
 
 
 def _write_paths(dataset: Dataset, path: Path, metadata: str) -> None:
-    """Write the trajectories that have at least two rows with a position, a polyline each; no file where there are none.
+    """Write the trajectories that have at least two rows with a position, each as a polyline; no file if there are none.
 
-    Readers hold a file in memory. So more than a block makes several files, and a ``.pvd`` that shows them as one.
+    Readers hold a file in memory. So more than a block is written as several files, and a ``.pvd`` that shows them as one.
     """
     names: list[str] = []
     for block in dataset.blocks():

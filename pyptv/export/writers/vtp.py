@@ -1,8 +1,8 @@
 """Writes a ``.vtp`` file: points, or polylines through them, with data at each point.
 
 The format is VTK's "XML file formats" (https://docs.vtk.org/en/latest/vtk_file_formats/vtkxml_file_format.html), ``PolyData``:
-arrays inline, each as Base64 of blocks compressed with zlib. None of the light libraries fits: pyevtk and uvw write no text in
-field data, meshio no ``.vtp``; VTK itself takes 560 MB.
+arrays inline, each as Base64 of blocks compressed with zlib. None of the light libraries is suitable: pyevtk and uvw cannot
+write text as field data, meshio cannot write ``.vtp``; VTK itself takes 560 MB.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 _TYPES = {"f": "Float", "i": "Int"}
 _BLOCK = 1 << 16
-"""Bytes that are compressed at once."""
+"""Bytes per compressed block."""
 
 
 def write_points(path: Path, position: Array, data: Mapping[str, Array], metadata: str) -> None:
-    """Write points, a vertex each.
+    """Write points, each as a vertex.
 
     Args:
         path: the file.
@@ -76,7 +76,7 @@ def _write(path: Path, position: Array, data: Mapping[str, Array], metadata: str
 
 
 def _array(name: str, values: Array) -> Iterator[str]:
-    """A ``DataArray``. Its bytes: number of blocks, size of one, size of the last (0: a whole one), compressed sizes; blocks."""
+    """A ``DataArray``. Its bytes: number of blocks, size of a block, of the last (0: a full one), compressed sizes; blocks."""
     columns = f' NumberOfComponents="{values.shape[1]}"' if values.ndim > 1 else ""
     kind = f"{_TYPES[values.dtype.kind]}{8 * values.dtype.itemsize}"
     yield f'<DataArray type="{kind}" Name="{name}"{columns} format="binary">\n'

@@ -1,6 +1,6 @@
-"""A Zarr store in the layout of flowtracks: the group ``trajectories`` with an array per quantity.
+"""A Zarr store in the layout of flowtracks: the group ``trajectories`` with one array per quantity.
 
-An array has one row per particle and frame, and is written a chunk at a time.
+An array has one row per particle and frame, and is written in chunks.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def write(dataset: Dataset, path: Path) -> None:
 
 
 def _chunks(dataset: Dataset) -> Iterator[Columns]:
-    """All rows in pieces as long as a chunk: a chunk that is written in two parts is compressed twice."""
+    """All rows in pieces of one chunk each: a chunk written in two parts would be compressed twice."""
     left: Columns = {}
     for block in dataset.blocks():
         new = {"trajid": block.id, "time": block.frame, "pos": block.position, "vel": block.velocity, "accel": block.acceleration}

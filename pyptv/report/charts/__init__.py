@@ -1,1 +1,1 @@
-"""The figures of the page: drawn by matplotlib, coloured by the page's style sheet."""
+"""The charts of the page: drawn by matplotlib, coloured by the page's style sheet."""

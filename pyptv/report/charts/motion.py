@@ -1,4 +1,4 @@
-"""The figures of trajectories: their lengths, velocities, and a view in space."""
+"""The charts of trajectories: lengths, velocities, and a view in space."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 
 _BINS = 60
 _WIDE = 50
-"""Largest count over least from which a histogram has a logarithmic scale."""
+"""Ratio of maximum and minimum count above which a histogram has a logarithmic scale."""
 
 _TRACK_POINTS = 60
-"""Of a trajectory so many points are drawn at most."""
+"""Maximum number of points drawn per trajectory."""
 
 _FLAT = 0.3
-"""Least side of the 3-D view over its longest one."""
+"""Minimum ratio of a side of the 3-D view to its longest one."""
 
 
 def of_trajectories(record: Record, motion: Motion, frame_rate: float | None = None) -> list[Chart]:
-    """All figures of trajectories; none where no particle was linked."""
+    """All charts of trajectories; empty if no particle was linked."""
     if not motion.shown or not len(motion.displacement):
         return []
     charts = [lengths(motion), velocities(record, motion, frame_rate)]
@@ -39,7 +39,7 @@ def of_trajectories(record: Record, motion: Motion, frame_rate: float | None = N
 
 
 def lengths(motion: Motion) -> Chart:
-    """Histogram of trajectory lengths, single particles left out."""
+    """Histogram of trajectory lengths, without single particles."""
     linked = motion.lengths[motion.lengths > 1]
     most = int(linked.max())
     edges = np.unique(np.rint(np.linspace(2, most + 1, min(_BINS, most) + 1)))
@@ -112,8 +112,8 @@ def turns(record: Record, motion: Motion) -> Chart:
             middle, most = (number(float(one)) for one in np.percentile(known, (50, 99)))
             said.append(f"{what} median {middle}, 99\u00a0% below {most} {unit}, limit {name} {number(limit)}")
     caption = (
-        f"Change between two displacements in succession, as the tracker limits it: {'; '.join(said)}. "
-        f"A particle may pass the angle where its acceleration is below a tenth of dacc. {_where(motion)}"
+        f"Change between successive displacements, which the tracker limits: {'; '.join(said)}. "
+        f"A particle may exceed the angle if its acceleration is below a tenth of dacc. {_where(motion)}"
     )
     return Chart("turns", "Accelerations, angles and their limits", drawn.svg, caption)
 
@@ -127,7 +127,7 @@ def space(motion: Motion, frame_rate: float | None = None) -> Chart:
     classes = np.clip(np.searchsorted(edges, speeds, side="right") - 1, 0, len(RAMP) - 1)
     points = np.concatenate(tracks)
     with canvas("space", height=430) as drawn:
-        drawn.figure.set_layout_engine("none")  # which knows little of 3-D axes
+        drawn.figure.set_layout_engine("none")  # which does not support 3-D axes well
         axes: Any = drawn.figure.add_axes((0.0, 0.19, 1.0, 0.83), projection="3d")
         for track, which in zip(tracks, classes, strict=True):
             thin = track[:: -(-len(track) // _TRACK_POINTS)]
@@ -141,7 +141,7 @@ def space(motion: Motion, frame_rate: float | None = None) -> Chart:
     which_ones = (
         f"All {count(long, 'trajectory', 'trajectories')}"
         if len(tracks) == long
-        else f"{number(len(tracks))} trajectories picked at random from {number(long)}"
+        else f"{number(len(tracks))} trajectories chosen at random from {number(long)}"
     )
     caption = (
         f"{which_ones} of at least {count(motion.shown_from, 'frame')}, in "
@@ -168,8 +168,8 @@ def _dress(axes: Any, points: Floats) -> None:
 
 
 def _where(motion: Motion) -> str:
-    """Which frames trajectories were read from."""
+    """The frames from which trajectories were read."""
     first, last = motion.stretches[0][0], motion.stretches[-1][1]
     if motion.whole:
         return f"Frames {first} to {last}."
-    return f"Only the frames {first} to {last} were read, to bound the time; trajectories that reach beyond them are cut."
+    return f"Only frames {first} to {last} were read, to limit the time; trajectories that extend beyond them are cut."

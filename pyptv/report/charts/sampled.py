@@ -1,4 +1,4 @@
-"""The figures of the sampled frames: reprojection error, sizes and brightness of targets, positions in the volume."""
+"""The charts of the sampled frames: reprojection error, sizes and brightness of targets, positions in the volume."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
 
 _BINS = 48
 _CELLS = (8, 6)
-"""Of a map: across and down the image."""
+"""Cells of a map across and down the image."""
 
 _FEWEST = 5
-"""Targets in a cell of a map that make an arrow."""
+"""Minimum number of targets in a cell for an arrow."""
 
 _ARROW = 0.8
-"""Length of the longest arrow, over the side of a cell."""
+"""Length of the longest arrow relative to the side of a cell."""
 
 
 def of_sample(record: Record, sample: Sample) -> list[Chart]:
-    """All figures that there is data for."""
+    """All charts for which there are data."""
     charts = [sizes(record, sample)] if any(len(targets) for frame in sample.frames for targets in frame.targets) else []
     if any(len(one.off) for one in sample.residuals):
         charts = [errors(record, sample), maps(record, sample), *charts]
@@ -56,7 +56,7 @@ def errors(record: Record, sample: Sample) -> Chart:
         legend(axes)
     said = "; ".join(f"camera {n} {number(error)}" for n, error in enumerate(sample.errors, start=1))
     caption = (
-        f"Median distance of targets and particles projected back, in px: {said}. Of particles seen by "
+        f"Median distance of targets and projected particles in px: {said}. For particles seen by "
         f"{number(sample.views)} cameras, in {count(len(sample.frames), 'frame')}, evenly spread. "
         "A slow rise means that a camera or the light moved."
     )
@@ -64,7 +64,7 @@ def errors(record: Record, sample: Sample) -> Chart:
 
 
 def maps(record: Record, sample: Sample) -> Chart:
-    """Where in the image, and in which direction, targets lie beside their projected particles."""
+    """Maps of the shift from projected particles to their targets over the image."""
     ptv = record.experiment.parameters.ptv
     size = (ptv.imx, ptv.imy)
     fields = [disparity_map(one, size, _CELLS, _FEWEST) for one in sample.residuals]
@@ -92,7 +92,7 @@ def maps(record: Record, sample: Sample) -> Chart:
 
 
 def _dress_image(axes: Axes, title: str, width: int, height: int) -> None:
-    """Axes of an image: y downwards, nothing but a frame."""
+    """Axes of an image: y downwards, only a frame."""
     axes.set_title(title, loc="left")
     axes.set_xlim(0, width)
     axes.set_ylim(height, 0)
@@ -128,8 +128,8 @@ def sizes(record: Record, sample: Sample) -> Chart:
         legend(rows[0])
     caption = (
         f"{count(sum(map(len, targets)), 'target')} in {count(len(sample.frames), 'frame')}. Their {'; their '.join(said)}. "
-        "Dashed: the limits, where they are in the range shown, 98\u00a0% of the targets. A histogram that is cut at a "
-        "limit loses particles; one that grows towards the lower limit is noise."
+        "Dashed: the limits, if they are in the range shown (98\u00a0% of the targets). A histogram that is cut at a "
+        "limit loses particles; a rise towards the lower limit is noise."
     )
     return Chart("sizes", "Size and brightness of targets", drawn.svg, caption)
 

@@ -1,4 +1,4 @@
-"""The figures of Lagrangian statistics, shown on request."""
+"""The charts of Lagrangian statistics, shown on request."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _AXES = "xyz"
 def statistics_charts(
     experiment: Experiment, frame_rate: float | None = None, postprocess: PostProcessing | None = None
 ) -> list[Chart]:
-    """All figures.
+    """All charts.
 
     Args:
-        experiment: what has been tracked.
+        experiment: a tracked one.
         frame_rate: frames per second; None: times are in frames.
-        postprocess: what is done to the trajectories before; None: nothing.
+        postprocess: settings of the post-processing; None: none.
 
     Raises:
         ProcessingError: nothing was tracked, or no trajectory is long enough.
@@ -38,7 +38,7 @@ def statistics_charts(
 
 
 def _distribution(name: str, symbol: str, of: tuple[Distribution, ...], unit: str, found: Statistics) -> Chart:
-    """The densities of three components, each about its mean and over its standard deviation, beside a Gaussian."""
+    """The densities of three components, each normalised by its mean and standard deviation, with a Gaussian."""
     with canvas(f"pdf-{name}") as drawn:
         axes = drawn.axes("(component − mean) / rms", "probability density × rms")
         for axis, one in enumerate(of):
@@ -79,7 +79,7 @@ def _profile(axis: int, found: Statistics) -> Chart:
     filled = profile.samples[profile.samples > 0]
     low, high = (number(int(limit)) for limit in (filled.min(initial=int(filled.max(initial=0))), filled.max(initial=0)))
     caption = (
-        f"Mean velocity in {len(profile.samples)} slices along {name}; the bands are one standard deviation to both sides. "
+        f"Mean velocity in {len(profile.samples)} slices along {name}; the bands are one standard deviation on both sides. "
         f"{_samples(int(profile.samples.sum()))}, {low} to {high} per slice."
     )
     return Chart(f"profile-{name}", f"Velocity along {name}", drawn.svg, caption)
@@ -105,7 +105,7 @@ def _structure(found: Statistics) -> Chart:
     caption = (
         "Mean squared difference of velocity along trajectories, second-order Lagrangian structure function. "
         f"{_samples(first)} at the shortest lag, {number(last)} at the longest. "
-        f"Lags below {found.window} frames share positions: there it is too small."
+        f"At lags below {found.window} frames the fits share positions, so it is too small there."
     )
     return Chart("structure", "Lagrangian structure function", drawn.svg, caption)
 

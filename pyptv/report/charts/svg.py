@@ -1,7 +1,7 @@
-"""Figures as SVG inside the page: matplotlib draws them, the page's style sheet gives them their colours.
+"""Charts as SVG inside the page: drawn by matplotlib, coloured by the page's style sheet.
 
-Colours in a figure are stand-ins; in the SVG they become CSS variables, which have one value on light and another on dark
-pages. Text stays text, in the page's font.
+Colours in a figure are placeholders; in the SVG they become CSS variables, with different values on light and dark
+pages. Text remains text, in the page's font.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 INK, SOFT, GRID, BAD = "#010203", "#010204", "#010205", "#010206"
-"""Text and axes; lesser text; grid lines; what failed."""
+"""Colours of text and axes; secondary text; grid lines; failures."""
 
 SERIES = ("#010211", "#010212", "#010213", "#010214")
-"""Cameras, kinds, axes: told apart by their line style as well."""
+"""Colours of cameras, kinds, axes, which also differ by line style."""
 
 STYLES = ("-", "--", "-.", ":")
 
 RAMP = tuple(f"#0102{n:02x}" for n in range(0x21, 0x27))
-"""From low to high."""
+"""Colours from low to high."""
 
 _VARIABLES = {
     INK: "--ink",
@@ -64,23 +64,23 @@ _SETTINGS = {
     "ytick.major.size": 0,
 }
 _WIDTH, HEIGHT = 440, 310
-"""Of a figure [pt]: shown at 330 px on a telephone, at 500 px in a row of three, its text is 11 to 16 px high."""
+"""Width of a figure [pt]: shown at 330 px on a telephone and 500 px in a row of three, its text is 11 to 16 px high."""
 
 
 @dataclass(frozen=True)
 class Chart:
-    """A figure of the page."""
+    """A chart of the page."""
 
     name: str
     """Unique in the page."""
     title: str
     svg: str
     caption: str
-    """What the figure shows, with its numbers: the text alternative as well."""
+    """Description of the chart with its numbers, also used as the text alternative."""
 
 
 class Canvas:
-    """A figure to draw on, and its SVG once it is drawn."""
+    """A figure, and its SVG once it is drawn."""
 
     def __init__(self, figure: Figure) -> None:
         self.figure = figure
@@ -96,7 +96,7 @@ class Canvas:
 
 @contextmanager
 def canvas(name: str, height: float = HEIGHT) -> Iterator[Canvas]:
-    """A figure of a name and height [pt]; in the block matplotlib's settings are the page's, after it the SVG is there."""
+    """A figure with a name and height [pt]; in the block matplotlib has the page's settings, after it the SVG is available."""
     from matplotlib import rc_context  # an extra
     from matplotlib.figure import Figure  # no pyplot: no global state
 
@@ -108,13 +108,13 @@ def canvas(name: str, height: float = HEIGHT) -> Iterator[Canvas]:
 
 
 def legend(axes: Axes) -> None:
-    """A legend above the axes, in one row, where it hides nothing."""
+    """A legend in one row above the axes, where it hides nothing."""
     spacing = {"handlelength": 1.5, "handletextpad": 0.4, "columnspacing": 0.8, "borderpad": 0}
     axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=len(SERIES) + 1, **spacing)
 
 
 def logarithmic(axes: Axes, label: str) -> None:
-    """Counts on a logarithmic scale with few ticks, and its label says so."""
+    """Counts on a logarithmic scale with few ticks, stated in the label."""
     axes.set_yscale("log")
     axes.set_ylim(bottom=0.8)
     axes.set_ylabel(f"{label} (log scale)")
@@ -123,7 +123,7 @@ def logarithmic(axes: Axes, label: str) -> None:
 
 
 def _embedded(figure: Figure, name: str) -> str:
-    """The SVG element alone, as wide as its place, with the page's colours and font, and with ids of its own."""
+    """The SVG element alone, as wide as its container, with the page's colours and font, and unique ids."""
     from matplotlib.backends.backend_svg import FigureCanvasSVG
 
     buffer = io.StringIO()

@@ -1,4 +1,4 @@
-"""The figures over time: targets, correspondences, links and losses."""
+"""The charts over time: targets, correspondences, links and losses."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _FEW_POINTS = 50
 
 
 def over_time(record: Record) -> list[Chart]:
-    """Targets, correspondences, links and losses over the frames; those of them that there is data for."""
+    """Targets, correspondences, links and losses over the frames; as far as there are data."""
     sequence, tracking = record.sequence, record.tracking
     charts = []
     if len(sequence.frame):
@@ -41,7 +41,7 @@ def over_time(record: Record) -> list[Chart]:
         if tracking.added is not None:
             links["added"] = tracking.added
         chart = _Timeline(record, "links", "Links and losses", tracking.frame, links).chart("particles")
-        unknown = " How many particles the tracker added was not recorded." if tracking.added is None else ""
+        unknown = " The number of particles added by the tracker was not recorded." if tracking.added is None else ""
         charts.append(_with(chart, f" Link ratio {number(link_ratio(record))}.{unknown}"))
     return charts
 
@@ -56,7 +56,7 @@ def _with(chart: Chart, more: str) -> Chart:
 
 
 def _shares(kinds: dict[str, Floats]) -> str:
-    """What part of all correspondences each kind has."""
+    """The share of each kind in all correspondences."""
     totals = {kind: float(np.nansum(kinds[kind])) for kind in KINDS if kind in kinds}
     whole = sum(totals.values())
     return f" In total {listing(f'{percent(total / whole)} {kind}' for kind, total in totals.items())}." if whole else ""
@@ -64,7 +64,7 @@ def _shares(kinds: dict[str, Floats]) -> str:
 
 @dataclass(frozen=True)
 class _Timeline:
-    """Lines over the frames, from zero; gaps where frames are missing; failed frames as marks on the axis."""
+    """Lines over the frames, from zero, with gaps for missing frames and marks on the axis for failed ones."""
 
     record: Record
     name: str
@@ -74,7 +74,7 @@ class _Timeline:
     lines: dict[str, Floats]
     """Label -> (n,)."""
     deviation: bool = False
-    """Show below, how far each line is from its own median: lines of nearly the same height hide their course."""
+    """Show the deviation of each line from its own median below: lines of nearly the same height hide changes."""
 
     def chart(self, unit: str) -> Chart:
         """Draw them."""
@@ -88,7 +88,7 @@ class _Timeline:
                     usual = median(values)
                     self._draw(rows[1], which, label, 100 * (values / usual - 1) if usual > 0 else np.full(len(values), np.nan))
             rows[0].set_ylabel(unit)
-            rows[0].set_ylim(0, 1 if _nothing(self.lines) else None)  # of zeros alone matplotlib would draw hundredths
+            rows[0].set_ylim(0, 1 if _nothing(self.lines) else None)  # for zeros only, matplotlib would draw hundredths
             rows[0].locator_params(axis="y", integer=True)
             if self.deviation:
                 rows[1].set_ylabel("% off median")
@@ -99,7 +99,7 @@ class _Timeline:
 
     @property
     def _group(self) -> int:
-        """So many values are drawn as one."""
+        """Number of values that are drawn as one."""
         span = int(self.frame[-1] - self.frame[0]) // self.record.every + 1
         return -(-span // MOST_POINTS)
 
@@ -110,15 +110,17 @@ class _Timeline:
         middle = self.frame[0] + width * np.arange(len(mean)) + (width - self.record.every) / 2
         if self._group > 1:
             axes.fill_between(middle, low, high, color=colour, alpha=0.25, linewidth=0)
-        marked = range(len(mean)) if len(mean) <= _FEW_POINTS else _alone(mean)
+        marked = range(len(mean)) if len(mean) <= _FEW_POINTS else []
         axes.plot(middle, mean, style, color=colour, label=label, marker=".", markersize=4, markevery=list(marked))
+        alone = _alone(mean)
+        axes.plot(middle[alone], mean[alone], ".", color=colour, markersize=9)
 
     def _caption(self) -> str:
         record = self.record
         said = "; ".join(f"{label} {spread(values.tolist())}" for label, values in self.lines.items())
         parts = [f"{self.title} in {count(len(self.frame), 'frame')}: {said}."]
         if record.every > 1:
-            parts.append(f"Of {count(record.done, 'frame')} one in {record.every} was read.")
+            parts.append(f"Of {count(record.done, 'frame')}, one in {record.every} was read.")
         if self._group > 1:
             parts.append(f"Drawn: mean, minimum and maximum of each {self._group} values.")
         if failed := len(record.failures) + len(record.missing):
@@ -129,11 +131,11 @@ class _Timeline:
 
 
 def grouped(group: Integers, values: Floats) -> tuple[Floats, Floats, Floats]:
-    """Mean, minimum and maximum of each group; NaN where a group has none.
+    """Mean, minimum and maximum of each group; NaN if a group has no values.
 
     Args:
-        group: (n,) ascending, from 0: to which group a value belongs.
-        values: (n,); NaN does not count.
+        group: (n,) group of each value, ascending, from 0.
+        values: (n,); NaN is ignored.
     """
     known = np.isfinite(values)
     n = np.bincount(group[known], minlength=group[-1] + 1)
@@ -148,7 +150,7 @@ def grouped(group: Integers, values: Floats) -> tuple[Floats, Floats, Floats]:
 
 
 def _alone(values: Floats) -> list[int]:
-    """Where values have no neighbour: a line would not show them."""
+    """The indices of values without a neighbour, which a line would not show."""
     known = np.pad(np.isfinite(values), 1)
     alone: list[int] = np.flatnonzero(known[1:-1] & ~known[:-2] & ~known[2:]).tolist()
     return alone
@@ -162,7 +164,7 @@ def _mark_failures(axes: Axes, record: Record) -> None:
 
 
 def dress_frames(axes: Axes, record: Record) -> None:
-    """The same frames on every axis of the page."""
+    """Set the same range of frames on every axis of the page."""
     axes.set_xlabel("frame")
     axes.ticklabel_format(axis="x", style="plain")
     axes.locator_params(axis="x", nbins=4, integer=True)

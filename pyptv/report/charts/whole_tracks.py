@@ -1,4 +1,4 @@
-"""What post-processing makes of the trajectories, shown on request."""
+"""The effect of post-processing on trajectories, shown on request."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _BINS = 50
 
 
 def whole_tracks_chart(experiment: Experiment) -> Chart:
-    """Trajectory lengths before and after ``--postprocess``, and what was done in numbers.
+    """Trajectory lengths before and after ``--postprocess``, with the numbers of changes.
 
     Raises:
         ProcessingError: nothing was tracked.
@@ -34,16 +34,16 @@ def whole_tracks_chart(experiment: Experiment) -> Chart:
             axes.stairs(np.histogram(lengths, edges)[0], edges - 0.5, color=SERIES[which], label=name)
         axes.set_ylim(bottom=0)
         legend(axes)
-    caption = f"Mean length {_mean(before)} frames before and {_mean(after)} after, single particles left out. "
+    caption = f"Mean length {_mean(before)} frames before and {_mean(after)} after, without single particles. "
     if model is None:
-        caption += "Too few trajectories to learn from: they stay as they are. "
+        caption += "Too few trajectories for a motion model: they are not changed. "
     else:
         noise = ", ".join(number(float(one)) for one in model.noise)
         caption += (
             f"{count(counts.cuts, 'cut')}, {count(counts.joins, 'join')}, {count(counts.estimated, 'position')} estimated. "
         )
-        caption += f"Error of a position, learnt from the trajectories: {noise} mm in x, y, z. "
-    caption += "The files of the run are as they were: pyptv-export --postprocess writes these trajectories."
+        caption += f"Error of a position, estimated from the trajectories: {noise} mm in x, y, z. "
+    caption += "The files of the run are not changed: pyptv-export --postprocess writes these trajectories."
     return Chart("whole-tracks", "Trajectory lengths, post-processed", drawn.svg, caption)
 
 

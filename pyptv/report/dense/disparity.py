@@ -1,4 +1,4 @@
-"""The table ``res/self_calibration.csv``, as a run of the method ``dense`` leaves it."""
+"""The table ``res/self_calibration.csv`` of a run of the method ``dense``."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Tile(NamedTuple):
 
 
 def read_tiles(results: Path, n_cams: int) -> tuple[list[Tile], str]:
-    """The tiles of a table, or what is wrong with it.
+    """The tiles of a table, or its problem.
 
     Args:
         results: the folder ``res/``.

@@ -1,1 +1,1 @@
-"""What is right and what is doubtful in a run: each rule with its value, its limit and its verdict."""
+"""The rules for judging a run: each with its value, its limit and its verdict."""

@@ -21,19 +21,19 @@ if TYPE_CHECKING:
 
 
 class Level(IntEnum):
-    """How much a finding matters."""
+    """The weight of a finding."""
 
     NOTE = 0
-    """Good to know; a good run may have it."""
+    """For information; a good run may have it."""
     CHECK = 1
-    """Something to look at."""
+    """To be checked."""
     BAD = 2
     """The run, or a part of it, has failed."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing to know about a run."""
+    """A finding about a run."""
 
     level: Level
     text: str
@@ -42,7 +42,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the rules look at."""
+    """The data for the rules."""
 
     record: Record
     motion: Motion | None = None
@@ -52,16 +52,16 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Judged:
-    """What a rule has measured, and what it found."""
+    """The measured value and the findings of a rule."""
 
     value: str = ""
-    """In words; empty where there was nothing to judge."""
+    """The value in words; empty if there was nothing to judge."""
     findings: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One thing that can be wrong: what is looked at, the limit in words, and who looks."""
+    """A rule: its name, the limit in words, and the function that judges."""
 
     name: str
     limit: str
@@ -69,12 +69,12 @@ class Rule:
 
 
 def rule(name: str, limit: str) -> Callable[[Callable[[Evidence], Judged]], Rule]:
-    """Make a rule of the function that judges."""
+    """Make a rule from the function that judges."""
     return lambda judge: Rule(name, limit, judge)
 
 
 def link_ratio(record: Record) -> float:
-    """Links over links and losses of the whole run; NaN where there are none."""
+    """Links over links and losses of the whole run; NaN if there are none."""
     links, lost = float(np.nansum(record.tracking.links)), float(np.nansum(record.tracking.lost))
     return links / (links + lost) if links + lost > 0 else float("nan")
 
@@ -85,7 +85,7 @@ def limits(record: Record, axis: str) -> tuple[float, float]:
 
 
 def track_value(record: Record, name: str) -> float:
-    """A parameter of section ``track``: the run's own, if it was recorded, else as it is now."""
+    """A parameter of section ``track``: that of the run if it was recorded, otherwise the present one."""
     return _value(record, "track", name)
 
 
@@ -108,6 +108,6 @@ def band(record: Record) -> str:
 
 
 def median(values: Floats) -> float:
-    """The median of what is known; NaN where nothing is."""
+    """The median of the known values; NaN if there are none."""
     known = values[np.isfinite(values)]
     return float(np.median(known)) if len(known) else float("nan")

@@ -1,4 +1,4 @@
-"""The rules of the verdict that look at targets and correspondences."""
+"""The rules of the verdict for targets and correspondences."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from pyptv.report.rules.evidence import Evidence, Finding, Judged, Level, band, 
 from pyptv.report.words import count, listing, number, percent
 
 DROP = 0.2
-"""Of a camera's usual number of targets: fewer mean that the light, the shutter or the image failed."""
+"""Share of a camera's usual number of targets: fewer mean that the light, the shutter or the image failed."""
 
 DIM_CAMERA = 0.5
-"""Of the cameras' median number of targets: a camera with fewer has another threshold, focus or field of view."""
+"""Share of the cameras' median number of targets: a camera with fewer has another threshold, focus or field of view."""
 
 FEW_USED = 0.3
-"""Least share of targets that become part of a particle."""
+"""Minimum share of targets that become part of a particle."""
 
 MANY_PAIRS = 1 / 3
-"""Share of particles seen by two cameras only: any two rays that pass each other closely make one."""
+"""Share of particles seen by two cameras only: any two rays that pass closely form one."""
 
 OFF_TARGET = 1.0
 """Pixels between particles, projected back, and their targets (median): more means that calibration and images disagree."""
 
 LOCKED = 0.5
-"""Degree of peak locking from which sub-pixel positions lean to whole pixels: 1 - least over largest count of a histogram
+"""Degree of peak locking above which sub-pixel positions prefer certain fractions: 1 - smallest over largest count of a histogram
 of the fractions in ten bins (Overmars et al. 2010: the share of particles that are displaced)."""
 
 FRACTION_BINS = 10
 ENOUGH_TARGETS = 2000
-"""Fewer do not fill the histogram."""
+"""Minimum number of targets for the histogram."""
 
 _CAMERAS = {"quadruplets": 4, "triplets": 3, "pairs": 2}
 
@@ -49,7 +49,7 @@ def dropping_targets(evidence: Evidence) -> Judged:
         more = f" ({count(len(low), 'frame')} below a fifth of the usual {number(usual)})"
         text = f"Targets of camera {camera} drop to {number(targets[deepest])} at frame {sequence.frame[deepest]}{more}"
         findings.append(Finding(Level.CHECK, text, "Look at the images of these frames: light, shutter, or a lost image."))
-    return Judged(f"least: {percent(min(least))}" if least else "", tuple(findings))
+    return Judged(f"minimum: {percent(min(least))}" if least else "", tuple(findings))
 
 
 @rule("Targets of the cameras", f"each at least {percent(DIM_CAMERA)} of the cameras' median")
@@ -65,7 +65,7 @@ def dim_cameras(evidence: Evidence) -> Judged:
         text = f"Camera {camera + 1} sees {seen} per frame, the cameras' median is {number(usual)}"
         advice = f"Check gvthres of camera {camera + 1}, its focus and its field of view."
         findings.append(Finding(Level.CHECK, text, advice))
-    return Judged(f"least: {percent(float(np.nanmin(medians)) / usual)}", tuple(findings))
+    return Judged(f"minimum: {percent(float(np.nanmin(medians)) / usual)}", tuple(findings))
 
 
 @rule("Targets that became part of a particle", f"at least {percent(FEW_USED)}")
@@ -88,7 +88,7 @@ def unused_targets(evidence: Evidence) -> Judged:
 
 @rule("Particles seen by two cameras only", f"at most {percent(MANY_PAIRS)}")
 def many_pairs(evidence: Evidence) -> Judged:
-    """Many particles are seen by two cameras only, although there are more."""
+    """Many particles are seen by two cameras only, although there are more cameras."""
     record = evidence.record
     total, pairs = float(np.nansum(record.sequence.particles)), record.sequence.kinds.get("pairs")
     if record.num_cams <= 2 or pairs is None or total == 0:  # cameras that make a pair
@@ -103,7 +103,7 @@ def many_pairs(evidence: Evidence) -> Judged:
 
 @rule("Reprojection error (median of each camera)", f"at most {number(OFF_TARGET)} px")
 def off_target(evidence: Evidence) -> Judged:
-    """Particles, projected back, lie beside their targets."""
+    """Projected particles deviate from their targets."""
     errors = np.array(evidence.sample.errors if evidence.sample is not None else (), dtype=np.float64)
     if not np.isfinite(errors).any():
         return Judged()
@@ -118,7 +118,7 @@ def off_target(evidence: Evidence) -> Judged:
 
 @rule("Peak locking (degree, of each camera)", f"at most {number(LOCKED)}")
 def peak_locking(evidence: Evidence) -> Judged:
-    """Sub-pixel positions lean to whole pixels: spots are too small for their centre to be found."""
+    """Sub-pixel positions prefer certain fractions: spots are too small for an accurate centre."""
     if evidence.sample is None:
         return Judged()
     degrees = [locking(evidence.sample.targets(camera)[:, 1:3]) for camera in range(evidence.record.num_cams)]
@@ -128,13 +128,13 @@ def peak_locking(evidence: Evidence) -> Judged:
     locked = [f"camera {n} ({number(degree)})" for n, degree in enumerate(degrees, start=1) if degree > LOCKED]
     if not locked:
         return Judged(f"largest: {number(max(known))}")
-    text = f"Positions of targets lean to some fractions of a pixel in {listing(locked)}"
-    advice = "Spots of 2 to 3 px avoid that: defocus a little, or lower gvthres so that more pixels count."
+    text = f"Positions of targets prefer certain fractions of a pixel in {listing(locked)}"
+    advice = "Spots of 2 to 3 px avoid this: defocus slightly, or lower gvthres so that more pixels are used."
     return Judged(f"largest: {number(max(known))}", (Finding(Level.NOTE, text, advice),))
 
 
 def locking(places: np.ndarray) -> float:
-    """Degree of peak locking of places (n, 2) [px], the worse of x and y; NaN where there are too few."""
+    """Degree of peak locking of positions (n, 2) [px], the worse of x and y; NaN if there are too few."""
     if len(places) < ENOUGH_TARGETS:
         return float("nan")
     counts = [np.histogram(column % 1, FRACTION_BINS, (0, 1))[0] for column in places.T]

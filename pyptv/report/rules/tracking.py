@@ -1,4 +1,4 @@
-"""The rules of the verdict that look at links and trajectories."""
+"""The rules of the verdict for links and trajectories."""
 
 from __future__ import annotations
 
@@ -8,40 +8,40 @@ from pyptv.report.rules.evidence import Evidence, Finding, Judged, Level, limits
 from pyptv.report.words import listing, number, percent
 
 LOW_LINK_RATIO = 0.8
-"""Links over links and losses. Particles that leave the volume cost a few per cent; below this the tracker loses them inside."""
+"""Links over links and losses. Particles leaving the volume cause a few per cent; below this the tracker loses others."""
 
 EDGE = 0.05
-"""The outermost part of the interval from dvmin to dvmax, on either side, that counts as "at the limit"."""
+"""The outermost part of the interval from dvmin to dvmax, on each side, that counts as "at the limit"."""
 
 MANY_AT_LIMIT = 0.01
-"""Share of links at a limit from which the limit cuts off the velocities: their distribution should end before it."""
+"""Share of links at a limit above which the limit cuts off velocities: their distribution should end before it."""
 
 ROOM = 4.0
-"""Limits so many times wider than nearly all displacements let the tracker reach for wrong particles."""
+"""Limits this many times wider than nearly all displacements allow links to wrong particles."""
 
 NEARLY_ALL = 99.5
-"""Percentile of displacements that the limits need to hold."""
+"""Percentile of displacements that the limits must include."""
 
 SHORT = 5
 """Frames: shorter trajectories give no acceleration (a fit over 5 frames needs 5)."""
 
 MANY_SHORT = 0.5
-"""Share of linked particles in trajectories shorter than that."""
+"""Share of linked particles in trajectories shorter than ``SHORT``."""
 
 SURE = 3.0
-"""Standard deviations above what chance makes from which motion is there."""
+"""Standard deviations above the chance level from which motion is certain."""
 
 FEW_LINKS = 50
-"""Fewer links say nothing about velocities."""
+"""Minimum number of links for conclusions about velocities."""
 
 FAR = 0.5
-"""Median displacement over the distance to the nearest neighbour: above it, the nearest particle is often another one."""
+"""Median displacement over the distance to the nearest neighbour: above it, the nearest particle is often the wrong one."""
 
 NEAR_LIMIT = 0.9
-"""Of dacc and angle: what lies above it is "at the limit"."""
+"""Share of dacc and angle above which values are "at the limit"."""
 
 MANY_CUT = 0.05
-"""Share of accelerations, or of angles, at their limit from which the limit cuts."""
+"""Share of accelerations, or of angles, at their limit above which the limit cuts."""
 
 
 @rule("Links between frames", "present where there are particles")
@@ -61,7 +61,7 @@ def low_link_ratio(evidence: Evidence) -> Judged:
     if not np.isfinite(ratio):
         return Judged()
     if ratio == 0:
-        advice = "Two frames on their own are never linked, it takes three in a row; else check the dv limits and dacc."
+        advice = "Links need at least three consecutive frames; otherwise check the dv limits and dacc."
         return Judged("0", (Finding(Level.CHECK, "No particle was linked", advice),))
     if ratio >= LOW_LINK_RATIO:
         return Judged(number(ratio))
@@ -71,7 +71,7 @@ def low_link_ratio(evidence: Evidence) -> Judged:
 
 @rule("Displacements at a dv limit", f"at most {percent(MANY_AT_LIMIT)} in the outermost {percent(EDGE)}")
 def velocities_at_limits(evidence: Evidence) -> Judged:
-    """Displacements pile up at a dv limit."""
+    """Many displacements are at a dv limit."""
     if evidence.motion is None or len(evidence.motion.displacement) < FEW_LINKS:
         return Judged()
     findings, most = [], 0.0
@@ -83,7 +83,7 @@ def velocities_at_limits(evidence: Evidence) -> Judged:
             most = max(most, share)
             if share > MANY_AT_LIMIT:
                 findings.append(_at_limit(name, share, above=_above_chance(evidence, "xyz".index(axis), inner, outer)))
-    return Judged(f"most: {percent(most)}", tuple(findings))
+    return Judged(f"maximum: {percent(most)}", tuple(findings))
 
 
 @rule("dv limits over displacements", f"at most {number(ROOM)} times")
@@ -123,21 +123,21 @@ def turns_at_limits(evidence: Evidence) -> Judged:
         most = max(most, share)
         if share > MANY_CUT:
             text = f"{percent(share)} of the {what} lie at their limit {name} = {number(limit)}"
-            advice = "Either the motion is that unsteady, or positions are that noisy, or these links are chance: pyptv-advise."
+            advice = "The motion is this unsteady, or positions are this noisy, or these links are by chance: see pyptv-advise."
             findings.append(Finding(Level.CHECK, text, advice))
-    return Judged(f"most: {percent(most)}", tuple(findings))
+    return Judged(f"maximum: {percent(most)}", tuple(findings))
 
 
 @rule("Displacement over particle distance (medians)", f"at most {number(FAR)}")
 def far_displacements(evidence: Evidence) -> Judged:
-    """Particles move about as far as they are apart."""
+    """Displacements are comparable with the particle distance."""
     ratio = displacement_over_spacing(evidence)
     if not np.isfinite(ratio):
         return Judged()
     if ratio <= FAR:
         return Judged(number(ratio))
     text = f"Particles move {number(ratio)} times the distance to their nearest neighbour between frames"
-    advice = "Links are ambiguous there: a higher frame rate or fewer particles make them safe."
+    advice = "Links are ambiguous there: a higher frame rate or fewer particles make them reliable."
     return Judged(number(ratio), (Finding(Level.CHECK, text, advice),))
 
 
@@ -160,7 +160,7 @@ def short_trajectories(evidence: Evidence) -> Judged:
 
 
 def displacement_over_spacing(evidence: Evidence) -> float:
-    """Median displacement of the links over the median distance to the nearest neighbour; NaN where one is not known."""
+    """Median displacement of the links over the median distance to the nearest neighbour; NaN if one is not known."""
     if evidence.motion is None or evidence.sample is None or not len(evidence.motion.displacement):
         return float("nan")
     moved = float(np.median(np.linalg.norm(evidence.motion.displacement, axis=1)))
@@ -168,7 +168,7 @@ def displacement_over_spacing(evidence: Evidence) -> float:
 
 
 def _above_chance(evidence: Evidence, axis: int, low: float, high: float) -> bool | None:
-    """Whether more particles move by ``low`` to ``high`` along an axis than chance makes; None: not known."""
+    """Whether more particles move by ``low`` to ``high`` along an axis than by chance; None: not known."""
     motion = evidence.sample.motion if evidence.sample is not None else None
     if motion is None or motion.chains < FEW_LINKS or not len(motion.displacement_chance):
         return None
@@ -181,14 +181,14 @@ def _above_chance(evidence: Evidence, axis: int, low: float, high: float) -> boo
 
 
 def _at_limit(name: str, share: float, *, above: bool | None) -> Finding:
-    counted = f"Counted: the outermost {percent(EDGE)} of its range."
+    counted = f"This counts links in the outermost {percent(EDGE)} of its range."
     if above is None:
         text = f"Displacements lie at the limit {name} for {percent(share)} of the links"
-        return Finding(Level.CHECK, text, f"{counted} There are too few particles to tell these links from chance.")
+        return Finding(Level.CHECK, text, f"{counted} There are too few particles to distinguish these links from chance.")
     if above:
-        text = f"Displacements lie at the limit {name} for {percent(share)} of the links, more than chance makes: widen it"
+        text = f"Displacements lie at the limit {name} for {percent(share)} of the links, more than by chance: widen it"
         return Finding(Level.CHECK, text, counted)
-    text = f"{percent(share)} of the links lie at the limit {name}, where particles move no more than chance makes"
+    text = f"{percent(share)} of the links lie at the limit {name}, no more than by chance"
     return Finding(Level.CHECK, text, f"{counted} Do not widen it: these links are wrong. pyptv-advise proposes limits.")
 
 

@@ -1,7 +1,7 @@
-"""What a report says of a run in words: one small rule for each thing that can be wrong.
+"""The verdict of a report in words: one rule for each possible problem.
 
-Each rule states what it measured, and yields a finding where its limit is passed. Limits are rules of
-thumb: they say where to look, not what is true.
+Each rule states the measured value, and gives a finding if its limit is exceeded. Limits are rules of
+thumb: they point to possible problems and prove nothing.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from pyptv.report.rules.evidence import Evidence, Finding, Judged, Level, Rule, 
 from pyptv.report.words import count, duration, number, percent
 
 MANY_FAILED = 0.1
-"""Share of failed frames from which the run as a whole has failed."""
+"""Share of failed frames above which the run as a whole has failed."""
 
 
 def judge(evidence: Evidence) -> list[tuple[Rule, Judged]]:
-    """Every rule with what it measured and found."""
+    """Every rule with its value and findings."""
     return [(one, one.judge(evidence)) for one in RULES]
 
 
@@ -51,7 +51,7 @@ def ended_early(evidence: Evidence) -> Judged:
     left = int(run["frames"]["not_reached"])
     said = f": {run['run']['error']}" if run["run"]["error"] else ""
     not_reached = f", {count(left, 'frame')} not reached" if left else ""
-    advice = "The same command with --resume goes on from there."
+    advice = "The same command with --resume continues from there."
     return Judged(outcome, (Finding(Level.BAD, f"The run ended early ({outcome}){not_reached}{said}", advice),))
 
 
@@ -75,7 +75,7 @@ def missing_frames(evidence: Evidence) -> Judged:
     if not n:
         return Judged("none")
     text = f"{number(n)} of {count(record.asked, 'frame')} {'has' if n == 1 else 'have'} no results: {describe(record.missing)}"
-    return Judged(number(n), (Finding(Level.CHECK, text, "Why was not recorded."),))
+    return Judged(number(n), (Finding(Level.CHECK, text, "The reason was not recorded."),))
 
 
 @rule("Damaged result files", "none")
@@ -86,7 +86,7 @@ def damaged_files(evidence: Evidence) -> Judged:
         *([evidence.motion.damaged] if evidence.motion and evidence.motion.damaged else []),
     ]
     if not said:
-        return Judged("none in those that were read")
+        return Judged("none among those read")
     more = f" (and {len(said) - 1} more)" if len(said) > 1 else ""
     finding = Finding(Level.BAD, f"Damaged result file: {said[0]}{more}", "Process these frames again.")
     return Judged(number(len(said)), (finding,))
@@ -117,25 +117,25 @@ def changed_parameters(evidence: Evidence) -> Judged:
     if run["inputs"]["values"] == evidence.record.experiment.parameters.as_tree():
         return Judged("unchanged")
     text = "The parameter files have changed since the run"
-    return Judged("changed", (Finding(Level.NOTE, text, "The table below holds the run's values."),))
+    return Judged("changed", (Finding(Level.NOTE, text, "The table below shows the values of the run."),))
 
 
 @rule("Frames of an earlier run", "none")
 def kept_frames(evidence: Evidence) -> Judged:
-    """The run kept frames of an earlier one: its time is not that of all frames."""
+    """The run kept frames of an earlier one, so its time is not that of all frames."""
     run = evidence.record.run
     if run is None:
         return Judged()
     kept = int(run["frames"]["kept"])
     if not kept:
         return Judged("none")
-    text = f"{count(kept, 'frame')} kept from an earlier run: times are those of the rest"
+    text = f"{count(kept, 'frame')} kept from an earlier run: times are those of the other frames"
     return Judged(number(kept), (Finding(Level.NOTE, f"{text} ({duration(float(run['run']['seconds']))})"),))
 
 
 @rule("Segments of tracking that were tracked twice", "none")
 def seams_given_up(evidence: Evidence) -> Judged:
-    """Tracking could not be shared out between workers."""
+    """Tracking could not be divided among workers."""
     seams = evidence.record.run["seams"] if evidence.record.run is not None else None
     if not seams:
         return Judged()

@@ -1,4 +1,4 @@
-"""Trajectories made whole: cut where a link is impossible, joined across missing frames, smoothed.
+"""Post-processing of trajectories: cut where a link is impossible, joined across missing frames, smoothed.
 
     from pyptv.core.experiment.folder import load_experiment
     from pyptv.trajectories.postprocess import PostProcessing, ProcessedTrajectories

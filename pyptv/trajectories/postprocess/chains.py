@@ -1,4 +1,4 @@
-"""Pieces put together: trajectories without missing frames, a row for each of them, and what was done to each."""
+"""Joined pieces: trajectories without missing frames, one row per frame, with the origin of each row."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ if TYPE_CHECKING:
     Indices = NDArray[np.int64]
 
 MEASURED, FOUND, ESTIMATED = 0, 1, 2
-"""Where a position comes from: the run; a search among the targets of its frame; the model of the motion."""
+"""Origin of a position: the run; a search among the targets of its frame; the motion model."""
 NO_SOURCE = -1
-"""Id of the trajectory that a row was of, where the run has no such row."""
+"""In place of the original trajectory's id, if the run has no such row."""
 
 
 @dataclass(frozen=True)
 class Chains:
-    """Pieces that go on as each other: m chains."""
+    """m chains of joined pieces."""
 
     pieces: Pieces
     order: Indices
     """(p,) pieces by chain, then by frame."""
     offsets: Indices
-    """(m + 1,) where each chain begins in :attr:`order`."""
+    """(m + 1,) start of each chain in :attr:`order`."""
 
     @property
     def id(self) -> Indices:
-        """(m,) number of the first piece of each: the id of its trajectory, or a new one where that was cut before it."""
+        """(m,) number of the first piece of each: the id of its trajectory, or a new one if it was cut before it."""
         return self.order[self.offsets[:-1]]
 
     @property
@@ -44,7 +44,7 @@ class Chains:
 
     @property
     def span(self) -> Indices:
-        """(m,) frames from the first to the last one, those that are missing included."""
+        """(m,) frames from the first to the last one, including missing ones."""
         return self.pieces.last[self.order[self.offsets[1:] - 1]] - self.first + 1
 
     def among(self, chosen: Indices) -> Chains:
@@ -59,13 +59,13 @@ def chains(pieces: Pieces, before: Indices, after: Indices) -> Chains:
     """Follow the joins (k,), sorted by the number of the first piece."""
     root = np.arange(len(pieces.first))
     root[after] = before
-    while not np.array_equal(root, higher := root[root]):  # joins lead backward in time: there is no circle
+    while not np.array_equal(root, higher := root[root]):  # joins lead backward in time, so there are no cycles
         root = higher
     return grouped(pieces, root)
 
 
 def grouped(pieces: Pieces, label: Indices) -> Chains:
-    """Pieces (p,) of the same label (p,) make a chain; sorted by the number of the first piece."""
+    """Pieces (p,) with the same label (p,) form a chain; sorted by the number of the first piece."""
     order = np.lexsort((pieces.first, label))
     begin = offsets_of(label[order])
     root = np.empty(len(order), dtype=np.int64)
@@ -76,20 +76,20 @@ def grouped(pieces: Pieces, label: Indices) -> Chains:
 
 @dataclass(frozen=True)
 class Rows:
-    """Some whole trajectories, a row for each frame: n rows."""
+    """Complete trajectories, one row per frame: n rows."""
 
     id: Indices
     frame: Indices
     position: Array
-    """(n, 3) [mm]; NaN where the particle is missing."""
+    """(n, 3) [mm]; NaN if the particle is missing."""
     source: Indices
-    """(n,) id of the trajectory that the row was of, or :data:`NO_SOURCE`."""
+    """(n,) id of the row's original trajectory, or :data:`NO_SOURCE`."""
     origin: Indices
-    """(n,) :data:`MEASURED`, or :data:`ESTIMATED` where it is missing."""
+    """(n,) :data:`MEASURED`, or :data:`ESTIMATED` if it is missing."""
 
     @property
     def offsets(self) -> Indices:
-        """(m + 1,) rows with which trajectories begin, and n."""
+        """(m + 1,) first rows of the trajectories, and n."""
         return offsets_of(self.id)
 
     def among(self, chosen: Indices) -> Rows:

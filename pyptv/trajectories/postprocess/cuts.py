@@ -1,9 +1,9 @@
-"""Links that no particle can have followed are cut.
+"""Cuts links that are impossible for one particle.
 
-A link is cut where the position that it leads to is more likely that of another particle which happens to be there, even if
-the errors of overlapping spots, which are much larger than usual, are allowed for. Behind a wrong link nothing is where it is
-expected; so a trajectory is followed from both ends, and cut at the first impossible link from either. A wrong link is the same
-one from both. A single position that is far off is cut out: its trajectory is joined again across it, and it stays alone.
+A link is cut if its second position more likely belongs to another particle that happens to be there, even after
+allowing for the errors of overlapping spots, which are much larger than usual. After a wrong link no position is as
+predicted; so a trajectory is followed from both ends, and cut at the first impossible link from each. A wrong link is the same
+from both ends. A single outlier is cut out: its trajectory is joined again across it, and it remains single.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 ODDS = math.log(20.0)
 """Logarithm of the odds against a link at which it is cut."""
 _FEWEST = 3
-"""Positions that an expectation needs."""
+"""Minimum number of positions for a prediction."""
 _MOST_ROUNDS = 6
 
 
@@ -38,7 +38,7 @@ def cut(table: TrackTable, bridges: Bridges) -> Pieces:
         bridges: of the motion model.
 
     Returns:
-        What is left: pieces that begin at a cut stand behind all others.
+        The remaining pieces: those that begin at a cut are after all others.
     """
     pieces = table.pieces
     log_density = math.log(table.per_frame / table.volume)
@@ -58,7 +58,7 @@ def cut(table: TrackTable, bridges: Bridges) -> Pieces:
 def _impossible(
     table: TrackTable, pieces: Pieces, some: Indices, bridges: Bridges, log_density: float
 ) -> tuple[Indices, Indices]:
-    """Rows that impossible links lead to, the first from either end, and the pieces that they are of."""
+    """Rows after impossible links, the first one from each end, and their pieces."""
     found: list[Indices] = [np.empty(0, np.int64)]
     owners: list[Indices] = [np.empty(0, np.int64)]
     for batch in batches(pieces.length[some]):
@@ -80,19 +80,19 @@ def _impossible(
 def _first_bad(
     position: Array, start: Indices, length: Indices, bridges: Bridges, log_density: float, *, sign: int
 ) -> NDArray[np.int64]:
-    """(2, k): rows that the first bad links lead to, forward in time, and which of n pieces they are of.
+    """(2, k): rows after the first bad links, forward in time, and their piece among n pieces.
 
     Args:
         position: (rows, 3) [mm].
         start: (n,) first rows.
         length: (n,) numbers of rows.
         bridges: of the motion in the direction in which the links are followed.
-        log_density: logarithm of the number of particles in a frame and mm^3.
+        log_density: logarithm of the number of particles per frame and mm^3.
         sign: 1 forward in time, -1 backward.
     """
     owner = np.repeat(np.arange(len(start)), length)
     step = np.arange(int(length.sum())) - np.repeat(np.cumsum(length) - length, length)
-    before = np.minimum(step, TAIL)  # positions before the one that is judged, in that direction
+    before = np.minimum(step, TAIL)  # positions before the tested one, in that direction
     checked = np.flatnonzero(before >= _FEWEST)
     row = (start[owner] + step) if sign > 0 else (start + length - 1)[owner] - step
     bad: list[Indices] = [np.empty(0, np.int64)]
@@ -100,14 +100,14 @@ def _first_bad(
         some = checked[before[checked] == tail]
         around = position[row[some, None] + sign * np.arange(-tail, 1)]
         odds = log_density - bridges.together(around, tail, 0)[1]
-        bad.append(some[odds > ODDS])  # NaN is no reason
+        bad.append(some[odds > ODDS])  # NaN does not cut
     at = np.sort(np.concatenate(bad))
     first = at[offsets_of(owner[at])[:-1]]
     return np.stack([row[first] + (sign < 0), owner[first]])
 
 
 def apart(pieces: Pieces, rows: Indices, owners: Indices) -> Pieces:
-    """Pieces that begin anew at some rows, which belong to some of them; sorted by owner, then by row."""
+    """Divide pieces at some rows of ``owners``; the rows are sorted by owner, then by row."""
     offsets = offsets_of(owners)
     ends = pieces.start[owners] + pieces.length[owners]
     stops = np.append(rows[1:], 0)

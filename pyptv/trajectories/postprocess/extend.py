@@ -1,9 +1,9 @@
-"""Trajectories go on where the run has lost their particle but the targets still show it: forward, then backward in time.
+"""Extends trajectories where the run has lost their particle but its targets exist: forward, then backward in time.
 
-From the end of each piece the next position is expected, with its error, and sought among the targets
-(:mod:`pyptv.trajectories.postprocess.targets`). What is found must fit better than a join must: the targets
-of others are near. Where another piece begins at
-that place there is nothing to seek: that is a join.
+From the end of each piece the next position is predicted, with its error, and searched for among the targets
+(:mod:`pyptv.trajectories.postprocess.targets`). A found position must fit better than a join, because targets
+of other particles are near. If another piece begins at
+that position, it is not searched: that is a join.
 """
 
 from __future__ import annotations
@@ -26,30 +26,30 @@ if TYPE_CHECKING:
     Indices = NDArray[np.int64]
 
     Found = dict[int, list[Array]]
-    """Piece -> positions (3,) [mm] in the frames beyond its end, nearest first."""
+    """Piece -> positions (3,) [mm] in the frames beyond its end, nearest frame first."""
     Claims = dict[int, list[Indices]]
-    """Frame -> the targets (n_cameras,) of each particle that was found in it."""
+    """Frame -> the targets (n_cameras,) of each particle found in it."""
 
 _FEWEST = 3
-"""Positions that an expectation needs."""
+"""Minimum number of positions for a prediction."""
 
 
 @dataclass(frozen=True)
 class _Open:
-    """Pieces that may go on: n of them."""
+    """n pieces that may continue."""
 
     piece: Indices
     recent: Array
-    """(n, TAIL, 3) their last positions, the last one last; in front whatever it is, where there are fewer."""
+    """(n, TAIL, 3) their last positions, in order of time; the first ones are undefined if there are fewer."""
     size: Indices
-    """How many of these count."""
+    """Number of valid ones."""
 
     def among(self, chosen: Indices) -> _Open:
         """Some of them."""
         return _Open(self.piece[chosen], self.recent[chosen], self.size[chosen])
 
     def with_next(self, position: Array) -> _Open:
-        """All of them, a frame later."""
+        """All of them, one frame later."""
         recent = np.concatenate([self.recent[:, 1:], position[:, None]], axis=1)
         return _Open(self.piece, recent, np.minimum(self.size + 1, TAIL))
 
@@ -57,13 +57,13 @@ class _Open:
 def extend(
     experiment: Experiment, claims: Claims, table: TrackTable, pieces: Pieces, bridges: Bridges, *, forward: bool
 ) -> Iterator[Part]:
-    """The pieces, with those particles that were found beyond their ends.
+    """Extend the pieces by particles found beyond their ends.
 
     Args:
         experiment: whose targets.
-        claims: the frames that were tracked, ascending, and the targets that were found in each; what is found is added.
-        table: where the positions are.
-        pieces: what may go on.
+        claims: the tracked frames, ascending, and the targets found in each; new ones are added.
+        table: the positions.
+        pieces: that may continue.
         bridges: of the motion model.
         forward: in time.
     """
@@ -115,7 +115,7 @@ def _together(going: _Open | None, ended: _Open) -> _Open:
 
 
 def _go_on(targets: FrameTargets, going: _Open, begun: Array, bridges: Bridges, found: Found) -> _Open:
-    """The open ends that were found in this frame; their positions are added to ``found``."""
+    """The open ends found in this frame; their positions are added to ``found``."""
     expected, variance = _expected(going, bridges)
     seek = np.flatnonzero(~_meets(expected, variance, begun, bridges))
     position, chosen = targets.seek(expected[seek], np.sqrt(variance[seek]))
@@ -130,7 +130,7 @@ def _go_on(targets: FrameTargets, going: _Open, begun: Array, bridges: Bridges, 
 
 
 def _expected(going: _Open, bridges: Bridges) -> tuple[Array, Array]:
-    """Where the next positions (n, 3) are expected [mm], and the variances (n, 3) of what will be measured [mm^2]."""
+    """The predicted next positions (n, 3) [mm], and the variances (n, 3) of their measurements [mm^2]."""
     expected, variance = np.empty((len(going.piece), 3)), np.empty((len(going.piece), 3))
     for size in np.unique(going.size).tolist():
         some = np.flatnonzero(going.size == size)
@@ -140,7 +140,7 @@ def _expected(going: _Open, bridges: Bridges) -> tuple[Array, Array]:
 
 
 def _meets(expected: Array, variance: Array, begun: Array, bridges: Bridges) -> NDArray[np.bool_]:
-    """Which of n expectations (n, 3) fit to a piece that begins at one of m positions (m, 3)."""
+    """Which of n predictions (n, 3) fit a piece that begins at one of m positions (m, 3)."""
     if not len(begun):
         return np.zeros(len(expected), dtype=bool)
     squared = np.array(

@@ -1,10 +1,10 @@
-"""Pieces of one trajectory are joined across the frames in which its particle was not found.
+"""Joins pieces of one trajectory across the frames in which its particle was not found.
 
-A join must pass two tests. *It fits*: the positions after the gap are no farther from where those before it lead than in
-:data:`~pyptv.trajectories.postprocess.model.LIKELY` of the gaps that were cut into whole trajectories; that limit grows with
-the noise, with the gap, and for short pieces. One position beside the gap may be left out. *It is no chance*: the odds that the
-piece is the same particle, against one that happens to begin there, are high enough; they fall with the number of trajectories
-that begin anywhere. Where two pieces fit in the same frame, the better one must be much better.
+A join must pass two tests. *It fits*: the positions after the gap deviate from the prediction no more than in
+:data:`~pyptv.trajectories.postprocess.model.LIKELY` of artificial gaps in complete trajectories; this limit grows with
+the noise, with the gap, and for short pieces. One position beside the gap may be left out. *It is not by chance*: the odds that
+the piece is the same particle, against an unrelated one that begins there, are high enough; they fall with the number of
+trajectories that begin anywhere. If two pieces fit in the same frame, one must be much better.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ if TYPE_CHECKING:
     Indices = NDArray[np.int64]
 
 ODDS = math.log(20.0)
-"""Logarithm of the odds that a join needs, and by which it must be better than the next one in the same frame."""
+"""Logarithm of the odds that a join needs, and of its advantage over the next one in the same frame."""
 _COMES_BACK = 0.3
-"""Chance that a trajectory that ends is found again within the gap: an opinion, which the odds leave little weight."""
+"""Prior probability that an ended trajectory continues within the gap; it has little influence beside the odds."""
 _FEWEST = 3
-"""Positions on both sides together."""
+"""Minimum number of positions on both sides together."""
 
 
 @dataclass(frozen=True)
 class Candidates:
-    """Pairs of pieces that fit, n of them."""
+    """n pairs of pieces that fit."""
 
     before: Indices
     after: Indices
@@ -46,16 +46,16 @@ class Candidates:
 
 
 def join(table: TrackTable, pieces: Pieces, bridges: Bridges, max_gap: int) -> tuple[Indices, Indices]:
-    """Which pieces go on as which.
+    """The joins between pieces.
 
     Args:
-        table: where the positions are.
-        pieces: what may be joined, each at most once at each end.
+        table: the positions.
+        pieces: that may be joined, each at most once at each end.
         bridges: of the motion model.
-        max_gap: largest number of missing frames.
+        max_gap: maximum number of missing frames.
 
     Returns:
-        (k,) pieces and (k,) the pieces that they go on as.
+        (k,) pieces and (k,) the pieces that continue them.
     """
     found = [_in_frame(table, *group, max_gap=max_gap, bridges=bridges) for group in _meetings(pieces, max_gap)]
     before = np.concatenate([np.empty(0, np.int64), *(one.before for one in found)])
@@ -66,13 +66,13 @@ def join(table: TrackTable, pieces: Pieces, bridges: Bridges, max_gap: int) -> t
 
 @dataclass(frozen=True)
 class _Ends:
-    """Ends of pieces in one frame, or beginnings: n of them."""
+    """n ends, or beginnings, of pieces in one frame."""
 
     piece: Indices
     row: Indices
-    """Of the last position, or the first."""
+    """Row of the last position, or the first."""
     size: Indices
-    """Positions to look at."""
+    """Number of positions to use."""
 
 
 def _meetings(pieces: Pieces, max_gap: int) -> Iterator[tuple[_Ends, _Ends, int]]:
@@ -114,10 +114,10 @@ def _in_frame(table: TrackTable, tails: _Ends, heads: _Ends, gap: int, *, max_ga
 
 
 def _gain(bridges: Bridges, around: Array, tail: int, gap: int) -> tuple[Flags, Array]:
-    """Which positions (n, tail + head, 3) at a gap fit together (n,), and what they say for one particle (n,).
+    """Which positions (n, tail + head, 3) at a gap fit together (n,), and the evidence for one particle (n,).
 
-    A trajectory often ends because its last position is measured badly: two spots lay on each other. So the last position before
-    the gap, or the first one after it, may be left out; the odds pay for how seldom that is.
+    A trajectory often ends because its last position is badly measured: two spots overlapped. So the last position before
+    the gap, or the first one after it, may be left out; the odds are reduced according to how rare that is.
     """
     head = around.shape[1] - tail
     squared, gain = _likeness(bridges, around, tail, gap)
@@ -127,7 +127,7 @@ def _gain(bridges: Bridges, around: Array, tail: int, gap: int) -> tuple[Flags, 
         if min(before, after) < 1 or before + after < _FEWEST:
             continue
         less, without = _likeness(bridges, np.delete(around, left_out, axis=1), before, gap + 1)
-        off = squared - less  # of the position that is left out, alone
+        off = squared - less  # only of the position that is left out
         if left_out < tail:
             off = off + bridges.together(around[:, :tail], before, 0)[0]
         some = (less <= bridges.narrow[after]) & (off <= bridges.widest)
@@ -137,10 +137,10 @@ def _gain(bridges: Bridges, around: Array, tail: int, gap: int) -> tuple[Flags, 
 
 
 def _likeness(bridges: Bridges, around: Array, tail: int, gap: int) -> tuple[Array, Array]:
-    """Squared mismatch (n,) of positions (n, tail + head, 3) at a gap, and what it says for one particle (n,).
+    """Squared mismatch (n,) of positions (n, tail + head, 3) at a gap, and the evidence for one particle (n,).
 
-    That is the log density, per mm^3, of the first position after the gap where the longer side expects it. Neighbours move
-    alike: that the velocities agree says nothing in favour, that they do not agree says something against.
+    The evidence is the log density, per mm^3, of the first position after the gap as predicted by the longer side. Neighbours
+    have similar velocities: agreement of velocities is no evidence for a join, disagreement is evidence against it.
     """
     head = around.shape[1] - tail
     squared, together = bridges.together(around, tail, gap)
@@ -150,7 +150,7 @@ def _likeness(bridges: Bridges, around: Array, tail: int, gap: int) -> tuple[Arr
 
 
 def _near(table: TrackTable, tails: _Ends, heads: _Ends, gap: int, bridges: Bridges) -> tuple[Indices, Indices]:
-    """Pairs of ends and beginnings, indices into both, that may fit: looked for from whichever side knows its velocity."""
+    """Pairs of ends and beginnings, indices into both, that may fit: searched from the side with a known velocity."""
     forward = _reached(table, tails, heads, gap, bridges=bridges, sign=1)
     single = np.flatnonzero(tails.size == 1)
     alone = _Ends(tails.piece[single], tails.row[single], tails.size[single])
@@ -163,7 +163,7 @@ def _near(table: TrackTable, tails: _Ends, heads: _Ends, gap: int, bridges: Brid
 def _reached(
     table: TrackTable, origins: _Ends, goals: _Ends, gap: int, *, bridges: Bridges, sign: int
 ) -> tuple[Indices, Indices]:
-    """Origins of at least two positions, and the goals within their reach; ``sign``: 1 forward in time, -1 backward."""
+    """Origins with at least two positions, and the goals within their reach; ``sign``: 1 forward in time, -1 backward."""
     from scipy.spatial import KDTree  # an extra
 
     places: list[Array] = []
@@ -193,7 +193,7 @@ def _reached(
 
 
 def _much_better(group: Indices, odds: Array) -> Any:
-    """(n,) bool: those that are the best of their group, with no other one near them."""
+    """(n,) bool: whether each is the best of its group, with no other one close to it."""
     order = np.lexsort((-odds, group))
     sorted_group, sorted_odds = group[order], odds[order]
     same = np.zeros(len(order), dtype=bool)
@@ -208,7 +208,7 @@ def _much_better(group: Indices, odds: Array) -> Any:
 
 
 def _best_first(before: Indices, after: Indices, odds: Array) -> tuple[Indices, Indices]:
-    """Take the pairs with the best odds first; each piece goes on once, and continues one."""
+    """Select the pairs with the best odds first; each piece is continued by at most one and continues at most one."""
     order = np.lexsort((after, before, -odds))
     goes_on: dict[int, int] = {}
     taken: set[int] = set()

@@ -1,4 +1,4 @@
-"""The model of the motion, learnt from the trajectories themselves: the most likely one."""
+"""Maximum-likelihood estimate of the motion model from the trajectories."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 _LONGEST_WINDOW, _SHORTEST_WINDOW = 12, 5
 MOST_WINDOWS = 20_000
-"""So many windows are enough."""
+"""A sufficient number of windows."""
 _FEWEST_WINDOWS = 30
 _STRANGE = 5.0
-"""Standard deviations beyond which a window is taken for one with a wrong link, and left out of the estimate."""
+"""Standard deviations beyond which a window is assumed to contain a wrong link, and is left out of the estimate."""
 _ROUNDING = 0.001 / math.sqrt(12)
-"""Standard deviation [mm] of a position that is written with 3 decimals: none is more exact."""
+"""Standard deviation [mm] of a position written with 3 decimals: the lower limit of the noise."""
 _RATIOS = (-18.0, 5.0)
-"""Logarithms of q / sigma^2 [1/frame^5] between which the most likely one is sought."""
+"""Logarithms of q / sigma^2 [1/frame^5]: the range of the search."""
 
 
 def learn(windows: Array) -> MotionModel | None:
@@ -34,7 +34,7 @@ def learn(windows: Array) -> MotionModel | None:
         windows: (n, length, 3) positions in consecutive frames [mm], without NaN.
 
     Returns:
-        None where there are too few of them to tell.
+        None if there are too few for an estimate.
     """
     if len(windows) < _FEWEST_WINDOWS:
         return None
@@ -58,7 +58,7 @@ def learn(windows: Array) -> MotionModel | None:
 
 
 def window_length(lengths: NDArray[np.int64]) -> int:
-    """How long the windows should be that trajectories of some lengths (m,) are cut into: long ones, but many."""
+    """The length of windows into which trajectories of some lengths (m,) are divided: a compromise of length and number."""
     for length in range(_LONGEST_WINDOW, _SHORTEST_WINDOW, -1):
         if int((lengths // length).sum()) >= 10 * _FEWEST_WINDOWS:
             return length
@@ -80,7 +80,7 @@ def _unit_filter(ratio: float, length: int) -> tuple[Array, Array]:
         mean = mean + gain[:, None] * weights[index]
         covariance = covariance - np.outer(gain, covariance[0])
         covariance = (covariance + covariance.T) / 2
-    return weights[STATES:], variance[STATES:]  # the first ones tell nothing without a prior
+    return weights[STATES:], variance[STATES:]  # the first ones carry no information without a prior
 
 
 def _most_likely(windows: Array) -> tuple[float, float]:
@@ -90,7 +90,7 @@ def _most_likely(windows: Array) -> tuple[float, float]:
     length = windows.shape[1]
 
     def unlikely(ratio: float) -> float:
-        """Minus the log likelihood of a window, but for constants, at the best sigma."""
+        """Minus the log likelihood of a window, except for constants, at the best sigma."""
         weights, variance = _unit_filter(ratio, length)
         scale = float(np.mean((windows @ weights.T) ** 2 / variance))
         return (len(variance) * math.log(max(scale, 1e-30)) + float(np.log(variance).sum())) / 2
@@ -101,7 +101,7 @@ def _most_likely(windows: Array) -> tuple[float, float]:
 
 
 def _strangeness(windows: Array, variance: float, ratio: float) -> Array:
-    """(n,) the largest innovation of each window (n, length), in standard deviations; those judged by the median of all."""
+    """(n,) maximum innovation of each window (n, length), in standard deviations estimated from the median of all."""
     weights, scale = _unit_filter(ratio, windows.shape[1])
     size = np.abs((windows - windows[:, :1]) @ weights.T) / np.sqrt(scale * max(variance, _ROUNDING**2))
     usual = float(np.median(size)) / 0.6745
@@ -110,7 +110,7 @@ def _strangeness(windows: Array, variance: float, ratio: float) -> Array:
 
 
 def _with_tails(model: MotionModel, windows: Array, sound: NDArray[np.bool_]) -> MotionModel:
-    """The model that knows how much larger than it says the mismatch at gaps is that are cut into whole trajectories."""
+    """The model with the measured factors by which the mismatch at artificial gaps exceeds its prediction."""
     from scipy.stats import chi2  # an extra
 
     bridges = Bridges(model)

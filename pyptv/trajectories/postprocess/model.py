@@ -1,12 +1,12 @@
-"""How particles move, and how exactly they are measured. :mod:`pyptv.trajectories.postprocess.learn` has it from the data.
+"""The model of motion and measurement errors. :mod:`pyptv.trajectories.postprocess.learn` estimates it from the data.
 
-Each axis on its own: the acceleration changes by white noise of the density q (jerk), positions are measured with an error of
-the standard deviation sigma. The best estimate of such a motion, and its error, is a Kalman filter's (R. E. Kalman, "A New
+For each axis: the acceleration changes by white noise of the density q (jerk), and positions are measured with an error of
+the standard deviation sigma. A Kalman filter gives the best estimate of such a motion, and its error (R. E. Kalman, "A New
 Approach to Linear Filtering and Prediction Problems", Journal of Basic Engineering 82 (1960) 35-45); it equals a smoothing
-spline of degree 5 (G. Wahba, J. R. Statist. Soc. B 40 (1978) 364-372). So one model says how far a trajectory may be from
-where it is expected after a gap, how impossible a link is, and how much a smoothed position is to be trusted.
+spline of degree 5 (G. Wahba, J. R. Statist. Soc. B 40 (1978) 364-372). So one model determines how far a trajectory may be from
+its expected position after a gap, how improbable a link is, and the error of a smoothed position.
 
-A trajectory's first velocity and acceleration are drawn from those of all trajectories. Times are in frames.
+The prior of a trajectory's velocity and acceleration is their distribution over all trajectories. Times are in frames.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
 
 STATES = 3
-"""Of an axis: position, velocity, acceleration."""
+"""Number of states of an axis: position, velocity, acceleration."""
 TRANSITION = np.array([[1.0, 1.0, 0.5], [0.0, 1.0, 1.0], [0.0, 0.0, 1.0]])
-"""Of the states, by one frame."""
+"""Transition of the states by one frame."""
 JERK = np.array([[1 / 20, 1 / 8, 1 / 6], [1 / 8, 1 / 3, 1 / 2], [1 / 6, 1 / 2, 1.0]])
-"""Covariance that a jerk of density 1 adds in one frame."""
+"""Covariance added by a jerk of density 1 in one frame."""
 
 TAIL, HEAD = 8, 4
-"""Positions looked at before and after a gap, at most."""
+"""Maximum number of positions used before and after a gap."""
 MOST_SCALE = 10.0
-"""Of outliers: what is farther off is more likely a wrong link."""
+"""Maximum mismatch of outliers: a larger one is more likely a wrong link."""
 LIKELY = 0.995
-"""Of the gaps that are cut into whole trajectories so many must be bridged again: sets the limit."""
+"""Share of artificial gaps in complete trajectories that must be bridged: sets the limit."""
 _NEVER = 1e-6
-"""Share of good positions that are farther off than what is cut out beside a join."""
+"""Share of good positions that deviate more than a position that is cut out beside a join."""
 
 
 @dataclass(frozen=True)
@@ -55,17 +55,17 @@ class MotionModel:
     acceleration_spread: Array
     """(3,) standard deviation [mm/frame^2]."""
     windows: int
-    """Pieces of trajectories that it was learnt from."""
+    """Number of pieces of trajectories from which it was estimated."""
     inflation: float = 1.0
-    """By how much larger than by the model the squared mismatch at a gap is at the limit: its errors are not Gaussian."""
+    """Factor by which the squared mismatch at the limit exceeds that of the model, because errors are not Gaussian."""
     outliers: float = 0.0
-    """Share of positions around which the mismatch is beyond the limit: spots that overlap, mostly."""
+    """Share of positions around which the mismatch is beyond the limit, mostly because of overlapping spots."""
     outlier_scale: float = 1.0
-    """How many times larger the mismatch is there."""
+    """Factor by which the mismatch is larger there."""
 
     @cached_property
     def start(self) -> tuple[Array, Array]:
-        """Mean (3 axes, 3 states) and covariance (3, 3, 3) of a trajectory that was measured once, at 0."""
+        """Mean (3 axes, 3 states) and covariance (3, 3, 3) of a trajectory after one measurement at 0."""
         mean = np.zeros((3, STATES))
         mean[:, 1] = self.mean_velocity
         covariance = np.zeros((3, STATES, STATES))
@@ -80,7 +80,7 @@ class MotionModel:
         return later
 
     def updated(self, covariance: Array) -> tuple[Array, Array, Array]:
-        """What a measurement makes of a covariance (..., 3 axes, 3, 3): variance of its innovation, gain, new covariance."""
+        """Update of a covariance (..., 3 axes, 3, 3) by a measurement: variance of its innovation, gain, new covariance."""
         variance = covariance[..., 0, 0] + self.noise**2
         gain = covariance[..., 0] / variance[..., None]
         new = covariance - gain[..., :, None] * covariance[..., None, 0, :]
@@ -89,14 +89,14 @@ class MotionModel:
 
 @dataclass(frozen=True)
 class Bridge:
-    """How well some positions after a gap fit to some before it: linear in the positions."""
+    """The fit of positions after a gap to those before it; linear in the positions."""
 
     weights: Array
-    """(3 axes, head, tail + head): of the positions in the innovations of the head."""
+    """(3 axes, head, tail + head): weights of the positions in the innovations of the head."""
     offset: Array
-    """(3 axes, head): what the mean velocity adds to them [mm]."""
+    """(3 axes, head): contribution of the mean velocity to them [mm]."""
     variance: Array
-    """(3 axes, head): of the innovations [mm^2]."""
+    """(3 axes, head): variances of the innovations [mm^2]."""
 
     def mismatch(self, position: Array) -> tuple[Array, Array]:
         """Squared mismatch (n,), chi-square distributed with 3 head degrees of freedom, and log likelihood (n,).
@@ -109,18 +109,18 @@ class Bridge:
         return squared, -(squared + self.log_volume) / 2
 
     def expected(self, tail: Array) -> Array:
-        """Where the first position after the gap is expected (n, 3) [mm], after a tail (n, tail, 3)."""
+        """The expected first position (n, 3) [mm] after the gap, after a tail (n, tail, 3)."""
         first = self.weights[:, 0, : tail.shape[1]]
         return np.asarray(tail[:, 0] + self.offset[:, 0] - np.einsum("ak,nka->na", first, tail - tail[:, :1]))
 
     @cached_property
     def log_volume(self) -> float:
-        """Twice the logarithm of what makes the density of the innovations one in total."""
+        """Twice the logarithm of the normalisation of the density of the innovations."""
         return float(np.log(2 * math.pi * self.variance).sum())
 
 
 class Bridges:
-    """The bridges of a model, made when they are wanted: for each number of positions and size of the gap."""
+    """The bridges of a model, created on request for each number of positions and size of the gap."""
 
     def __init__(self, model: MotionModel) -> None:
         self.model = model
@@ -128,11 +128,11 @@ class Bridges:
 
     @cached_property
     def backward(self) -> Bridges:
-        """Those of the motion that runs backward in time."""
+        """The bridges for motion backward in time."""
         return Bridges(replace(self.model, mean_velocity=-self.model.mean_velocity))
 
     def together(self, position: Array, tail: int, gap: int) -> tuple[Array, Array]:
-        """Squared mismatch (n,) and log likelihood (n,) of positions (n, tail + head, 3) of one particle, some measured badly."""
+        """Squared mismatch (n,) and log likelihood (n,) of positions (n, tail + head, 3) of one particle, some of them bad."""
         head, model = position.shape[1] - tail, self.model
         bridge = self(tail, gap, head)
         squared, likely = bridge.mismatch(position - position[:, :1])
@@ -141,34 +141,34 @@ class Bridges:
         return squared, either
 
     def alone(self, position: Array) -> Array:
-        """(n,) log likelihood of a piece (n, head, 3) from its first position on, wherever that is."""
+        """(n,) log likelihood of a piece (n, head, 3), given its first position."""
         head = position.shape[1]
         return self(0, 0, head).mismatch(position - position[:, :1])[1] if head > 1 else np.zeros(len(position))
 
     @cached_property
     def narrow(self) -> Array:
-        """(HEAD + 1,) largest squared mismatch without large errors, for each number of positions after the gap."""
+        """(HEAD + 1,) maximum squared mismatch without large errors, for each number of positions after the gap."""
         return _usual() * self.model.inflation
 
     @cached_property
     def limits(self) -> Array:
-        """(HEAD + 1,) largest squared mismatch of a join, for each number of positions after the gap."""
+        """(HEAD + 1,) maximum squared mismatch of a join, for each number of positions after the gap."""
         return _usual() * max(self.model.inflation, self.model.outlier_scale**2)
 
     @cached_property
     def widest(self) -> float:
-        """Largest squared mismatch of a position that a join may leave out: what is farther off is more likely a wrong link."""
+        """Maximum squared mismatch of a position that a join may leave out; a larger one is more likely a wrong link."""
         return float(_usual()[1]) * MOST_SCALE**2
 
     @cached_property
     def bad(self) -> float:
-        """Squared mismatch beyond which a position beside a join is cut out: no good one, and not nearly where it should be."""
+        """Squared mismatch beyond which a position beside a join is cut out: too large for a good measurement."""
         from scipy.stats import chi2  # an extra
 
         return max(float(self.limits[1]), float(chi2.isf(_NEVER, 3)))
 
     def __call__(self, tail: int, gap: int, head: int) -> Bridge:
-        """The bridge from ``tail`` positions over ``gap`` missing frames to ``head`` positions. A tail of 0: from nothing."""
+        """The bridge from ``tail`` positions over ``gap`` missing frames to ``head`` positions. ``tail`` may be 0."""
         key = tail, gap, head
         if key not in self._known:
             self._known[key] = _bridge(self.model, *key)
@@ -176,11 +176,11 @@ class Bridges:
 
 
 def _bridge(model: MotionModel, tail: int, gap: int, head: int) -> Bridge:
-    """Run the filter on unit vectors: what is linear is known by what it makes of them."""
+    """Run the filter on unit vectors, which determines a linear function."""
     n = tail + head
     frames = [*range(tail), *range(tail + gap, tail + gap + head)]
     _, covariance = model.start
-    mean = np.zeros((3, STATES, n + 1))  # of each unit vector; last of the prior velocity
+    mean = np.zeros((3, STATES, n + 1))  # of each unit vector; the last one of the prior velocity
     mean[:, 0, 0] = 1.0
     mean[:, 1, n] = model.mean_velocity
     weights, offset, variance = np.zeros((3, n, n)), np.zeros((3, n)), np.ones((3, n))
@@ -192,12 +192,12 @@ def _bridge(model: MotionModel, tail: int, gap: int, head: int) -> Bridge:
         innovation[:, index] += 1.0
         weights[:, index], offset[:, index] = innovation[:, :n], -innovation[:, n]
         mean = mean + gain[:, :, None] * innovation[:, None]
-    first = max(tail, 1)  # the very first position is where it is
+    first = max(tail, 1)  # the very first position is exact
     return Bridge(weights[:, first:], offset[:, first:], variance[:, first:])
 
 
 def _usual() -> Array:
-    """(HEAD + 1,) squared mismatch below which :data:`LIKELY` of the gaps are by the model."""
+    """(HEAD + 1,) squared mismatch that :data:`LIKELY` of the gaps do not exceed according to the model."""
     from scipy.stats import chi2  # an extra
 
     return np.asarray(chi2.ppf(LIKELY, np.maximum(1, 3 * np.arange(HEAD + 1))))

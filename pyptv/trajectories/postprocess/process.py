@@ -41,13 +41,13 @@ logger = logging.getLogger(__name__)
 RECORD = np.dtype(
     [(name, "i8") for name in ("id", "first", "last", "measured", "found", "estimated", "pieces", "cut_before", "cut_after")]
 )
-"""What was done to a trajectory: its first and last frame; how many of its positions the run has measured, were found among
-the targets, are estimated; pieces that were joined; whether it was cut off from what was before and after it (0 or 1)."""
+"""The record of a trajectory: its first and last frame; the numbers of positions that the run measured, that were found among
+the targets, and that are estimated; joined pieces; whether it was cut off from earlier and later frames (0 or 1)."""
 
 
 @dataclass
 class Counts:
-    """What was done, in total."""
+    """Total counts of the post-processing."""
 
     cuts: int = 0
     joins: int = 0
@@ -65,11 +65,11 @@ class Counts:
 
 
 class ProcessedTrajectories:
-    """Post-processed trajectories, sorted by id, then by frame, a block at a time, as often as they are wanted.
+    """Post-processed trajectories, sorted by id, then by frame, in blocks, which can be read repeatedly.
 
-    Every trajectory has a row in each frame from its first to its last one. Takes 24 bytes of disk for each row of the run, 48
-    (smoothed: 168) for each row of the result, and about 150 bytes of memory a trajectory, particles without a link included.
-    A context, which ends with its files.
+    Every trajectory has one row per frame, from its first frame to its last. Takes 24 bytes of disk per row of the run, 48
+    (smoothed: 168) per row of the result, and about 150 bytes of memory per trajectory, including particles without a link.
+    A context: its end removes the files.
     """
 
     def __init__(
@@ -88,20 +88,20 @@ class ProcessedTrajectories:
             experiment: whose results.
             first: first frame number; None: the first one with a ``ptv_is`` file.
             last: last frame number; None: the last one.
-            settings: what to do; None: as by default.
-            min_length: least number of frames of a trajectory, from its first to its last one.
+            settings: of the post-processing; None: the defaults.
+            min_length: minimum number of frames of a trajectory, from its first to its last one.
             workplace: folder for temporary files; None: that of the system, which may be memory.
 
         Raises:
             ValueError: a bad argument.
-            ProcessingError: no ``ptv_is`` file in the range, or scipy is not installed; a ``FormatError`` where a file is
+            ProcessingError: no ``ptv_is`` file in the range, or scipy is not installed; a ``FormatError`` if a file is
                 damaged.
             OSError: the workplace is full, or cannot be written.
         """
         self.settings = settings or PostProcessing()
         self.counts = Counts()
         self.model: MotionModel | None = None
-        """None where there were too few trajectories to learn from: then nothing was cut, joined or smoothed."""
+        """None if there were too few trajectories for an estimate: then nothing was cut, joined or smoothed."""
         self.records: Records = np.empty(0, RECORD)
         """(m,) of :data:`RECORD`, sorted by id."""
         self.lengths_before: Indices = np.empty(0, np.int64)
@@ -117,7 +117,7 @@ class ProcessedTrajectories:
                 pieces = table.pieces
                 whole: Chains | None = None
                 if self.model is None:
-                    logger.warning("%s: too few trajectories to learn from: they stay as they are", experiment.results)
+                    logger.warning("%s: too few trajectories for a motion model: they are not changed", experiment.results)
                 else:
                     bridges = Bridges(self.model)
                     pieces = cut(table, bridges) if self.settings.cut else pieces
@@ -151,7 +151,7 @@ class ProcessedTrajectories:
 
     @property
     def frames(self) -> tuple[Indices, Indices]:
-        """Ascending frame numbers that have rows, and how many rows each has."""
+        """The frames with rows, ascending, and their numbers of rows."""
         low, high = int(self.records["first"].min(initial=0)), int(self.records["last"].max(initial=-1))
         changes = np.zeros(high - low + 2, dtype=np.int64)
         np.add.at(changes, self.records["first"] - low, 1)
@@ -161,22 +161,22 @@ class ProcessedTrajectories:
         return there + low, counts[there]
 
     def blocks(self) -> Iterator[Block]:
-        """All rows, some whole trajectories at a time."""
+        """All rows, in blocks of complete trajectories."""
         return self._shelf.blocks()
 
     def close(self) -> None:
-        """Give the disk space back."""
+        """Release the disk space."""
         self._shelf.close()
 
     @property
     def summary(self) -> dict[str, int | float | str]:
-        """What was asked for and what was done: flat, for the metadata of an export."""
+        """Settings and counts: flat, for the metadata of an export."""
         settings = {
             f"postprocess_{name}": "none" if value is None else int(value) for name, value in asdict(self.settings).items()
         }
         counts = {f"postprocess_{name}": value for name, value in asdict(self.counts).items()}
         if self.model is None:
-            return settings | counts | {"postprocess_model": "none: too few trajectories to learn from"}
+            return settings | counts | {"postprocess_model": "none: too few trajectories"}
         axes = zip("xyz", self.model.noise.tolist(), self.model.jerk.tolist(), strict=True)
         model = {f"postprocess_{name}_{axis}": value for axis, *pair in axes for name, value in zip(_MODEL, pair, strict=True)}
         return settings | counts | model
@@ -184,7 +184,7 @@ class ProcessedTrajectories:
     # -- inside -------------------------------------------------------------------------------------------------------
 
     def _finish(self, table: TrackTable, whole: Chains, min_length: int) -> None:
-        """Put the chains on the shelf that are long enough, and keep the record of each."""
+        """Store the chains that are long enough, and the record of each."""
         uncut = len(np.unique(whole.pieces.source))
         self.counts.cuts, self.counts.joins = len(whole.pieces.first) - uncut, len(whole.pieces.first) - len(whole.span)
         long = np.flatnonzero(whole.span >= min_length)
@@ -195,7 +195,7 @@ class ProcessedTrajectories:
         self.records = np.concatenate([self.records, *records])
 
     def _finished(self, table: TrackTable, whole: Chains, chosen: Indices) -> Iterator[tuple[Chains, Rows]]:
-        """Put the rows of some chains on the shelf, and give them."""
+        """Store and yield the rows of some chains."""
         for batch in batches(whole.span[chosen], ROWS_AT_ONCE):
             some = whole.among(chosen[batch])
             rows = rows_of(table, some)
@@ -210,7 +210,7 @@ class ProcessedTrajectories:
             yield some, rows
 
     def _estimated(self, rows: Rows) -> tuple[Rows, Estimate | None]:
-        """The rows with a position in each gap; and the estimate of all rows, where that is asked for."""
+        """The rows with a position in each gap, and the estimate of all rows if requested."""
         if self.model is None:
             return rows, None
         if self.settings.smooth:

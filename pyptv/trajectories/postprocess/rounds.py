@@ -1,7 +1,7 @@
-"""Joins, round after round: a trajectory that was joined is longer, and so more can be joined to it.
+"""Joins in several rounds: a joined trajectory is longer, so more can be joined to it.
 
-A trajectory often ends at a position that is measured badly, because two spots lay on each other. When it is joined, and such a
-position beside the join is farther off than a good one ever is, it is cut out: an estimate stands in its place, it stays alone.
+A trajectory often ends at a badly measured position, because two spots overlapped. When it is joined and such a
+position beside the join deviates more than a good one does, it is cut out: an estimate replaces it, and it remains single.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ _MOST_ROUNDS = 4
 
 
 def join_all(table: TrackTable, pieces: Pieces, bridges: Bridges, max_gap: int, workplace: Path | None) -> Chains:
-    """Join pieces until nothing is left to join, :data:`_MOST_ROUNDS` times at most; then cut out bad positions beside joins.
+    """Join pieces until there is no further join, in at most :data:`_MOST_ROUNDS` rounds; then cut out bad positions.
 
     From the second round on a chain counts as a piece, with estimates in its gaps.
 
     Args:
-        table: where the positions are.
-        pieces: what may be joined.
+        table: the positions.
+        pieces: that may be joined.
         bridges: of the motion model.
-        max_gap: largest number of missing frames of a join.
+        max_gap: maximum number of missing frames of a join.
         workplace: folder for temporary files; None: that of the system.
     """
     before, after = join(table, pieces, bridges, max_gap)
@@ -69,7 +69,7 @@ def _as_pieces(table: TrackTable, whole: Chains, model: MotionModel) -> Iterator
 
 
 def with_gaps_filled(model: MotionModel, rows: Rows) -> Rows:
-    """The same rows, with the estimated position where the particle is missing."""
+    """The same rows, with estimated positions where the particle is missing."""
     gaps = rows.origin == ESTIMATED
     if not gaps.any():
         return rows
@@ -81,14 +81,14 @@ def with_gaps_filled(model: MotionModel, rows: Rows) -> Rows:
 
 
 def _without_bad_ends(table: TrackTable, whole: Chains, bridges: Bridges) -> Chains:
-    """The chains without the bad positions beside their joins, each of which becomes a piece and a chain of its own."""
+    """The chains without the bad positions beside their joins, each of which becomes a separate piece and chain."""
     several = np.flatnonzero(np.diff(whole.offsets) > 1)
     bad = [_bad_ends(table, whole.among(several[batch]), bridges) for batch in batches(whole.span[several], ROWS_AT_ONCE)]
     owner, row = np.concatenate([np.empty((0, 2), np.int64), *bad]).T
     if not len(row):
         return whole
     pieces = whole.pieces
-    split = np.where(row == pieces.start[owner], row + 1, row)  # the first position is cut off behind it
+    split = np.where(row == pieces.start[owner], row + 1, row)  # the first position is cut off after it
     owner, split = np.unique(np.column_stack([owner, split]), axis=0).T
     parts = apart(pieces, split, owner)
     chain = np.empty(len(pieces.first), dtype=np.int64)
@@ -100,7 +100,7 @@ def _without_bad_ends(table: TrackTable, whole: Chains, bridges: Bridges) -> Cha
 
 
 def _bad_ends(table: TrackTable, some: Chains, bridges: Bridges) -> Indices:
-    """(k, 2) pieces and rows of the positions to be cut out, the worse one of each join; a piece that has only one keeps it."""
+    """(k, 2) pieces and rows of the positions to be cut out, the worse one of each join; a single position is kept."""
     pieces, order = some.pieces, some.order
     rows = rows_of(table, some)
     estimate = smooth(bridges.model, rows.position, rows.offsets)

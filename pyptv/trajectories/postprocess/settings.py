@@ -1,4 +1,4 @@
-"""What post-processing is asked to do."""
+"""The settings of post-processing."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ MOST_GAP = 20
 
 @dataclass(frozen=True)
 class PostProcessing:
-    """The steps, in their order. Checked: a wrong value is a ``ValueError``."""
+    """The steps, in their order. A wrong value raises a ``ValueError``."""
 
     cut: bool = True
-    """Cut trajectories at links that the motion model calls impossible."""
+    """Cut trajectories at links that are impossible according to the motion model."""
     max_gap: int | None = 2
-    """Largest number of missing frames that a join bridges; 0: only links that are missing; None: nothing is joined."""
+    """Maximum number of missing frames that a join bridges; 0: only missing links; None: nothing is joined."""
     fill: bool = False
-    """Seek the missing particles of joined trajectories among the targets of their frames."""
+    """Search for the missing particles of joined trajectories among the targets of their frames."""
     remove_stationary: bool = False
     """Leave out trajectories that do not move: reflections, stuck pixels."""
     smooth: bool = False
-    """Positions, velocities and accelerations as the motion model estimates them, with their errors."""
+    """Positions, velocities and accelerations estimated by the motion model, with their errors."""
 
     def __post_init__(self) -> None:
         gap = self.max_gap

@@ -1,4 +1,4 @@
-"""Where post-processed rows wait on disk until they are written elsewhere."""
+"""Storage on disk for post-processed rows until they are written elsewhere."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _VECTORS = ("velocity", "acceleration", "position_error", "velocity_error", "acc
 
 
 class Shelf:
-    """Rows of whole trajectories, in the order in which they were put there."""
+    """Rows of complete trajectories, in the order in which they were added."""
 
     def __init__(self, workplace: Path | None, *, smoothed: bool) -> None:
-        """Make a file in a folder; it has no name where the system allows it.
+        """Make a file in a folder; it has no name if the system allows it.
 
         Args:
             workplace: the folder; None: that of the system.
@@ -42,7 +42,7 @@ class Shelf:
         return sum(self._sizes)
 
     def put(self, rows: Rows, estimate: Estimate | None) -> None:
-        """Add some whole trajectories."""
+        """Add complete trajectories."""
         table = np.empty(len(rows.id), self._dtype)
         for name in ("id", "frame", "source", "origin", "position"):
             table[name] = getattr(rows, name)
@@ -55,15 +55,15 @@ class Shelf:
         self._sizes.append(len(table))
 
     def flush(self) -> None:
-        """Have all of it on disk, or an ``OSError``."""
+        """Write everything to disk; raises ``OSError`` if that fails."""
         self._file.flush()
 
     def close(self) -> None:
-        """Give the disk space back."""
+        """Release the disk space."""
         self._file.close()
 
     def blocks(self) -> Iterator[Block]:
-        """All rows, whole trajectories at a time: as many of what was put together as make a block."""
+        """All rows, in blocks of complete trajectories as they were added."""
         self._file.seek(0)
         waiting = 0
         for index, size in enumerate(self._sizes):

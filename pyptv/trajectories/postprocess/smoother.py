@@ -1,8 +1,8 @@
-"""The best estimate of where each particle was, in every frame of its trajectory, and how far off it may be.
+"""The best estimate of each particle's position in every frame of its trajectory, and its error.
 
 A Kalman filter forward in time, then the smoother of H. E. Rauch, F. Tung, C. T. Striebel, "Maximum Likelihood Estimates of
-Linear Dynamic Systems", AIAA Journal 3 (1965) 1445-1450. Many trajectories are done side by side, a frame of all of them at
-a time. Those that are longer than :data:`_SPAN` are done in parts that overlap.
+Linear Dynamic Systems", AIAA Journal 3 (1965) 1445-1450. Many trajectories are processed together, one frame of all of them at
+a time. Trajectories longer than :data:`_SPAN` are processed in overlapping parts.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Indices = NDArray[np.int64]
 
 _SPAN, _OVERLAP = 256, 48
-"""Frames of a part that count, and more on both sides that it is estimated with."""
+"""Frames of a part whose estimate is used, and further frames on both sides that are included in it."""
 
 
 @dataclass(frozen=True)
@@ -37,12 +37,12 @@ def smooth(model: MotionModel, position: Array, offsets: Indices) -> Estimate:
     """Estimate some trajectories.
 
     Args:
-        model: how they move.
-        position: (n, 3) in consecutive frames of each trajectory [mm]; NaN where it was not measured.
-        offsets: (m + 1,) rows with which trajectories begin, and n.
+        model: of the motion.
+        position: (n, 3) in consecutive frames of each trajectory [mm]; NaN if it was not measured.
+        offsets: (m + 1,) first rows of the trajectories, and n.
 
     Returns:
-        NaN before the first and after the last position that is known.
+        NaN before the first and after the last known position.
     """
     value, error = np.full((STATES, *position.shape), np.nan), np.full((STATES, *position.shape), np.nan)
     parts = _parts(np.asarray(np.isfinite(position).all(axis=1)), offsets)
@@ -63,13 +63,13 @@ def smooth(model: MotionModel, position: Array, offsets: Indices) -> Estimate:
 
 @dataclass(frozen=True)
 class _Parts:
-    """Rows that are estimated together: n parts, the longest first."""
+    """n parts that are estimated together, the longest first."""
 
     begin: Indices
     end: Indices
     keep_from: Indices
     keep_to: Indices
-    """The rows whose estimate counts: others belong to the part before or after."""
+    """The rows whose estimate is used: others belong to the part before or after."""
 
 
 def _parts(known: NDArray[np.bool_], offsets: Indices) -> _Parts:
@@ -90,7 +90,7 @@ def _parts(known: NDArray[np.bool_], offsets: Indices) -> _Parts:
 
 
 def _filter(model: MotionModel, position: Array, parts: _Parts) -> list[tuple[Array, Array]]:
-    """Mean (k, 3 axes, 3) and covariance (k, 3, 3, 3) after each step, of the k parts that are as long."""
+    """Mean (k, 3 axes, 3) and covariance (k, 3, 3, 3) after each step, of the k parts that have it."""
     lengths = parts.end - parts.begin
     start_mean, start_covariance = model.start
     mean = np.repeat(start_mean[None], len(lengths), axis=0)
@@ -110,7 +110,7 @@ def _filter(model: MotionModel, position: Array, parts: _Parts) -> list[tuple[Ar
 
 
 def _look_back(model: MotionModel, mean: Array, covariance: Array, later_mean: Array, later_covariance: Array) -> None:
-    """Let an estimate know, in place, what the smoothed one of the next frame knows; the last parts have none."""
+    """Update an estimate, in place, with the smoothed one of the next frame; the last parts have none."""
     n = len(later_mean)
     predicted = model.predicted(covariance[:n])
     gain = np.swapaxes(np.linalg.solve(predicted, TRANSITION @ covariance[:n]), -1, -2)

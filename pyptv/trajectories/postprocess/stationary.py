@@ -15,18 +15,18 @@ if TYPE_CHECKING:
     Indices = NDArray[np.int64]
 
 _LIKELY = 0.999
-"""Of particles at rest so many are told."""
+"""Share of particles at rest that are recognised."""
 _FAR = 10.0
-"""Standard deviations of a position that a particle of the usual speed must have moved: else nobody can tell."""
+"""Standard deviations of a position that a particle of the usual speed must have moved; otherwise no decision is possible."""
 
 
 def stationary(model: MotionModel, position: Array, offsets: Indices) -> NDArray[np.bool_]:
-    """Which of m trajectories scatter about their mean place no more than the noise explains, while others move far.
+    """Which of m trajectories scatter about their mean position by no more than the noise, while others move far.
 
     Args:
         model: noise and usual speed.
         position: (n, 3) [mm]; NaN where it is not known.
-        offsets: (m + 1,) rows with which they begin, and n.
+        offsets: (m + 1,) their first rows, and n.
     """
     from scipy.stats import chi2  # an extra
 

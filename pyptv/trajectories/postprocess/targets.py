@@ -1,6 +1,6 @@
-"""A particle that the run has missed, sought among the targets of its frame, where its trajectory says that it should be.
+"""Search for a particle that the run has missed among the targets of its frame, at its predicted position.
 
-Targets that no particle has used come first; one that another particle has, too, will do where two spots lie on each other.
+Unused targets have priority; a target of another particle may be used if two spots overlap.
 """
 
 from __future__ import annotations
@@ -23,33 +23,33 @@ if TYPE_CHECKING:
     Flags = NDArray[np.bool_]
 
 _NARROWEST, _WIDEST = 1.0, 4.0
-"""Radius [px] around the expected place in an image: the first on top of what the expectation is uncertain by; the second the
-most of both."""
+"""Radius [px] around the predicted position in an image: the first is added to the uncertainty of the prediction; the second
+is the maximum of the sum."""
 _LEAST_OFF, _MOST_OFF = 0.3, 2.0
-"""Limits [px] of how far a target may be from the point that its ray leads to; between them ``eps0`` counts."""
+"""Limits [px] of the distance of a target from the projection of its point; between them ``eps0`` is used."""
 NOT_SEEN = -1
 
 
 @dataclass(frozen=True)
 class _Camera:
     place: Array
-    """(n, 2) of the targets [px]."""
+    """(n, 2) positions of the targets [px]."""
     used: Flags
 
 
 class FrameTargets:
-    """The targets of one frame, and which of them are used."""
+    """The targets of one frame, with marks on used ones."""
 
     def __init__(self, experiment: Experiment, frame: int, claimed: list[Indices]) -> None:
-        """Read them.
+        """Read the targets.
 
         Args:
-            experiment: whose.
+            experiment: of the targets.
             frame: number of the frame.
-            claimed: targets (n_cameras,) of each particle that was found already; what is claimed from now on is added.
+            claimed: targets (n_cameras,) of each particle found already; new ones are added.
 
         Raises:
-            FormatError: a file is missing or damaged, or they do not belong together.
+            FormatError: a file is missing or damaged, or the files are inconsistent.
         """
         self._experiment = experiment
         path = experiment.result_path("rt_is", frame)
@@ -69,28 +69,28 @@ class FrameTargets:
         self._claimed = claimed
 
     def seek(self, expected: Array, spread: Array) -> tuple[Array, Indices]:
-        """Look for particles.
+        """Search for particles.
 
         Args:
-            expected: (n, 3) where they should be [mm].
-            spread: (n, 3) standard deviations of that [mm].
+            expected: (n, 3) predicted positions [mm].
+            spread: (n, 3) their standard deviations [mm].
 
         Returns:
-            Where they are (n, 3) [mm], NaN where there is none; and (n_cameras, n) their targets, or :data:`NOT_SEEN`.
+            Their positions (n, 3) [mm], NaN if not found; and (n_cameras, n) their targets, or :data:`NOT_SEEN`.
         """
         places, radius = self._expected(expected, spread)
         chosen = np.array([_nearest(*pair) for pair in zip(self._cameras, zip(places, radius, strict=True), strict=True)])
         point, off = self._points(chosen)
         worst = off.argmax(axis=0)
         bad = np.flatnonzero(~(off.max(axis=0) <= self._tolerance))
-        chosen[worst[bad], bad] = NOT_SEEN  # one camera may have seen something else: try without it
+        chosen[worst[bad], bad] = NOT_SEEN  # the target of one camera may be wrong: try without it
         point[bad], off[:, bad] = self._points(chosen[:, bad])
         good = (off.max(axis=0) <= self._tolerance) & self._enough(chosen)
         point[~good], chosen[:, ~good] = np.nan, NOT_SEEN
         return point, chosen
 
     def claim(self, chosen: Indices) -> bool:
-        """Mark the targets (n_cameras,) of a particle as used; False where somebody else was faster."""
+        """Mark the targets (n_cameras,) of a particle as used; False if another particle has taken them."""
         if not self._enough(chosen[:, None])[0]:
             return False
         for camera, target in zip(self._cameras, chosen.tolist(), strict=True):
@@ -110,14 +110,14 @@ class FrameTargets:
         return project(points, self._experiment.parameters, self._experiment.calibrations)
 
     def _expected(self, expected: Array, spread: Array) -> tuple[Array, Array]:
-        """Places (n_cameras, n, 2) [px] and radii (n_cameras, n) [px] to look in."""
+        """Positions (n_cameras, n, 2) [px] and radii (n_cameras, n) [px] of the search."""
         places = self._project(expected)
         shifts = [self._project(expected + spread * axis) - places for axis in np.eye(3)]
         uncertain = np.sqrt(np.sum([(shift**2).sum(axis=2) for shift in shifts], axis=0))
         return places, np.minimum(_NARROWEST + 3 * uncertain, _WIDEST)
 
     def _points(self, chosen: Indices) -> tuple[Array, Array]:
-        """Points (n, 3) [mm] of some targets, and how far each of these is from its point (n_cameras, n) [px], 0 if not seen."""
+        """Points (n, 3) [mm] of some targets, and their distances (n_cameras, n) [px] from the projections; 0: unseen."""
         from pyptv.core.engines.optv.backend import triangulate  # loads optv
 
         pixels = np.full((*chosen.shape, 2), np.nan)
@@ -131,7 +131,7 @@ class FrameTargets:
         return points, off
 
     def _enough(self, chosen: Indices) -> Flags:
-        """Which particles (n,) have two targets of their own, or one and two shared ones."""
+        """Which particles (n,) have two unshared targets, or one unshared and two shared ones."""
         seen = np.count_nonzero(chosen != NOT_SEEN, axis=0)
         free = np.zeros(chosen.shape[1], dtype=np.int64)
         for camera, targets in zip(self._cameras, chosen, strict=True):
@@ -142,7 +142,7 @@ class FrameTargets:
 
 
 def _nearest(camera: _Camera, where: tuple[Array, Array]) -> Indices:
-    """(n,) the nearest target within the radius (n,) of each place (n, 2): one that nobody uses, if there is any."""
+    """(n,) the nearest target within the radius (n,) of each position (n, 2): an unused one, if there is any."""
     from scipy.spatial import KDTree  # an extra
 
     places, radius = where

@@ -1,4 +1,4 @@
-"""The trajectories of a run as a table on disk: any position of any of them is at hand, in bounded memory."""
+"""The trajectories of a run as a table on disk, with random access to all positions in bounded memory."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _ENTRY = np.dtype([("number", "i8"), ("start", "i8"), ("first", "i8"), ("length"
 
 @dataclass(frozen=True)
 class Pieces:
-    """Trajectories, or what cuts have left of them: consecutive frames without a gap. n of them, by their numbers."""
+    """n trajectories, or pieces of them after cuts: consecutive frames without a gap, sorted by their numbers."""
 
     start: Indices
     """(n,) row of the first position in the table."""
@@ -39,7 +39,7 @@ class Pieces:
     length: Indices
     """(n,) number of frames."""
     source: Indices
-    """(n,) id of the trajectory that it is of, or was."""
+    """(n,) id of the original trajectory."""
 
     @property
     def last(self) -> Indices:
@@ -48,9 +48,9 @@ class Pieces:
 
 
 class TrackTable:
-    """Trajectories, or pieces of them, and all their positions.
+    """Trajectories, or pieces of them, with all their positions.
 
-    Takes 25 bytes of disk a row, in a file that has no name where the system allows it, and 32 bytes of memory a trajectory.
+    Takes 25 bytes of disk per row, in a file that has no name if the system allows it, and 32 bytes of memory per trajectory.
     """
 
     def __init__(self, parts: Iterable[Part], workplace: Path | None = None) -> None:
@@ -64,12 +64,12 @@ class TrackTable:
         """(rows, 3) [mm]."""
 
     def close(self) -> None:
-        """Give the disk space back."""
+        """Release the disk space."""
         del self.position
         self._files.close()
 
     def found(self, rows: Indices) -> NDArray[np.bool_]:
-        """Which rows (n,) the run does not have: they were found among the targets."""
+        """Which rows (n,) are not from the run, but were found among the targets."""
         at = np.searchsorted(self._found, rows)
         return (
             np.asarray(self._found[np.minimum(at, len(self._found) - 1)] == rows)
@@ -78,11 +78,11 @@ class TrackTable:
         )
 
     def found_in(self, pieces: Pieces) -> Indices:
-        """(n,) how many of the positions of each piece were found."""
+        """(n,) number of positions of each piece that were found among the targets."""
         return np.searchsorted(self._found, pieces.start + pieces.length) - np.searchsorted(self._found, pieces.start)
 
     def windows(self) -> Array:
-        """(n, length, 3) pieces of trajectories to learn from, evenly spread, without NaN."""
+        """(n, length, 3) pieces of trajectories for the estimate, evenly spread, without NaN."""
         pieces = self.pieces
         length = window_length(pieces.length)
         counts = pieces.length // length
@@ -96,12 +96,12 @@ class TrackTable:
 
     @property
     def per_frame(self) -> float:
-        """Mean number of positions in a frame, from the first to the last one."""
+        """Mean number of positions per frame, from the first to the last frame."""
         return self.rows / float(self.pieces.last.max() - self.pieces.first.min() + 1)
 
     @cached_property
     def volume(self) -> float:
-        """The volume that holds the particles [mm^3]: a box around most of them."""
+        """The volume of the particles [mm^3]: a box around most of them."""
         sample = self.position[:: max(1, self.rows // 100_000)]
         low, high = np.nanquantile(sample, [0.02, 0.98], axis=0)
         return float(np.prod(np.maximum(high - low, 1e-3) / 0.96))
@@ -129,16 +129,16 @@ class TrackTable:
 
 
 class Part(NamedTuple):
-    """A piece on its way into a table."""
+    """A piece to be added to a table."""
 
     number: int
-    """Of the piece: they count from 0, in any order."""
+    """Number of the piece, from 0, in any order."""
     first: int
     position: Array
     """(n, 3) [mm]."""
     source: int
     behind: int = 0
-    """Positions in front that were found among targets."""
+    """Number of positions at the start that were found among targets."""
     ahead: int = 0
     """Likewise at the end."""
 
@@ -150,7 +150,7 @@ def as_tracked(experiment: Experiment, first: int | None, last: int | None) -> I
 
 
 def extended(table: TrackTable, pieces: Pieces, behind: dict[int, list[Array]], ahead: dict[int, list[Array]]) -> Iterator[Part]:
-    """Pieces with what was found beyond their ends, nearest first; what they have of that already is at their last ends."""
+    """Pieces extended by positions found beyond their ends, nearest first; earlier extensions are at their last ends."""
     columns = (pieces.start, pieces.first, pieces.length, pieces.source, table.found_in(pieces))
     rows = zip(*(column.tolist() for column in columns), strict=True)
     for number, (start, first, length, source, known) in enumerate(rows):
@@ -162,7 +162,7 @@ def extended(table: TrackTable, pieces: Pieces, behind: dict[int, list[Array]], 
 
 
 def batches(lengths: Indices, most: int = _ROWS_AT_ONCE) -> Iterator[slice]:
-    """Runs of neighbours of some lengths (n,) that have about so many rows together; one that is longer stands alone."""
+    """Runs of neighbours of some lengths (n,) with about ``most`` rows together; a longer one is on its own."""
     ends = np.cumsum(lengths)
     breaks = np.flatnonzero(np.diff(ends // most)) + 1
     for low, high in pairwise([0, *breaks.tolist(), len(lengths)]):

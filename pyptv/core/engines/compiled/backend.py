@@ -1,6 +1,6 @@
 """The frame step with compiled kernels: optv's results, faster, and without its limits on targets and candidates.
 
-Targets of a camera are (n, 8) float64 here, the columns of ``_targets``: x, y [px] as precise as they were found.
+Targets of a camera are (n, 8) float64 here, the columns of ``_targets``, with x, y [px] in full precision.
 """
 
 from __future__ import annotations
@@ -68,11 +68,11 @@ class CompiledFrameBackend:
         self._field = parameters.ptv.chfield
         self._kinds = parameters.num_cams - 1
         if parameters.ptv.all_cameras:
-            self._kinds = int(parameters.num_cams >= 3)  # with two cameras optv then matches nothing
+            self._kinds = int(parameters.num_cams >= 3)  # with two cameras optv matches nothing in this case
         self._limits = [_detection_limits(parameters.targ_rec, camera) for camera in range(parameters.num_cams)]
 
     def high_pass(self, image: Image) -> Image:
-        """The high-pass filtered image, (imy, imx) uint8 like ``image``; any memory layout may come in."""
+        """The high-pass filtered image, (imy, imx) uint8 like ``image``; any memory layout is accepted."""
         filtered: Image = high_pass(checked_image(image, self._shape), HIGH_PASS_SPAN)
         return _one_field(filtered, self._field) if self._field else filtered
 
@@ -83,7 +83,7 @@ class CompiledFrameBackend:
         """The targets in a high-pass filtered image."""
         return detect(np.ascontiguousarray(filtered), self._limits[camera])
 
-    def load_targets(self, rows: Rows, source: str | Path = "targets") -> Columns:  # noqa: ARG002 -- here no number is too large
+    def load_targets(self, rows: Rows, source: str | Path = "targets") -> Columns:  # noqa: ARG002 -- no limit here
         """Targets read from a file as detection would give them, without a particle."""
         targets = as_columns(rows)
         targets = targets[order_by_y(targets)]
@@ -102,7 +102,7 @@ class CompiledFrameBackend:
         """Stereo-correspondence and 3-D positions of the targets of one frame, one array per camera; they are not changed.
 
         Raises:
-            FrameError: more candidate correspondences than memory should be filled with, or than can be tried in some seconds.
+            FrameError: more candidate correspondences than should be held in memory, or than can be tried in some seconds.
         """
         base = np.cumsum([0, *map(len, targets)])
         measures = np.ascontiguousarray(np.concatenate(targets)[:, _MEASURES])
@@ -132,10 +132,10 @@ class CompiledFrameBackend:
 
 
 def _one_field(image: Image, field: int) -> Image:
-    """The lines of one field of an interlaced image in its upper half, as optv's filter leaves them: 1 odd lines, 2 even ones.
+    """The lines of one field of an interlaced image in its upper half, as in optv's filter: 1 odd lines, 2 even ones.
 
-    The lower half is all 2, which is below any threshold in use. Of an odd number of lines the one in the middle keeps its
-    left half: so it does in optv.
+    The lower half is all 2, which is below any usual threshold. With an odd number of lines the middle one keeps its
+    left half, as in optv.
     """
     half = image.shape[0] // 2
     lines = image.copy()
@@ -145,7 +145,7 @@ def _one_field(image: Image, field: int) -> Image:
 
 
 def _pointing_back(targets: Columns, pointers: NDArray[np.int64]) -> Columns:
-    """Targets whose ``tnr`` is the row of the particle that points at them, or -1."""
+    """Targets whose ``tnr`` is the row of their particle, or -1."""
     targets = targets.copy()
     targets[:, _TNR] = NO_PARTICLE
     rows = np.flatnonzero(pointers >= 0)
@@ -166,7 +166,7 @@ def _criteria_row(criteria: CriteriaParameters) -> NDArray[np.float64]:
 
 
 def _detection_limits(limits: DetectionParameters, camera: int) -> NDArray[np.int64]:
-    """What the kernel takes: threshold, discontinuity, then the bounds of n, nx, ny, and the minimum sum of grey values."""
+    """The kernel's limits: threshold, discontinuity, then the limits of n, nx, ny, and the minimum sum of grey values."""
     threshold = limits.gvthres[min(camera, len(limits.gvthres) - 1)]
     sizes = (limits.nnmin, limits.nnmax, limits.nxmin, limits.nxmax, limits.nymin, limits.nymax)
     return np.array([threshold, limits.disco, *sizes, limits.sumg_min])

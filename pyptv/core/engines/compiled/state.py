@@ -1,9 +1,9 @@
-"""The compiled tracker's state on disk: what steps have made of the four frames that it keeps, beyond what their files say.
+"""The compiled tracker's state on disk: the changes by steps to its four frames, relative to their files.
 
-A state is a line of JSON with a few sizes, then for each frame: links of the particles, particles of the targets, place and
-targets of each particle that the tracker has added, all as little-endian 64-bit numbers. Positions of all other particles and
-the targets themselves are in the frames' files, so they are not kept a second time; nor are the cells, whose order decides
-nothing.
+A state is a line of JSON with a few sizes, then for each frame: links of the particles, particles of the targets, position and
+targets of each added particle, all as little-endian 64-bit numbers. Positions of all other particles and
+the targets themselves are in the frames' files, so they are not stored again; nor are the cells, whose order has no
+effect.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ _MOST_HEADER = 1000
 _N_FRAMES = 4
 _MOST_PRIORITIES = 10
 _ANY = 2**31
-"""Nobody goes back from the first of the four frames."""
+"""The backward links of the first of the four frames are never used."""
 
 
 def fingerprint(frames: Iterable[Frame], n_read: Iterable[int]) -> str:
-    """One fingerprint of some frames as steps have left them; ``n_read`` of their particles came from their files."""
+    """One fingerprint of some frames after the steps; ``n_read`` of their particles came from their files."""
     whole = hashlib.sha256()
     for part in _parts(frames, n_read):
         whole.update(part)
@@ -46,10 +46,10 @@ def pack(frames: Iterable[Frame], n_read: Iterable[int]) -> bytes:
 
 
 def unpack(data: bytes, frames: Sequence[Frame]) -> None:
-    """Put a state into frames that are as their files say.
+    """Apply a state to frames that are as in their files.
 
     Raises:
-        ValueError: it is damaged, or of other frames.
+        ValueError: it is damaged, or belongs to other frames.
     """
     line, _, body = data.partition(b"\n")
     if len(line) > _MOST_HEADER:
@@ -80,14 +80,14 @@ def _parts(frames: Iterable[Frame], n_read: Iterable[int]) -> Iterator[bytes]:
 
 
 class _Numbers:
-    """Arrays out of bytes, one after the other."""
+    """Reads arrays from bytes in succession."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
         self._at = 0
 
     def take(self, shape: tuple[int, ...], dtype: type) -> NDArray[Any]:
-        """The next numbers, as an array of a shape; ValueError where there are not so many."""
+        """The next numbers, as an array of a shape; raises ValueError if there are too few."""
         count = int(np.prod(shape))
         if self._at + 8 * count > len(self._data):
             raise ValueError("it ends too early")
@@ -98,7 +98,7 @@ class _Numbers:
     def expect_end(self) -> None:
         """Raise ``ValueError`` unless all numbers have been taken."""
         if self._at != len(self._data):
-            raise ValueError("it goes on after its end")
+            raise ValueError("it has data after its end")
 
 
 def _fill(frame: Frame, size: object, numbers: _Numbers) -> None:
@@ -110,7 +110,7 @@ def _fill(frame: Frame, size: object, numbers: _Numbers) -> None:
     n_cams = frame.target.shape[1]
     frame.link[:n] = numbers.take((n, 3), np.int64)
     particle = numbers.take((n_targets,), np.int64)
-    _check_range(particle[particle != frame.particle], NONE, n)  # the others are what the file says
+    _check_range(particle[particle != frame.particle], NONE, n)  # the others are as in the file
     frame.particle[:] = particle
     frame.position[read:n] = numbers.take((n - read, 3), np.float64)
     frame.target[read:n] = numbers.take((n - read, n_cams), np.int64)
@@ -121,7 +121,7 @@ def _fill(frame: Frame, size: object, numbers: _Numbers) -> None:
 
 
 def _check_links(frames: Sequence[Frame]) -> None:
-    """Links lead to rows that are there: compiled code follows them unchecked."""
+    """Check that links refer to existing rows: compiled code follows them unchecked."""
     counts = [int(frame.size[0]) for frame in frames]
     for index, (frame, n) in enumerate(zip(frames, counts, strict=True)):
         _check_range(frame.link[:n, 0], NONE, counts[index - 1] if index > 0 else _ANY)

@@ -1,7 +1,7 @@
 """The text tables of :mod:`pyptv.core.files.formats`, read and written by compiled code: same values, same bytes, same errors.
 
-What the kernels do not take (odd bytes, values that are not finite) goes to :class:`~pyptv.core.files.formats.TextTable`, and
-everything as long as they are not compiled: no other kernel waits for these.
+Input that the kernels do not handle (unusual bytes, values that are not finite) goes to
+:class:`~pyptv.core.files.formats.TextTable`, and so does all input until the kernels are compiled: no kernel waits for them.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class _Layout(NamedTuple):
 
 @cache
 def _layout(table: TextTable) -> _Layout:
-    """The layout of a table, as the kernels take it: per column the minimum width, and the decimals, -1 for whole numbers."""
+    """The layout of a table for the kernels: per column the minimum width, and the decimals, -1 for whole numbers."""
     specifiers = _SPECIFIER.findall(table.row_format)
     widths = [int(width or 0) for width, _ in specifiers]
     decimals = [int(places or _WHOLE) for _, places in specifiers]
@@ -50,7 +50,7 @@ def parse(table: TextTable, data: bytes, source: str | Path) -> Rows:
     """The rows in a file's bytes, (n,) of ``table.dtype``.
 
     Raises:
-        FormatError: as :meth:`TextTable.parse` does; it names ``source``.
+        FormatError: like :meth:`TextTable.parse`, with ``source``.
     """
     columns = _parsed(table, data)
     if columns is None:
@@ -62,12 +62,12 @@ def parse(table: TextTable, data: bytes, source: str | Path) -> Rows:
 
 
 def render_columns(table: TextTable, columns: Columns) -> bytes:
-    """The file's bytes for (n, number of columns) float64; values of whole columns lose what follows the point."""
+    """The file's bytes for (n, number of columns) float64; values of whole-number columns are truncated."""
     return _rendered(table, columns) or table.render([tuple(row) for row in columns.tolist()])
 
 
 def _kernels() -> ModuleType | None:
-    """The compiled functions, if they are there by now."""
+    """The compiled functions, if they are available already."""
     if (loaded := sys.modules.get(_KERNELS)) is None and ready(FOR_TEXT):
         load(FOR_TEXT)
         loaded = import_module(_KERNELS)

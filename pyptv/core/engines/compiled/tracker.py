@@ -1,8 +1,8 @@
-"""The compiled tracker as a value: frames' files in, links out, equal to those of optv's tracker to the byte.
+"""The compiled tracker: the files of frames are its input, links its output, equal to those of optv's tracker to the byte.
 
-It keeps four frames in turn, as optv does: the one before, the current one, and the two after it. Their values are read from
-the files, so they are rounded as the files round them; what a step adds is kept as it was computed. These four frames are the
-tracker's whole state: it can be saved, and another tracker goes on from it.
+It keeps four frames, like optv: the previous one, the current one, and the two after it. Their values are read from
+the files, so they are rounded as in the files; values added by a step are kept as computed. These four frames are the
+tracker's whole state: it can be saved, and another tracker can continue from it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _NUMBER, _X, _TARGET1, _TNR = 0, 1, 4, 7
 
 @dataclass(frozen=True)
 class _Fed:
-    """A frame as it was fed, and as the kernels know it."""
+    """A frame as it was fed, and its form for the kernels."""
 
     frame: Frame
     particles: Columns
@@ -56,16 +56,16 @@ class CompiledTracker:
         self._end: int | None = None
         self._fed: dict[int, _Fed] = {}
         self._ring = deque([empty_frame(self._n_cams)] * 4, maxlen=4)
-        """The frames before, now, next, and after that; at the end the last place holds the frame of four steps ago."""
+        """The previous, current, next frame, and the one after it; at the end the last is that of four steps ago."""
         self._n_read: deque[int] = deque([0] * 4, maxlen=4)
-        """How many particles of each came from a file."""
+        """Number of particles of each that came from a file."""
         self._current = first - 1
 
     def feed(self, frame: int, files: Mapping[str, bytes]) -> None:
-        """Give it the sequence results of the next frame: short name -> bytes.
+        """Add the sequence results of the next frame: short name -> bytes.
 
         Raises:
-            FormatError: a file is not what the sequence step writes.
+            FormatError: a file is not in the format of the sequence step.
         """
         names = [f"targets{camera + 1}" for camera in range(self._n_cams)]
         particle_rows = parse(PARTICLES, files["rt_is"], "rt_is")
@@ -76,7 +76,7 @@ class CompiledTracker:
         self._fed[frame] = _Fed(make_frame(particles, targets, width, height), particles, targets)
 
     def end_at(self, frame: int) -> None:
-        """Let the run end at a frame; only before a step has come within three frames of it."""
+        """Make the run end at a frame; only allowed before a step comes within three frames of it."""
         self._end = frame
 
     def step(self) -> StepNumbers:
@@ -88,21 +88,21 @@ class CompiledTracker:
         return StepNumbers(n_current, int(frames.following.size[0]), links, n_current - links, added)
 
     def finish(self) -> None:
-        """Come to the last frame, which is linked to none."""
+        """Finish the last frame, which has no links to a next one."""
         self._advance()
 
     def state(self) -> str:
-        """A fingerprint of the state after the last step: equal where all that follows is equal."""
+        """A fingerprint of the state after the last step: equal if everything that follows is equal."""
         return fingerprint(self._ring, self._n_read)
 
     def save(self) -> bytes | None:
-        """The state after the last step; None so near to the end that it depends on where that is."""
+        """The state after the last step; None if it is so near to the end that it depends on the end."""
         if self._end is not None and self._current + self.LOOK_AHEAD > self._end:
             return None
         return pack(self._ring, self._n_read)
 
     def go_on(self, frame: int, saved: bytes) -> None:
-        """Take over a state from after the step of a frame.
+        """Load the state after the step of a frame.
 
         That frame, the one before it and the two after it must have been fed.
 
@@ -119,7 +119,7 @@ class CompiledTracker:
         self._first = self._current = frame
 
     def take(self, frame: int) -> dict[str, bytes]:
-        """A frame's files, sequence results included, after its step."""
+        """A frame's files, including the sequence results, after its step."""
         fed = self._fed.pop(frame)
         made = fed.frame
         n = int(made.size[0])
@@ -134,12 +134,12 @@ class CompiledTracker:
         return written
 
     def close(self) -> None:
-        """Let go of the frames."""
+        """Release the frames."""
         self._fed.clear()
         self._ring.clear()
 
     def _advance(self) -> None:
-        """Turn the ring by a frame; a new one takes the last place, if there is one."""
+        """Advance the ring by a frame; a new frame takes the last place, if there is one."""
         if self._current < self._first:
             for frame in (self._first, self._first + 1):
                 self._enter(frame)
@@ -154,7 +154,7 @@ class CompiledTracker:
             self._ring[-1], self._n_read[-1] = fed.frame, len(fed.particles)
 
     def _with_added(self, particles: Columns, frame: Frame) -> Columns:
-        """The rows of ``rt_is`` with those of added particles; a camera that the experiment does not have sees nothing."""
+        """The rows of ``rt_is`` with those of added particles; cameras that the experiment does not have see nothing."""
         before, n = len(particles), int(frame.size[0])
         rows = np.full((n, len(PARTICLES.columns)), float(NONE))
         rows[:before] = particles
@@ -165,6 +165,6 @@ class CompiledTracker:
 
 
 def _with_particles(rows: Columns, particle: NDArray[np.int64]) -> Columns:
-    """The rows of ``_targets`` with the particles that the targets have now."""
+    """The rows of ``_targets`` with the present particles of the targets."""
     rows[:, _TNR] = particle
     return rows

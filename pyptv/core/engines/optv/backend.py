@@ -1,12 +1,13 @@
 """A frame by ``optv``: detection, correspondence and positions, with guards; projection and its inverse.
 
-optv checks little: most of the guards here stand for a crash, a corrupted heap or silently lost data that was provoked
+optv has few checks: most of the guards here prevent a crash, a corrupted heap or silently lost data that was reproduced
 with optv 0.3.2 (``docs/reliability.md`` lists them). On valid input none of them changes a byte of a result.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,16 +37,16 @@ if TYPE_CHECKING:
     from pyptv.core.files.formats import Rows
 
 _DETECTION_BUFFER = 20_480
-"""Targets that target_recognition has room for; it does not look whether there are more."""
+"""Size of the target buffer of target_recognition, which is not checked for overflow."""
 
 _BLOB_QUEUE = 2_048
-"""Pixels that may wait while one blob grows; it does not look either."""
+"""Size of the pixel queue for a blob, which is not checked either."""
 
 NO_FILTER = 0
 
 
 class OptvFrameBackend:
-    """optv's objects for one experiment, and the steps of a frame on them."""
+    """optv's objects for one experiment, and the steps of a frame with them."""
 
     def __init__(self, parameters: Parameters, calibrations: Sequence[Calibration]) -> None:
         self.num_cams = parameters.num_cams
@@ -64,15 +65,15 @@ class OptvFrameBackend:
         self._unused = _unused_coordinate(self._control, self._calibrations[0])
 
     def high_pass(self, image: Image) -> Image:
-        """The high-pass filtered image, (imy, imx) uint8 like ``image``; any memory layout may come in."""
+        """The high-pass filtered image, (imy, imx) uint8 like ``image``; any memory layout is accepted."""
         filtered: Image = preprocess_image(checked_image(image, self._shape), NO_FILTER, self._control, HIGH_PASS_SPAN)
         return filtered
 
     def overflow_risk(self, filtered: Image, camera: int) -> str | None:
-        """Why detection in this image *may* overflow a buffer of optv, or None where it cannot.
+        """Why detection in this image *may* overflow a buffer of optv, or None if it cannot.
 
-        Both bounds are on the safe side: most images they name are fine. Who passes such an image to :meth:`detect`
-        does so in a process that may die.
+        Both bounds are conservative: most of the reported images are harmless. A caller must pass such an image to
+        :meth:`detect` only in a process that may die.
         """
         bright = int(np.count_nonzero(filtered > self._thresholds[camera]))
         if bright // self._nnmin > _DETECTION_BUFFER:
@@ -103,8 +104,8 @@ class OptvFrameBackend:
     def load_targets(self, rows: Rows, source: str | Path = "targets") -> TargetArray:
         """Targets read from a file as detection would give them: sorted by y, numbered, and without a particle.
 
-        PyPTV keeps the ``tnr`` of the file where correspondence does not set it; such a leftover of an earlier run points
-        at a wrong particle, or at none, which crashes the tracker.
+        PyPTV keeps the ``tnr`` of the file if correspondence does not set it; such a value of an earlier run refers
+        to a wrong particle, or to none, which crashes the tracker.
 
         Raises:
             FrameError: more targets than optv's buffers hold.
@@ -120,7 +121,7 @@ class OptvFrameBackend:
 
     @staticmethod
     def targets_from(rows: Rows) -> TargetArray:
-        """Rows of ``_targets`` as they are, as optv has them."""
+        """Unchanged rows of ``_targets`` as optv's targets."""
         targets = TargetArray(len(rows))
         for index, (pnr, x, y, n, nx, ny, sumg, tnr) in enumerate(rows.tolist()):
             target = targets[index]
@@ -144,7 +145,7 @@ class OptvFrameBackend:
         """Stereo-correspondence and 3-D positions of the targets of one frame, one array per camera.
 
         Raises:
-            FrameError: a buffer of optv overflowed, so that its answer is not complete.
+            FrameError: a buffer of optv overflowed, so its result is incomplete.
         """
         flat = [MatchedCoords(found, self._control, cal) for found, cal in zip(targets, self._calibrations, strict=True)]
         groups = self._correspondences(targets, flat)
@@ -163,8 +164,8 @@ class OptvFrameBackend:
     def _correspondences(self, targets: list[TargetArray], flat: list[MatchedCoords]) -> list[NDArray[np.intp]]:
         """Per kind of correspondence (all cameras, one less, ..., pairs) the targets' numbers, (n_cams, n) each.
 
-        Three cameras go to optv as four, of which the last sees nothing: with three its candidate buffer is smaller than
-        what it checks against, and overflows. The answer is the same (tested), the overflow is reported.
+        Three cameras are passed to optv as four, of which the last has no targets: with three its candidate buffer is smaller
+        than the limit that it checks, and overflows. The result is the same (tested), and the overflow is reported.
         """
         calibrations = self._calibrations
         if self.num_cams == 3:
@@ -186,7 +187,7 @@ class OptvFrameBackend:
         return [triplets, pairs]
 
     def _positions(self, flat: list[MatchedCoords], pointers: NDArray[np.intp]) -> NDArray[np.float64]:
-        """Positions (n, 3) [mm] of the particles whose targets ``pointers`` (n_cams, n) names."""
+        """Positions (n, 3) [mm] of the particles with the targets ``pointers`` (n_cams, n)."""
         points = np.full((pointers.shape[1], self.num_cams, 2), self._unused)
         for camera, coordinates in enumerate(flat):
             xy, numbers = coordinates.as_arrays()
@@ -198,8 +199,12 @@ class OptvFrameBackend:
         return positions
 
 
+_known_calibration = lru_cache(maxsize=64)(optv_calibration)
+"""For those who only read it."""
+
+
 def project(points: NDArray[np.float64], parameters: Parameters, calibrations: Sequence[Calibration]) -> NDArray[np.float64]:
-    """Where points appear in the images.
+    """Project points into the images.
 
     Args:
         points: (n, 3) float64, mm.
@@ -213,21 +218,21 @@ def project(points: NDArray[np.float64], parameters: Parameters, calibrations: S
     points = np.ascontiguousarray(points, dtype=np.float64)
     pixels = np.empty((len(calibrations), len(points), 2))
     for camera, calibration in enumerate(calibrations):
-        metric = image_coordinates(points, optv_calibration(calibration), control.get_multimedia_params())
+        metric = image_coordinates(points, _known_calibration(calibration), control.get_multimedia_params())
         pixels[camera] = convert_arr_metric_to_pixel(metric, control)
     return pixels
 
 
 def triangulate(pixels: NDArray[np.float64], parameters: Parameters, calibrations: Sequence[Calibration]) -> NDArray[np.float64]:
-    """The points nearest to the rays of some places in the images, as the sequence step finds them.
+    """The points nearest to the rays of image positions, as in the sequence step.
 
     Args:
-        pixels: (n_cameras, n, 2) float64, px; NaN where a camera does not see the point.
+        pixels: (n_cameras, n, 2) float64, px; NaN if a camera does not see the point.
         parameters: sensor and layers.
-        calibrations: one a camera.
+        calibrations: one per camera.
 
     Returns:
-        (n, 3) float64, mm; NaN where fewer than two cameras see it.
+        (n, 3) float64, mm; NaN if fewer than two cameras see it.
     """
     control, cameras = control_params(parameters, len(calibrations)), [optv_calibration(one) for one in calibrations]
     flat = np.full((pixels.shape[1], len(calibrations), 2), _unused_coordinate(control, cameras[0]))
@@ -261,10 +266,10 @@ def sensor_limits(parameters: Parameters, calibrations: Sequence[Calibration]) -
 
 
 def _flat_corners(places: NDArray[np.float64], calibrations: Sequence[Calibration]) -> NDArray[np.float64]:
-    """What optv takes for the flat coordinates of corners: not what it takes for those of targets.
+    """The flat coordinates of corners in optv, which it computes differently from those of targets.
 
-    The principal point is subtracted before the distortion is undone, and undoing ends at another place where it converges
-    slowly, or not at all.
+    The principal point is subtracted before the distortion is corrected, and the correction gives another result if it converges
+    slowly or not at all.
 
     Args:
         places: (n, 2) on the sensor, mm from its middle, y up.
@@ -287,7 +292,7 @@ def _refuse_overflow(printed: str) -> None:
 
 
 def _is_invented(targets: TargetArray) -> bool:
-    """Whether this is the answer to an image without targets: a single one at (1, 1) of one pixel with grey value 1."""
+    """Whether this is optv's result for an image without targets: a single one at (1, 1) of one pixel with grey value 1."""
     if len(targets) != 1:
         return False
     only = targets[0]
@@ -295,6 +300,6 @@ def _is_invented(targets: TargetArray) -> bool:
 
 
 def _unused_coordinate(control: ControlParams, calibration: OptvCalibration) -> float:
-    """What optv marks an unseen target with: asked for, since no Python name holds it."""
+    """The value with which optv marks an unseen target: computed, because no Python name contains it."""
     none = MatchedCoords(TargetArray(0), control, calibration)
     return float(none.get_by_pnrs(np.array([-1], dtype=np.intp))[0, 0])

@@ -1,4 +1,4 @@
-"""The C library of this process: what C code prints, and the memory that it gets."""
+"""The C library of this process: the output of C code, and its memory."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _SMALL_SIZES = range(72, 137, 16)
 _BLOCKS = 32
 _MOST_ROUNDS = 50
 _MALLOCS_OWN = 16
-"""Bytes at the start of a freed block that malloc uses itself."""
+"""Bytes at the start of a freed block that malloc uses."""
 
 
 def keep_freed_memory() -> None:
-    """Let glibc keep what optv frees: correspondence allocates and frees some 29 MB a frame (Linux; elsewhere nothing)."""
+    """Make glibc keep memory that optv frees: correspondence allocates and frees about 29 MB per frame (Linux only)."""
     if sys.platform == "linux":
         trim_threshold, mmap_threshold = -1, -3  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD of malloc.h
         mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
@@ -28,14 +28,14 @@ def keep_freed_memory() -> None:
 
 
 def zero_small_blocks() -> None:
-    """Leave blocks of zeros for the next small allocations of C, a tracker's run structure above all.
+    """Leave zeroed blocks for the next small allocations of C, in particular for a tracker's run structure.
 
-    optv widens the y limits of the measuring volume from whatever its newly allocated run structure (88 to 104 bytes)
-    happens to hold. Fresh memory holds zeros, and that is the reference; a process that has worked before holds anything:
-    with NaN in that place the tracker adds no particle at all.
+    optv widens the y limits of the measuring volume from the previous content of its new run structure (88 to 104 bytes).
+    In a fresh process this is zero, which is the reference; in a used process it can be anything:
+    with NaN the tracker adds no particle at all.
 
-    glibc hands out blocks from a cache of 7 that it refills from longer lists, so the blocks zeroed last need not be the ones
-    handed out next: it takes a few rounds until only zeros come.
+    glibc allocates from a cache of 7 blocks that it refills from longer lists, so the blocks zeroed last need not be the ones
+    allocated next: it takes a few rounds until all are zero.
     """
     for size in _SMALL_SIZES:
         zeros = bytes(size - _MALLOCS_OWN)
@@ -52,7 +52,7 @@ def zero_small_blocks() -> None:
 
 @contextmanager
 def captured_output() -> Iterator[Callable[[], str]]:
-    """Catch what C prints to file descriptor 1. Yields a function that returns it once the block is left."""
+    """Capture output of C to file descriptor 1. Yields a function that returns it after the block."""
     text = ""
     with _unnamed_file() as file:
         _flush()
@@ -69,7 +69,7 @@ def captured_output() -> Iterator[Callable[[], str]]:
 
 
 def _unnamed_file() -> IO[bytes]:
-    """A file in memory where there is such a thing, for there may be no temporary folder."""
+    """A file in memory where available, because there may be no temporary folder."""
     if hasattr(os, "memfd_create"):
         with suppress(OSError):  # some sandboxes forbid it
             return open(os.memfd_create("output of C"), "w+b")

@@ -79,7 +79,7 @@ def tracking_params(parameters: Parameters) -> TrackingParams:
 
 
 def optv_calibration(calibration: Calibration) -> OptvCalibration:
-    """A calibration as optv has it."""
+    """A calibration as optv's object."""
     camera = OptvCalibration()
     camera.set_pos(np.array(calibration.position))
     camera.set_angles(np.array(calibration.angles))

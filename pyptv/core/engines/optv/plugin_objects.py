@@ -1,4 +1,4 @@
-"""What PyPTV's plugins get: the ``exp`` object with optv's parameter objects, and the functions that they call in ``pyptv.ptv``.
+"""The objects for PyPTV's plugins: ``exp`` with optv's parameter objects, and the functions of ``pyptv.ptv``.
 
 Names and behaviour are those of PyPTV 0.4.3 as far as its own plugins use them.
 """
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 class ParameterManager:
-    """``exp.pm``: the parameters as nested dictionaries in the names of the YAML dialect."""
+    """``exp.pm``: the parameters as nested dictionaries with the names of the YAML dialect."""
 
     def __init__(self, parameters: Mapping[str, Any], num_cams: int, target_filenames: Sequence[Path]) -> None:
         self.parameters = dict(parameters)
@@ -41,13 +41,13 @@ class ParameterManager:
         self._target_filenames = list(target_filenames)
 
     def get_parameter(self, name: str) -> Any:
-        """A section; ``ValueError`` where it does not exist."""
+        """A section; raises ``ValueError`` if it does not exist."""
         if self.parameters.get(name) is None:
             raise ValueError(f"{name} returns None")
         return self.parameters[name]
 
     def get_target_filenames(self) -> list[Path]:
-        """What the ``_targets`` files of each camera begin with: ``img/cam1``."""
+        """The beginning of the names of each camera's ``_targets`` files: ``img/cam1``."""
         return self._target_filenames
 
     def get_n_cam(self) -> int:
@@ -56,7 +56,7 @@ class ParameterManager:
 
 
 class PluginExperiment:
-    """``exp``: parameters, calibrations and frames of a run. The process works in the folder that its paths begin at."""
+    """``exp``: parameters, calibrations and frames of a run. Its paths are relative to the working folder of the process."""
 
     def __init__(self, experiment: Experiment, raw: Mapping[str, Any], frames: FrameRange) -> None:
         parameters = experiment.parameters
@@ -79,7 +79,7 @@ class PluginExperiment:
         self.detections: list[Any] = []
         self.corrected: list[Any] = []
         self.exp1 = self
-        """Some plugins are written for PyPTV's window, which has the experiment there."""
+        """For plugins written for PyPTV's window, which provides the experiment there."""
 
     def get_parameter(self, name: str) -> Any:
         """A section of the parameters."""
@@ -87,7 +87,7 @@ class PluginExperiment:
 
 
 def _sections(raw: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters as they are written, with the values that were understood."""
+    """The parameters as written, with interpreted values."""
     sections = {str(name): dict(values) if isinstance(values, Mapping) else values for name, values in raw.items()}
     for name, values in known.items():
         before = sections.get(name)
@@ -97,7 +97,7 @@ def _sections(raw: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any
 
 def ptv_module() -> ModuleType:
     """The module that plugins import as ``pyptv.ptv``."""
-    module = ModuleType("pyptv.ptv", "What PyPTV's plugins call.")
+    module = ModuleType("pyptv.ptv", "Functions for PyPTV's plugins.")
     offered: dict[str, Any] = {
         "image_split": image_split,
         "negative": negative,

@@ -1,7 +1,7 @@
-"""optv's tracker as a value: frames' files in, links out. Its own files live in a scratch folder.
+"""optv's tracker: the files of frames are its input, links its output. Its own files are in a scratch folder.
 
-It gets copies of the pristine sequence results just before it needs them, and each frame's output is taken away as soon as
-it is written: the scratch folder never holds more than a few frames, and C code never touches the results' own files.
+It receives copies of the pristine sequence results just before it needs them, and each frame's output is removed as soon as
+it is written: the scratch folder never contains more than a few frames, and C code never accesses the result files.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from pyptv.core.experiment.parameters.schema import MAX_CAMERAS, Parameters
 from pyptv.core.files.formats import PARTICLES, closed
 
 _MAX_SCRATCH_PATH = 200
-"""Bytes of a path that the tracker's C buffers take without harm (230 measured)."""
+"""Maximum bytes of a path for the tracker's C buffers (230 measured)."""
 
 _NO_END = 2**30
-"""Frames of a run whose end is not known yet."""
+"""Assumed number of frames of a run whose end is not known yet."""
 
 _STEP_LINE = re.compile(rb"step: *-?\d+, curr: *(\d+), next: *(\d+), links: *(\d+), lost: *(-?\d+), add: *(\d+)")
 
@@ -37,12 +37,12 @@ _STEP_LINE = re.compile(rb"step: *-?\d+, curr: *(\d+), next: *(\d+), links: *(\d
 class TrackerBackend:
     """One run of optv's tracker over files in a scratch folder, a step at a time.
 
-    Frames are numbered from 1 in the scratch folder, whatever the experiment calls them: frame 0 and very large numbers
-    are safe so. A step reads up to two frames ahead, and the third one after it is done.
+    Frames are numbered from 1 in the scratch folder, independent of the experiment's numbers: so frame 0 and very large numbers
+    are safe. A step reads up to two frames ahead, and the third one at its end.
     """
 
     LOOK_AHEAD = 3
-    """Before the step of frame f its files must be there up to f + 3 (or the last frame)."""
+    """Before the step of frame f, the files up to f + 3 (or the last frame) must exist."""
 
     def __init__(self, parameters: Parameters, calibrations: Sequence[Calibration], scratch: Path, n_frames: int) -> None:
         base = os.fsencode(scratch)
@@ -55,7 +55,7 @@ class TrackerBackend:
         for camera in range(parameters.num_cams):
             self._sequence.set_img_base_name(camera, os.fsdecode(base) + f"/t{camera + 1}.")
         zero_small_blocks()
-        # optv keeps pointers into everything below, and changes the volume: all of it lives as long as the tracker
+        # optv keeps pointers to all objects below, and changes the volume: all are kept as long as the tracker
         self._naming = {"corres": base + b"/rt", "linkage": base + b"/ptv", "prio": base + b"/add"}
         self._tracker = Tracker(
             control_params(parameters, parameters.num_cams),
@@ -73,7 +73,7 @@ class TrackerBackend:
         return names | {"rt_is": f"rt.{index}", "added": f"add.{index}", "ptv_is": f"ptv.{index}"}
 
     def end_at(self, n_frames: int) -> None:
-        """Let the run end at frame ``n_frames``; only before a step has come within three frames of it."""
+        """Make the run end at frame ``n_frames``; only allowed before a step comes within three frames of it."""
         self._sequence.set_last(n_frames)
 
     def restart(self) -> None:
@@ -82,7 +82,7 @@ class TrackerBackend:
             self._tracker.restart()
 
     def step(self) -> str:
-        """Link one frame to the next and write its files. Returns what C printed."""
+        """Link one frame to the next and write its files. Returns the output of C."""
         with captured_output() as printed:
             self._tracker.step_forward()
         return printed()
@@ -94,7 +94,7 @@ class TrackerBackend:
 
 
 class OptvTracker:
-    """A tracker. Frames have the experiment's numbers. Its state cannot be taken out: the run goes on in its process, or not."""
+    """A tracker. Frames have the experiment's numbers. Its state cannot be saved: a run can continue only in its process."""
 
     LOOK_AHEAD = TrackerBackend.LOOK_AHEAD
     """Before the step of frame f the frames up to f + 3 (or the last one) must have been fed."""
@@ -110,10 +110,10 @@ class OptvTracker:
         self._started = False
 
     def feed(self, frame: int, files: Mapping[str, bytes]) -> None:
-        """Give it the sequence results of the next frame: short name -> bytes.
+        """Add the sequence results of the next frame: short name -> bytes.
 
         Raises:
-            ProcessingError: a file is cut.
+            ProcessingError: a file is truncated.
         """
         for name, path in self._paths(frame).items():
             if name in files:
@@ -124,7 +124,7 @@ class OptvTracker:
                     self._n_read[frame] = count
 
     def end_at(self, frame: int) -> None:
-        """Let the run end at a frame; only before a step has come within three frames of it."""
+        """Make the run end at a frame; only allowed before a step comes within three frames of it."""
         self._tracker.end_at(frame - self._before)
 
     def step(self) -> StepNumbers:
@@ -150,15 +150,15 @@ class OptvTracker:
         return None
 
     def go_on(self, frame: int, saved: bytes) -> None:  # noqa: ARG002 -- a tracker's shape
-        """Not to be had: none was saved.
+        """Not supported: no state can be saved.
 
         Raises:
             ValueError: always.
         """
-        raise ValueError("optv's tracker cannot take over a state")
+        raise ValueError("optv's tracker cannot load a state")
 
     def take(self, frame: int) -> dict[str, bytes]:
-        """A frame's files, sequence results included, after its step.
+        """A frame's files, including the sequence results, after its step.
 
         Raises:
             ProcessingError: the tracker has not written a file, or not all of it.
@@ -168,7 +168,7 @@ class OptvTracker:
             with suppress(FileNotFoundError):
                 written[name] = path.read_bytes()
                 path.unlink()
-            if not self._folder.is_dir():  # looked at last: it may go at any moment
+            if not self._folder.is_dir():  # checked last: it may be removed at any moment
                 raise ProcessingError(f"{self._folder}: the tracker's scratch folder has been removed")
             _check_whole(written.get(name, b""), f"{name}, as the tracker wrote it,")
         n_read = self._n_read.pop(frame)
@@ -191,7 +191,7 @@ class OptvTracker:
 
 
 def _check_whole(data: bytes, what: str) -> int:
-    """Cheap check of a text table: as many lines as its count says, the last one ended. Returns the count."""
+    """Fast check of a text table: the number of lines equals its count, and the last one is complete. Returns the count."""
     first, _, rest = data.partition(b"\n")
     count = int(first) if first.strip().isdigit() else -1
     if count < 0 or rest.count(b"\n") != count or (rest and not rest.endswith(b"\n")):
@@ -200,9 +200,9 @@ def _check_whole(data: bytes, what: str) -> int:
 
 
 def _without_unset_columns(data: bytes, n_read: int, num_cams: int) -> bytes:
-    """An ``rt_is`` whose added rows say -1 for the cameras that the experiment does not have.
+    """An ``rt_is`` whose added rows have -1 for the cameras that the experiment does not have.
 
-    With fewer than four cameras optv never sets these numbers in the rows that it adds: they are what the memory held.
+    With fewer than four cameras optv never sets these numbers in the rows that it adds: they are previous memory content.
     """
     lines = data.split(b"\n")
     for row in range(n_read + 1, len(lines) - 1):

@@ -1,1 +1,1 @@
-"""Tasks on the workers of a Dask scheduler: who hands them out (``runner``), and what runs on a worker (``node``, ``child``)."""
+"""Tasks on the workers of a Dask scheduler: ``runner`` assigns them, ``node`` and ``child`` run on a worker."""

@@ -1,4 +1,4 @@
-"""The process that does the tasks of one thread of a Dask worker: where the C library crashes, it takes this process only."""
+"""The process that does the tasks of one thread of a Dask worker: a crash of the C library ends only this process."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ sys.path[:] = json.loads(sys.argv[1])
 from pyptv.core.execute.cluster.child import main
 main()
 """
-"""What the interpreter of the process runs; its argument is the path of modules of the one that starts it."""
+"""The program of the process; its argument is the module path of the process that starts it."""
 
 
 def main() -> NoReturn:
-    """Do tasks until there are no more. What they are about comes on standard input, from the process that has started this."""
+    """Do tasks until there are no more. The job is read from standard input, from the process that started this one."""
     job, address, board = pickle.loads(sys.stdin.buffer.read())  # noqa: S301 -- from our own parent
     with Path(board).open("r+b") as file:
         memory = mmap.mmap(file.fileno(), 0)
     use_one_thread()
-    pool_worker.load_kernels(job)  # before it serves, which leaves what is loaded to no collector of garbage
+    pool_worker.load_kernels(job)  # before it serves, which excludes loaded objects from garbage collection
     pool_worker.serve(job, address, lambda _number: Row(memory, 0))

@@ -1,4 +1,4 @@
-"""The way to a Dask scheduler that is there."""
+"""Connection to a running Dask scheduler."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from pyptv.core.base.errors import InvalidExperimentError, ProcessingError
 from pyptv.core.base.options import Options
 
 _PATIENCE = 20
-"""Seconds within which a scheduler answers."""
+"""Seconds within which a scheduler must answer."""
 
 
 @contextmanager
 def open_client(options: Options) -> Iterator[Any]:
-    """The client of a run, None where it needs none. One that was handed in stays open.
+    """The client of a run, None if it needs none. A client of the caller stays open.
 
     Raises:
-        InvalidExperimentError: the extra is not installed, or that is no scheduler file.
-        ProcessingError: nobody answers.
+        InvalidExperimentError: the extra is not installed, or the scheduler file does not exist.
+        ProcessingError: no scheduler answers.
     """
     if not options.on_cluster:
         yield None
@@ -44,7 +44,7 @@ def open_client(options: Options) -> Iterator[Any]:
     try:
         yield client
     finally:
-        with suppress(Exception):  # it may be gone
+        with suppress(Exception):  # the scheduler may have ended
             client.close(timeout=1)
 
 

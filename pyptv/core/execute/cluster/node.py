@@ -1,4 +1,4 @@
-"""What runs on a Dask worker: a look at whether it can do the work, and tasks, each in a process of its own."""
+"""The code that runs on a Dask worker: a check whether it can do the work, and tasks, in separate processes."""
 
 from __future__ import annotations
 
@@ -35,35 +35,35 @@ from pyptv.kernels import cache
 
 _LOOK = 0.5
 _LOOK_FOR_OWNER = 2.0
-"""Seconds between two looks at whether the run still lives."""
+"""Seconds between two checks whether the run is still alive."""
 _BOARD = 4096
 _GRACE = 5.0
 
 
 @dataclass(frozen=True)
 class Question:
-    """What a worker is asked before it gets tasks."""
+    """The question to a worker before it receives tasks."""
 
     file: Path
-    """It lies on the shared disk; the answer is written beside it."""
+    """A file on the shared disk; the answer is written beside it."""
     secret: str
     needs_kernels: bool
     dense: bool = False
-    """The method is the dense one."""
+    """The run uses the dense method."""
 
 
 class Answer(NamedTuple):
-    """What it says."""
+    """The answer of a worker."""
 
     version: str
     optv: str
     host: str
     problem: str
-    """Why it cannot do the work; empty: it can."""
+    """Why the worker cannot do the work; empty: it can."""
     time: float
-    """By its own clock [s]."""
+    """Time by the worker's clock [s]."""
     numerics: str = ""
-    """What results of the dense method depend on besides: its kernels calculate as numba has compiled them."""
+    """Further versions that results of the dense method depend on: its arithmetic is as compiled by numba."""
 
 
 def look(question: Question) -> Answer:
@@ -71,7 +71,7 @@ def look(question: Question) -> Answer:
     problem = ""
     try:
         if question.file.read_text(encoding="ascii") != question.secret:
-            problem = f"{question.file} is another file there: it has another disk at that place"
+            problem = f"{question.file} is another file there: it has another disk at that path"
         else:
             question.file.with_name(f"{question.file.name}-{question.secret}").write_text(question.secret, encoding="ascii")
     except OSError as error:
@@ -88,17 +88,17 @@ def dense_versions() -> str:
 
 
 def do(job: bytes, run: str, slot: int, task: Task, timeout: float | None) -> list[Event]:
-    """Do a task in the process of a slot, which is started if need be.
+    """Do a task in the process of a slot, which is started if necessary.
 
     Args:
-        job: what all tasks of the run share, pickled.
-        run: the run, by a name that no other has.
+        job: the data shared by all tasks of the run, pickled.
+        run: unique name of the run.
         slot: one of the threads of this worker.
-        task: what to do.
+        task: the task.
         timeout: see :func:`pyptv.core.execute.slot.patience`.
 
     Returns:
-        What happened; the last event is the end of the task, or of the process.
+        The events; the last one is the end of the task, or of the process.
     """
     key = run, slot
     with _lock:
@@ -119,7 +119,7 @@ def do(job: bytes, run: str, slot: int, task: Task, timeout: float | None) -> li
 
 
 def stop(run: str) -> None:
-    """End all processes of a run at once, whatever they are doing."""
+    """End all processes of a run at once, whatever their activity."""
     with _lock:
         children = [_children.pop(key) for key in list(_children) if key[0] == run]
     for child in children:
@@ -127,7 +127,7 @@ def stop(run: str) -> None:
 
 
 class _Child:
-    """A process that does tasks, and the line to it."""
+    """A process that does tasks, and the connection to it."""
 
     def __init__(self, job: Job) -> None:
         if job.engine == "compiled":
@@ -190,7 +190,7 @@ class _Child:
                 if slot.verdict is None and slot.quiet > limit:
                     slot.kill(f"made no progress for {limit:.3g} s (--frame-timeout allows more)")
                 elif self._is_orphan(now):
-                    slot.kill("ended, for the run that it worked for is gone")
+                    slot.kill("ended, because its run has ended")
                 if slot.line.ended:
                     frame, doing = slot.place()
                     self.ended = True
@@ -198,7 +198,7 @@ class _Child:
                     return
 
     def _is_orphan(self, now: float) -> bool:
-        """Whether the run is gone that this works for: nobody would take what it does, and the frames may be another's now."""
+        """Whether the run has ended: its results would be ignored, and the frames may belong to another run now."""
         if self._claim is None or now - self._asked < _LOOK_FOR_OWNER:
             return False
         self._asked = now
@@ -209,18 +209,18 @@ class _Child:
         self.kill()
 
     def kill(self) -> None:
-        """The same, for whoever does not wait for it."""
+        """Kill the process without waiting."""
         with suppress(OSError):
             self._process.kill()
 
     def cause(self) -> str:
-        """What the process died of."""
+        """Why the process died."""
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(_GRACE)
         return cause_of(self._process.returncode or 0)
 
     def close(self) -> None:
-        """Give back what it held."""
+        """Release the resources."""
         self.kill()
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(_GRACE)
@@ -230,7 +230,7 @@ class _Child:
 
 
 def _is_free(claim: Path) -> bool:
-    """Whether nobody holds the lock of a run; False where the disk has no locks."""
+    """Whether no process holds the lock of a run; False if the disk has no locks."""
     if not claim.exists():
         return True
     try:

@@ -1,7 +1,7 @@
-"""Tasks on the workers of a Dask scheduler: one at a time for each of their threads, as the pool has one for each process.
+"""Tasks on the workers of a Dask scheduler: one at a time for each of their threads.
 
-Which worker does which task is decided here, not by the scheduler: a tracker run goes on where its state is in memory. Workers
-may come and go. The scheduler only carries tasks there, and events back, some seconds of work at a time.
+The runner, not the scheduler, assigns tasks to workers: a tracker run continues where its state is in memory. Workers
+may join and leave. The scheduler only transports tasks and events, for some seconds of work at a time.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ logger = logging.getLogger(__name__)
 
 _WAIT = 0.5
 _LOOK = 1.0
-"""Seconds between two looks at which workers there are."""
+"""Seconds between two checks of the available workers."""
 _PATIENCE = 30.0
-"""Seconds within which the scheduler answers."""
+"""Seconds within which the scheduler must answer."""
 _GATHER = 10.0
 _STILL = 60.0
-"""Seconds without any worker after which that is said again."""
+"""Seconds without any worker after which the warning is repeated."""
 _CLOCKS = 5.0
-"""Seconds by which clocks may differ."""
+"""Maximum difference of clocks [s] without a warning."""
 
 
 @dataclass
@@ -55,7 +55,7 @@ class ClusterRunner:
     """Does the tasks on the workers of a scheduler."""
 
     def __init__(self, job: Job, client: Any, home: Path, frame_timeout: float | None = None) -> None:
-        """``home``: a folder on the shared disk, to see whether workers have it."""
+        """``home``: a folder on the shared disk, to check whether workers have it."""
         self._job = pickle.dumps(job)
         self._client = client
         self._timeout = frame_timeout
@@ -64,20 +64,20 @@ class ClusterRunner:
         self._question = node.Question(home / f"probe-{self._run}", secrets.token_hex(16), **asked)
         self._slots: dict[int, _Slot] = {}
         self._threads: dict[str, int] = {}
-        """Address -> threads, of the workers that are there."""
+        """Address -> threads of the available workers."""
         self._probes: dict[str, Any] = {}
         self._refused: dict[str, str] = {}
         self._done: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._looked = self._said = 0.0
 
     def events(self, plan: AnyPlan) -> Generator[Event, None, None]:
-        """The events of all tasks of a plan, as they come; the plan must take note of each before the next is asked for."""
+        """The events of all tasks of a plan, as they arrive; the plan must process each before the next is requested."""
         self._said = time.monotonic()
         self._question.file.write_text(self._question.secret, encoding="ascii")
         try:
             while not plan.finished:
                 yield from self._look_for_workers()
-                self._hand_out(plan)
+                self._assign_tasks(plan)
                 yield from self._wait()
         finally:
             self._close()
@@ -95,7 +95,7 @@ class ClusterRunner:
                 self._probe(address)
         for slot in list(self._slots.values()):
             if slot.address not in self._threads:
-                yield from self._bury(slot)
+                yield from self._handle_loss(slot)
         for address in [address for address in self._probes if address not in self._threads]:
             del self._probes[address]
         if self._slots:
@@ -107,14 +107,14 @@ class ClusterRunner:
             logger.warning("Waiting for Dask workers: the scheduler has none that can do the work")
 
     def _identity(self) -> Any:
-        """What the scheduler says of its workers."""
+        """The scheduler's information about its workers."""
         try:
             if self._client.status != "running":
                 raise ConnectionError(f"the connection is {self._client.status}")
             return self._client.sync(self._client.scheduler.identity, n_workers=-1, callback_timeout=_PATIENCE)
-        except Exception as error:  # whatever Dask makes of it
+        except Exception as error:  # Dask raises various errors
             raise ProcessingError(
-                f"The Dask scheduler is gone ({error or type(error).__name__}). What is done is kept: "
+                f"The Dask scheduler is gone ({error or type(error).__name__}). Finished frames are kept: "
                 "run the same command with --resume and another scheduler"
             ) from error
 
@@ -122,10 +122,10 @@ class ClusterRunner:
         self._probes[address] = self._submit(f"probe-{self._run}-{address}", address, node.look, self._question)
 
     def _admit(self, address: str, future: Any) -> None:
-        """A worker has answered."""
+        """Accept or refuse a worker that has answered."""
         answer, problem = None, ""
         if future.status == "error":
-            problem = f"it has no pyptv-batch {__version__}, or it does not work there ({future.exception()!r:.200})"
+            problem = f"it has no pyptv-batch {__version__}, or that does not work there ({future.exception()!r:.200})"
         elif future.status == "finished":
             answer = future.result(timeout=_GATHER)
             problem = self._problem(answer)
@@ -138,7 +138,7 @@ class ClusterRunner:
             return
         if answer is not None and abs(answer.time - time.time()) > _CLOCKS:
             logger.warning(
-                "The clock of %s differs from this one by %.0f s: results do not depend on it, times of files do",
+                "The clock of %s differs from this one by %.0f s: results do not depend on it, but the times of files do",
                 *(answer.host, answer.time - time.time()),
             )
         for index in range(self._threads.get(address, 0)):
@@ -159,21 +159,21 @@ class ClusterRunner:
             return f"it has {answer.numerics}, this is {node.dense_versions()}: install the same versions on all nodes"
         written = self._question.file.with_name(f"{self._question.file.name}-{self._question.secret}")
         if not written.exists():
-            return f"what it writes into {written.parent} is not seen here: it has another disk at that place"
+            return f"a file that it writes to {written.parent} is not visible here: it has another disk at that path"
         return ""
 
-    def _bury(self, slot: _Slot) -> Iterator[Event]:
+    def _handle_loss(self, slot: _Slot) -> Iterator[Event]:
         del self._slots[slot.number]
         if slot.task is None:
             return
-        with suppress(Exception):  # the scheduler may be on its way out as well
+        with suppress(Exception):  # the scheduler may be ending as well
             slot.future.cancel()
-        logger.warning("Dask worker %s is gone: its task is handed out again", slot.address)
+        logger.warning("Dask worker %s is lost: its task is assigned again", slot.address)
         yield WorkerDied(slot.task.id, f"lost with its Dask worker {slot.address}", None, lost=True)
 
     # -- tasks --------------------------------------------------------------------------------------------------------
 
-    def _hand_out(self, plan: AnyPlan) -> None:
+    def _assign_tasks(self, plan: AnyPlan) -> None:
         idle = [slot for slot in self._slots.values() if slot.task is None]
         for position, slot in enumerate(idle):
             task = plan.next_task(len(idle) - position, slot.number)
@@ -188,7 +188,7 @@ class ClusterRunner:
         return future
 
     def _wait(self) -> Iterator[Event]:
-        """Wait for something to happen, and say what."""
+        """Wait for events, and yield them."""
         with suppress(queue.Empty):
             yield from self._finished(self._done.get(timeout=_WAIT))
             while True:
@@ -206,13 +206,13 @@ class ClusterRunner:
         if future.status == "finished":
             try:
                 events = future.result(timeout=_GATHER)
-            except Exception as error:  # the worker is gone with it, or as good as that
-                logger.debug("The result of task %d cannot be had: %r", task.id, error)
+            except Exception as error:  # its worker is lost
+                logger.debug("The result of task %d is not available: %r", task.id, error)
                 events = [WorkerDied(task.id, f"lost with its Dask worker {slot.address}", None, lost=True)]
         elif future.status == "error":
             events = [WorkerDied(task.id, f"failed in Dask ({future.exception()!r:.200})", None)]
         else:
-            self._looked = 0.0  # its worker, or the scheduler, is gone: look now
+            self._looked = 0.0  # its worker or the scheduler is lost: check now
             return
         slot.task = slot.future = None
         future.release()
@@ -222,7 +222,7 @@ class ClusterRunner:
     def _close(self) -> None:
         """Free the workers at once."""
         if self._client.status == "running":
-            with suppress(Exception):  # they are on their way out as well
+            with suppress(Exception):  # they may be ending as well
                 self._client.cancel([slot.future for slot in self._slots.values() if slot.future is not None], force=True)
             with suppress(Exception):
                 used = [address for address in {slot.address for slot in self._slots.values()} if address in self._threads]
@@ -234,7 +234,7 @@ class ClusterRunner:
 
 
 def _name(task: Task) -> str:
-    """What the dashboard calls a task."""
+    """The name of a task on the dashboard."""
     if isinstance(task, FramesTask):
         return f"frames-{task.first}-{task.last}"
     if isinstance(task, TrackTask):
@@ -245,5 +245,5 @@ def _name(task: Task) -> str:
 
 
 def _signed(event: Event, number: int) -> Event:
-    """With the number of the thread that has done it."""
+    """The event with the number of the thread that did the work."""
     return replace(event, worker=number) if isinstance(event, FrameDone | StepDone | PassDone) else event

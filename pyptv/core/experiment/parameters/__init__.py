@@ -1,1 +1,1 @@
-"""Parameters: read from both dialects, checked, and what each of them means."""
+"""Parameters: reading both dialects, checks, and the meaning of each."""

@@ -1,4 +1,4 @@
-"""The raw parameter tree: a dictionary whose keys are attributes as well."""
+"""The raw parameter tree: a dictionary whose keys are also attributes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 class _Shown(reprlib.Repr):
-    """Short texts of any value that a parameter file can hold, however large or deep."""
+    """Short texts of any value in a parameter file, however large or deep."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -26,13 +26,13 @@ class _Shown(reprlib.Repr):
 
 
 shown = _Shown().repr
-"""A raw value as messages show it: cut, on one line."""
+"""A raw value for messages: shortened, on one line."""
 
 
 class AttrDict(dict[str, Any]):
     """A ``dict`` with attribute access, nested dictionaries included.
 
-    Both parameter dialects are read into one; what is in it has not been checked yet
+    Both parameter dialects are read into such a tree; its values have not been checked yet
     (:mod:`pyptv.core.experiment.parameters.schema` does that).
 
     >>> tree = AttrDict(ptv={"imx": 1280})

@@ -15,17 +15,17 @@ from pyptv.core.experiment.parameters.schema import MAX_CAMERAS, REQUIRED_SECTIO
 from pyptv.core.experiment.parameters.use import Use, splits_by_plugin
 
 _CAMERA_KEYS = ("num_cams", "n_cam", "n_img")
-"""How the number of cameras is called: today, in PyPTV's first YAML files, and in its sections."""
+"""Names of the number of cameras: today, in PyPTV's first YAML files, and in its sections."""
 
 Locate = Callable[[str, str], str]
-"""(section, key or item of a list) -> where that value stands, for messages: ``"parameters/ptv.par, line 3 (imx)"``."""
+"""(section, key or item of a list) -> location of the value, for messages: ``"parameters/ptv.par, line 3 (imx)"``."""
 
 
 def build_parameters(tree: AttrDict, locate: Locate) -> Parameters:
-    """Check a raw tree and freeze it. Slots beyond the number of cameras are left out, and values without use are not checked.
+    """Check a raw tree and freeze it. Slots beyond the number of cameras are left out, and unused values are not checked.
 
     Raises:
-        InvalidExperimentError: lists every missing or wrong value with its place, what was found and expected.
+        InvalidExperimentError: lists every missing or wrong value with its location, what was found and expected.
     """
     problems: list[str] = []
     if splits_by_plugin(tree):
@@ -33,7 +33,7 @@ def build_parameters(tree: AttrDict, locate: Locate) -> Parameters:
     num_cams = _num_cams(tree, locate, problems)
     flags = (("pft_version", "Existing_Target"), ("ptv", "splitter"), ("masking", "mask_flag"))
     use = Use(num_cams, *(is_set(tree, section, key) for section, key in flags))
-    # without the number of cameras the legacy files cannot be read on: that is one problem, not three
+    # without the number of cameras the legacy files cannot be read any further: that is one problem, not three
     named = [name for name in SECTIONS if num_cams or name in tree]
     sections = {name: _build_section(name, SECTIONS[name], tree, locate, problems, use=use) for name in named}
     if not problems:
@@ -45,7 +45,7 @@ def build_parameters(tree: AttrDict, locate: Locate) -> Parameters:
 
 
 def volume_hints(parameters: Parameters, locate: Locate) -> list[str]:
-    """What is unusual about the measuring volume, though a run can use it."""
+    """Hints about an unusual measuring volume that a run can use."""
     criteria = parameters.criteria
     ends = zip(criteria.X_lay, criteria.Zmin_lay, criteria.Zmax_lay, strict=True)
     return [
@@ -83,7 +83,7 @@ def _build_section(name: str, kind: type[Any], tree: AttrDict, locate: Locate, p
         key = key_of(parameter)
         value = raw.get(key)
         if value is None and parameter.name == "negative":
-            value = raw.get("inverse")  # what some experiments call it
+            value = raw.get("inverse")  # its name in some experiments
         if value is None and parameter.default is not MISSING:
             continue
         try:
@@ -97,7 +97,7 @@ def _build_section(name: str, kind: type[Any], tree: AttrDict, locate: Locate, p
 
 
 class _WrongError(ValueError):
-    """``"found ..., expected ..."``, and which item of a list it is about, from 1."""
+    """``"found ..., expected ..."``, and the item of a list that it concerns, from 1."""
 
     def __init__(self, message: str, item: int | None = None) -> None:
         super().__init__(message)
@@ -105,7 +105,7 @@ class _WrongError(ValueError):
 
 
 def _without_use(kind: Any, parameter: Field[Any], use: Use) -> Any:
-    """What stands for a value that is wrong, but not used."""
+    """The replacement for a value that is wrong but not used."""
     if parameter.default is not MISSING:
         return parameter.default
     return (0,) * use.num_cams if getattr(kind, "__args__", None) else kind(0)
@@ -179,7 +179,7 @@ def _check_limits(number: float, found: str, meaning: str, parameter: Field[Any]
 
 
 def _contradictions(parameters: Parameters, locate: Locate) -> list[str]:
-    """What is wrong between values that are each fine."""
+    """Problems of combinations of individually valid values."""
     return [
         *_splitter_problems(parameters, locate),
         *_name_problems(parameters, locate),
@@ -203,7 +203,7 @@ def _splitter_problems(parameters: Parameters, locate: Locate) -> list[str]:
 
 
 def _name_problems(parameters: Parameters, locate: Locate) -> list[str]:
-    """Names of images; with existing targets they only say where the ``_targets`` files are."""
+    """Problems of image names; with existing targets these only give the folder of the ``_targets`` files."""
     found = []
     if not parameters.pft_version.existing_target:
         names = enumerate(parameters.sequence.base_name, start=1)

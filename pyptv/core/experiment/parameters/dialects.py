@@ -1,7 +1,7 @@
 """The two dialects of parameter files, read into one raw tree: ``parameters/*.par`` and YAML.
 
-Nothing is judged here but whether the text can be read at all; :mod:`pyptv.core.experiment.parameters.checks` checks the values
-and asks the :class:`RawParameters` where each of them stands.
+Only the readability of the text is checked here; :mod:`pyptv.core.experiment.parameters.checks` checks the values
+and asks the :class:`RawParameters` for the location of each.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pyptv.core.experiment.parameters.yaml_loader import load_yaml
 
 YAML_SUFFIXES = (".yaml", ".yml")
 _MOST_SLOTS = 8
-"""Camera slots that writers of .par files are known to fill, however many cameras there are: four, or eight."""
+"""Numbers of camera slots that programs write to .par files, whatever the number of cameras: four, or eight."""
 
 PAR_LINES: dict[str, tuple[str, ...]] = {
     "criteria": (
@@ -51,14 +51,14 @@ _OPTIONAL_FILES = ("pft_version",)
 
 @dataclass
 class RawParameters:
-    """An unchecked parameter tree, and where each value came from."""
+    """An unchecked parameter tree, with the location of each value."""
 
     source: Path
     tree: AttrDict
     places: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def locate(self, section: str, key: str) -> str:
-        """Where a value stands, or should stand: file and line (``.par``) or file and key (YAML).
+        """The location of a value, or of a missing value: file and line (``.par``) or file and key (YAML).
 
         ``key`` may name an item of a list, from 1: see :func:`item_of`.
         """
@@ -71,7 +71,7 @@ class RawParameters:
 
 
 def item_of(key: str, number: int) -> str:
-    """What :meth:`RawParameters.locate` calls an item of a list, from 1."""
+    """The key of an item of a list, counted from 1, for :meth:`RawParameters.locate`."""
     return f"{key}, item {number}"
 
 
@@ -79,7 +79,7 @@ def read_par(folder: Path) -> RawParameters:
     """Read the legacy dialect from a folder of ``.par`` files.
 
     Raises:
-        FormatError: files are missing, empty, too short or not text; names each with its line.
+        FormatError: files are missing, empty, too short or not text; the message lists each with its line.
     """
     raw = RawParameters(folder / "ptv.par", AttrDict())
     problems: list[str] = []
@@ -88,7 +88,7 @@ def read_par(folder: Path) -> RawParameters:
     n = _whole(text)
     raw.tree["num_cams"] = text if n is None else n
     raw.places["", "num_cams"] = f"{folder / 'ptv.par'}, line {number}"
-    if n is not None and 1 <= n <= MAX_CAMERAS:  # else that is the problem, and what follows cannot be told apart
+    if n is not None and 1 <= n <= MAX_CAMERAS:  # otherwise that is the problem, and the following lines cannot be assigned
         _collect(problems, _fill_slots, raw, "ptv", n)
         _collect(problems, _fill_slots, raw, "sequence", n)
     for section, keys in PAR_LINES.items():
@@ -101,7 +101,7 @@ def read_par(folder: Path) -> RawParameters:
 
 
 def _collect(problems: list[str], read: Callable[..., None], *arguments: Any) -> None:
-    """Read one file; what is wrong with it is noted, so that the other files are looked at, too."""
+    """Read one file and collect its problem, so that the other files are read as well."""
     try:
         read(*arguments)
     except FormatError as error:
@@ -109,10 +109,10 @@ def _collect(problems: list[str], read: Callable[..., None], *arguments: Any) ->
 
 
 def read_yaml(path: Path) -> RawParameters:
-    """Read the YAML dialect; only plain data can be in it (safe loader), mappings become :class:`AttrDict`.
+    """Read the YAML dialect; only plain data are allowed (safe loader), mappings become :class:`AttrDict`.
 
     Raises:
-        FormatError: the file cannot be read, is not YAML, or is not a mapping with the needed sections.
+        FormatError: the file cannot be read, is not YAML, or is not a mapping with the required sections.
     """
     text = _without_tabs(read_text(path))
     try:
@@ -121,7 +121,7 @@ def read_yaml(path: Path) -> RawParameters:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
         raise FormatError(f"{path}{where}: not valid YAML: {getattr(error, 'problem', None) or error}") from error
-    except Exception as error:  # PyYAML's constructors raise nearly anything on a wrong tag or number
+    except Exception as error:  # PyYAML's constructors raise many types of errors on a wrong tag or number
         raise FormatError(f"{path}: not valid YAML: {error}") from error
     if not isinstance(tree, AttrDict):
         raise FormatError(f"{path}: found {shown(tree)}, expected sections: {', '.join(REQUIRED_SECTIONS)}")
@@ -129,27 +129,27 @@ def read_yaml(path: Path) -> RawParameters:
 
 
 def parameter_files(source: Path) -> list[Path]:
-    """The files that parameters of a :attr:`RawParameters.source` are in: YAML, or all ``.par`` files that are read, by name."""
+    """The files of the parameters of a :attr:`RawParameters.source`: YAML, or all ``.par`` files that are read, by name."""
     if source.suffix.lower() in YAML_SUFFIXES:
         return [source]
     return [path for name in sorted(("ptv", "sequence", *PAR_LINES)) if (path := source.with_name(f"{name}.par")).exists()]
 
 
 def has_needed_sections(raw: RawParameters) -> bool:
-    """Whether a YAML file is about an experiment at all."""
+    """Whether a YAML file has the sections of an experiment."""
     return all(isinstance(raw.tree.get(section), dict) for section in REQUIRED_SECTIONS)
 
 
 def _fill(raw: RawParameters, section: str, keys: tuple[str, ...]) -> None:
-    """Read a ``.par`` file whose lines are always the same."""
+    """Read a ``.par`` file with a fixed list of lines."""
     path = raw.source.with_name(f"{section}.par")
     _name_lines(raw, section, keys, [line for line in _par_lines(path) if line[1]])
 
 
 def _fill_slots(raw: RawParameters, section: str, num_cams: int) -> None:
-    """Read ``ptv.par`` or ``sequence.par``, which hold a slot for each camera, and often more slots than cameras.
+    """Read ``ptv.par`` or ``sequence.par``, which have a slot per camera, and often more slots than cameras.
 
-    What follows the slots is numbers, and so tells where they end. A name may be empty; and blank lines may stand anywhere.
+    The lines after the slots are numbers, which show where the slots end. A name may be empty, and there may be blank lines.
     """
     path = raw.source.with_name(f"{section}.par")
     per_slot, end = (("img_name", "img_cal"), _PTV_END) if section == "ptv" else (("base_name",), _SEQUENCE_END)
@@ -160,7 +160,7 @@ def _fill_slots(raw: RawParameters, section: str, num_cams: int) -> None:
         every = filled = filled[1:]  # some files begin with the number of cameras
 
     def ends_after(slots: int, lines: list[tuple[int, str]]) -> bool:
-        """Whether the numbers that end the file stand where that many slots would put them."""
+        """Whether the numbers at the end of the file are where they would be after that many slots."""
         start = len(before) + slots * len(per_slot)
         spare, values = lines[len(before) + num_cams * len(per_slot) : start], lines[start : start + len(end)]
         numbers = all(_is_number(text) for _, text in values) and not any(_is_number(text) for _, text in spare)
@@ -186,7 +186,7 @@ def _name_lines(raw: RawParameters, section: str, keys: tuple[str, ...], lines: 
     if len(lines) < len(keys):
         raise FormatError(
             f"{path}: found {len(lines)} values, expected {len(keys)}, one per line: "
-            f"{keys[len(lines)]} and what follows is missing"
+            f"{keys[len(lines)]} and the following ones are missing"
         )
     values = AttrDict()
     for key, (number, text) in zip(keys, lines, strict=False):
@@ -203,7 +203,7 @@ def _name_lines(raw: RawParameters, section: str, keys: tuple[str, ...], lines: 
 
 
 def _par_lines(path: Path) -> list[tuple[int, str]]:
-    """(line number, text) of all lines, at least one of which holds something."""
+    """(line number, text) of all lines, at least one of which is not empty."""
     lines = [(number, line.strip()) for number, line in enumerate(read_text(path).splitlines(), start=1)]
     if not any(text for _, text in lines):
         raise FormatError(f"{path}: the file is empty, expected one value per line")
@@ -226,7 +226,7 @@ def _whole(text: str) -> int | None:
 
 
 def _without_tabs(text: str) -> str:
-    """Tabs as indentation, which YAML does not allow: blanks, where nothing else indents."""
+    """Replace tabs as indentation, which YAML does not allow, by blanks, unless blanks are used as well."""
     if re.search(r"^ +\S", text, re.MULTILINE):
         return text
     return re.sub(r"^\t+", lambda tabs: "  " * len(tabs[0]), text, flags=re.MULTILINE)

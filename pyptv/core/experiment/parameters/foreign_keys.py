@@ -1,4 +1,4 @@
-"""Keys of YAML files that have no effect here, or only elsewhere: reported once, so that no user relies on them."""
+"""Keys of YAML files that have no effect in this program: reported once, so that no user relies on them."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ _PYPTV_KEYS = {
     "ptv": ("img_name", "tiff_flag", "inverse"),
     "track": ("track_mode",),
 }
-"""Keys that PyPTV and its relatives write, and that change nothing here: no reason to speak of them."""
+"""Keys that PyPTV and related programs write, and that change nothing here: not reported."""
 
 _MOST_NAMED = 10
 _EVERYWHERE = ("default_path", "filename", "n_cam", "n_img", "num_cams", "path", "exp_path")
-"""Attributes that PyPTV's converters are known to leave in every section."""
+"""Attributes that PyPTV's converters write into every section."""
 
 _SPLITTER_PLUGINS = (SPLITTER_PLUGIN, "ext_tracker_splitter")
-"""PyPTV's plugins for split images: what they do is built in."""
+"""PyPTV's plugins for split images, whose function is built in."""
 
 
 def _is(*values: Any) -> Callable[[Any], bool]:
-    """Whether a value is one of those with which openptv2 does what is done here."""
+    """Whether a value is one with which openptv2 does the same as this program."""
     return lambda value: value in values
 
 
@@ -38,7 +38,7 @@ _OPENPTV2: dict[tuple[str, str], tuple[Callable[[Any], bool], str]] = {
     ("ptv", "highpass_size"): (_is(HIGH_PASS_SPAN), f"it is the half width of the high-pass; here that is {HIGH_PASS_SPAN} px"),
     ("ptv", "grey_scaling"): (
         _is("fixed"),
-        "it chooses how 16 bit become 8 bit; docs/file_formats.md says how that is here",
+        "it chooses how 16 bit become 8 bit; docs/file_formats.md describes how this program does it",
     ),
     ("ptv", "grey_range"): (_is(), "it is the range of grey_scaling"),
     ("track", "preset"): (_is("standard_forward"), "it chooses the tracker; here the forward tracker of optv runs, as in PyPTV"),
@@ -48,7 +48,7 @@ _OPENPTV2: dict[tuple[str, str], tuple[Callable[[Any], bool], str]] = {
     ),
     ("track", "stride"): (_is(1), "it tracks every n-th frame; here every frame is tracked"),
 }
-"""Keys that change results in openptv2: (values with which they do not, what they do there)."""
+"""Keys that change results in openptv2: (values with which they do not, their effect there)."""
 
 
 def foreign_keys(raw: RawParameters) -> list[str]:
@@ -77,14 +77,14 @@ def foreign_keys(raw: RawParameters) -> list[str]:
 
 
 def splitting_plugins(raw: RawParameters) -> list[str]:
-    """That a selected plugin alone says that images are split, which is built in."""
+    """A note that images are split only because of a selected plugin, whose function is built in."""
     if not splits_by_plugin(raw.tree):
         return []
     return [f"{raw.locate('plugins', 'selected_sequence')}: images are split, though ptv.splitter is not set"]
 
 
 def selected_plugins(raw: RawParameters, *, splitter: bool) -> dict[str, tuple[str, str | None]]:
-    """Step -> where the parameters select a plugin of PyPTV for it, and which; None where that is built in."""
+    """Step -> location and name of the selected plugin of PyPTV; None if its function is built in."""
     plugins = raw.tree.get("plugins")
     built_in = ("default", None, *(_SPLITTER_PLUGINS if splitter else ()))
     found = {}
@@ -99,7 +99,7 @@ def named_hooks(raw: RawParameters) -> tuple[str, ...]:
     """The hooks that a YAML file lists under ``hooks``.
 
     Raises:
-        FormatError: something else stands there.
+        FormatError: another value was found there.
     """
     listed = raw.tree.get("hooks") or []
     if not isinstance(listed, list) or not all(isinstance(item, str) for item in listed):
@@ -108,7 +108,7 @@ def named_hooks(raw: RawParameters) -> tuple[str, ...]:
 
 
 def _other_keys(raw: RawParameters) -> Iterator[tuple[str, str, Any]]:
-    """(section, key, value) of what is in a known section and no parameter."""
+    """(section, key, value) of entries in known sections that are not parameters."""
     for section, kind in SECTIONS.items():
         values = raw.tree.get(section)
         if isinstance(values, dict):

@@ -1,4 +1,4 @@
-"""Raw values of parameter files as numbers and flags, however they are written."""
+"""Raw values of parameter files as numbers and flags, in any notation."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _TRUE, _FALSE = ("true", "yes", "on"), ("false", "no", "off")
 
 
 def as_number(value: Any) -> float | int | None:
-    """A finite number, or None. Text counts where it is a number: PyYAML reads ``1e-3`` as text."""
+    """A finite number, or None. Text that is a number is accepted: PyYAML reads ``1e-3`` as text."""
     if isinstance(value, bool):
         return None
     if isinstance(value, str):
@@ -26,7 +26,7 @@ def as_number(value: Any) -> float | int | None:
 
 
 def as_flag(value: Any) -> bool:
-    """A flag: any whole number but 0 sets it, as in PyPTV; so does a word.
+    """A flag: any whole number except 0 sets it, as in PyPTV; words are accepted as well.
 
     Raises:
         ValueError: it is neither.
@@ -41,7 +41,7 @@ def as_flag(value: Any) -> bool:
 
 
 def is_set(tree: AttrDict, section: str, key: str) -> bool:
-    """Whether a flag is set, as far as that can be known before the values are checked."""
+    """Whether a flag is set, as far as can be determined before the values are checked."""
     try:
         return as_flag(tree[section][key])
     except (KeyError, TypeError, ValueError):

@@ -1,7 +1,7 @@
 """The parameters of an experiment, checked: frozen dataclasses that state meaning, unit and limits.
 
-The dataclasses are the schema as well: each field's metadata says how it is called in the YAML dialect, its unit
-and what values it may take. :mod:`pyptv.core.experiment.parameters.checks` fills them from a raw tree by that.
+The dataclasses are also the schema: the metadata of each field give its name in the YAML dialect, its unit
+and its valid values. :mod:`pyptv.core.experiment.parameters.checks` uses them to fill the dataclasses from a raw tree.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ MAX_CAMERAS = 4
 """optv's buffers and the rt_is format hold four cameras."""
 
 HIGH_PASS_SPAN = 25
-"""Half width [px] of the high-pass filter, as PyPTV has it."""
+"""Half width [px] of the high-pass filter, as in PyPTV."""
 
 SPLITTER_ORDER = (0, 1, 3, 2)
-"""Quadrants of a split image in camera order, as PyPTV's splitter plugin has them; 0 and 1 are above, 2 and 3 below."""
+"""Quadrants of a split image in camera order, as in PyPTV's splitter plugin; 0 and 1 are the upper, 2 and 3 the lower ones."""
 
 _MIN_IMAGE_SIDE = 2 * HIGH_PASS_SPAN + 1
 _MAX_IMAGE_SIDE = 32_767  # optv keeps target coordinates in 16 bits while it grows a blob
 _FARTHEST = 100_000
-"""[mm] Beyond, the last digits of positions are rounding errors, and the two engines round differently."""
+"""[mm] Beyond this, the last digits of positions are rounding errors, and the two engines round differently."""
 _THINNEST, _DENSEST = 0.1, 10
-"""Refractive indices: X-rays have some less than 1, germanium 4."""
+"""Refractive indices: slightly below 1 for X-rays, 4 for germanium."""
 
 
 def _parameter(
@@ -71,7 +71,7 @@ class ControlParameters:
     bit_depth: int | str = _parameter(
         "bits of a grey value in images that store more than 8", choices=BIT_DEPTHS, default=BIT_DEPTHS[0]
     )
-    page: int = _parameter("page of image files with several, counted from 1; 0: they have one", low=0, default=0)
+    page: int = _parameter("page of image files with several pages, counted from 1; 0: the files have one page", low=0, default=0)
     method: str = _parameter("how particles are found and linked", choices=METHODS, default=METHODS[0])
 
 
@@ -102,7 +102,7 @@ class CriteriaParameters:
 
 @dataclass(frozen=True)
 class DetectionParameters:
-    """Section ``targ_rec``: what is a target in an image."""
+    """Section ``targ_rec``: the definition of a target in an image."""
 
     gvthres: tuple[int, ...] = _parameter("grey value threshold of each camera", low=0, high=255)
     disco: int = _parameter("maximum discontinuity of grey values in a target", low=0)
@@ -148,18 +148,16 @@ class MaskingParameters:
 
 @dataclass(frozen=True)
 class DenseParameters:
-    """Section ``dense`` (YAML dialect only): of the method ``dense``; the defaults need no touching."""
+    """Section ``dense`` (YAML dialect only): of the method ``dense``; the defaults rarely need a change."""
 
-    self_calibration: bool = _parameter("measure what the cameras disagree by, and correct for it", default=True)
-    min_track: int = _parameter(
-        "frames that a track must have for its particles to be kept", unit="frame", low=1, high=10, default=3
-    )
-    passes: int = _parameter("how often each frame is reconstructed", low=1, high=4, default=2)
+    self_calibration: bool = _parameter("measure the disparity between the cameras, and correct for it", default=True)
+    min_track: int = _parameter("minimum length of a track whose particles are kept", unit="frame", low=1, high=10, default=3)
+    passes: int = _parameter("number of times that each frame is reconstructed", low=1, high=4, default=2)
 
 
 @dataclass(frozen=True)
 class Parameters:
-    """Everything a run needs from the parameter files, with ``num_cams`` from 1 to 4."""
+    """All values that a run needs from the parameter files, with ``num_cams`` from 1 to 4."""
 
     num_cams: int
     ptv: ControlParameters
@@ -172,7 +170,7 @@ class Parameters:
     dense: DenseParameters = DenseParameters()
 
     def as_tree(self) -> dict[str, Any]:
-        """Nested plain dictionaries in the names of the YAML dialect: to compare, to hash, to write."""
+        """Nested plain dictionaries with the names of the YAML dialect: to compare, to hash, to write."""
         tree: dict[str, Any] = {"num_cams": self.num_cams}
         for name in SECTIONS:
             section = getattr(self, name)
@@ -194,7 +192,7 @@ REQUIRED_SECTIONS = ("ptv", "sequence", "criteria", "targ_rec", "track")
 
 
 def key_of(parameter: Field[Any]) -> str:
-    """What a field is called in the YAML dialect."""
+    """The name of a field in the YAML dialect."""
     return parameter.metadata["key"] or parameter.name
 
 

@@ -1,8 +1,8 @@
-"""Which parameters count.
+"""The choice of parameters.
 
-One rule: **what is named counts; in a folder, its YAML file counts before** ``parameters/``, **and that before its only other
-parameter set** (``parametersRun1/``, ...). PyPTV of today converts ``parameters/`` to YAML once, and reads and edits YAML from
-then on: a ``parameters/`` beside a YAML file is what was before.
+One rule: **the named parameters are used; in a folder, its YAML file precedes** ``parameters/``, **which precedes its only other
+parameter set** (``parametersRun1/``, ...). The current PyPTV converts ``parameters/`` to YAML once, and reads and edits YAML from
+then on: a ``parameters/`` beside a YAML file is out of date.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from pyptv.core.experiment.parameters.schema import REQUIRED_SECTIONS
 USUAL_DIRECTORIES = ["img", "cal"]
 _PREFIX = "parameters"
 _MOST_LOOKED_AT = 100
-"""Folders or files that are looked into for a message."""
+"""Maximum number of folders or files that are examined for a message."""
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """The parameters that count."""
+    """The chosen parameters."""
 
     raw: RawParameters
     folder: Path
     """The experiment: names of images and calibrations are relative to it."""
     beside: Path | None = None
-    """A ``parameters/`` folder that is there and does not count, where nothing was named."""
+    """An existing ``parameters/`` folder that is not used, if no parameters were named."""
     notes: tuple[str, ...] = ()
 
 
@@ -42,11 +42,11 @@ def choose_parameters(path: Path, listing: FolderListing | None = None) -> Chose
     """The parameters of an experiment folder, a parameter set (a folder with ``ptv.par``) or a YAML file.
 
     Args:
-        path: what was named.
+        path: as given by the user.
         listing: lists the folder.
 
     Raises:
-        InvalidExperimentError: there are none, several, or unreadable ones; says what is there.
+        InvalidExperimentError: there are none, several, or unreadable ones; the message lists what was found.
     """
     if not is_there(path):
         raise InvalidExperimentError(_not_there(path))
@@ -70,12 +70,12 @@ def yaml_files(folder: Path, listing: FolderListing) -> list[Path]:
 
 
 def parameter_sets(folder: Path, listing: FolderListing) -> list[Path]:
-    """The folders ``parameters*/`` of an experiment that hold ``ptv.par``, by name."""
+    """The folders ``parameters*/`` of an experiment that contain ``ptv.par``, by name."""
     return [path for path in _named(folder, listing, lambda name: name.startswith(_PREFIX)) if is_there(path / "ptv.par")]
 
 
 def _named(folder: Path, listing: FolderListing, wanted: Callable[[str], bool]) -> list[Path]:
-    """What a folder holds under some names, by name."""
+    """The entries of a folder with wanted names, by name."""
     if not listing.names(folder):
         try:
             os.listdir(folder)
@@ -109,7 +109,7 @@ def _choose_in(folder: Path, listing: FolderListing) -> Chosen:
 
 
 def _read_all(paths: list[Path]) -> tuple[list[RawParameters], list[FormatError]]:
-    """The YAML files with all needed sections; and the errors of those that should have them, by their names."""
+    """The YAML files with all required sections, and the errors of files that, by name, should have them."""
     found, broken = [], []
     for path in paths:
         try:
@@ -136,7 +136,7 @@ def _needed(raw: RawParameters) -> RawParameters:
 
 
 def _not_there(path: Path) -> str:
-    """What is there instead of a path that does not exist."""
+    """The message for a path that does not exist, with similar existing names."""
     names = FolderListing().names(path.parent)
     if path.suffix.lower() in YAML_SUFFIXES:
         others = sorted(name for name in names if Path(name).suffix.lower() in YAML_SUFFIXES)
@@ -146,7 +146,7 @@ def _not_there(path: Path) -> str:
 
 
 def _no_parameters(folder: Path, listing: FolderListing) -> str:
-    """What a folder without parameters probably is."""
+    """The message for a folder without parameters, with what it probably is."""
     for parent in list(folder.parents)[:3]:
         if holds_parameters(parent, listing):
             return f"{folder}: no parameters here: it is a folder of the experiment {parent}. Name that"
@@ -163,7 +163,7 @@ def _no_parameters(folder: Path, listing: FolderListing) -> str:
 
 
 def holds_parameters(folder: Path, listing: FolderListing) -> bool:
-    """Whether a folder holds parameters of any kind that can be read."""
+    """Whether a folder contains readable parameters of any kind."""
     try:
         return bool(parameter_sets(folder, listing) or _read_all(yaml_files(folder, listing)[:_MOST_LOOKED_AT])[0])
     except InvalidExperimentError:

@@ -1,4 +1,4 @@
-"""A ``parameters/`` folder beside the YAML file that counts: where it says something else, that is said."""
+"""Reports the differences of an unused ``parameters/`` folder beside the YAML file that is used."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ def stale_notes(used: str, stale: RawParameters, parameters: Parameters, others:
     """One line with the values that differ, or none.
 
     Args:
-        used: name of the file that counts.
-        stale: the folder that does not; only what it states is compared.
-        parameters: what counts.
-        others: what the folder says.
+        used: name of the file that is used.
+        stale: the unused folder; only the values in it are compared.
+        parameters: those that are used.
+        others: those of the folder.
     """
     if parameters.num_cams != others.num_cams:
         differing = [f"num_cams {parameters.num_cams}, there {others.num_cams}"]

@@ -1,4 +1,4 @@
-"""Parameter files as text, whatever editor wrote them: UTF-8 or UTF-16, with or without a byte order mark."""
+"""Parameter files as text from any editor: UTF-8 or UTF-16, with or without a byte order mark."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def read_text(path: Path) -> str:
 
 
 def _encoding(data: bytes) -> str:
-    """By the byte order mark; without one, text whose every second byte is zero is UTF-16."""
+    """The encoding by the byte order mark; without one, text in which every second byte is zero is UTF-16."""
     for mark, encoding in _MARKS:
         if data.startswith(mark):
             return encoding

@@ -1,4 +1,4 @@
-"""What of the parameters a run uses: what it does not use is not checked."""
+"""The parameters that a run uses: others are not checked."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pyptv.core.experiment.parameters.attrdict import AttrDict
 from pyptv.core.experiment.parameters.raw_values import is_set
 
 SPLITTER_PLUGIN = "ext_sequence_splitter"
-"""PyPTV's sequence plugin for split images: what it does is built in."""
+"""PyPTV's sequence plugin for split images, whose function is built in."""
 
 
 @dataclass(frozen=True)
 class Use:
-    """What of the parameters a run uses."""
+    """The parameters that a run uses."""
 
     num_cams: int
     existing_target: bool
@@ -31,7 +31,7 @@ class Use:
         return needed.get((section, key))
 
     def ignores(self, section: str, key: str) -> bool:
-        """Whether a value does not matter."""
+        """Whether a value is not used."""
         if section == "targ_rec":
             return self.existing_target or key == "cr_sz"
         unused = {("ptv", "hp_flag"): True, ("ptv", "splitter_order"): not self.splitter}
@@ -40,7 +40,7 @@ class Use:
 
 
 def splits_by_plugin(tree: AttrDict) -> bool:
-    """Whether only PyPTV's plugin for split images says that images are split: it is selected, and only one camera is named."""
+    """Whether images are split only by PyPTV's plugin: it is selected, and only one camera is named."""
     try:
         names, plugin = tree["sequence"]["base_name"], tree["plugins"]["selected_sequence"]
         others = all(name is None or is_placeholder(str(name)) for name in names[1:])

@@ -1,7 +1,7 @@
-"""YAML from strangers: plain data only, and never more work than a parameter file can be worth.
+"""YAML from unknown sources: plain data only, within limits of time and memory.
 
-PyYAML's safe loader executes nothing, but a small file can keep it busy for hours or end the process: levels without end,
-numbers to the base of 60, aliases of aliases. So values are counted before anything is made of them.
+PyYAML's safe loader executes nothing, but a small file can keep it busy for hours or end the process: endless levels,
+numbers in base 60, aliases of aliases. So values are counted before they are constructed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pyptv.core.experiment.parameters.attrdict import AttrDict
 
 MOST_CHARACTERS = 1_000_000
 _MOST_VALUES = 50_000
-"""A parameter file has some hundred."""
+"""A parameter file has about a hundred."""
 _MOST_LEVELS = 50
 _LONGEST_NUMBER = 60
 """Characters; longer ones stay text."""
@@ -25,8 +25,8 @@ def load_yaml(text: str) -> Any:
     """The data in a YAML text; mappings are :class:`AttrDict`.
 
     Raises:
-        yaml.YAMLError: it is not YAML, or more of it than parameters can be.
-        Exception: PyYAML's constructors raise nearly anything on a wrong tag or number.
+        yaml.YAMLError: it is not YAML, or exceeds a limit.
+        Exception: PyYAML's constructors raise many types of errors on a wrong tag or number.
     """
     if len(text) > MOST_CHARACTERS:
         raise yaml.YAMLError(f"found {len(text)} characters, expected at most {MOST_CHARACTERS}")
@@ -39,8 +39,8 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
 
 
 def _refuse_bombs(text: str) -> None:
-    """Refuse too many levels (PyYAML recurses without a bound), and too many values, each alias counted as what it stands for."""
-    open_: list[tuple[str | None, int]] = []  # anchor of a collection that has begun, and how many values there were before it
+    """Refuse too many levels (PyYAML recurses without limit), and too many values, counting each alias with its contents."""
+    open_: list[tuple[str | None, int]] = []  # anchor of an open collection, and number of values before it
     sizes: dict[str, int] = {}
     count = 0
     for event in yaml.parse(text, Loader=_Loader):
@@ -55,7 +55,7 @@ def _refuse_bombs(text: str) -> None:
                 sizes[anchor] = count - before
         elif isinstance(event, yaml.AliasEvent):
             if any(anchor == event.anchor for anchor, _ in open_):
-                raise _problem(f"found a value that holds itself (*{event.anchor})", event)
+                raise _problem(f"found a value that contains itself (*{event.anchor})", event)
             count += sizes.get(event.anchor or "", 1)
         if count > _MOST_VALUES:
             raise _problem(f"found more than {_MOST_VALUES} values", event)
@@ -78,7 +78,7 @@ def _construct_mapping(loader: Any, node: yaml.MappingNode) -> Iterator[AttrDict
 
 
 def _construct_number(loader: Any, node: yaml.Node) -> Any:
-    """A number as PyYAML reads it; text where it is to the base of 60 (``1:30``) or has more digits than any number of use."""
+    """A number as read by PyYAML; text if it is in base 60 (``1:30``) or has too many digits."""
     if isinstance(node, yaml.ScalarNode) and (":" in node.value or len(node.value) > _LONGEST_NUMBER):
         return node.value
     kind = "int" if node.tag.endswith(":int") else "float"
