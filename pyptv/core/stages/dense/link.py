@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
 
-_CHANCE_SAMPLES, _CHANCE_STEP = 20, 3
+_CHANCE_SAMPLES, _CHANCE_STEP = 20, 5
 """Frames of a run at which links by chance are counted, about; but no more than one in so many, for it costs a second linking."""
 
 
