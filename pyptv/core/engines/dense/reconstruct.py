@@ -115,8 +115,7 @@ def _search(model: Model, *, full: bool) -> int:
     # of a peak just above the threshold noise has moved the place by sigma noise / threshold
     moved = _CERTAIN * model.spots.sigma[:, :, 0].mean() * float((scatter / thresholds).max())
     met = search(where, thresholds, model.cameras, float(np.hypot(settings.tolerance, moved)), images=model.data, dark=dark)
-    model.add(met.positions)
-    return len(met.positions)
+    return model.add(met.positions)
 
 
 def _fit_spots(model: Model) -> None:
