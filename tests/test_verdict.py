@@ -105,7 +105,10 @@ def test_a_good_run_passes_every_rule() -> None:
     judged = {rule.name: (judged.value, rule.limit) for rule, judged in verdict.judge(with_record(run=a_run()))}
     assert all(value for name, (value, _) in judged.items() if not name.startswith("Segments"))
     assert judged["Link ratio"] == ("0.96", "at least 0.8")
-    assert judged["Accelerations and angles at their limits"] == ("maximum: 0\u00a0%", "at most 5\u00a0% above 0.9 of dacc or angle")
+    assert judged["Accelerations and angles at their limits"] == (
+        "maximum: 0\u00a0%",
+        "at most 5\u00a0% above 0.9 of dacc or angle",
+    )
     assert judged["Failed frames"][0] == judged["Frames without results"][0] == "none"
 
 
@@ -191,7 +194,10 @@ def failing(n: int) -> tuple[Failure, ...]:
         (
             replace(evidence(), sample=a_sample(locked=True)),
             Level.NOTE,
-            "Positions of targets prefer certain fractions of a pixel in camera 1 (1), camera 2 (1), camera 3 (1) and camera 4 (1)",
+            (
+                "Positions of targets prefer certain fractions of a pixel in camera 1 (1), camera 2 (1), camera 3 (1) and "
+                "camera 4 (1)"
+            ),
         ),
         (
             replace(evidence(), sample=replace(a_sample(), spacing=6.0)),

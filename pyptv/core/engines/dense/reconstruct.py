@@ -119,8 +119,7 @@ def _search(model: Model, *, full: bool) -> int:
     moved = _CERTAIN * model.spots.sigma[:, :, 0].mean() * float((scatter / thresholds).max())
     tolerance, most = float(np.hypot(settings.tolerance, moved)), math.inf if full else settings.by_chance
     met = search(where, thresholds, model.cameras, tolerance, images=model.data, dark=dark, by_chance=most)
-    model.add(met.positions)
-    return len(met.positions)
+    return model.add(met.positions)
 
 
 def _fit_spots(model: Model) -> None:
