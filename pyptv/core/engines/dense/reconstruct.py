@@ -123,13 +123,22 @@ def _search(model: Model, *, full: bool) -> int:
 
 
 def _fit_spots(model: Model) -> None:
-    """Fit the spots' sizes and the cameras' brightness to the particles found so far."""
+    """Fit the spots' sizes and the cameras' brightness to the particles found so far.
+
+    All particles count as equally large meanwhile: what each one's size takes up would be missing from the usual one.
+    """
+    scatter = model.spots.scatter
+    model.scale[:] = 1.0
+    model.use(replace(model.spots, scatter=0.0))
+    model.redraw()
+    model.hot[:] = 1
     model.shake(2)
     for _ in range(_SHAPE_ROUNDS):
         model.use(fit_gains(fit_sigma(model), model.own))
         model.redraw()
         model.hot[:] = 1
         model.shake(1)
+    model.use(replace(model.spots, scatter=scatter))
 
 
 def _finish_iteration(model: Model, cameras: int, added: int, iterations: list[Iteration], *, last: bool = False) -> None:
