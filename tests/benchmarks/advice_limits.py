@@ -20,7 +20,7 @@ import yaml
 from advice_truth import DV, identify, plan, spoil
 from PIL import Image
 
-EXPERIMENTS = (0, 4, 12, 16, 20, 25)
+EXPERIMENTS = (0, 4, 8, 12, 16, 17, 20, 24, 25, 28, 32, 36)
 LIMITS = (*DV, "angle", "dacc")
 
 
