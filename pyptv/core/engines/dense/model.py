@@ -36,6 +36,8 @@ _GROUND_SAME, _MOST = 0.003, 0.95
 """A background that changes by less than that share of the median intensity, in so many tiles, stays as it is."""
 _BLOCK = 64.0
 """[px] Particles are kept in the order of blocks of the first image: near ones use the same parts of all images."""
+_HOPELESS = 0.9
+"""A new particle with less than that share of the significance that it needs does not reach it by being moved."""
 _FEW = 0.05
 """A smaller share of new particles may stand at the end."""
 _ROWS = ("positions", "intensities", "own", "projections", "derivatives", "scale", "sharpness", "origin")
@@ -78,13 +80,20 @@ class Model:
         self.radius = min(max(3, math.ceil(_WINDOW * spots_.largest)), LARGEST_RADIUS)
         self.near_saturated = dilated(self.saturated, self.radius)
 
-    def add(self, positions: Floats) -> None:
-        """New particles at positions (n, 3) [mm]: their intensities are fitted, they are not moved."""
+    def add(self, positions: Floats) -> int:
+        """New particles at positions (n, 3) [mm]: their intensities are fitted, they are not moved.
+
+        Those that have no hope of being more than noise go at once, before anything is shaken because of them. Returns how many
+        stay.
+        """
         n, n_cams, first = len(positions), self.cameras.n_cams, len(self.positions)
         self._append(positions, np.zeros((n, n_cams), np.float32), np.ones(n), np.full(n, -1))
         self._fit_new(first)
+        self._drop((np.arange(first + n) >= first) & (self.significance() < _HOPELESS * self.settings.unsure))
+        self._heat_new(first)
         if n > _FEW * first:
             self._take(self._order())
+        return len(self.positions) - first
 
     def begin(self, start: Start) -> None:
         """Take over what is known; what was fitted before is fitted again only where something has changed."""
@@ -97,6 +106,7 @@ class Model:
             shake.heat(self.cameras.project(start.left_out), everywhere, self.hot, self.radius)
             spots.subtract(self.residual, self.projections, self.intensities, self.sharpness, self.radius)
         self._fit_new(int(fitted.sum()))
+        self._heat_new(int(fitted.sum()))
         self._take(self._order())
 
     def _append(self, positions: Floats, intensities: Image, scale: Floats, origin: Ints) -> None:
@@ -116,8 +126,9 @@ class Model:
 
     def _fit_new(self, first: int) -> None:
         """Fit the intensities of the particles from a row on."""
-        for _ in range(2):
-            self._shake(np.ones_like(self.hot), first, 1, moves=False)
+        self._shake(np.ones_like(self.hot), first, 1, moves=False)
+
+    def _heat_new(self, first: int) -> None:
         shake.heat(self.projections, (np.arange(len(self.positions)) >= first).astype(np.uint8), self.hot, self.radius)
 
     def _order(self) -> Ints:
@@ -228,11 +239,15 @@ class Model:
         strength = self.intensities.sum(axis=1, dtype=np.float64)
         pairs.drop_doubles(self.projections, strength, flags, self.settings.merge, width, height)
         gone = flags == 0
+        shake.heat(self.projections, gone.astype(np.uint8), self.hot, self.radius)
+        self._drop(gone)
+        return int(gone.sum())
+
+    def _drop(self, gone: NDArray[np.bool_]) -> None:
+        """Put the spots of particles back into the residual."""
         if gone.any():
-            shake.heat(self.projections, gone.astype(np.uint8), self.hot, self.radius)
             spots.subtract(self.residual, self.projections[gone], -self.intensities[gone], self.sharpness[gone], self.radius)
             self._take(~gone)
-        return int(gone.sum())
 
 
 def with_margins(images: Image) -> Image:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
 
-_CHANCE_SAMPLES, _CHANCE_STEP = 20, 3
+_CHANCE_SAMPLES, _CHANCE_STEP = 20, 5
 """Approximate number of frames at which chance links are counted, and minimum interval: it needs a second linking."""
 
 
