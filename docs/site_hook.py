@@ -1,4 +1,4 @@
-"""What MkDocs needs besides the pages in this folder: the navigation, pages of the top folder, and two generated references.
+"""Additions for MkDocs to the pages in this folder: the navigation, pages of the top folder, and two generated references.
 
 Build the site with ``mkdocs build`` (extra ``docs``), and open ``site/index.html``.
 """
@@ -44,7 +44,7 @@ NAVIGATION: dict[str, list[str]] = {
         "contributing.md",
     ],
 }
-"""Section -> its pages; one that is not there is left out."""
+"""Section -> its pages; missing pages are left out."""
 
 API = {
     "pyptv.pyptv_batch": ["main"],
@@ -60,18 +60,18 @@ API = {
     "pyptv.evaluate": ["evaluate"],
     "pyptv.synthetic": ["make_experiment", "read_truth"],
 }
-"""Module -> its public names that the reference explains."""
+"""Module -> its public names in the reference."""
 
 
 def commands_page() -> str:
-    """The reference of the commands: what each ``--help`` says."""
+    """The reference of the commands: the text of each ``--help``."""
     from pyptv.__main__ import commands
     from pyptv.core.cli.options import PARALLEL, SEQUENTIAL, build_parser
 
     kinds = {"pyptv.pyptv_batch": SEQUENTIAL, "pyptv.pyptv_batch_parallel": PARALLEL}
     parts = [
         "# Commands",
-        "Generated from the parsers: what `--help` says. `python -m pyptv` lists all commands, and runs each by its short name.",
+        "Generated from the texts of `--help`. `python -m pyptv` lists all commands, and runs each by its short name.",
     ]
     for name, entry in commands().items():
         called = f"`python -m pyptv {name}`"
@@ -99,7 +99,7 @@ def api_page() -> str:
 
 
 def _signature(node: Any) -> str:
-    """A function with its annotations; a class with its fields and what they mean."""
+    """A function with its annotations; a class with its fields and their meaning."""
     if isinstance(node, ast.FunctionDef):
         returns = f" -> {ast.unparse(node.returns)}" if node.returns is not None else ""
         arguments = ",\n    ".join(re.split(r", (?![^\[]*\])", ast.unparse(node.args)))

@@ -34,7 +34,7 @@ from pyptv.report.advice import advice_chapter
 from pyptv.report.record import read_record
 from pyptv.synthetic import Truth, make_experiment, read_truth
 
-EXPERIMENT = {"n_frames": 5, "n_particles": 45, "image_size": (192, 154), "calibration_error_px": 0.7, "noise": 1.0}
+EXPERIMENT = {"n_frames": 5, "n_particles": 36, "image_size": (144, 116), "calibration_error_px": 0.7, "noise": 1.0}
 
 
 def identify(frame: MatchedFrame, truth: Truth) -> np.ndarray:

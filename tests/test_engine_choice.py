@@ -91,7 +91,7 @@ class TestFolder:
 
     def test_no_place_for_it(self, kernel_folder):
         kernel_folder.write_text("a file")
-        with pytest.raises(cache.KernelsUnavailableError, match=r"cannot be made .*: set PYPTV_KERNEL_CACHE to a folder"):
+        with pytest.raises(cache.KernelsUnavailableError, match=r"cannot be created .*: set PYPTV_KERNEL_CACHE to a folder"):
             cache.chosen_folder()
 
     def test_by_default_it_is_in_the_users_cache_folder(self, tmp_path, monkeypatch):
@@ -142,7 +142,7 @@ class TestBuild:
             raise OSError(errno.ENOSPC, "No space left on device")
 
         monkeypatch.setattr(build, "write_atomic", full)
-        with pytest.raises(cache.KernelsUnavailableError, match="the kernels cannot be kept here: No space left on device"):
+        with pytest.raises(cache.KernelsUnavailableError, match="the kernels cannot be stored here: No space left on device"):
             build.build()
 
     def test_failure_is_told_in_a_line(self, kernel_folder, monkeypatch):
@@ -312,8 +312,8 @@ class TestChoice:
     def test_where_nothing_can_be_compiled_optv_does_it_all(self, kernel_folder, caplog):
         kernel_folder.write_text("a file")
         assert choose(Options(), range_of(100)).begun == "optv"
-        assert "cannot be made" in caplog.text
-        assert "cannot be made" in str(refusal(choose, Options(engine="compiled"), range_of(1)))
+        assert "cannot be created" in caplog.text
+        assert "cannot be created" in str(refusal(choose, Options(engine="compiled"), range_of(1)))
 
     def test_an_unknown_engine(self):
         with pytest.raises(ValueError, match="engine must be one of auto, optv, compiled, got 'warp'"):

@@ -289,7 +289,7 @@ def test_the_marks_are_where_targets_are(page: Callable[[str], Page], processed:
     of_particles = particles["target1"][particles["target1"] >= 0]
     where = np.column_stack([rows["x"], rows["y"]])[of_particles]
     assert np.median(np.abs(np.array(crossed) - where)) < 0.3
-    assert f"{len(rows)} targets, {len(of_particles)} of them in particles; particles lie 0." in made.said
+    assert f"{len(rows)} targets, {len(of_particles)} of them in particles; reprojection error 0." in made.said
 
 
 def test_failed_frames_are_named_with_their_reasons(page: Callable[[str], Page]) -> None:

@@ -53,7 +53,9 @@ def build_parser() -> Parser:
     )
     units = parser.section("Trajectories and units")
     units.add_argument("--min-length", type=int, default=1, metavar="N", help="minimum number of frames (default: 1)")
-    units.add_argument("--frame-rate", type=float, metavar="HZ", help="frames per second (default: per frame, not per second)")
+    units.add_argument(
+        "--frame-rate", type=float, metavar="HZ", help="frames per second (default: that of the parameters; else per frame)"
+    )
     units.add_argument("--units", choices=("mm", "m"), default="mm", help="unit of length (default: mm)")
     units.add_argument("--window", type=int, default=5, metavar="N", help="frames in the fit of velocity (odd, default: 5)")
     units.add_argument("--order", type=int, default=2, metavar="N", help="order of its polynomial (2 to 5, default: 2)")

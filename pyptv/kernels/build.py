@@ -1,8 +1,8 @@
 """Compiling the kernels: a process for each group, as many at a time as there are CPUs; here, or in the background.
 
-One process of a machine compiles at a time. A lock ensures that, and it ends with its holder, however that ends. Code is made
-beside its place and moved there when it is complete; the list of its files, which marks a group as present, comes last. So a
-build that is killed leaves either a group or nothing of it, and what it leaves behind is removed by the next one.
+One process of a machine compiles at a time. A lock ensures this, and is released when its holder ends. Code is written to a
+temporary folder and moved into place when it is complete; the list of its files, which marks a group as present, comes last. So
+a killed build leaves complete groups or nothing, and the next build removes its temporary files.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ _KEEP_DAYS = 30
 _SAID = 300
 _PAUSE = 0.05
 LONGEST = 1200.0
-"""Seconds that compiling a group may take, and that a run waits for another one that compiles."""
+"""Maximum seconds for compiling a group, and for waiting for another process that compiles."""
 _NICENESS = 5
-"""Of a build in the background. More, and it would end after the run that it is to speed up."""
+"""Niceness of a background build. With more it would end after the run that it should speed up."""
 
 _COMPILE = """
 import gc, json, os, sys, threading, time
@@ -62,13 +62,13 @@ build_and_note()
 
 
 def build(groups: Sequence[str] | None = None, at_a_time: int | None = None) -> float:
-    """Compile those of some groups that are missing, in processes of their own; returns the seconds that it took.
+    """Compile the missing groups in separate processes; returns the seconds taken.
 
     If another process is compiling, this waits for it.
 
     Args:
         groups: None: all of the standard method.
-        at_a_time: how many processes; None: as many as there are CPUs.
+        at_a_time: number of processes; None: the number of CPUs.
 
     Raises:
         KernelsUnavailableError: they cannot be compiled here.
@@ -79,19 +79,19 @@ def build(groups: Sequence[str] | None = None, at_a_time: int | None = None) -> 
         _compile_missing(folder, groups, at_a_time or usable_cpus())
     except OSError as error:
         if not ready(groups):
-            raise KernelsUnavailableError(f"{folder}: the kernels cannot be kept here: {error.strerror or error}") from error
+            raise KernelsUnavailableError(f"{folder}: the kernels cannot be stored here: {error.strerror or error}") from error
     _remove_old(folder)
     return time.perf_counter() - start
 
 
 def build_in_background() -> None:
-    """Start a process that compiles what is missing, unless one is compiling already.
+    """Start a process that compiles the missing groups, unless one is compiling already.
 
-    It has a low priority, and may outlive the run that began it. :func:`~pyptv.kernels.cache.ready` tells whether it is done,
+    It has a low priority, and may outlive the run that started it. :func:`~pyptv.kernels.cache.ready` shows whether it is done,
     :func:`failure` whether it failed.
 
     Raises:
-        KernelsUnavailableError: there is no place for them, or no process can be started.
+        KernelsUnavailableError: there is no folder for them, or no process can be started.
     """
     folder = chosen_folder()
     with suppress(OSError):
@@ -123,7 +123,7 @@ def build_and_note() -> None:
 
 
 def failure() -> str | None:
-    """Why the last build in the background failed; None: it did not, or has not yet."""
+    """Why the last background build failed; None: it has not failed."""
     try:
         return (chosen_folder() / _FAILED).read_text(encoding="utf-8", errors="replace")[: 2 * _SAID]
     except OSError:
@@ -140,7 +140,7 @@ def _compile_missing(folder: Path, wanted: Sequence[str] | None, at_a_time: int)
                 raise KernelsUnavailableError(f"{folder}: another process has been compiling the kernels for too long") from None
             continue
         with file:
-            groups = missing(wanted)  # the other one may just have done it
+            groups = missing(wanted)  # another process may just have compiled them
             shutil.rmtree(folder / _PLACE, ignore_errors=True)
             (folder / _PLACE).mkdir()
             try:
@@ -148,11 +148,11 @@ def _compile_missing(folder: Path, wanted: Sequence[str] | None, at_a_time: int)
             finally:
                 shutil.rmtree(folder / _PLACE, ignore_errors=True)
         if not ready(groups):
-            raise KernelsUnavailableError(f"{folder}: the kernels are not what was written (is the disk full?)")
+            raise KernelsUnavailableError(f"{folder}: the kernels differ from what was written (is the disk full?)")
 
 
 def _compile(folder: Path, groups: list[str], at_a_time: int) -> None:
-    """Compile groups, and put each in its place as soon as it is ready."""
+    """Compile groups, and install each as soon as it is ready."""
     waiting, running = list(groups), dict[str, _Compiler]()
     try:
         while waiting or running:
@@ -193,7 +193,7 @@ class _Compiler:
         return self._process.poll() is not None
 
     def install(self) -> None:
-        """Move the code into its place; the list of its files comes last."""
+        """Move the code into place; the list of its files comes last."""
         with self._said:
             self._said.seek(0)
             said = self._said.read().decode("utf-8", "replace").strip().splitlines()

@@ -1,9 +1,9 @@
-"""Where the compiled kernels are kept, so that a machine compiles them once for each version.
+"""The storage of compiled kernels, so that a machine compiles them once per version.
 
 The folder is in the user's cache folder, or in the one that the environment variable ``PYPTV_KERNEL_CACHE`` names; never
-in the package's own, which may be read-only. Its name says what the code in it was made from, so that nothing stale is ever
-loaded. Kernels are compiled and loaded in groups; the list of a group's files, with their sums, says that the group is there
-and complete. numba keeps machine code as pickles: a folder that others may write to is not used.
+in the package's own, which may be read-only. Its name identifies the source of the code, so that outdated code is never
+loaded. Kernels are compiled and loaded in groups; the list of a group's files, with their checksums, shows that it is complete.
+numba stores machine code as pickles, so a folder that other users may write to is not used.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         for name in ("cells", "epipolar", "linking", "optics", "pairs", "peaks", "pixels", "shake", "shapes", "spots")
     ),
 }
-"""Name -> modules with functions that Python calls.
+"""Name -> modules with functions called from Python.
 
 Each group is compiled by a process of its own. They begin in this order: tracking gains most, and two CPUs end together.
 """
@@ -54,7 +54,7 @@ FOR_SEQUENCE = ("detection", "filter", "matching")
 FOR_TRACKING = ("tracking",)
 """The groups that the two steps need."""
 FOR_TEXT = ("text",)
-"""Taken where it is there; Python reads and writes the same tables meanwhile."""
+"""Used when available; until then Python reads and writes the same tables."""
 FOR_DENSE = ("text", "dense")
 """Those of the dense method: compiled and loaded only for it."""
 
@@ -64,16 +64,16 @@ class KernelsUnavailableError(Exception):
 
 
 def installed() -> bool:
-    """Whether numba and what else the kernels need is there; does not import it."""
+    """Whether numba and the other requirements of the kernels are installed, without importing them."""
     return all(find_spec(name) is not None for name in ("numba", "platformdirs"))
 
 
 @cache
 def chosen_folder() -> Path:
-    """The folder for this machine, program version, numba and processor; made, if it is not there.
+    """The folder for this machine, program version, numba and processor; created if it does not exist.
 
     Raises:
-        KernelsUnavailableError: there is no place for it that only this user can write to.
+        KernelsUnavailableError: there is no location that only this user can write to.
     """
     folder = _base() / f"{FAMILY}{__version__}-numba{version('numba')}-{_fingerprint()}"
     try:
@@ -81,7 +81,7 @@ def chosen_folder() -> Path:
         status = folder.stat()
     except OSError as error:
         raise KernelsUnavailableError(
-            f"{folder}: cannot be made ({error.strerror}): set {FOLDER_VARIABLE} to a folder"
+            f"{folder}: cannot be created ({error.strerror}): set {FOLDER_VARIABLE} to a folder"
         ) from error
     if hasattr(os, "getuid") and (status.st_uid != os.getuid() or status.st_mode & _OTHERS_WRITE):
         raise KernelsUnavailableError(f"{folder}: others can write to it: set {FOLDER_VARIABLE} to a folder of your own")
@@ -94,14 +94,14 @@ def ready(groups: Iterable[str] | None = None) -> bool:
 
 
 def missing(groups: Iterable[str] | None = None) -> list[str]:
-    """Those of some groups (None: all of the standard method) that are not compiled, or not complete."""
+    """The groups (None: of the standard method) that are not compiled, or not complete."""
     folder = chosen_folder()
     wanted = [group for group in GROUPS if group not in FOR_DENSE] if groups is None else groups
     return [group for group in wanted if not _is_whole(folder, group)]
 
 
 def sums(folder: Path, files: Iterable[str]) -> bytes:
-    """What :func:`sums_path` holds for a group's files, given as paths below a folder."""
+    """The contents of :func:`sums_path` for a group's files, given as paths below a folder."""
     return json.dumps({name: digest((folder / name).read_bytes()) for name in files}).encode()
 
 
@@ -119,7 +119,7 @@ def _is_whole(folder: Path, group: str) -> bool:
 
 
 def load(groups: Iterable[str]) -> None:
-    """Load the machine code of groups, once per process, and log what that cost."""
+    """Load the machine code of groups, once per process, and log the time."""
     for group in groups:
         _load(group)
 
@@ -133,7 +133,7 @@ def _load(group: str) -> None:
 
 
 def import_numba_alone() -> None:
-    """Import numba as if scipy had no BLAS: importing that takes a third of the time, and no kernel multiplies matrices.
+    """Import numba as if scipy had no BLAS: its import takes a third of the time, and no kernel multiplies matrices.
 
     For processes in which no other program uses numba.
     """
@@ -159,7 +159,7 @@ def _base() -> Path:
 
 
 def _fingerprint() -> str:
-    """What the machine code depends on besides the versions: the sources as they lie here, Python, the processor."""
+    """Fingerprint of further dependencies of the machine code: the installed sources, Python, the processor."""
     sources = sorted(Path(__file__).parent.rglob("*.py"))
     parts = [f"{path} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in sources]
     parts += [sys.implementation.cache_tag or "", platform.machine(), _processor()]
@@ -167,7 +167,7 @@ def _fingerprint() -> str:
 
 
 def _processor() -> str:
-    """The processor and its instruction sets: a folder may be shared by the unlike machines of a cluster."""
+    """The processor and its instruction sets: a folder may be shared by different machines of a cluster."""
     with suppress(OSError):
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").partition("\n\n")[0]
         return "\n".join(line for line in text.splitlines() if line.startswith(("model name", "flags", "Features", "CPU part")))

@@ -1,7 +1,7 @@
-"""From space to image and back, through air, glass and water, with the numbers that optv gets.
+"""From space to image and back, through air, glass and water, with the same numbers as optv.
 
-A camera is a row of numbers (:func:`camera_rows`), the sensor and the layers are another (:func:`optics_row`): all that a
-kernel needs, and what does not depend on the point computed once. Coordinates: mm in space; "flat" coordinates are mm on
+A camera is a row of numbers (:func:`camera_rows`), the sensor and the layers are another (:func:`optics_row`): all input that a
+kernel needs, with values that do not depend on the point computed once. Coordinates: mm in space; "flat" coordinates are mm on
 the sensor from the principal point, without distortion, y up; pixels are counted from the image's upper left corner, y down.
 
 Collinearity and rotation are photogrammetry's standard ones (R = Rx(omega) Ry(phi) Rz(kappa)), distortion is Brown's with
@@ -40,13 +40,13 @@ OPTICS_SIZE = 15
 _ODD_LINES, _EVEN_LINES = 1.0, 2.0
 _REFRACTION_STEP = 0.001
 _REFRACTION_STEPS = 39
-"""optv gives up at the 40th, even where that would be close enough."""
+"""optv gives up at the 40th iteration, even if that would be accurate enough."""
 FLATTENING_STEP = 1e-5
 _FLATTENING_STEPS = 50
 
 
 def camera_rows(parameters: Parameters, calibrations: Sequence[Calibration]) -> Floats:
-    """One row of numbers a camera, (n_cams, CAMERA_SIZE), for the kernels."""
+    """One row of numbers per camera, (n_cams, CAMERA_SIZE), for the kernels."""
     return np.array([_camera_row(calibration) for calibration in calibrations[: parameters.num_cams]])
 
 
@@ -87,7 +87,7 @@ def _camera_row(calibration: Calibration) -> Floats:
 
 @leaf
 def project_flat(camera: Floats, optics: Floats, x: float, y: float, z: float) -> tuple[float, float]:
-    """Where a point (mm) appears: flat coordinates (x, y), mm. NaN where no ray leads from there to the camera."""
+    """The projection of a point (mm): flat coordinates (x, y), mm. NaN if no ray leads from it to the camera."""
     dx, dy, dz = x - camera[_FOOT], y - camera[_FOOT + 1], z - camera[_FOOT + 2]
     depth = dx * camera[_NORMAL] + dy * camera[_NORMAL + 1] + dz * camera[_NORMAL + 2]
     factor = 1.0
@@ -104,7 +104,7 @@ def project_flat(camera: Floats, optics: Floats, x: float, y: float, z: float) -
 
 @leaf
 def _radial_shift(optics: Floats, height: float, depth: float, r: float) -> float:
-    """By how much refraction moves a point away from the foot of the camera: rq / r; 1 where that is not found."""
+    """Radial shift of a point by refraction: rq / r, from the foot of the camera; 1 if it does not converge."""
     rq = r
     air, glass, water = (height - optics[_D]), optics[_D] * optics[_A2], depth * optics[_A3]
     inverse = 1.0 / (height - depth)
@@ -114,14 +114,14 @@ def _radial_shift(optics: Floats, height: float, depth: float, r: float) -> floa
         square = t1 * t1
         step = r - t1 * (air + glass / math.sqrt(1.0 + b2 * square) - water / math.sqrt(1.0 + b3 * square))
         rq += step
-        if not abs(step) > _REFRACTION_STEP:  # NaN stops as well
+        if not abs(step) > _REFRACTION_STEP:  # also stops for NaN
             return rq / r if r != 0.0 else 1.0
     return 1.0
 
 
 @leaf
 def project_pixel(camera: Floats, optics: Floats, x: float, y: float, z: float) -> tuple[float, float]:
-    """Where a point (mm) appears in the image, with distortion: (x, y), px."""
+    """The projection of a point (mm) into the image, with distortion: (x, y), px."""
     flat_x, flat_y = project_flat(camera, optics, x, y, z)
     x, y = flat_x + camera[_XH], flat_y + camera[_YH]
     if camera[_DISTORTED] != 0.0:
@@ -134,7 +134,7 @@ def project_pixel(camera: Floats, optics: Floats, x: float, y: float, z: float) 
 
 @leaf
 def metric_to_pixel(optics: Floats, x: float, y: float) -> tuple[float, float]:
-    """Pixels of a place on the sensor (mm from its middle, y up)."""
+    """Pixel coordinates of a position on the sensor (mm from its middle, y up)."""
     px = x / optics[_PIX_X] + optics[_IMX] / 2
     py = optics[_IMY] / 2 - y / optics[_PIX_Y]
     if optics[_CHFIELD] == _ODD_LINES:
@@ -146,7 +146,7 @@ def metric_to_pixel(optics: Floats, x: float, y: float) -> tuple[float, float]:
 
 @leaf
 def pixel_to_metric(optics: Floats, px: float, py: float) -> tuple[float, float]:
-    """The place on the sensor (mm from its middle, y up) of a place in the image (px)."""
+    """The position on the sensor (mm from its middle, y up) of a position in the image (px)."""
     if optics[_CHFIELD] == _ODD_LINES:
         py = 2.0 * py + 1.0
     elif optics[_CHFIELD] == _EVEN_LINES:
@@ -156,7 +156,7 @@ def pixel_to_metric(optics: Floats, px: float, py: float) -> tuple[float, float]
 
 @leaf
 def _distortion(camera: Floats, x: float, y: float) -> tuple[float, float]:
-    """Brown's radial and decentering shift at a place on the sensor, mm."""
+    """Brown's radial and decentering shift at a position on the sensor, mm."""
     xx, yy = x * x, y * y
     r2 = xx + yy
     radial = camera[_K1] * r2 + camera[_K2] * (r2 * r2) + camera[_K3] * (r2 * r2 * r2)
@@ -167,9 +167,9 @@ def _distortion(camera: Floats, x: float, y: float) -> tuple[float, float]:
 
 @leaf
 def _undistort(camera: Floats, x0: float, y0: float, smallest: float) -> tuple[float, float]:
-    """The place on the sensor (mm) that Brown's distortion moves to (x0, y0): until two estimates differ by less than that.
+    """The position on the sensor (mm) that Brown's distortion moves to (x0, y0), iterated to a change below ``smallest``.
 
-    NaN where they move away from each other, without end.
+    NaN if the iteration diverges.
     """
     x, y = x0, y0
     if camera[_DISTORTED] != 0.0:
@@ -180,17 +180,17 @@ def _undistort(camera: Floats, x0: float, y0: float, smallest: float) -> tuple[f
             x, y = (x + next_x) / 2, (y + next_y) / 2
             if not math.sqrt(off_x * off_x + off_y * off_y) >= smallest:
                 break
-    if not (math.isfinite(x) and math.isfinite(y)):  # steps that grow: in optv they end as no number, never as infinity
+    if not (math.isfinite(x) and math.isfinite(y)):  # diverging steps: in optv they end as NaN, never as infinity
         return math.nan, math.nan
     return x, y
 
 
 @leaf
 def pixel_to_flat(camera: Floats, optics: Floats, px: float, py: float, accuracy: float) -> tuple[float, float]:
-    """Flat coordinates (x, y), mm, of a place in the image (px).
+    """Flat coordinates (x, y), mm, of a position in the image (px).
 
-    The distortion is undone by halving the distance to the next estimate until two estimates differ by less than ``accuracy``
-    mm, 50 times at most. With ``scx`` other than 1 this is not the inverse of :func:`project_pixel`: so it is in optv.
+    The distortion is corrected by halving the distance to the next estimate until two estimates differ by less than ``accuracy``
+    mm, at most 50 times. With ``scx`` other than 1 this is not the inverse of :func:`project_pixel`, as in optv.
     """
     sensor_x, sensor_y = pixel_to_metric(optics, px, py)
     x0, y0 = (sensor_x + sensor_y * camera[_SIN_SHE]) / camera[_SCX], sensor_y / camera[_COS_SHE]
@@ -200,7 +200,7 @@ def pixel_to_flat(camera: Floats, optics: Floats, px: float, py: float, accuracy
 
 @leaf
 def ray(camera: Floats, optics: Floats, x: float, y: float) -> tuple[float, float, float, float, float, float]:
-    """The ray of flat coordinates (mm) behind the glass: where it leaves the glass (x, y, z), mm, and its unit direction."""
+    """The ray of flat coordinates (mm) behind the glass: its point on the glass (x, y, z), mm, and its unit direction."""
     n0, n1, n2 = camera[_NORMAL], camera[_NORMAL + 1], camera[_NORMAL + 2]
     cc = camera[_CC]
     dx = camera[_ROT] * x + camera[_ROT + 1] * y - camera[_ROT + 2] * cc
@@ -230,7 +230,7 @@ def _refract(n0: float, n1: float, n2: float, dx: float, dy: float, dz: float, r
 def triangulate(rays: Floats, n: int) -> tuple[float, float, float]:
     """The point (mm) nearest to ``n`` rays, (n, 6): the mean of the middles of the shortest segments of all pairs.
 
-    NaN for fewer than two rays, and where two of them are parallel.
+    NaN for fewer than two rays, and if two of them are parallel.
     """
     x = y = z = 0.0
     for i in range(n):
@@ -243,7 +243,7 @@ def triangulate(rays: Floats, n: int) -> tuple[float, float, float]:
 
 @leaf
 def _middle(a: Floats, b: Floats) -> tuple[float, float, float]:
-    """The middle of the shortest segment between two rays; NaN where they are parallel."""
+    """The middle of the shortest segment between two rays; NaN if they are parallel."""
     sx, sy, sz = b[0] - a[0], b[1] - a[1], b[2] - a[2]
     cx, cy, cz = a[4] * b[5] - a[5] * b[4], a[5] * b[3] - a[3] * b[5], a[3] * b[4] - a[4] * b[3]
     square = cx * cx + cy * cy + cz * cz

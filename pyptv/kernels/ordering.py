@@ -16,7 +16,7 @@ _MAX_DEPTH = 64
 
 @leaf
 def _partition(keys: NDArray[np.float64], order: NDArray[np.int64], first: int, last: int) -> tuple[int, int]:
-    """Swap in both arrays until what is up to ``high`` is not below the pivot, what is from ``low`` not above: (low, high)."""
+    """Swap in both arrays until no key up to ``high`` is below the pivot and none from ``low`` is above: (low, high)."""
     pivot = keys[(first + last) // 2]
     low, high = first, last
     while low <= high:
@@ -36,8 +36,8 @@ def _partition(keys: NDArray[np.float64], order: NDArray[np.int64], first: int, 
 def descending(keys: NDArray[np.float64]) -> NDArray[np.int64]:
     """The indices (n,) that sort ``keys`` (n,) descending.
 
-    Pivot is the middle element, the partition Hoare's with > on both sides: equal keys come out in the order that this gives
-    them, which is neither stable nor random. Ascending order is that of the negative keys.
+    The pivot is the middle element, the partition Hoare's with > on both sides: this determines the order of equal keys,
+    which is neither stable nor random. Ascending order is that of the negative keys.
     """
     work, order = np.empty(len(keys)), np.empty(len(keys), np.int64)
     for index in range(len(keys)):
@@ -51,7 +51,7 @@ def descending(keys: NDArray[np.float64]) -> NDArray[np.int64]:
         if first >= last:
             continue
         low, high = _partition(work, order, first, last)
-        long_first = high - first > last - low  # the longer part waits: the depth stays below log2 of the length
+        long_first = high - first > last - low  # the longer part is done later: the depth stays below log2 of the length
         for part in (long_first, not long_first):
             bounds[depth, 0] = first if part else low
             bounds[depth, 1] = high if part else last

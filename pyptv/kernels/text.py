@@ -1,7 +1,7 @@
 """Text tables, parsed and rendered: whole and decimal numbers in columns, exact to the last bit and byte.
 
-Both kernels do the plain case only, and say so where they meet another: the caller then asks the slow way, which knows
-every case and has the error messages.
+Both kernels handle only the usual case, and report any other: the caller then uses the slow code, which handles
+all cases and has the error messages.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _NEWLINE, _SPACE, _PLUS, _MINUS, _POINT, _ZERO, _NINE = b"\n +-.09"
 _POWERS = np.array([float(10**power) for power in range(19)])
-"""Exact, as all powers of ten up to 10**22 are."""
+"""Exact, like all powers of ten up to 10**22."""
 _TENS = 10 ** np.arange(19, dtype=np.int64)
 _WHOLE = -1
 _COUNT_DIGITS = 9
@@ -32,13 +32,13 @@ _INT_LIMIT = 2**31
 _SPLITTER = 2.0**27 + 1.0
 _ROUNDABLE = 2.0**51
 _FIELD = 24
-"""Bytes that a number below 2**51 takes with its sign, point, leading zeros and separator, and some more."""
+"""Bytes of a number below 2**51 with its sign, point, leading zeros and separator, with a margin."""
 _COUNT_FIELD = 20
 
 
 @inner
 def _digits(data: Bytes, at: int) -> tuple[int, int, int]:
-    """The digits from ``at`` as one whole number, how many follow a point (-1: there is none), and the place after."""
+    """The digits from ``at`` as one whole number, the number of decimals (-1: no point), and the place after."""
     mantissa = 0
     point = -1
     while True:
@@ -72,9 +72,9 @@ def _number(data: Bytes, at: int, whole: bool) -> tuple[float, int]:  # noqa: FB
 
 @inner
 def _count(data: Bytes, row_bytes: int) -> tuple[int, int]:
-    """The number in the first line, and where the second begins, or -1: then no such table fits into the data.
+    """The number in the first line, and the start of the second line, or -1 if no such table fits into the data.
 
-    From here on the last byte is known to be a line's end, at which every loop over bytes stops.
+    From here on the last byte is known to be a line end, at which every loop over bytes stops.
     """
     if len(data) == 0 or data[-1] != _NEWLINE:
         return 0, -1
@@ -90,7 +90,7 @@ def _count(data: Bytes, row_bytes: int) -> tuple[int, int]:
 
 @inner
 def _row(data: Bytes, at: int, decimals: Ints, values: Floats) -> int:
-    """Read the line that begins at ``at`` into ``values``; where the next one begins, or -1."""
+    """Read the line that begins at ``at`` into ``values``; returns the start of the next line, or -1."""
     if at == len(data):
         return -1
     last = len(decimals) - 1
@@ -109,14 +109,14 @@ def parse(data: Bytes, decimals: Ints) -> Floats:
     """The numbers in a table's bytes: a count, then that many lines of numbers between spaces.
 
     A decimal number is read as ``mantissa / 10**k``, both exact in float64, so that the quotient is the correctly rounded
-    value, as ``float`` gives it.
+    value, as from ``float``.
 
     Args:
         data: the file's bytes.
-        decimals: (m,) a number per column, -1 for whole numbers (int32), any other for decimal ones.
+        decimals: (m,) per column: -1 for whole numbers (int32), any other value for decimal ones.
 
     Returns:
-        (n, m); (0, 0) where the bytes are not plain: another count, line or character than the C library writes, too
+        (n, m); (0, 0) for unusual bytes: another count, line or character than the C library writes, too
         many digits, an exponent.
     """
     refused = np.empty((0, 0))
@@ -133,10 +133,10 @@ def parse(data: Bytes, decimals: Ints) -> Floats:
 
 @inner
 def _rounded(value: float, places: int) -> int:
-    """``value * 10**places`` to the nearest whole number, of exact ties to the even one; -1 where that is too large.
+    """``value * 10**places`` rounded to the nearest whole number, exact ties to even; -1 if that is too large.
 
-    The product as it is rounded may lie on the other side of a tie. Its error is known exactly (Dekker 1971, from halves
-    of 26 bits); the distance from the tie is exact, too, so comparing both decides.
+    The rounded product may be on the other side of a tie. Its error is known exactly (Dekker 1971, from halves
+    of 26 bits); the distance from the tie is also exact, so a comparison of both decides.
     """
     if places == _WHOLE:
         return int(value) if value < _ROUNDABLE else -1
@@ -189,15 +189,15 @@ def _write(out: Bytes, at: int, digits: int, width: int, negative: int, places: 
 
 @entry("uint8[::1](float64[:, ::1], int64[::1], int64[::1])")
 def render(columns: Floats, widths: Ints, decimals: Ints) -> Bytes:
-    """The bytes of a table, as C's ``printf`` writes them: the count, then a line a row, one space between columns.
+    """The bytes of a table, as written by C's ``printf``: the count, then one line per row, one space between columns.
 
     Args:
-        columns: (n, m) values; those of whole columns lose what follows the point.
-        widths: (m,) least number of characters of a column, filled with spaces from the left.
+        columns: (n, m) values; those of whole-number columns are truncated.
+        widths: (m,) minimum number of characters of a column, padded with spaces on the left.
         decimals: (m,) digits after the point, at most 18; -1 for ``%d``.
 
     Returns:
-        The file's bytes; none where a value is not finite or too large to be rounded exactly.
+        The file's bytes; empty if a value is not finite or too large to be rounded exactly.
     """
     longest = 0
     for width in widths:

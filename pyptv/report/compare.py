@@ -67,7 +67,7 @@ def render_comparison(experiments: Sequence[Experiment]) -> str:
     context = {
         "runs": [(run.label, run.folder, *_verdict(run.evidence)) for run in runs],
         "figures": Table("Key figures", heads, _figure_rows(runs), numeric=True),
-        "parameters": Table("Parameters that differ", heads, _different(runs)),
+        "parameters": Table("Parameters that differ", heads, _different(runs), numeric=True),
         "charts": _charts(runs),
     }
     return fill(_TEMPLATE, context)

@@ -80,7 +80,7 @@ def dense_job(experiment: Experiment, frames: FrameRange, options: Options) -> D
     calibrates = parameters.self_calibration if options.self_calibration is None else options.self_calibration
     return DenseJob(
         frames=frames,
-        sample=_sample(experiment, frames) if options.mode != "tracking" else (),
+        sample=self_calibration_sample(experiment, frames) if options.mode != "tracking" else (),
         self_calibration=calibrates,
         passes=parameters.passes if options.mode == "both" else 1,
         min_track=parameters.min_track if options.min_track is None else options.min_track,
@@ -114,7 +114,7 @@ def done_ahead(store: Store, frame: int) -> bool:
     return store.tables.header(table_name("find", 1), frame) is not None
 
 
-def _sample(experiment: Experiment, frames: FrameRange) -> tuple[int, ...]:
+def self_calibration_sample(experiment: Experiment, frames: FrameRange) -> tuple[int, ...]:
     """Frames spread over the experiment, not over the range, so that ranges processed one by one get the same correction.
 
     If the parameters name frames that do not exist, frames of the range are used.

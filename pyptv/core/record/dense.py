@@ -1,4 +1,4 @@
-"""What a run of the dense method says of itself besides: passes, iterations, self-calibration, links by chance."""
+"""Further records of a run of the dense method: passes, iterations, self-calibration, links by chance."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _NUMBERS = ("begun_with", "energy_left", "noise", "misfit")
 _CHANCE = ("sampled_links", "sampled_tracks", "chance_links", "chance_tracks")
 _DIGITS = 5
 _UNSETTLED = 0.01
-"""A frame whose last search still brought a larger share of its particles, the dropped ones aside, has not converged;"""
+"""A frame whose last search still found more than this share of its particles, without dropped ones, has not converged;"""
 _UNSETTLED_AT_LEAST = 200
-"""in a frame of so many particles or more; in one of fewer a handful says nothing."""
+"""this applies to frames with at least this many particles; in others a few particles are not significant."""
 
 
 class _Pass:
-    """The columns of a reconstruction, a number for each frame; and what its iterations did, added up over the frames."""
+    """The columns of a reconstruction, one number per frame, and the results of its iterations, added up over the frames."""
 
     def __init__(self, frames: FrameRange) -> None:
         self._first = frames[0]
@@ -50,7 +50,7 @@ class _Pass:
                 self._iterations[number][place] += value
 
     def as_tree(self) -> dict[str, Any]:
-        """The pass as ``run_report.json`` has it."""
+        """The pass as in ``run_report.json``."""
         there = [index for index, value in enumerate(self._columns["particles"]) if value >= 0]
         tree: dict[str, Any] = {"frame": [self._first + index for index in there]}
         for name in ("particles", "begun_with"):
@@ -63,7 +63,7 @@ class _Pass:
 
 
 class DenseRecord:
-    """Told of every event of a run of the dense method."""
+    """Receives every event of a run of the dense method."""
 
     def __init__(self, dense: DenseJob, frames: FrameRange) -> None:
         self._dense = dense
@@ -75,7 +75,7 @@ class DenseRecord:
         self._dropped = 0
 
     def record(self, event: Event) -> None:
-        """Take note of an event."""
+        """Process an event."""
         if not isinstance(event, PassDone):
             return
         if event.step == OPTICS:
@@ -89,7 +89,7 @@ class DenseRecord:
         self._dropped += int(event.numbers.get("dropped", 0))
 
     def as_tree(self) -> dict[str, Any]:
-        """Plain dictionaries, lists and numbers, as ``run_report.json`` has them."""
+        """Plain dictionaries, lists and numbers, as in ``run_report.json``."""
         return {
             "min_track": self._dense.min_track,
             "self_calibration": self._calibration(),
@@ -105,7 +105,7 @@ class DenseRecord:
         return sorted(self._passes[max(self._passes)].unsettled) if self._passes else []
 
     def lines(self) -> Iterator[str]:
-        """For the log, a fact a line."""
+        """The lines for the log, one fact each."""
         calibration = self._calibration()
         if calibration is not None:
             texts = (

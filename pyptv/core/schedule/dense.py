@@ -1,8 +1,8 @@
-"""The tasks of the dense method: steps that each need the one before it for some frames around their own.
+"""The tasks of the dense method: each step needs the previous one for some frames around its own.
 
-The steps of a run over time: optics (once), found 1, links 1, found 2, links 2, ..., publish. A step is handed out for a range of
-frames as soon as the frames that it looks at have come to an end in the step before; later steps come first, so that results
-come early and what lies between is still in the memory of the machine. A frame that fails does not exist for the later steps.
+The steps of a run over time: optics (once), found 1, links 1, found 2, links 2, ..., publish. A step is assigned for a range of
+frames as soon as the frames that it uses have passed the previous step; later steps have priority, so that results
+are early and intermediate data are still in the memory of the machine. A failed frame does not exist for later steps.
 """
 
 from __future__ import annotations
@@ -35,28 +35,28 @@ _MOST_IDLE_DEATHS = 3
 
 
 LINKS_LOOK_AT = (1, 3)
-"""Frames before and after a frame whose particles its links depend on: one more than a link needs where chance is counted."""
+"""Frames before and after a frame that its links depend on: one more than a link needs if chance links are counted."""
 
 
 @dataclass(frozen=True)
 class DenseStep:
-    """A step: what is done, and how far around a frame it looks at the results of the step before."""
+    """A step, and the range of frames around its own that it uses from the previous step."""
 
     kind: DenseKind
     number: int = 1
     back: int = 0
     ahead: int = 0
     after_all: bool = False
-    """It begins once all frames have come through the step before."""
+    """It begins once all frames have passed the previous step."""
 
     @property
     def name(self) -> str:
-        """Of its tables and events."""
+        """Name of its tables and events."""
         return table_name(self.kind, self.number)
 
 
 def steps_over_time(passes: int, min_track: int) -> list[DenseStep]:
-    """Of a run that finds particles and links them."""
+    """The steps of a run that finds particles and links them."""
     steps = [DenseStep("find", 1), DenseStep("link", 1, *LINKS_LOOK_AT)]
     for number in range(2, passes + 1):
         steps += [DenseStep("find", number, 3, 3), DenseStep("link", number, *LINKS_LOOK_AT)]
@@ -65,28 +65,28 @@ def steps_over_time(passes: int, min_track: int) -> list[DenseStep]:
 
 
 SINGLE_FRAMES = [DenseStep("find", 1), DenseStep("publish", 1)]
-"""Of a run that does not link: each frame for itself."""
+"""The steps of a run that does not link: each frame on its own."""
 
 LINKS_ALONE = [DenseStep("take", 1), DenseStep("link", 1, *LINKS_LOOK_AT, after_all=True), DenseStep("publish", 1, 1, 1)]
-"""Of a run that links particles that are there. All are checked before the first link is replaced, so that a run that refuses
-one leaves every file as it was."""
+"""The steps of a run that links existing particles. All are checked before the first link is replaced, so that a run that refuses
+a frame leaves every file as it was."""
 
 
 @dataclass
 class _Progress:
-    """How far a step has come."""
+    """The progress of a step."""
 
     step: DenseStep
     waiting: deque[FrameRange]
     ended: bytearray
-    """1 for each frame that has come to an end."""
+    """1 for each frame that has ended."""
     left: int
     running: dict[int, set[int]] = field(default_factory=dict)
-    """Task -> its frames that have not come to an end."""
+    """Task -> its frames that have not ended."""
 
 
 class DensePlan:
-    """The whole run of the dense method, on as many workers as there are."""
+    """The whole run of the dense method, on any number of workers."""
 
     def __init__(
         self,
@@ -104,12 +104,12 @@ class DensePlan:
 
         Args:
             frames: first and last.
-            chunks: the ranges that tasks are made of.
+            chunks: the frame ranges for tasks.
             ids: numbers for tasks.
-            store: where results are.
+            store: of the results.
             steps: in their order.
             stop_at_failure: end at the first frame that fails.
-            begins: there is no frame before these. Otherwise others have those, and what depends on them is not done.
+            begins: there is no frame before these. Otherwise other parts have those, and steps that depend on them are not done.
             ends: likewise, after these.
         """
         self.chunks = list(chunks)
@@ -127,12 +127,12 @@ class DensePlan:
 
     @property
     def finished(self) -> bool:
-        """Nothing is left to be done, or the run stops at a failure."""
+        """All is done, or the run stops at a failure."""
         return self._stopped or (not self._needs_optics and all(progress.left == 0 for progress in self._progress))
 
     @property
     def complete(self) -> int:
-        """Frames that come through all steps, from here on."""
+        """Number of frames that pass all steps, from here on."""
         return self._progress[-1].left
 
     @property
@@ -145,8 +145,8 @@ class DensePlan:
         """Chunks in which a frame failed."""
         return sum(any(first <= frame <= last for frame in self._failed) for first, last in self.chunks)
 
-    def next_task(self, idle: int = 1, worker: int = 1) -> DenseTask | None:  # noqa: ARG002 -- every plan is asked so
-        """A task for a worker that has nothing to do; None if there is none now."""
+    def next_task(self, idle: int = 1, worker: int = 1) -> DenseTask | None:  # noqa: ARG002 -- the interface of a plan
+        """A task for an idle worker; None if there is none now."""
         if self._stopped:
             return None
         if self._needs_optics:
@@ -158,7 +158,7 @@ class DensePlan:
             progress = self._progress[index]
             for at, (first, last) in enumerate(progress.waiting):
                 if at >= idle + 2:
-                    break  # those that are ready come first, as a rule
+                    break  # ready frames usually come first
                 if index == 0 or self._is_ready(self._progress[index - 1], progress.step, first, last):
                     del progress.waiting[at]
                     task = DenseTask(next(self._ids), progress.step.kind, progress.step.number, first, last)
@@ -168,7 +168,7 @@ class DensePlan:
         return None
 
     def record(self, event: Event) -> Iterator[Event]:
-        """Take note of an event; yields what is to be reported."""
+        """Process an event; yields the events to be reported."""
         if isinstance(event, Note):
             yield event
         elif isinstance(event, PassDone | FrameDone | StepDone | FrameFailed):
@@ -188,7 +188,7 @@ class DensePlan:
     # -- inside --------------------------------------------------------------------------------------------------------
 
     def _shares(self, steps: Sequence[DenseStep], *, begins: bool, ends: bool) -> Iterator[_Progress]:
-        """The frames of each step that depend on nothing but these frames; the others are as if they had come to an end."""
+        """The frames of each step that depend only on these frames; the others count as ended."""
         low, high = self._frames
         for step in steps:
             low += 0 if begins else step.back
@@ -243,7 +243,7 @@ class DensePlan:
             self._deaths[-1] += not death.lost
             if self._deaths[-1] >= MOST_DEATHS:
                 raise ProcessingError(f"Self-calibration: worker {death.cause} while {death.doing or 'it worked at it'}")
-            logger.warning("Worker %s at the self-calibration: it is tried once more", death.cause)
+            logger.warning("Worker %s during the self-calibration: it is tried once more", death.cause)
             self._optics = None
             return
         progress = self._of(death.task)

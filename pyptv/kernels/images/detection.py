@@ -1,8 +1,8 @@
 """Targets in a high-pass filtered image, as optv's ``target_recognition`` finds them, without its fixed buffers.
 
 Row by row, a pixel above the threshold that none of its eight neighbours exceeds begins a target, which then grows
-over sides. Whatever a target took is dark for all later ones, whether the target is kept or not. The image's outermost rows and
-columns are looked at, but never taken. Recovered from optv's output for made-up images.
+over sides. Pixels of a target are dark for all later ones, whether the target is kept or not. The image's outermost rows and
+columns are examined, but never belong to a target. These rules were derived from optv's output for artificial images.
 
 Pixels are counted row by row, and by unsigned numbers: numba then needs no test for negative indices, which takes a fifth
 of the time.
@@ -35,7 +35,7 @@ _THRESHOLD, _DISCO, _NN_MIN, _NN_MAX, _NX_MIN, _NX_MAX, _NY_MIN, _NY_MAX, _SUMG_
 
 @inner
 def _bright_pixels(image: Pixels, threshold: int) -> tuple[Pixels, int]:
-    """A copy of the pixels above the threshold, all others 0; and how many they are."""
+    """A copy of the pixels above the threshold, all others 0, and their number."""
     pixels = np.empty_like(image)
     limit = np.uint8(threshold)
     count = 0
@@ -50,7 +50,7 @@ def _bright_pixels(image: Pixels, threshold: int) -> tuple[Pixels, int]:
 def _find_peaks(above: Pixels, here: Pixels, below: Pixels, highest: Pixels, peaks: Pixels) -> None:
     """Set ``peaks[x]`` where a pixel of the row ``here`` is bright and none of its eight neighbours is brighter.
 
-    ``highest`` is working memory. Both loops are such that the compiler makes vector instructions of them.
+    ``highest`` is working memory. Both loops are written so that the compiler can vectorise them.
     """
     width = len(here)
     for x in range(width):
@@ -63,7 +63,7 @@ def _find_peaks(above: Pixels, here: Pixels, below: Pixels, highest: Pixels, pea
 
 @inner
 def _is_peak(pixels: Pixels, at: np.uint64, width: np.uint64) -> bool:
-    """The same of one pixel."""
+    """The same for one pixel."""
     value = pixels[at]
     above, below = at - width, at + width
     highest = max(pixels[above - _ONE], pixels[above], pixels[above + _ONE])
@@ -73,11 +73,11 @@ def _is_peak(pixels: Pixels, at: np.uint64, width: np.uint64) -> bool:
 
 @inner
 def _grow(pixels: Pixels, image: Pixels, shape: tuple[int, int], limits: Ints, queue: NDArray[np.uint32], target: Floats) -> int:
-    """Take the pixels of the target that begins at ``queue[0]``, and measure it. Returns the last column that it reaches.
+    """Collect the pixels of the target that begins at ``queue[0]``, and measure it. Returns its last column.
 
     From each pixel it takes the neighbours at its four sides unless these, or one at their sides, are brighter than the
-    pixel by more than the discontinuity. In which order makes no difference: a pixel left out for a neighbour is taken from
-    the brightest of its neighbours in the end.
+    pixel by more than the discontinuity. The order makes no difference: a pixel left out because of a neighbour
+    is finally taken from the brightest of its neighbours.
     """
     height, width = shape
     stride, inverse = np.uint64(width), 1.0 / width
@@ -168,7 +168,7 @@ def order_by_y(targets: Floats) -> Ints:
 
 @entry("float64[:, ::1](Array(uint8, 2, 'C', readonly=True), int64[::1])")
 def detect(image: Pixels, limits: Ints) -> Floats:
-    """The targets of an image, sorted by y as optv sorts them, equal y included.
+    """The targets of an image, sorted by y as in optv, including equal y.
 
     Args:
         image: (h, w) uint8, high-pass filtered.

@@ -1,9 +1,9 @@
 """The high-pass filter: an image minus its mean over a square around each pixel, clipped at 0, as optv computes it.
 
-Towards a border the square loses as much on one side as on the other, so that the pixel stays its centre. The rest was recovered
-from optv's output for made-up images: near the left and right border the sum of a row within the window is scaled to the full
-width and loses its fraction there, before rows are added up; and in the last ``span`` rows the sum is divided by the size of
-a window two rows higher, so that a constant image leaves these rows bright.
+Towards a border the square loses as much on one side as on the other, so that the pixel remains its centre. The other rules
+were derived from optv's output for artificial images: near the left and right border the sum of a row in the window is scaled to
+the full width and truncated before rows are added up; and in the last ``span`` rows the sum is divided by the size of a window
+two rows higher, so that these rows remain bright in a constant image.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 def _edge_sums(image: Image, span: int) -> Sums:
     """Per row the sums within the windows that are narrower than 2 * span + 1, scaled to that width, (h, 2 * span).
 
-    First those of the left columns from the border inwards, then of the right ones. Half a unit on top keeps the product
-    with an inverse from falling below a whole number that is the exact quotient.
+    First those of the left columns from the border inwards, then of the right ones. Adding half a unit keeps the product
+    with an inverse from falling below an exact whole-number quotient.
     """
     height, width = image.shape
     sums = np.empty((height, 2 * span), np.int32)
@@ -69,7 +69,7 @@ def _accumulate(sums: Sums, total: Sums) -> None:
 def _inside(image: Image, before: Sums, after: Sums, inverse: np.float32, out: Image) -> None:
     """The pixels of a row with a window of full width, whose sum is ``after - before``.
 
-    Single precision is enough: half a unit on top keeps the quotients 1 / (2 * divisor) away from whole numbers, and their
+    Single precision is sufficient: adding half a unit keeps the quotients 1 / (2 * divisor) away from whole numbers, and their
     error is below 256 / 2**23.
     """
     for column in range(len(out)):

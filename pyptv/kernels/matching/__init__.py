@@ -1,1 +1,1 @@
-"""Stereo-correspondence: which targets of the cameras are images of one particle."""
+"""Stereo-correspondence: finding targets in several cameras that are images of one particle."""

@@ -1,7 +1,7 @@
-"""Candidate partners of every target in the other cameras: what lies along its epipolar line.
+"""Candidate partners of every target in the other cameras: targets along its epipolar line.
 
-The targets of all cameras stand in one array, camera after camera, those of a camera by x of their flat coordinates. The
-candidates of all pairs of cameras stand in compressed rows that grow as they must.
+The targets of all cameras are in one array, camera after camera, those of a camera sorted by x of their flat coordinates. The
+candidates of all pairs of cameras are in compressed rows that grow as needed.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ N, NX, NY, SUMG = range(4)
 """Columns of the sizes."""
 
 _STEPS_BACK = 12
-"""How far before the place that its bisection finds optv begins to look."""
+"""Number of places before the result of its bisection where optv begins its scan."""
 
 MOST = 10_000_000
-"""Candidates of a frame, and as many correspondences of a kind to choose from: several hundred MB. More is no measurement."""
+"""Candidates of a frame, and as many correspondences of a kind to choose from: several hundred MB."""
 
 
 class TooManyError(ValueError):
@@ -41,28 +41,28 @@ class TooManyError(ValueError):
 MOST_TRIED = 2_000_000_000
 """Comparisons for each kind of correspondence of a frame, whether anything is found to match or not: some seconds."""
 COMBINATION = 8
-"""What it costs to look at one combination of targets, in comparisons of two numbers."""
+"""Cost of one combination of targets, in comparisons of two numbers."""
 
 
 class TooMuchWorkError(TooManyError):
-    """More comparisons than :data:`MOST_TRIED`, however few of them match."""
+    """More comparisons than :data:`MOST_TRIED`, even if few of them match."""
 
 
 class Seen(NamedTuple):
-    """The targets of all cameras, camera after camera, by x of their flat coordinates."""
+    """The targets of all cameras, camera after camera, sorted by x of their flat coordinates."""
 
     base: Integers
-    """(n_cams + 1,) where each camera's targets begin."""
+    """(n_cams + 1,) start of each camera's targets."""
     flat: Floats
     """(n, 2) flat coordinates, mm."""
     rays: Floats
-    """(n, 6) where the ray leaves the glass, mm, and its direction."""
+    """(n, 6) point where the ray leaves the glass, mm, and its direction."""
     sizes: Floats
     """(n, 4) pixel counts n, nx, ny and sum of grey values."""
 
 
 class Strips(NamedTuple):
-    """The targets of all cameras cut into strips of neighbours in x, those of a strip ordered by y."""
+    """The targets of all cameras divided into strips of neighbours in x, each strip sorted by y."""
 
     by_y: Integers
     """(n,) targets, strip after strip."""
@@ -79,13 +79,13 @@ class Candidates(NamedTuple):
     """Compressed rows: the candidates of a target in a camera, by x."""
 
     first: Integers
-    """(n_cams, n_cams, longest) row of camera pair a < b and a's target: where it begins."""
+    """(n_cams, n_cams, longest) start of the row of a camera pair a < b and a's target."""
     last: Integers
-    """The same: where it ends (excluded)."""
+    """Its end (excluded)."""
     partner: Integers
     """The candidate, counted within its camera."""
     distance: Floats
-    """From the epipolar line, mm."""
+    """Distance from the epipolar line, mm."""
     grade: Floats
 
 
@@ -124,7 +124,7 @@ def _sort_by_y(by_y: Integers, flat: Floats, begin: int, end: int) -> None:
 def find_candidates(cameras: Floats, optics: Floats, criteria: Floats, sensors: Floats, seen: Seen) -> Candidates:
     """The candidates of all targets in all later cameras; :class:`TooManyError` if there are more than :data:`MOST`.
 
-    Targets along the lines that are not alike enough count as work.
+    Targets along the lines that are not similar enough also count as work.
     """
     n_cams, base = len(cameras), seen.base
     strips = cut_in_strips(seen)
@@ -173,7 +173,7 @@ def _z_limits(criteria: Floats, ray: Floats) -> tuple[float, float]:
 
 @leaf
 def half_way(criteria: Floats, ray: Floats) -> tuple[float, float, float]:
-    """The point (mm) of a ray half way between the Z limits."""
+    """The point (mm) of a ray halfway between the Z limits."""
     zmin, zmax = _z_limits(criteria, ray)
     z = (zmin + zmax) / 2
     along = (z - ray[2]) / ray[5]
@@ -198,7 +198,7 @@ def _touches(line: tuple[float, float, float, float], sensor: Floats) -> bool:
     x0, y0, x1, y1 = line
     left, right = (x1, x0) if x0 > x1 else (x0, x1)
     bottom, top = (y1, y0) if y0 > y1 else (y0, y1)
-    beside: bool = right <= sensor[0] or left >= sensor[2] or top <= sensor[1] or bottom >= sensor[3]  # a NaN is nowhere beside
+    beside: bool = right <= sensor[0] or left >= sensor[2] or top <= sensor[1] or bottom >= sensor[3]  # False for NaN
     return not beside
 
 
@@ -247,7 +247,7 @@ def _along(
 def _along_one_by_one(
     line: tuple[float, float, float, float], eps: float, seen: Seen, camera: int, n: int, found: Integers, off: Floats
 ) -> int:
-    """:func:`_along` where a number is none: what optv's comparisons then let through, in its order."""
+    """:func:`_along` with NaN coordinates: the targets that optv's comparisons then accept, in its order."""
     x0, y0, x1, y1 = line
     slope = (y1 - y0) / (x1 - x0)
     intercept = y0 - slope * x0
@@ -281,7 +281,7 @@ def _sort_by_x(found: Integers, off: Floats, begin: int, end: int) -> None:
 
 @leaf
 def _first_from(y: Floats, begin: int, end: int, low: float) -> int:
-    """The first of the ascending ``y[begin:end]`` that is not below ``low``; which half it is in decides no branch."""
+    """The first of the ascending ``y[begin:end]`` that is not below ``low``, without unpredictable branches."""
     left = end - begin
     while left > 0:
         half = (left + 1) // 2
@@ -315,7 +315,7 @@ def _grade_all(
     distance: Floats,
     grade: Floats,
 ) -> int:
-    """Grade candidates, move those that are alike enough together, counted within their camera; returns their end."""
+    """Grade candidates, and move those that are similar enough together, numbered within their camera; returns their end."""
     n, nx, ny, sumg = sizes[target, N], sizes[target, NX], sizes[target, NY], sizes[target, SUMG]
     cn, cnx, cny, csumg = criteria[CN], criteria[CNX], criteria[CNY], criteria[CSUMG]
     place = begin
@@ -331,6 +331,6 @@ def _grade_all(
 
 @leaf
 def _ratio(one: float, other: float) -> float:
-    """The smaller by the larger."""
+    """The smaller divided by the larger."""
     smaller, larger = (one, other) if one < other else (other, one)
     return smaller / larger

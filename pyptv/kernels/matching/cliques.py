@@ -1,4 +1,4 @@
-"""Quadruplets, triplets and pairs: targets that are all candidates of each other, the best taken first."""
+"""Quadruplets, triplets and pairs: targets that are all candidates of each other, the best selected first."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 
 
 class Workspace(NamedTuple):
-    """Room for the candidates that two targets have in common: places in both lists."""
+    """Memory for the common candidates of two targets: places in both lists."""
 
     third: Integers
     """(longest + 1, 2)"""
     fourth: Integers
     """(longest + 1, 2)"""
     closing: Integers
-    """(longest,) where those of ``fourth`` stand among the third target's candidates, or -1."""
+    """(longest,) places of those of ``fourth`` among the third target's candidates, or -1."""
     edges: Integers
     """(6,) places of a correspondence's candidates: 12, 13, 14, 23, 24, 34; of three cameras 12, 13, 23."""
     tried: Integers
-    """(1,) how much has been looked at, in the unit of :data:`MOST_TRIED`."""
+    """(1,) amount of work, in the unit of :data:`MOST_TRIED`."""
 
 
 @inner
@@ -91,13 +91,13 @@ def _quadruplets_of(
                     if n < len(quality):
                         members[n, 0], members[n, 1], members[n, 2], members[n, 3] = target, second, third, partner[edges[2]]
                         quality[n] = q
-                    n += not q <= corrmin  # a NaN is good enough: so it is in optv
+                    n += not q <= corrmin  # a NaN is accepted, as in optv
     return n
 
 
 @inner
 def find_triplets(base: Integers, candidates: Candidates, used: Flags, corrmin: float) -> Found:
-    """All triplets of targets that are left: (n, n_cams) targets, -1 for the camera that is not in it, and qualities (n,).
+    """All triplets of unused targets: (n, n_cams) targets, -1 for the camera without one, and qualities (n,).
 
     Raises :class:`TooManyError` where there are more than :data:`MOST`, or more than :data:`MOST_TRIED` to look at.
     """
@@ -164,7 +164,7 @@ def _triplets_of(
 
 @inner
 def find_pairs(base: Integers, candidates: Candidates, used: Flags, corrmin: float) -> Found:
-    """All pairs of targets that are left, of which the first has a single candidate: as :func:`find_triplets`."""
+    """All pairs of unused targets of which the first has a single candidate: as :func:`find_triplets`."""
     most = len(used) * (len(base) - 2) + 1
     members, quality = np.full((most, len(base) - 1), -1), np.empty(most)
     n = _pairs(base, candidates, used, corrmin, members, quality)
@@ -198,7 +198,7 @@ def _common(candidates: Candidates, a: int, one: int, b: int, other: int, camera
     j, j_end = candidates.first[b, camera, other], candidates.last[b, camera, other]
     n = 0
     tried[0] += i_end - i + j_end - j
-    while i < i_end and j < j_end:  # without branches inside: which list comes first is a coin toss
+    while i < i_end and j < j_end:  # without branches inside: the order of the lists is unpredictable
         difference = candidates.partner[i] - candidates.partner[j]
         edges[n, 0], edges[n, 1] = i, j
         n += difference == 0
@@ -209,7 +209,7 @@ def _common(candidates: Candidates, a: int, one: int, b: int, other: int, camera
 
 @leaf
 def _quality(candidates: Candidates, edges: Integers, n: int) -> float:
-    """Sum of the grades by sum of the distances."""
+    """Sum of the grades divided by sum of the distances."""
     grade = distance = 0.0
     for k in range(n):
         grade += candidates.grade[edges[k]]
@@ -219,7 +219,7 @@ def _quality(candidates: Candidates, edges: Integers, n: int) -> float:
 
 @leaf
 def _close(candidates: Candidates, third: int, n_4: int, workspace: Workspace) -> None:
-    """Where the first ``n_4`` of ``workspace.fourth`` stand among the third target's candidates goes to ``closing``."""
+    """Write the places of the first ``n_4`` of ``workspace.fourth`` among the third target's candidates to ``closing``."""
     edge, end = candidates.first[2, 3, third], candidates.last[2, 3, third]
     for m in range(n_4):
         fourth = candidates.partner[workspace.fourth[m, 0]]
@@ -257,9 +257,9 @@ def _take(order: Integers, base: Integers, members: Integers, used: Flags, rows:
 
 @inner
 def take_best(base: Integers, members: Integers, quality: Floats, used: Flags, rows: Integers, total: int) -> int:
-    """Take correspondences by quality while none of their targets is used, and append them to ``rows``.
+    """Select correspondences by quality if none of their targets is used, and append them to ``rows``.
 
     Returns:
-        The new number of correspondences, of which there were ``total``.
+        The new number of correspondences, which was ``total`` before.
     """
     return _take(descending(quality), base, members, used, rows, total)

@@ -23,7 +23,7 @@ _QUADRUPLET, _TRIPLET = 4, 3
 
 @inner
 def _look(cameras: Floats, optics: Floats, base: Integers, targets: Floats) -> tuple[Seen, Integers]:
-    """The targets by x of their flat coordinates, and the number of each in its camera."""
+    """The targets sorted by x of their flat coordinates, and the number of each in its camera."""
     flat, rays = np.empty((len(targets), 2)), np.empty((len(targets), 6))
     sizes, number = np.empty((len(targets), 4)), np.empty(len(targets), np.int64)
     for camera in range(len(cameras)):
@@ -62,7 +62,7 @@ def _positions(base: Integers, rays: Floats, rows: Integers) -> Floats:
 
 @entry("Tuple((int64[::1], float64[:, ::1]))(float64[::1], float64[::1], float64[::1], float64[:, ::1])")
 def single_camera(camera: Floats, optics: Floats, criteria: Floats, targets: Floats) -> tuple[Integers, Floats]:
-    """Positions as optv gives them for a single camera: on the rays of its targets, half way between the Z limits.
+    """Positions for a single camera, as in optv: on the rays of its targets, halfway between the Z limits.
 
     Args:
         camera: (CAMERA_SIZE,)
@@ -95,8 +95,8 @@ def match(
         optics: (OPTICS_SIZE,) of :func:`pyptv.kernels.geometry.optics_row`.
         criteria: (12,): X_lay, Zmin_lay, Zmax_lay (two values each, mm), eps0 (mm), cn, cnx, cny, csumg, corrmin.
         sensors: (n_cams, 4) flat coordinates of the sensors' lower left and upper right corners: x, y, x, y (mm).
-        kinds: how many kinds of correspondences to look for: those of all cameras, of one less, ...
-        base: (n_cams + 1,) where the targets of each camera begin.
+        kinds: number of kinds of correspondences to search: those of all cameras, of one less, ...
+        base: (n_cams + 1,) start of each camera's targets.
         targets: (n, 6) x, y (px), n, nx, ny, sumg, camera after camera.
 
     Returns:
@@ -104,7 +104,7 @@ def match(
         that are seen by n_cams cameras, by one less, ..., by two.
 
     Raises:
-        TooManyError: more candidates, or correspondences to choose from, than memory should be filled with.
+        TooManyError: more candidates, or correspondences to choose from, than should be held in memory.
     """
     seen, number = _look(cameras, optics, base, targets)
     n_cams = len(cameras)

@@ -1,4 +1,4 @@
-"""What a particle may be linked to, and the cost of each choice."""
+"""The possible links of a particle, and the cost of each."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ if TYPE_CHECKING:
     from pyptv.kernels.tracking.reach import Point
 
 _STEADY = 10.0
-"""An acceleration that many times below its limit is accepted whatever the angle."""
+"""An acceleration this many times below its limit is accepted at any angle."""
 _PAIR = 2
 _MARGIN = 1e-9
-"""Of comparisons that only save work, so that rounding decides nothing: a share of the lengths."""
+"""Margin of comparisons that only save work, so that rounding has no effect: a share of the lengths."""
 
 
 class Choices(NamedTuple):
-    """What one particle may be linked to, in the order of finding, and what finding it works with."""
+    """The possible links of one particle, in the order of finding, and working memory."""
 
     row: Ints
     """(room,) rows of the next frame."""
     cost: NDArray[np.float32]
-    """(room,) in single precision, which decides between nearly equal ones."""
+    """(room,) costs in single precision, which decides between nearly equal ones."""
     n: Ints
-    """(1,) how many there are."""
+    """(1,) their number."""
     following: Neighbours
     """Particles of the next frame."""
     after: Neighbours
@@ -50,21 +50,21 @@ class Choices(NamedTuple):
 
 
 class Path(NamedTuple):
-    """Where a particle comes from and is expected: positions [mm]."""
+    """The previous, current and predicted positions of a particle [mm]."""
 
     linked: bool
-    """Whether it is known where it comes from."""
+    """Whether the previous position is known."""
     x0: Point
-    """In the previous frame; like ``x1`` where that is not known."""
+    """In the previous frame; equal to ``x1`` if not known."""
     x1: Point
     """Now."""
     x2: Point
-    """Expected in the next frame."""
+    """Predicted in the next frame."""
 
 
 @inner
 def new_choices(n_cams: int) -> Choices:
-    """Room for the choices of a particle: each candidate may be registered with each particle after it, and once more."""
+    """Memory for the choices of a particle: each candidate may be registered with each particle after it, and once more."""
     most = n_cams * MOST_FOUND
     room = most * (most + 1) + 1
     return Choices(
@@ -80,10 +80,10 @@ def new_choices(n_cams: int) -> Choices:
 
 @leaf
 def cheapest(choices: Choices) -> int:
-    """The place of the cheapest choice, the first of equals; -1 where there is none.
+    """The index of the cheapest choice, the first of equals; -1 if there is none.
 
-    The choices are ordered by a bubble sort that exchanges two where the first costs more. A NaN never moves then, and
-    nothing passes it: only what stands before the first NaN can come to the front.
+    The choices are ordered by a bubble sort that exchanges two if the first costs more. So a NaN never moves, and
+    nothing passes it: only choices before the first NaN can come to the front.
     """
     best = 0 if choices.n[0] > 0 else NONE
     for place in range(1, choices.n[0]):
@@ -96,16 +96,16 @@ def cheapest(choices: Choices) -> int:
 
 @leaf
 def choose(scene: Scene, frames: Frames, row: int, choices: Choices) -> int:
-    """Find what a particle of ``current`` may be linked to; particles may be added to the frames that follow.
+    """Find the possible links of a particle of ``current``; particles may be added to the following frames.
 
     Args:
         scene: the experiment.
         frames: the particle's frame, and those around it.
         row: of the particle.
-        choices: is given the choices.
+        choices: output.
 
     Returns:
-        How many particles were added.
+        The number of added particles.
     """
     choices.n[0] = 0
     following = frames.following
@@ -122,14 +122,14 @@ def choose(scene: Scene, frames: Frames, row: int, choices: Choices) -> int:
             x3 = position_of(following, candidate)
             if within(scene.displacement, path.x1, x3):
                 _look_back(scene, path, x3, candidate, choices.following.views[k], choices)
-    if scene.add and n > 0 and choices.n[0] == 0 and path.linked:  # optv goes on only where it found anything at all
+    if scene.add and n > 0 and choices.n[0] == 0 and path.linked:  # optv continues only if it found anything at all
         added += _add_next(scene, following, path, choices)
     return added
 
 
 @part
 def _path(previous: Frame, current: Frame, row: int) -> Path:
-    """Where a particle comes from, and where it is expected: without a previous link, where it is."""
+    """The previous and the predicted position of a particle; without a previous link, the current position."""
     x1 = position_of(current, row)
     before = current.link[row, PREVIOUS]
     if before == NONE:
@@ -140,7 +140,7 @@ def _path(previous: Frame, current: Frame, row: int) -> Path:
 
 @part
 def _centre_on_targets(frame: Frame, row: int, centre: Floats) -> None:
-    """Let a search begin at the particle's own targets, in the cameras where it has one."""
+    """Start a search at the particle's own targets, in the cameras where it has one."""
     for camera in range(len(centre)):
         if frame.target[row, camera] != NONE:
             target = frame.first[camera] + frame.target[row, camera]
@@ -149,7 +149,7 @@ def _centre_on_targets(frame: Frame, row: int, centre: Floats) -> None:
 
 @leaf
 def _expected_after(path: Path, x3: Point) -> Point:
-    """Where a particle that moves on to ``x3`` is expected after that [mm]."""
+    """The predicted position [mm] after ``x3``."""
     x0, x1 = path.x0, path.x1
     if not path.linked:
         return 2.0 * x3[0] - x1[0], 2.0 * x3[1] - x1[1], 2.0 * x3[2] - x1[2]
@@ -162,12 +162,12 @@ def _expected_after(path: Path, x3: Point) -> Point:
 
 @part
 def _look_ahead(scene: Scene, frames: Frames, path: Path, k: int, choices: Choices) -> int:
-    """Register candidate number ``k`` with every particle of the frame after it that goes on from there, and with a new one.
+    """Register candidate number ``k`` with every particle of the frame after it that continues it, and with a new one.
 
-    Neither is looked for where no displacement within the limits could end near enough to the place that is expected.
+    Neither is searched if no displacement within the limits could end near enough to the predicted position.
 
     Returns:
-        How many particles were added, 1 or 0.
+        The number of added particles, 1 or 0.
     """
     x3 = position_of(frames.following, choices.following.row[k])
     x5 = _expected_after(path, x3)
@@ -185,7 +185,7 @@ def _look_ahead(scene: Scene, frames: Frames, path: Path, k: int, choices: Choic
 
 @leaf
 def _outside(limits: Floats, step: Point) -> float:
-    """How far a displacement lies outside its limits (3, 2) [mm]; 0 inside."""
+    """Distance of a displacement from its limits (3, 2) [mm]; 0 inside."""
     x = max(step[0] - limits[0, 1], limits[0, 0] - step[0], 0.0)
     y = max(step[1] - limits[1, 1], limits[1, 0] - step[1], 0.0)
     z = max(step[2] - limits[2, 1], limits[2, 0] - step[2], 0.0)
@@ -198,7 +198,7 @@ def _go_on(
 ) -> None:
     """Register a candidate, at ``x3`` [mm], with every particle of the frame after it near ``x5`` [mm].
 
-    ``before``: angle [gon] and acceleration [mm] up to the candidate, where the particle is linked.
+    ``before``: angle [gon] and acceleration [mm] up to the candidate, if the particle is linked.
     """
     for j in range(search(scene, after, x5, choices.after)):
         x4 = position_of(after, choices.after.row[j])
@@ -229,7 +229,7 @@ def _begin(scene: Scene, after: Frame, path: Path, k: int, x3: Point, x5: Point,
 
 @leaf
 def _look_back(scene: Scene, path: Path, x3: Point, row: int, views: int, choices: Choices) -> bool:
-    """Register a row of the next frame, at ``x3`` [mm], by how the path goes on there; whether that is accepted."""
+    """Register a row of the next frame, at ``x3`` [mm], by the motion up to it; returns whether it is accepted."""
     angle, acceleration = turn(path.x1, path.x2, x3)
     length = (distance(path.x1, x3) + distance(path.x0, path.x1)) / 2
     return _register(scene, row, length, angle, acceleration, views, choices)
@@ -237,7 +237,7 @@ def _look_back(scene: Scene, path: Path, x3: Point, row: int, views: int, choice
 
 @part
 def _add_next(scene: Scene, following: Frame, path: Path, choices: Choices) -> int:
-    """Add a particle where the path goes on, if there are targets for it, and register it; returns how many are added."""
+    """Add a particle at the predicted position, if there are targets for it, and register it; returns the number added."""
     views = find_free(scene, following, choices.following, choices.targets, choices.rays)
     if views >= _PAIR:
         x3 = triangulate(choices.rays, views)
@@ -250,7 +250,7 @@ def _add_next(scene: Scene, following: Frame, path: Path, choices: Choices) -> i
 
 @leaf
 def _register(scene: Scene, row: int, length: float, angle: float, acceleration: float, views: int, choices: Choices) -> bool:
-    """Add a choice, if angle and acceleration are within their limits; a NaN is not. Returns whether they are.
+    """Add a choice if angle and acceleration are within their limits (NaN is not). Returns whether they are.
 
     Args:
         scene: the experiment.
@@ -258,8 +258,8 @@ def _register(scene: Scene, row: int, length: float, angle: float, acceleration:
         length: mean displacement [mm].
         angle: change of direction [gon].
         acceleration: [mm].
-        views: how many cameras see what speaks for the choice.
-        choices: is given the choice.
+        views: number of cameras that see the particles of the choice.
+        choices: output.
     """
     accepted = acceleration < scene.acceleration and angle < scene.angle
     if not accepted and not acceleration < scene.acceleration / _STEADY:

@@ -1,8 +1,8 @@
-"""A frame in arrays, as the tracking kernels see it: particles, targets, and per camera a grid over the targets.
+"""A frame as arrays for the tracking kernels: particles, targets, and per camera a grid over the targets.
 
-The targets of a cell, and the cells of a row, stand one after the other. The places of those that have a particle and of those
-that have none are in two arrays, each with gaps where the other has a place: so a target changes from one to the other, when
-the tracker adds a particle, without anything else being moved.
+The targets of a cell, and the cells of a row, are consecutive. The positions of targets with a particle and of those
+without are in two arrays, each with NaN where the other has a position: so a target changes from one to the other, when
+the tracker adds a particle, without moving other targets.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ _SMALLEST_CELL = 8.0
 
 
 class Frame(NamedTuple):
-    """Targets of all cameras stand one after the other; ``first`` says where each camera's begin."""
+    """The targets of all cameras are consecutive; ``first`` has the start of each camera's."""
 
     size: Ints
-    """(1,) number of particles; the arrays of particles have room for all that can be added."""
+    """(1,) number of particles; the arrays of particles have room for all added ones."""
     position: Floats
     """(room, 3) [mm]."""
     target: Ints
@@ -58,11 +58,11 @@ class Frame(NamedTuple):
     grid: Ints
     """(2,) number of rows and columns of cells, the same for all cameras."""
     start: Ints
-    """(n_cams * rows * columns + 1,) where each cell begins among the ``sorted`` targets, row by row."""
+    """(n_cams * rows * columns + 1,) start of each cell among the ``sorted`` targets, row by row."""
     sorted: Ints
     """(n_targets,) targets, cell by cell."""
     place: Ints
-    """(n_targets,) where each target stands in ``sorted``."""
+    """(n_targets,) place of each target in ``sorted``."""
     used: Floats
     """(n_targets, 2) [px] of the ``sorted`` targets that have a particle; NaN for the others."""
     free: Floats
@@ -82,7 +82,7 @@ FRAME = NamedTupleType(
 
 
 class Frames(NamedTuple):
-    """The frames that a step looks at."""
+    """The frames that a step uses."""
 
     previous: Frame
     current: Frame
@@ -142,7 +142,7 @@ def empty_frame(n_cams: int) -> Frame:
 
 @leaf
 def cell_of(pixel: float, size: float, n_cells: int) -> int:
-    """The row or column of cells that a coordinate [px] lies in; the first or last one for what lies outside."""
+    """The row or column of cells of a coordinate [px]; the first or last one for coordinates outside."""
     return int(min(max(pixel / size, 0.0), n_cells - 1.0))
 
 
@@ -154,7 +154,7 @@ def cell_number(frame: Frame, camera: int, row: int, column: int) -> int:
 
 @leaf
 def _put(frame: Frame, place: int) -> None:
-    """Note the coordinates of a ``sorted`` target with those that have a particle, or with those that have none."""
+    """Store the coordinates of a ``sorted`` target in the array of those with a particle, or of those without."""
     target = frame.sorted[place]
     taken = frame.particle[target] != NONE
     for axis in range(2):
@@ -176,7 +176,7 @@ def sort_into_cells(frame: Frame) -> None:
             place[target] = cell_number(frame, camera, row, column)
             start[place[target]] += 1
     for number in range(1, len(start)):
-        start[number] += start[number - 1]  # where it ends
+        start[number] += start[number - 1]  # end of the cell
     for target in range(len(place) - 1, -1, -1):
         cell = place[target]
         start[cell] -= 1
@@ -187,13 +187,13 @@ def sort_into_cells(frame: Frame) -> None:
 
 @leaf
 def position_of(frame: Frame, row: int) -> Point:
-    """Where a particle is [mm]."""
+    """The position of a particle [mm]."""
     return frame.position[row, 0], frame.position[row, 1], frame.position[row, 2]
 
 
 @leaf
 def append(frame: Frame, place: Point, targets: Ints) -> None:
-    """Append a particle at a place [mm], seen by ``targets`` (n_cams,), rows of each camera or -1."""
+    """Append a particle at a position [mm], seen by ``targets`` (n_cams,), rows of each camera or -1."""
     row = frame.size[0]
     frame.size[0] = row + 1
     frame.position[row, 0], frame.position[row, 1], frame.position[row, 2] = place

@@ -1,4 +1,4 @@
-"""Displacements, turns and limits."""
+"""Displacements, changes of direction, and limits."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ _HALF_TURN = 200.0
 
 @leaf
 def distance(start: Point, end: Point) -> float:
-    """The distance of two places [mm]."""
+    """The distance of two positions [mm]."""
     dx, dy, dz = end[0] - start[0], end[1] - start[1], end[2] - start[2]
     return math.sqrt(dx * dx + dy * dy + dz * dz)
 
 
 @leaf
 def turn(start: Point, one: Point, other: Point) -> tuple[float, float]:
-    """Angle [gon] and distance [mm] between the displacements from ``start`` to two places [mm].
+    """Angle [gon] and distance [mm] between the displacements from ``start`` to two positions [mm].
 
-    The angle is NaN where rounding makes the cosine larger than 1, and where a displacement is zero: so it is in optv.
+    The angle is NaN if rounding makes the cosine larger than 1, and if a displacement is zero, as in optv.
     """
     ax, ay, az = one[0] - start[0], one[1] - start[1], one[2] - start[2]
     bx, by, bz = other[0] - start[0], other[1] - start[1], other[2] - start[2]
@@ -39,7 +39,7 @@ def turn(start: Point, one: Point, other: Point) -> tuple[float, float]:
         return _HALF_TURN, apart
     if ax == bx and ay == by and az == bz:
         return 0.0, apart
-    # divided twice, not by the product: that rounds otherwise, and with it decides whether straight motion has an angle
+    # divided twice, not by the product: rounding decides whether straight motion has an angle
     cosine = (ax * bx + ay * by + az * bz) / math.sqrt(ax * ax + ay * ay + az * az) / math.sqrt(bx * bx + by * by + bz * bz)
     angle = math.acos(cosine) if -1.0 <= cosine <= 1.0 else math.nan
     return _HALF_TURN / math.pi * angle, apart
@@ -47,13 +47,13 @@ def turn(start: Point, one: Point, other: Point) -> tuple[float, float]:
 
 @leaf
 def within(limits: Floats, start: Point, end: Point) -> bool:
-    """Whether a displacement between two places [mm] is inside its limits (3, 2)."""
+    """Whether a displacement between two positions [mm] is inside its limits (3, 2)."""
     return in_box(limits, (end[0] - start[0], end[1] - start[1], end[2] - start[2]))
 
 
 @leaf
 def in_box(limits: Floats, place: Point) -> bool:
-    """Whether a place [mm] is inside a box (3, 2); NaN is not."""
+    """Whether a position [mm] is inside a box (3, 2); False for NaN."""
     inside: bool = (
         limits[0, 0] < place[0] < limits[0, 1]
         and limits[1, 0] < place[1] < limits[1, 1]

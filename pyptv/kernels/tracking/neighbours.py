@@ -1,4 +1,4 @@
-"""Which particles of a frame stand near a place in space, by the images of all cameras."""
+"""The particles of a frame near a position in space, found in the images of all cameras."""
 
 from __future__ import annotations
 
@@ -24,30 +24,30 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
 
 _FREE_RADIUS = 3.0
-"""How far from the expected place [px] a target without a particle is searched."""
+"""Search radius [px] around the predicted position for a target without a particle."""
 _FLATTENING_STEP = 1e-4
-"""Undoing the distortion ends here at a ten times larger step [mm] than in correspondence."""
+"""The correction of the distortion ends here at a ten times larger step [mm] than in correspondence."""
 _PAIR = 2
 
 
 class Neighbours(NamedTuple):
-    """Particles found near a place, and what the search for them works with."""
+    """Particles found near a position, and working memory of the search."""
 
     row: Ints
     """(n_cams * MOST_FOUND,) rows of the frame."""
     views: Ints
-    """(n_cams * MOST_FOUND,) how many cameras see each near the place."""
+    """(n_cams * MOST_FOUND,) number of cameras that see each near the position."""
     seen: Floats
-    """(n_cams, 2) the projections of the place [px]."""
+    """(n_cams, 2) the projections of the position [px]."""
     centre: Floats
-    """(n_cams, 2) where the search begins [px]."""
+    """(n_cams, 2) start of the search [px]."""
     found: Found
     """Targets of one camera."""
 
 
 @inner
 def new_neighbours(n_cams: int) -> Neighbours:
-    """Room for a search."""
+    """Memory for a search."""
     most = n_cams * MOST_FOUND
     return Neighbours(
         np.empty(most, np.int64),
@@ -60,7 +60,7 @@ def new_neighbours(n_cams: int) -> Neighbours:
 
 @leaf
 def project(scene: Scene, point: Point, near: Neighbours) -> None:
-    """Project a place [mm] into all cameras; the search begins there."""
+    """Project a position [mm] into all cameras; the search begins there."""
     for camera in range(len(scene.cameras)):
         x, y = geometry.project_pixel(scene.cameras[camera], scene.optics, point[0], point[1], point[2])
         near.seen[camera, 0], near.seen[camera, 1] = x, y
@@ -71,7 +71,7 @@ def project(scene: Scene, point: Point, near: Neighbours) -> None:
 def search(scene: Scene, frame: Frame, point: Point, near: Neighbours) -> int:
     """Find the particles around the centres, in the rectangle of possible displacements from ``point`` [mm].
 
-    Those that two cameras see are kept, the ones that most cameras see first; where there is none, the first found is kept.
+    Particles seen by at least two cameras are kept, sorted by the number of cameras; without any, the first one found is kept.
 
     Returns:
         How many there are.
@@ -87,9 +87,9 @@ def search(scene: Scene, frame: Frame, point: Point, near: Neighbours) -> int:
 
 @leaf
 def _find(scene: Scene, frame: Frame, camera: int, point: Point, cell: Cell, near: Neighbours) -> int:
-    """Find the nearest targets of one camera; returns how many there are.
+    """Find the nearest targets of one camera; returns their number.
 
-    Those found in a rectangle that is rather too large are right if they lie in one that is rather too small, too.
+    Targets found in a rectangle that is slightly too large are valid if they are also in one that is slightly too small.
     """
     seen = near.seen[camera, 0], near.seen[camera, 1]
     centre = near.centre[camera, 0], near.centre[camera, 1]
@@ -113,14 +113,14 @@ def _find(scene: Scene, frame: Frame, camera: int, point: Point, cell: Cell, nea
 
 @leaf
 def _in_image(scene: Scene, x: float, y: float) -> bool:
-    """Whether a place lies in the image; NaN does not."""
+    """Whether a position is in the image; False for NaN."""
     within: bool = 0.0 <= x <= scene.size[0] and 0.0 <= y <= scene.size[1]
     return within
 
 
 @leaf
 def _count(row: Ints, views: Ints, n: int, before: int, particle: int) -> int:
-    """Count a camera's view of a particle; returns how many particles there are then."""
+    """Count a camera's view of a particle; returns the new number of particles."""
     for k in range(n):
         if row[k] == particle:
             views[k] += k < before
@@ -131,7 +131,7 @@ def _count(row: Ints, views: Ints, n: int, before: int, particle: int) -> int:
 
 @leaf
 def _order(row: Ints, views: Ints, n: int) -> int:
-    """Order by views, equals as they were; drop those of a single view, but for a lone first one. Returns how many are left."""
+    """Sort stably by views; drop particles with a single view, unless only the first one remains. Returns their number."""
     for k in range(1, n):
         particle, many = row[k], views[k]
         place = k
@@ -151,10 +151,10 @@ def find_free(scene: Scene, frame: Frame, near: Neighbours, targets: Ints, rays:
 
     Args:
         scene: the experiment.
-        frame: where to look.
-        near: holds the projections of the place.
-        targets: (n_cams,) is given the targets' rows of each camera, -1 for none.
-        rays: (n_cams, 6) its first rows are given the rays of the targets found.
+        frame: to search.
+        near: with the projections of the position.
+        targets: (n_cams,) output: the target's row in each camera, -1 for none.
+        rays: (n_cams, 6) output: the rays of the targets found, in the first rows.
 
     Returns:
         How many there are.
@@ -177,6 +177,6 @@ def find_free(scene: Scene, frame: Frame, near: Neighbours, targets: Ints, rays:
 
 @leaf
 def _trace(scene: Scene, camera: int, px: float, py: float, ray: Floats) -> None:
-    """Put the ray of a place in an image [px] into ``ray`` (6,)."""
+    """Write the ray of a position in an image [px] to ``ray`` (6,)."""
     x, y = geometry.pixel_to_flat(scene.cameras[camera], scene.optics, px, py, _FLATTENING_STEP)
     ray[0], ray[1], ray[2], ray[3], ray[4], ray[5] = geometry.ray(scene.cameras[camera], scene.optics, x, y)

@@ -1,7 +1,7 @@
-"""How far in an image a particle can move: what the box of possible displacements covers, exactly or between two bounds.
+"""The reach of a particle in an image: the projection of the box of possible displacements, exactly or between two bounds.
 
-The exact answer costs eight projections. It is seldom needed: mostly a rough one already tells that a target lies in the
-rectangle, or does not. So both bounds are tabulated once, over the measuring volume and what can be reached from there.
+The exact value costs eight projections. It is rarely needed: usually an approximate one shows whether a target is in the
+rectangle. So both bounds are tabulated once, over the measuring volume and all positions that can be reached from it.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ SIDES = 4
 """Left, right, up, down."""
 _CORNERS = 8
 _CELLS = 12
-"""Of the table along each axis."""
+"""Number of cells of the table along each axis."""
 _SHARE, _LEAST = 0.02, 0.2
-"""What the bounds are widened by: this share of the reach, these px, and all that the reach varies in a cell."""
+"""Margins of the bounds: this share of the reach, these px, and the whole variation of the reach in a cell."""
 
 
 @inner
@@ -43,7 +43,7 @@ def covered(camera: Floats, optics: Floats, displacement: Floats, point: Point) 
         camera: (K,).
         optics: (K2,).
         displacement: (3, 2) minimum and maximum displacements along x, y, z [mm].
-        point: from where [mm].
+        point: start of the displacements [mm].
 
     Returns:
         Minimum and maximum x, minimum and maximum y [px].
@@ -54,14 +54,14 @@ def covered(camera: Floats, optics: Floats, displacement: Floats, point: Point) 
         y = point[1] + displacement[1, corner >> 1 & 1]
         z = point[2] + displacement[2, corner >> 2]
         px, py = project_pixel(camera, optics, x, y, z)
-        left, right = min(left, px), max(right, px)  # a NaN changes nothing
+        left, right = min(left, px), max(right, px)  # NaN has no effect
         up, down = min(up, py), max(down, py)
     return left, right, up, down
 
 
 @inner
 def _nodes(camera: Floats, optics: Floats, displacement: Floats, span: Floats, largest: float) -> Floats:
-    """The reach (n, n, n, 4) [px] at the corners of the table's cells; NaN where it is larger than ``largest`` or unknown."""
+    """The reach (n, n, n, 4) [px] at the corners of the table's cells; NaN if it is larger than ``largest`` or unknown."""
     n = _CELLS + 1
     nodes = np.empty((n, n, n, SIDES))
     for node in range(n * n * n):
@@ -99,9 +99,9 @@ def _bound(nodes: Floats, cell: Cell, side: int) -> tuple[float, float]:
 def reach_bounds(cameras: Floats, optics: Floats, displacement: Floats, span: Floats, largest: float) -> Floats:
     """Bounds of the reach, left, right, up and down, anywhere in the cells of a table.
 
-    Projection is smooth: what it does between the corners of a cell, which is small against the distance of the cameras, stays
-    well within the values there, widened by all their variation. Where a box comes near to a camera this does not hold.
-    Its reach is longer than the image then, and there is no bound.
+    Projection is smooth: its values between the corners of a cell, which is small compared with the distance of the cameras, stay
+    well within the values at the corners, widened by their whole variation. This does not hold if a box is near a camera.
+    Its reach is then longer than the image, and there is no bound.
 
     Args:
         cameras: (n_cams, K).
@@ -111,7 +111,7 @@ def reach_bounds(cameras: Floats, optics: Floats, displacement: Floats, span: Fl
         largest: the longer side of the image [px].
 
     Returns:
-        (cells in x, in y, in z, n_cams, 2, 4): lower bounds, then upper ones [px]; infinite where there is none.
+        (cells in x, in y, in z, n_cams, 2, 4): lower bounds, then upper ones [px]; infinite if there is none.
     """
     bounds = np.empty((_CELLS, _CELLS, _CELLS, len(cameras), 2, SIDES))
     for camera in range(len(cameras)):
@@ -126,7 +126,7 @@ def reach_bounds(cameras: Floats, optics: Floats, displacement: Floats, span: Fl
 
 @inner
 def cell_at(span: Floats, point: Point) -> Cell:
-    """The cell of the table that a point [mm] lies in; -1 first for one outside the span, and for NaN."""
+    """The cell of the table that contains a point [mm]; its first index is -1 for a point outside the span, and for NaN."""
     i = _cell_along(span[0, 0], span[0, 1], point[0])
     j = _cell_along(span[1, 0], span[1, 1], point[1])
     k = _cell_along(span[2, 0], span[2, 1], point[2])

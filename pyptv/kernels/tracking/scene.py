@@ -24,28 +24,28 @@ if TYPE_CHECKING:
 
 
 class Scene(NamedTuple):
-    """Cameras, and the limits of what counts as a track."""
+    """Cameras, and the limits of tracking."""
 
     cameras: Floats
-    """(n_cams, K) as :func:`pyptv.kernels.geometry.camera_rows` gives them."""
+    """(n_cams, K) from :func:`pyptv.kernels.geometry.camera_rows`."""
     optics: Floats
-    """(K2,) as :func:`pyptv.kernels.geometry.optics_row` gives it."""
+    """(K2,) from :func:`pyptv.kernels.geometry.optics_row`."""
     displacement: Floats
     """(3, 2) minimum and maximum displacement along x, y, z [mm/frame]."""
     volume: Floats
     """(3, 2) limits of the positions of added particles along x, y, z [mm]."""
     span: Floats
-    """(3, 2) limits of the table of reaches along x, y, z [mm]: the volume and what can be reached from there."""
+    """(3, 2) limits of the table of reaches along x, y, z [mm]: the volume and all positions that can be reached from it."""
     reach: Floats
-    """(cells in x, in y, in z, n_cams, 2, 4) as :func:`pyptv.kernels.tracking.reach.reach_bounds` gives it."""
+    """(cells in x, in y, in z, n_cams, 2, 4) from :func:`pyptv.kernels.tracking.reach.reach_bounds`."""
     size: Floats
     """(2,) width and height of the images [px]."""
     angle: float
-    """Largest change of direction [gon]."""
+    """Maximum change of direction [gon]."""
     acceleration: float
-    """Largest acceleration [mm/frame^2]."""
+    """Maximum acceleration [mm/frame^2]."""
     diagonal: float
-    """Of the box of displacements [mm/frame]."""
+    """Diagonal of the box of displacements [mm/frame]."""
     add: bool
     """Whether particles are added."""
 
@@ -96,9 +96,9 @@ def make_scene(parameters: Parameters, calibrations: Sequence[Calibration], corn
 
 @entry("float64[:, ::1](float64[:, ::1], float64[::1], float64[:, :, ::1], float64[::1], float64[::1])")
 def measuring_volume(cameras: Floats, optics: Floats, corners: Floats, x_layers: Floats, z_layers: Floats) -> Floats:
-    """The volume (3, 2) [mm] that added particles must lie in: from minimum to maximum z, and in x and y all that is seen.
+    """The volume (3, 2) [mm] of added particles: from minimum to maximum z, and in x and y the whole field of view.
 
-    x and y are widened, from ``X_lay`` and from 0, to where the rays of the images' corners cross both planes of z.
+    x and y are widened, from ``X_lay`` and from 0, to the intersections of the image corners' rays with both planes of z.
 
     Args:
         cameras: (n_cams, K).

@@ -1,4 +1,4 @@
-"""The nearest targets around a place in an image, by the grids of a frame."""
+"""The nearest targets around a position in an image, found with the grids of a frame."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ if TYPE_CHECKING:
     Pixel = tuple[float, float]
     """x, y [px]."""
     Rectangle = tuple[float, float, float, float]
-    """Minimum and maximum x, minimum and maximum y [px]; the edges do not belong to it."""
+    """Minimum and maximum x, minimum and maximum y [px]; excluding the edges."""
 
 MOST_FOUND = 4
-"""Targets that a search for particles keeps in an image."""
+"""Number of targets that a search for particles keeps in an image."""
 _SLACK = 1.0 + 1e-9
-"""What rough comparisons of distances are widened by, so that rounding decides nothing."""
+"""Margin of approximate comparisons of distances, so that rounding has no effect."""
 
 
 class Found(NamedTuple):
-    """What a search finds, the nearest first."""
+    """The results of a search, the nearest first."""
 
     target: Ints
-    """(MOST_FOUND,) targets, counted over all cameras."""
+    """(MOST_FOUND,) targets, numbered over all cameras."""
     distance: Floats
-    """(MOST_FOUND,) how far they are [px]; infinite where there is none."""
+    """(MOST_FOUND,) their distances [px]; infinite without a target."""
 
 
 @leaf
 def inside(limits: Rectangle, x: float, y: float) -> bool:
-    """Whether a place lies in a rectangle."""
+    """Whether a position is in a rectangle."""
     return limits[0] < x < limits[1] and limits[2] < y < limits[3]
 
 
@@ -45,18 +45,18 @@ def inside(limits: Rectangle, x: float, y: float) -> bool:
 def nearest_used(frame: Frame, camera: int, centre: Pixel, limits: Rectangle, found: Found) -> int:
     """Find the nearest targets with a particle in a rectangle; of equal distances only the first target counts.
 
-    The search goes from the cell of the centre and those around it outwards, ring by ring, until a ring is farther away than what
-    is found. Cells of a row that stand beside each other are gone through as one.
+    The search goes from the cell of the centre and its neighbours outwards, ring by ring, until a ring is farther away than the
+    targets found. Neighbouring cells of a row are searched as one.
 
     Args:
-        frame: where to look.
-        camera: where to look.
-        centre: from where [px].
-        limits: the rectangle, which lies in the image.
-        found: is given the targets.
+        frame: to search.
+        camera: to search.
+        centre: of the search [px].
+        limits: the rectangle, which is inside the image.
+        found: output.
 
     Returns:
-        How many there are.
+        The number of targets.
     """
     left, right, up, down = _cells(frame, limits)
     column, row = cell_of(centre[0], frame.cell, frame.grid[1]), cell_of(centre[1], frame.cell, frame.grid[0])
@@ -80,7 +80,7 @@ def nearest_used(frame: Frame, camera: int, centre: Pixel, limits: Rectangle, fo
 
 @leaf
 def nearest_free(frame: Frame, camera: int, centre: Pixel, limits: Rectangle) -> int:
-    """The nearest target without a particle in a rectangle, counted over all cameras; NONE where there is none.
+    """The nearest target without a particle in a rectangle, numbered over all cameras; NONE if there is none.
 
     Arguments are those of :func:`nearest_used`; of equal distances the first target counts.
     """
@@ -100,7 +100,7 @@ def nearest_free(frame: Frame, camera: int, centre: Pixel, limits: Rectangle) ->
 
 @leaf
 def _square(centre: Pixel, x: float, y: float) -> float:
-    """The square of the distance of two places [px^2]."""
+    """The squared distance of two positions [px^2]."""
     return (x - centre[0]) * (x - centre[0]) + (y - centre[1]) * (y - centre[1])
 
 
@@ -114,7 +114,7 @@ def _cells(frame: Frame, limits: Rectangle) -> tuple[int, int, int, int]:
 
 @leaf
 def _beyond(cell: float, centre: Pixel, column: int, row: int, ring: int) -> float:
-    """A lower bound of the distance [px] from a place to the cells of a ring around its own."""
+    """A lower bound of the distance [px] from a position to the cells of a ring around its own."""
     x, y = centre
     aside = min(x - (column - ring + 1) * cell, (column + ring) * cell - x)
     above = min(y - (row - ring + 1) * cell, (row + ring) * cell - y)
@@ -123,7 +123,7 @@ def _beyond(cell: float, centre: Pixel, column: int, row: int, ring: int) -> flo
 
 @leaf
 def _gather(frame: Frame, cell: int, n_cells: int, centre: Pixel, limits: Rectangle, found: Found) -> None:
-    """Go through some cells of a row."""
+    """Search some cells of a row."""
     for place in range(frame.start[cell], frame.start[cell + n_cells]):
         x, y = frame.used[place, 0], frame.used[place, 1]
         square = _square(centre, x, y)

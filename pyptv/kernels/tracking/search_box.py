@@ -1,4 +1,4 @@
-"""The rectangle of an image in which a particle is searched: as large as what the possible displacements cover there."""
+"""The rectangle of an image in which a particle is searched: the projection of the possible displacements."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def exact_rectangle(scene: Scene, camera: int, point: Point, seen: Pixel, centre
 
     Args:
         scene: the experiment.
-        camera: which.
-        point: where the particle is expected [mm].
+        camera: its number.
+        point: the predicted position [mm].
         seen: the projection of ``point`` [px].
-        centre: the middle of the search [px].
+        centre: the centre of the search [px].
     """
     left, right, up, down = covered(scene.cameras[camera], scene.optics, scene.displacement, point)
     first_x, last_x = _moved(left, right, seen[0], centre[0], scene.size[0])
@@ -32,12 +32,12 @@ def exact_rectangle(scene: Scene, camera: int, point: Point, seen: Pixel, centre
 
 @leaf
 def bounding_rectangle(scene: Scene, camera: int, cell: Cell, bound: int, seen: Pixel, centre: Pixel) -> Rectangle:
-    """A rectangle that certainly lies in that of :func:`exact_rectangle`, or around it.
+    """A rectangle that is certainly inside that of :func:`exact_rectangle`, or contains it.
 
     Args:
         scene: the experiment.
-        camera: which.
-        cell: of the table of reaches, in which the particle is expected.
+        camera: its number.
+        cell: of the table of reaches, with the predicted position.
         bound: LOWER or UPPER of :mod:`pyptv.kernels.tracking.reach`.
         seen: as there.
         centre: as there.

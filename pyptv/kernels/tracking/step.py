@@ -1,7 +1,7 @@
 """One tracking step: every particle of a frame is linked to one of the next frame, or to none.
 
 The rules are those of optv's tracker (Willneff 2003, "A spatio-temporal matching algorithm for 3D particle tracking
-velocimetry", ETH Zurich, describes the method); its result is met to the byte.
+velocimetry", ETH Zurich, describes the method); the result is the same to the byte.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @leaf
 def _claim(current: Frame, following: Frame, row: int, target: int, cost: Costs) -> bool:
-    """Link two particles, unless the one of the next frame is linked to another at the same cost or less; whether they are."""
+    """Link two particles, unless the one of the next frame has a link with the same or lower cost; returns whether linked."""
     other = following.link[target, PREVIOUS]
     if other != NONE:
         if not cost[other] > cost[row]:
@@ -43,10 +43,10 @@ def link(scene: Scene, frames: Frames) -> tuple[int, int]:
 
     Args:
         scene: the experiment.
-        frames: ``current`` is given links, ``following`` links back; ``following`` and ``after`` may be given particles.
+        frames: links are written to ``current``, back links to ``following``; particles may be added to the last two.
 
     Returns:
-        How many links were made, those that later gave way to cheaper ones included, and how many particles were added.
+        The number of links made, including those replaced by cheaper ones, and the number of added particles.
     """
     n = frames.current.size[0]
     choices = new_choices(len(scene.cameras))

@@ -1,4 +1,4 @@
-"""The chapter on the method ``dense``: iterations, what is left of the images, the self-calibration, links by chance."""
+"""The chapter on the method ``dense``: iterations, residual images, the self-calibration, links by chance."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     Image = NDArray[np.uint8]
 
 _VIEW = "view"
-"""The table with a part of the images of one frame (:mod:`pyptv.core.stages.dense.find` writes it)."""
+"""Name of the table with a part of the images of one frame (:mod:`pyptv.core.stages.dense.find` writes it)."""
 _LARGEST_SIDE = 2000
 _MOST_CAMERAS = 8
 
@@ -35,12 +35,12 @@ Pass = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Leftover:
-    """A part of a camera's image, and what is left of it."""
+    """A part of a camera's image, and its residual."""
 
     camera: int
     """Counted from 1."""
     width: int
-    """Of the part [px]."""
+    """Size of the part [px]."""
     height: int
     image: str
     """As a ``data:`` URI."""
@@ -51,23 +51,23 @@ class Leftover:
 
 @dataclass(frozen=True)
 class Chapter:
-    """What the page shows."""
+    """The content of the chapter."""
 
     figures: Figures
-    """What, value, more."""
+    """Name, value, remark."""
     charts: Sequence[Chart]
     iterations: Table
     disparity: Sequence[Chart]
     disparity_problem: str
-    """Why there is no disparity; empty: there is, or there was no self-calibration."""
+    """Why no disparity is shown; empty if it is, or if there was no self-calibration."""
     views: Sequence[Leftover]
     place: str
-    """Which part of which frame these are."""
+    """The part and the frame."""
     views_problem: str
 
 
 def read_chapter(record: Record) -> Chapter | None:
-    """The chapter on a run; None where another method found the particles, or nothing was reconstructed."""
+    """The chapter on a run; None if another method found the particles, or nothing was reconstructed."""
     said = (record.run or {}).get("dense")
     passes = [one for one in said["passes"] if one["frame"]] if said else []
     if not said or not passes:
@@ -122,7 +122,7 @@ def _chance(chance: Mapping[str, int] | None) -> Figures:
 
 
 def _iterations(passes: Sequence[Pass], n_cams: int) -> Table:
-    """A row for each iteration of each pass, means over the frames that had it."""
+    """One row per iteration of each pass, means over the frames that had it."""
     rows = []
     for which, one in enumerate(passes, start=1):
         for step, row in enumerate(one["iterations"], start=1):
@@ -148,7 +148,7 @@ def _disparity(record: Record, said: Mapping[str, Any] | None) -> tuple[list[Til
 
 
 def _views(record: Record) -> tuple[list[Leftover], str, str]:
-    """The parts of the images that the run has kept, where they are, or why there are none."""
+    """The stored parts of the images, their place, or why there are none."""
     table = Store(record.experiment).tables.read(_VIEW, NO_FRAME)
     if table is None:
         return [], "", "The images' residual was not kept: there is no table of it, or a damaged one."
@@ -173,6 +173,6 @@ def _views(record: Record) -> tuple[list[Leftover], str, str]:
 
 
 def _energy(image: Image) -> float:
-    """Of an image above its median, per pixel; never 0."""
+    """Energy of an image above its median, per pixel; never 0."""
     above = image.astype(np.float64) - np.median(image)
     return max(float((above**2).mean()), 1e-9)

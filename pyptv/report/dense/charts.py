@@ -1,4 +1,4 @@
-"""The figures of the method ``dense``: particles by iteration, energy left in the images, disparity of the cameras."""
+"""The charts of the method ``dense``: particles by iteration, energy left in the images, disparity of the cameras."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 Pass = Mapping[str, Any]
 
 _LEAST_SCALE = 0.1
-"""[px] An arrow as long as a tile stands for no less: noise is not to look like disparity."""
+"""[px] Minimum disparity shown by an arrow as long as a tile, so that noise does not look like disparity."""
 
 
 def iterations_chart(passes: Sequence[Pass]) -> Chart:
-    """How many particles there are after each iteration of each pass, the mean of the frames that had it."""
+    """Number of particles after each iteration of each pass, mean of the frames that had it."""
     said = []
     with canvas("iterations") as drawn:
         axes = drawn.axes("iteration", "particles per frame")
@@ -48,7 +48,7 @@ def iterations_chart(passes: Sequence[Pass]) -> Chart:
 
 
 def energy_chart(record: Record, passes: Sequence[Pass]) -> Chart:
-    """What is left of the images' energy, over the frames."""
+    """The remaining energy of the images, over the frames."""
     with canvas("energy") as drawn:
         axes = drawn.figure.subplots()
         axes.set_ylabel("energy left [%]")
@@ -68,7 +68,7 @@ def energy_chart(record: Record, passes: Sequence[Pass]) -> Chart:
 
 
 def disparity_charts(tiles: Sequence[Tile], cameras: Sequence[Mapping[str, Any]]) -> list[Chart]:
-    """For each camera with tiles a map of the disparity before the correction, and one of what is left; all to one scale."""
+    """For each camera with tiles, maps of the disparity before and after the correction, all on one scale."""
     scale = max((float(np.hypot(tile.before_x, tile.before_y)) for tile in tiles), default=0.0)
     scale = max(scale, _LEAST_SCALE)
     charts = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -74,7 +75,8 @@ def reconstruct(
                 _fit_spots(model)
             model.shake(settings.shakes)
             _finish_iteration(model, cameras.n_cams if full else cameras.n_cams - 1, added, iterations)
-            if _gains_little(iterations[-1], settings.few * (_NOT_LAST if full and settings.reduced_searches else 1)):
+            share = settings.few * (_NOT_LAST if full and settings.reduced_searches else 1)
+            if _gains_little(iterations[-1], share, settings.few_of_new):
                 break
     if measures:
         model.renew_background()
@@ -85,9 +87,10 @@ def reconstruct(
     return _result(model, iterations, energy, fits=fits)
 
 
-def _gains_little(done: Iteration, share: float) -> bool:
+def _gains_little(done: Iteration, share: float, of_new: float) -> bool:
     """Whether another search of that kind is not worth its time: hardly any new particle stays."""
-    return done.added - done.dropped <= share * done.total
+    stay = done.added - done.dropped
+    return stay <= max(share * done.total, of_new * done.added)
 
 
 def _begin(model: Model, start: Start, iterations: list[Iteration]) -> None:
@@ -114,7 +117,8 @@ def _search(model: Model, *, full: bool) -> int:
         thresholds = np.maximum(thresholds, settings.weakest_peak * level)
     # of a peak just above the threshold noise has moved the place by sigma noise / threshold
     moved = _CERTAIN * model.spots.sigma[:, :, 0].mean() * float((scatter / thresholds).max())
-    met = search(where, thresholds, model.cameras, float(np.hypot(settings.tolerance, moved)), images=model.data, dark=dark)
+    tolerance, most = float(np.hypot(settings.tolerance, moved)), math.inf if full else settings.by_chance
+    met = search(where, thresholds, model.cameras, tolerance, images=model.data, dark=dark, by_chance=most)
     return model.add(met.positions)
 
 

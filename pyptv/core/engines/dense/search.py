@@ -1,7 +1,15 @@
-"""Searching a residual for new particles: peaks, and places where their rays meet."""
+"""Searching a residual for new particles: peaks, and places where their rays meet.
+
+Of the groups of peaks whose rays meet, those come first of which chance would make the fewest: peaks that are as bright or
+brighter, spread evenly over the images, that meet as well or better. Where peaks are near the noise brightness counts, where they
+are bright the distance; groups of three and of four cameras compare (a contrario detection: Desolneux, Moisan and Morel 2000,
+Int. J. Comput. Vis. 40, 7-23).
+"""
 
 from __future__ import annotations
 
+import itertools
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,6 +31,8 @@ _CELL = 4.0
 LINE, NEAR = 1.2, 1.6
 """Largest distances of a peak from the epipolar line of another one, and from the projection of where two or three rays meet,
 over the largest distance from the projection of its particle."""
+_EXACT = 0.05
+"""[px] Rays that meet better than that meet no better: nothing is known more exactly."""
 _ORDERS: dict[int, tuple[tuple[int, ...], ...]] = {2: ((0, 1),), 3: ((0, 1, 2),), 4: ((0, 1, 2, 3),)}
 _ORDERS_WITHOUT_ONE: tuple[tuple[int, ...], ...] = ((0, 1, 2, 3), (2, 3, 0, 1))
 """Base, second, third, fourth camera: with two base pairs any camera may be the one without a peak."""
@@ -51,6 +61,7 @@ def search(
     most: int | None = None,
     images: Image | None = None,
     dark: Floats | None = None,
+    by_chance: float = math.inf,
 ) -> Meetings:
     """Find places where rays of peaks meet.
 
@@ -62,6 +73,7 @@ def search(
         most: only the brightest peaks of each camera are taken, so many; None: all.
         images: likewise; with ``dark`` one camera of four may lack a peak where its image, smoothed, is bright.
         dark: (n_cams,) up to where an image is not bright [grey values].
+        by_chance: groups of peaks are left out of which chance would make more than so many.
     """
     width, height = cameras.size
     n_x, n_y = int(width / _CELL) + 1, int(height / _CELL) + 1
@@ -100,6 +112,41 @@ def search(
     ]
     peaks: Ints = np.concatenate([offer[0] for offer in offers])
     meets = np.concatenate([offer[1] for offer in offers])
-    best_first = np.lexsort((meets[:, 3], -(peaks >= 0).sum(axis=1)))
+    chance = _chance(peaks, meets[:, 3], _density(places, starts, cameras), cameras, tolerance)
+    best_first = np.argsort(chance, kind="stable")
+    if by_chance < math.inf:
+        best_first = best_first[chance[best_first] <= math.log(by_chance)]
     taken = choose(peaks, best_first, len(places)).astype(np.bool_)
     return Meetings(meets[taken, :3], meets[taken, 3], peaks[taken], places)
+
+
+def _density(places: Floats, starts: Ints, cameras: Cameras) -> Floats:
+    """(m,) logarithm of the number of peaks of the same image per pixel that are as bright as each peak, or brighter."""
+    density = np.empty(len(places))
+    for start, end in itertools.pairwise(starts.tolist()):
+        ranks = np.empty(end - start)
+        ranks[np.argsort(-places[start:end, 2], kind="stable")] = np.arange(1, end - start + 1)
+        density[start:end] = np.log(ranks / (cameras.size[0] * cameras.size[1]))
+    return density
+
+
+def _chance(peaks: Ints, distances: Floats, density: Floats, cameras: Cameras, tolerance: float) -> Floats:
+    """(n,) logarithm of the number of groups as good as each that chance would make.
+
+    A group of k peaks has 2 k coordinates, of which the place has 3: the others are within a ball of 2 k - 3 dimensions. There
+    are as many places as there are pixels in an image, and on an epipolar line.
+
+    Args:
+        peaks: (n, n_cams) rows of peaks, -1 for a camera without one.
+        distances: (n,) rms distance of the peaks from the projections [px]; a camera without one counts with ``tolerance``.
+        density: of each peak.
+        cameras: of which there are ``n_cams``.
+        tolerance: largest distance [px].
+    """
+    used, (width, height) = peaks >= 0, cameras.size
+    count = used.sum(axis=1)
+    square = np.maximum(distances**2 * cameras.n_cams - (cameras.n_cams - count) * tolerance**2, count * _EXACT**2)
+    free = 2 * count - 3
+    ball = np.array([math.log(math.pi ** (n / 2) / math.gamma(n / 2 + 1)) for n in range(2 * cameras.n_cams)])
+    chance: Floats = np.where(used, density[peaks], 0.0).sum(axis=1) + ball[free] + 0.5 * free * np.log(square)
+    return chance + math.log(width * height * min(width, height))

@@ -13,18 +13,22 @@ class Settings:
     """Searches in the residual for particles that all cameras see, at most."""
     reduced_searches: int = 20
     """Searches after that, in which one camera of four may lack a peak, at most."""
-    few: float = 0.0005
-    """Share of new particles that stay below which a kind of search ends early."""
+    few: float = 0.001
+    """Share of all particles below which the new ones that stay end a kind of search early,"""
+    few_of_new: float = 0.15
+    """and share of the new ones."""
     shakes: int = 4
     """Rounds of shaking after each search."""
     last_shakes: int = 8
     """Rounds after the last one."""
     tolerance: float = 0.8
     """Largest distance of a peak from the projection of its particle [px], what noise adds to that aside."""
-    noise_factor: float = 3.0
+    noise_factor: float = 2.5
     """Peaks of the residual count from so many standard deviations of its noise on."""
-    faint_factor: float = 2.2
+    faint_factor: float = 1.5
     """The same in the smoothed residual, when one camera may lack a peak."""
+    by_chance: float = 1.0
+    """Then groups of peaks count of which chance would make at most so many in a frame."""
     bright: float = 0.1
     """Where a camera lacks a peak its image must be brighter than that share of the median intensity."""
     weakest_peak: float = 0.1
@@ -35,7 +39,7 @@ class Settings:
     """The same after the last shaking."""
     unsure: float = 3.5
     """Particles whose joint intensity is less than so many times its error by noise are dropped."""
-    unsure_last: float = 5.0
+    unsure_last: float = 5.5
     """The same after the last shaking, of particles that were not known from the frames around."""
     weakest_camera: float = 0.05
     """Particles with less than that in any camera are dropped."""

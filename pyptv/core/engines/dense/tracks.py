@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from pyptv.core.engines.dense.links import Cloud
 from pyptv.kernels.dense.cells import nearest
 
 if TYPE_CHECKING:
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 TRACK = 3
 """Links of so many frames are believed: chance makes pairs, hardly ever three that move alike."""
+
+PAIR = 2
+"""Links of so many frames are worth a try."""
 
 REACH = 3
 """Frames before and after a frame that :func:`start` looks at."""
@@ -74,10 +78,11 @@ def length(linked: Linked, frame: int, most: int) -> Ints:
 def start(linked: Linked, frame: int) -> tuple[Flags, Floats]:
     """What a frame's second reconstruction begins with: (n,) which of its particles, and (m, 3) other places [mm].
 
-    The particles that are on tracks of at least :data:`TRACK` frames, and the places to which tracks point that end in the frame
-    before, or begin in the one after.
+    The particles that are on tracks of at least :data:`PAIR` frames, and the places to which particles of the frame before point
+    that go on nowhere, and those of the frame after that come from nowhere: what is there once is looked for on both sides.
+    Where there is nothing in the images, shaking and pruning show it.
     """
-    tracked = length(linked, frame, TRACK) >= TRACK
+    tracked = length(linked, frame, PAIR) >= PAIR
     own = linked.positions(frame)[tracked]
     predicted = np.concatenate([_pointed_at(linked, frame, -1), _pointed_at(linked, frame, 1)])
     predicted = predicted[np.isfinite(predicted).all(axis=1)]
@@ -106,22 +111,25 @@ def _mean_distance(points: Floats) -> float:
 
 
 def _pointed_at(linked: Linked, frame: int, side: int) -> Floats:
-    """Where tracks point that end beside a frame: before it (``side`` -1), or after it (1)."""
+    """Where particles point that have no link to a frame from beside it: from before it (``side`` -1), or after it (1).
+
+    Those on tracks by their own motion, the others by that of their neighbours.
+    """
     beside = frame + side
-    if side < 0:
-        open_end, long = linked.next(beside) < 0, behind(linked, beside, TRACK) >= TRACK
-    else:
-        open_end, long = linked.previous(beside) < 0, ahead(linked, beside, TRACK) >= TRACK
-    rows = np.flatnonzero(open_end & long)
-    if not len(rows):
+    there = linked.positions(beside)
+    if not len(there) or not len(linked.positions(frame)):
         return np.empty((0, 3))
-    x0 = linked.positions(beside)[rows]
+    to = linked.next(beside) if side < 0 else linked.previous(beside)
+    known = to >= 0
+    moved = np.where(known[:, None], linked.positions(frame)[to] - there, 0.0)
+    places = there + Cloud(np.ascontiguousarray(there)).smooth(moved, known)[0]
+    rows = np.flatnonzero((behind if side < 0 else ahead)(linked, beside, TRACK) >= TRACK)
     first = _onward(linked, beside, rows, side)
-    x1 = linked.positions(beside + side)[first]
+    x0, x1 = there[rows], linked.positions(beside + side)[first]
     x2 = linked.positions(beside + 2 * side)[_onward(linked, beside + side, first, side)]
     # x + v + half of the second difference: less noise than with all of it
-    places: Floats = 2.5 * x0 - 2 * x1 + 0.5 * x2
-    return places
+    places[rows] = 2.5 * x0 - 2 * x1 + 0.5 * x2
+    return np.asarray(places[~known])
 
 
 def _onward(linked: Linked, frame: int, rows: Ints, side: int) -> Ints:

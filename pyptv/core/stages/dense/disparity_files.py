@@ -1,4 +1,4 @@
-"""The self-calibration to look at: a table of what the cameras disagree by over their images, and a picture of it."""
+"""The self-calibration for users: a table of the disparity of the cameras over their images, and a picture of it."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ _COLUMNS = "camera,x,y,matches,before_x,before_y,after_x,after_y\n"
 
 
 def write_disparity(results: Path, disparity: Disparity, size: tuple[int, int]) -> None:
-    """Write the table, and the picture where matplotlib is installed.
+    """Write the table, and the picture if matplotlib is installed.
 
     Args:
         results: the folder ``res/``.
-        disparity: what was found.
+        disparity: to be written.
         size: width and height of an image [px].
     """
     lines = [
@@ -43,13 +43,13 @@ def write_disparity(results: Path, disparity: Disparity, size: tuple[int, int]) 
         picture = _picture(disparity, size)
     except ImportError:
         logger.debug("No picture of the self-calibration: matplotlib is not installed")
-        (results / PICTURE).unlink(missing_ok=True)  # it would show another one
+        (results / PICTURE).unlink(missing_ok=True)  # an old picture would show another one
         return
     write_atomic(results / PICTURE, picture)
 
 
 def _tiles(disparity: Disparity, size: tuple[int, int]) -> Iterator[tuple[int, float, float, int, Floats, Floats]]:
-    """Of each camera and tile of its image: the middle [px], matches, median shift before and after the correction [px]."""
+    """For each camera and tile of its image: middle [px], matches, median shift before and after the correction [px]."""
     edge = np.array(size) / _TILES
     for number, camera in enumerate(disparity.cameras):
         places, before = disparity.places[number], disparity.shifts[number]
@@ -65,7 +65,7 @@ def _tiles(disparity: Disparity, size: tuple[int, int]) -> Iterator[tuple[int, f
 
 
 def _picture(disparity: Disparity, size: tuple[int, int]) -> bytes:
-    """A PNG: for each camera the disparity before and after, as arrows that share a scale."""
+    """A PNG: for each camera the disparity before and after, as arrows with a common scale."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # an extra
     from matplotlib.figure import Figure
 

@@ -1,4 +1,4 @@
-"""Particles of a frame: from its images, in later passes beginning with what the tracks of the pass before say."""
+"""Particles of a frame, found in its images; later passes begin with predictions from the tracks of the previous pass."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 VIEW = "view"
-"""Table of a part of the images of one frame, and of what is left of them: for the report."""
+"""Name of the table with a part of the images of one frame, and their residual, for the report."""
 _VIEW_SIDE = 400
 """[px]"""
 _FIRST_PASS = 1
 
 
 class FindStep:
-    """Reconstructs frames of one pass after the other; holds what all frames share."""
+    """Reconstructs frames, pass by pass, with the data shared by all frames."""
 
     def __init__(self, job: Job, dense: DenseJob, store: Store, announce: Announce, optics: Optics) -> None:
         self._job, self._dense, self._store, self._announce, self._optics = job, dense, store, announce, optics
@@ -46,7 +46,7 @@ class FindStep:
         Args:
             frame: its number.
             number: of the pass.
-            before: particles and links of the pass before; None in the first one.
+            before: particles and links of the previous pass; None in the first one.
 
         Raises:
             FrameError: an image cannot be used.
@@ -74,7 +74,7 @@ class FindStep:
         return _event(frame, name, notes, seconds=time.perf_counter() - began)
 
     def _refuse(self, frame: int, header: Header | None) -> None:
-        """A frame that no part of a job array has done is not done by the run that puts the parts together."""
+        """Fail a frame that no part of a job array has processed: the run that combines the parts does not process it."""
         reason = self._job.absent.reason(frame) if self._job.absent is not None else f"frame {frame}: not done"
         raise FrameError(reason if header is None else f"{reason}, from other parameters, images or versions")
 
@@ -84,7 +84,7 @@ class FindStep:
         return len(paths) == len(header.stamps) and all(map(is_same, paths, header.stamps))
 
     def _arrays(self, found: Reconstruction) -> dict[str, NDArray[Any]]:
-        """The table of a frame's particles, and of what a later pass takes over besides them."""
+        """The table of a frame's particles, with further data for a later pass."""
         particles = found.particles
         sigma = self._optics.spots.sigma_at(particles.projections, self._optics.cameras.size)
         return {
@@ -99,7 +99,7 @@ class FindStep:
         }
 
     def _write_view(self, frame: int, views: Views, found: Reconstruction) -> None:
-        """Keep the middle of the images of the run's first frame, and what is left of them, for the report."""
+        """Store the middle of the images of the run's first frame, and their residual, for the report."""
         height, width = views.values.shape[1:]
         top, left = max(0, (height - _VIEW_SIDE) // 2), max(0, (width - _VIEW_SIDE) // 2)
         part = np.s_[:, top : top + _VIEW_SIDE, left : left + _VIEW_SIDE]
@@ -114,7 +114,7 @@ def _grey(image: NDArray[np.float32]) -> NDArray[np.uint8]:
 
 
 def _start(before: Window, frame: int) -> Start | None:
-    """What the pass before knows of a frame; None where it has no such frame."""
+    """The results of the previous pass for a frame; None if it has no such frame."""
     table = before.found(frame)
     if table is None:
         return None
@@ -124,7 +124,7 @@ def _start(before: Window, frame: int) -> Start | None:
 
 
 def _notes(found: Reconstruction, begun_with: int) -> dict[str, Any]:
-    """What the record states of a reconstruction, as plain numbers."""
+    """The record of a reconstruction, as plain numbers."""
     return {
         "particles": len(found.particles),
         "begun_with": begun_with,

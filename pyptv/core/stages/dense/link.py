@@ -1,4 +1,4 @@
-"""Links of a frame to the next, and how many there are by chance."""
+"""Links of a frame to the next, and the number of chance links."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
 
 _CHANCE_SAMPLES, _CHANCE_STEP = 20, 5
-"""Frames of a run at which links by chance are counted, about; but no more than one in so many, for it costs a second linking."""
+"""Approximate number of frames at which chance links are counted, and minimum interval: it needs a second linking."""
 
 
 def limits_of(track: TrackingParameters) -> Limits:
-    """Least and largest displacement that the parameters allow."""
+    """Minimum and maximum displacement in the parameters."""
     return Limits(np.array([track.dvxmin, track.dvymin, track.dvzmin]), np.array([track.dvxmax, track.dvymax, track.dvzmax]))
 
 
@@ -64,7 +64,7 @@ class LinkStep:
         return PassDone(frame, name, n, {k: float(v) for k, v in notes.items()}, seconds=time.perf_counter() - began)
 
     def _chance(self, frame: int, links: Ints) -> dict[str, int]:
-        """Links and tracks of three frames, true ones and those between displaced frames, where none is true."""
+        """Numbers of links and of tracks of three frames, as found and between displaced frames, where none is true."""
         n = len(self._window.positions(frame + 1))
         after = self._linker.links(frame + 1)
         by_chance = Linker(self._displaced, self._limits)
@@ -77,7 +77,7 @@ class LinkStep:
         }
 
     def _displaced(self, frame: int) -> Floats | None:
-        """Every second frame moved by half of the volume along each axis; what leaves it comes in on the other side."""
+        """Every second frame displaced by half of the volume along each axis, periodically."""
         points = self._window.particles(frame)
         if points is None or not len(points) or frame % 2 == 0:
             return points
@@ -87,11 +87,11 @@ class LinkStep:
 
 
 def samples_chance(frame: int, frames: FrameRange) -> bool:
-    """Whether links by chance are counted at a frame: at some of the run, the last two left out."""
+    """Whether chance links are counted at a frame: at some frames of the run, without the last two."""
     n = frames[1] - frames[0] + 1
     return frame + 2 <= frames[1] and (frame - frames[0]) % max(_CHANCE_STEP, n // _CHANCE_SAMPLES) == 0
 
 
 def _tracks(links: Ints, after: Ints, n: int) -> int:
-    """Particles of the frame in the middle, of ``n``, that are linked on both sides."""
+    """Number of the ``n`` particles of the middle frame that are linked on both sides."""
     return int(((previous(links, n) >= 0) & (after >= 0)).sum()) if len(after) == n else 0

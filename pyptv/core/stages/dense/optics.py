@@ -1,7 +1,7 @@
-"""Before the first frame: what the cameras disagree by and how particles look, from a sample of frames, the same for all workers.
+"""Before the first frame: disparity of the cameras and shapes of particles, from a sample of frames, the same for all workers.
 
-Kept as a table for the workers; what people and other programs look at is written to ``res/``: ``self_calibration.csv``, and
-where matplotlib is installed ``self_calibration.png``. The calibration files are not touched.
+Stored as a table for the workers; for users and other programs it is written to ``res/``: ``self_calibration.csv``, and
+``self_calibration.png`` if matplotlib is installed. The calibration files are not changed.
 """
 
 from __future__ import annotations
@@ -36,21 +36,21 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _SHAPE_FRAMES = 3
-"""Of the sample, so many are reconstructed for the shape of spots: they have hundreds of particles each."""
+"""Number of frames of the sample reconstructed for the shapes of spots: they have hundreds of particles each."""
 _LARGE, _TOO_LARGE = 2.0, 6.0
-"""[px] A correction of so much is worth a warning; an error: nobody can tell which peaks belong together."""
+"""[px] Corrections that cause a warning, and an error: then peaks cannot be matched reliably."""
 _UNSURE, _TOO_UNSURE = 0.1, 0.5
-"""[px] Likewise, its standard error."""
+"""[px] Likewise, for the standard error."""
 
 
 @dataclass(frozen=True)
 class Optics:
-    """Cameras with their corrections, and how particles look in them."""
+    """Cameras with their corrections and the shapes of particles in them."""
 
     cameras: Cameras
     spots: Spots
     digest: str
-    """Fingerprint: particles depend on it."""
+    """Fingerprint, on which particles depend."""
 
 
 class OpticsStep:
@@ -62,7 +62,7 @@ class OpticsStep:
         self._job, self._dense, self._store, self._announce = job, job.dense, store, announce
 
     def load(self) -> Optics:
-        """What :meth:`make` has put in place."""
+        """The result of :meth:`make`."""
         table = self._store.tables.read(OPTICS, NO_FRAME)
         if table is None:
             raise ProcessingError(
@@ -81,7 +81,7 @@ class OpticsStep:
         return Optics(corrected, spots, table.header.digest)
 
     def make(self) -> tuple[Header, bool]:
-        """Do it, unless an earlier run has, from the same inputs; returns the table's first line, and whether it was there.
+        """Do it, unless an earlier run has, from the same inputs; returns the table's first line, and whether it existed.
 
         Raises:
             ProcessingError: no frame of the sample can be read; the correction is too large, or too uncertain to be used.
@@ -148,7 +148,7 @@ _ADVICE = "Check the calibration, or switch it off (--no-self-calibration)"
 
 
 def _refuse(disparity: Disparity, experiment: Experiment) -> None:
-    """Raise a ProcessingError for a self-calibration that is of no use."""
+    """Raise a ProcessingError for an unusable self-calibration."""
     for number, camera in enumerate(disparity.cameras, start=1):
         if camera.n_used and (camera.largest > _TOO_LARGE or camera.uncertainty > _TOO_UNSURE):
             raise ProcessingError(
@@ -159,7 +159,7 @@ def _refuse(disparity: Disparity, experiment: Experiment) -> None:
 
 
 def _judged(disparity: Disparity) -> dict[str, Any]:
-    """What is noted of a self-calibration; warned of where it is doubtful."""
+    """The record of a self-calibration, with a warning if it is doubtful."""
     cameras = []
     for number, camera in enumerate(disparity.cameras, start=1):
         found = f"self-calibration, camera {number}"

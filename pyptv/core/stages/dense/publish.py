@@ -117,7 +117,8 @@ class PublishStep:
         least = min(self._dense.min_track, self._possible(frame)) if self._job.tracks else 1
         if least <= 1 or table is None:
             return np.ones(len(self._window.positions(frame)), bool)
-        kept: Flags = (length(self._window, frame, least) >= least) | confirmed(table.arrays)
+        frames = length(self._window, frame, least)
+        kept: Flags = (frames >= least) | confirmed(table.arrays, frames > 1)
         return kept
 
     def _possible(self, frame: int) -> int:

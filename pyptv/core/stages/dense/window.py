@@ -1,4 +1,4 @@
-"""The tables around a frame, as far as the run goes."""
+"""The tables around a frame, within the range of the run."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Window:
         return self.digest(self._found, frame)
 
     def particles(self, frame: int) -> Floats | None:
-        """(n, 3) [mm]; None where there is no such frame."""
+        """(n, 3) [mm]; None if there is no such frame."""
         table = self.found(frame)
         return table.arrays["positions"] if table is not None else None
 
@@ -59,7 +59,7 @@ class Window:
         return table.arrays["next"]
 
     def previous(self, frame: int) -> Ints:
-        """(n,) row in the frame before, or -1."""
+        """(n,) row in the previous frame, or -1."""
         return previous(self.next(frame - 1), len(self.positions(frame)))
 
     def inputs(self, frame: int, back: int, ahead: int, *, links: bool) -> str:

@@ -1,4 +1,4 @@
-"""The dense method on a worker: the steps of its tasks, and what goes wrong at a frame."""
+"""The dense method on a worker: the steps of its tasks, and errors at a frame."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pyptv.kernels.cache import FOR_DENSE, load
 
 
 class DenseWork:
-    """Does tasks of the dense method. What it keeps from one to the next is the same for all frames."""
+    """Does tasks of the dense method. The data kept between tasks are the same for all frames."""
 
     def __init__(self, job: Job, store: Store, announce: Announce) -> None:
         if job.dense is None:
@@ -81,7 +81,7 @@ class DenseWork:
         return self._find.find(frame, number, self._window(number - 1) if number > 1 else None)
 
     def _taken(self, frame: int) -> PassDone:
-        """The particles of result files that are there, whoever made them."""
+        """The particles of existing result files of any program."""
         self._announce(frame, "checking the sequence step's results")
         name = table_name("take", 1)
         try:
@@ -90,7 +90,7 @@ class DenseWork:
             raise FormatError(str(error)) from error
         particles = PARTICLES.parse(data, self._job.experiment.result_path("rt_is", frame))
         positions = np.column_stack([particles[axis] for axis in "xyz"]).reshape(-1, 3)
-        rows = np.flatnonzero(np.isfinite(positions).all(axis=1))  # of others nobody knows where they are
+        rows = np.flatnonzero(np.isfinite(positions).all(axis=1))  # others have no position
         arrays = {"positions": positions[rows], "row": rows, "all": np.zeros(len(positions), np.bool_)}
         self._store.tables.write(name, frame, "taken", arrays)
         return PassDone(frame, name, len(positions))
