@@ -177,6 +177,12 @@ def previous(links: Ints, n: int) -> Ints:
     return back
 
 
+def smooth_at(points: Floats, rows: Ints, values: Floats, known: Flags) -> Floats:
+    """(m, 3) median of the values (n, 3) of the neighbours of some points that have no known value themselves."""
+    near = nearest(points, np.ascontiguousarray(points[rows]), _NEIGHBOURS + 1, same=False)  # with the point itself
+    return local_median(values, known, near, _SMOOTHED)[0]
+
+
 def first_links(a: Cloud, b: Cloud, limits: Limits) -> Steps:
     """Links of two frames from their particles alone."""
     voters = np.ascontiguousarray(a.neighbours[:, :_VOTERS])
