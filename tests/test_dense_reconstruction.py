@@ -22,10 +22,12 @@ pytest.importorskip("numba")
 from pyptv.core.engines.dense.background import ground, noise
 from pyptv.core.engines.dense.calibrate import fit_spots, self_calibrate
 from pyptv.core.engines.dense.cameras import Cameras
+from pyptv.core.engines.dense.links import previous
 from pyptv.core.engines.dense.model import dilated, with_margins, without_margins
 from pyptv.core.engines.dense.particles import Spots, Start
 from pyptv.core.engines.dense.reconstruct import reconstruct
 from pyptv.core.engines.dense.refine import refined
+from pyptv.core.engines.dense.tracks import start
 from pyptv.kernels.dense import spots as spot_kernels
 from pyptv.kernels.dense.peaks import find_peaks
 from pyptv.kernels.dense.pixels import smoothed, subtract_ground
@@ -263,6 +265,57 @@ def test_particles_of_unlike_size_at_a_signal_to_noise_ratio_of_7(lab):
     assert np.corrcoef(np.log(found.scale[row]), np.log(sizes[2][of]))[0, 1] > 0.85
     alike = fit_spots([lab.see(lab.scatter(700), 100.0, noise_level=5.0)], lab.cameras)
     assert alike.scatter == 0
+
+
+def test_faint_particles_are_told_from_noise(lab):
+    """0.018 per pixel, half of them at a signal to noise ratio of 3.5: what chance would make comes last in a search.
+
+    With the nearest peaks first, and thresholds that keep out what that brings, 678 of the faint ones were found.
+    """
+    true = lab.scatter(1500)
+    peaks = np.repeat([100.0, 50.0], 750)
+    found = reconstruct(lab.see(true, peaks, noise_level=14.0, ground=50.0), lab.cameras, lab.spots).particles
+    assert hits(found.positions, true[:750], 1.0, lab.cameras)[0] >= 745
+    assert hits(found.positions, true[750:], 1.0, lab.cameras)[0] >= 710
+    assert len(found) <= 1.005 * hits(found.positions, true, 1.5, lab.cameras)[0]
+
+
+def test_images_whose_background_is_cut_off_have_some_noise():
+    """More than half of the pixels are 0: the median of their distances from the median says nothing."""
+    assert noise(np.zeros((1, 64, 64), np.float32))[0] == pytest.approx(0.3)
+
+
+class Linked:
+    """Three frames of particles that move alike, linked; the first of the frame in the middle is not in the other two."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        here = rng.uniform(0, 50, (200, 3))
+        self.moved = np.array([1.0, -0.5, 0.2])
+        self.frames = [here[1:] - self.moved, here, here[1:] + self.moved]
+        self.to = [np.arange(1, 200), np.arange(200) - 1, np.full(199, -2)]
+        self.to[1][0] = -2
+
+    def positions(self, frame):
+        return self.frames[frame] if 0 <= frame < 3 else np.empty((0, 3))
+
+    def next(self, frame):
+        return self.to[frame] if 0 <= frame < 3 else np.empty(0, np.int64)
+
+    def previous(self, frame):
+        return previous(self.next(frame - 1), len(self.positions(frame)))
+
+
+def test_what_is_found_once_is_looked_for_on_both_sides(lab):
+    """Where the neighbours' motion leads from it; and a particle that no other frame confirms is no start."""
+    linked = Linked(lab.rng)
+    lone = linked.positions(1)[0]
+    for frame, moved in ((0, -linked.moved), (2, linked.moved)):
+        kept, places = start(linked, frame)
+        assert kept.all()
+        assert places == pytest.approx((lone + moved)[None])
+    kept, places = start(linked, 1)
+    assert np.flatnonzero(~kept).tolist() == [0]
+    assert len(places) == 0
 
 
 def test_self_calibration_finds_what_was_put_in(lab):

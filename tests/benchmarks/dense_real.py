@@ -23,7 +23,7 @@ from pyptv.core.engines.dense.cameras import Cameras
 from pyptv.core.engines.dense.links import Linker
 from pyptv.core.engines.dense.reconstruct import reconstruct
 from pyptv.core.engines.dense.refine import refined
-from pyptv.core.engines.dense.tracks import start
+from pyptv.core.engines.dense.settings import Settings
 from pyptv.core.experiment.folder import load_experiment
 from pyptv.core.images.full_depth import read_frame
 from pyptv.core.images.grey_values import decide
@@ -57,14 +57,13 @@ def process(name, views, known, limits, asked) -> None:
     """All passes; prints what came out of each."""
     found, (cameras, spots) = None, known
     for number in range(1, asked.passes + 1):
-        done = {
-            frame: reconstruct(images, cameras, spots, start=start(found, frame) if found else None)
-            for frame, images in views.items()
-        }
-        found = Found({frame: result.particles.positions for frame, result in done.items()})
-        linker = Linker(found.places.get, limits)
-        found.links = {frame: linker.links(frame) for frame in found.places}
-        counts = [len(places) for places in found.places.values()]
+        settings = Settings() if number == asked.passes else Settings.of_first_pass()
+        begin = {frame: found.begin(frame) if found else None for frame in views}
+        done = {frame: reconstruct(images, cameras, spots, settings, begin[frame]) for frame, images in views.items()}
+        found = Found(done)
+        linker = Linker(found.load, limits)
+        found.links = {frame: linker.links(frame) for frame in done}
+        counts = [len(result.particles) for result in done.values()]
         links = sum(int((links >= 0).sum()) for links in found.links.values())
         energy = np.mean([result.energy_left.mean() for result in done.values()])
         whole, strict = whole_tracks(found, range(min(views), max(views) + 1), asked.strict)

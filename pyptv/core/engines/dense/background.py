@@ -18,8 +18,8 @@ _TO_SIGMA = 1.4826
 """Standard deviation of a normal distribution over its median absolute deviation."""
 _STEP = 3
 _SAMPLE = 20_000
-_LEAST_NOISE = 1e-3
-"""[grey values] Of images without any: thresholds must not be 0."""
+_LEAST_NOISE = 0.3
+"""[grey values] What rounding to whole ones leaves: images whose background is cut off at 0 show no other."""
 
 
 def ground(images: Image, tile: int) -> Image:

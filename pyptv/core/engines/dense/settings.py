@@ -27,7 +27,7 @@ class Settings:
     """Peaks of the residual count from so many standard deviations of its noise on."""
     faint_factor: float = 1.5
     """The same in the smoothed residual, when one camera may lack a peak."""
-    by_chance: float = 1.0
+    by_chance: float = 0.1
     """Then groups of peaks count of which chance would make at most so many in a frame."""
     bright: float = 0.1
     """Where a camera lacks a peak its image must be brighter than that share of the median intensity."""
@@ -56,5 +56,5 @@ class Settings:
 
     @staticmethod
     def of_first_pass() -> Settings:
-        """Of a pass that another one follows, which goes on from its fits: what time knows saves searches and shaking there."""
-        return Settings(few=0.03, shakes=2)
+        """Of a pass that another one follows, which goes on from its fits: what time knows saves searches there."""
+        return Settings(few=0.002)
