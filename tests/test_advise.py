@@ -122,7 +122,7 @@ def test_the_report_has_a_chapter_of_it(advised, tmp_path: Path) -> None:
     assert "Proposed parameters" in chapter
     assert all(finding in unescape(chapter) for finding in tree["findings"])
     assert "targ_rec.gvthres" in chapter
-    assert "This run had other values" not in chapter
+    assert "in this run differ from those that the advice is based on" not in chapter
     record = read_record(load_experiment(tmp_path / "e"))
     for damaged, said in (('{"advice_version": 2}', "is a required property"), ("[" * 5000, "expected the JSON of an advice")):
         place.write_text(damaged)

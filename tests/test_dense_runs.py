@@ -313,3 +313,26 @@ def test_tables_are_whole_or_not_there(tmp_path: Path) -> None:
         assert tables.read("found-1", 7) is None, at
     tables.forget(7)
     assert not path.exists()
+
+
+def test_a_worker_forgets_what_others_have_made_anew(tmp_path: Path) -> None:
+    """Tables and links of two frames stay in memory from task to task, as long as the tables are the same."""
+    from pyptv.core.engines.dense.links import Limits, Linker
+    from pyptv.core.stages.dense.window import Window
+    from pyptv.core.stages.tasks import table_name
+
+    tables, places = Tables(tmp_path), np.random.default_rng(1).uniform(0, 10, (40, 3))
+    window = Window(tables, (1, 2), 1)
+    linker = Linker(window.particles, Limits(np.full(3, -0.5), np.full(3, 0.5)))
+
+    def links(n: int) -> int:
+        for frame, moved in ((1, 0.0), (2, 0.1)):
+            tables.write(table_name("find", 1), frame, "", {"positions": places[:n] + moved})
+        window.renewed()
+        linker.renewed({frame: window.found_digest(frame) for frame in (1, 2)})
+        return int((linker.links(1) >= 0).sum())
+
+    assert window.particles(1) is None
+    assert links(20) == 20
+    assert links(40) == 40
+    assert links(40) == 40

@@ -583,7 +583,7 @@ def test_of_a_long_run_a_part_is_read(copied: Callable[..., Path], monkeypatch: 
     monkeypatch.setattr("pyptv.report.motion.MOST_PARTICLES", 1000)
     made = Page.read(write_report(folder))
     assert "Targets of each camera in 800 frames" in made.said
-    assert "Of 1 599 frames one in 2 was read." in made.said
+    assert "Of 1 599 frames, one in 2 was read." in made.said
     assert "Drawn: mean, minimum and maximum of each 2 values." in made.said
     assert re.search(r"Only frames 107\d\d to 108\d\d were read", made.said)
     assert MOST_FRAMES_READ == 1000

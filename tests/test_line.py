@@ -58,7 +58,7 @@ def test_messages_go_both_ways_in_order(entrance):
         parent.send("b")
         assert [worker.receive(), worker.receive()] == ["a", "b"]
         parent.close()
-        with pytest.raises(OSError, match="the parent is gone"):
+        with pytest.raises(OSError, match="the parent has ended"):
             worker.receive()
 
 

@@ -289,7 +289,7 @@ class TestProcesses:
         script = capsys.readouterr().out
         assert script.count("--tracking both") == 2
         assert script.count(f"--output {Path.cwd() / 'elsewhere'}") == 2
-        assert script.count("--report") == 1, "for the job that puts the parts together"
+        assert script.count("--report") == 1, "for the job that combines the parts"
         assert cli([str(exp), "1", "3", "--print-slurm", "9", "-q"]) == 2
         assert "found 3 frames" in capsys.readouterr().err
 

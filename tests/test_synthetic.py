@@ -377,7 +377,7 @@ class TestRefusals:
         (tmp_path / "thesis.txt").write_text("all of it")
         with pytest.raises(ProcessingError, match="is not empty"):
             make_experiment(tmp_path, **SMALL)
-        with pytest.raises(ProcessingError, match="no synthetic experiment"):
+        with pytest.raises(ProcessingError, match="is not a synthetic experiment"):
             make_experiment(tmp_path, **SMALL, overwrite=True)
         assert (tmp_path / "thesis.txt").read_text() == "all of it"
 

@@ -166,7 +166,7 @@ class TestArrivals:
     def test_nothing_comes(self, exp):
         for image in _images(exp):
             image.unlink()
-        with pytest.raises(ProcessingError, match="No frame of 1 to 12 has come"):
+        with pytest.raises(ProcessingError, match="No frame of 1 to 12 has arrived"):
             main(exp, FIRST, LAST, watch=True, until_idle=0.2)
 
     def test_what_does_not_go_together(self):

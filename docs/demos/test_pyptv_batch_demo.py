@@ -35,7 +35,7 @@ def both_steps(experiment: Path) -> None:
 
 
 def resume(experiment: Path) -> None:
-    """Go on where a run was stopped: here one of its files was lost."""
+    """Continue where a run was stopped: here one of its files was lost."""
     whole = results(experiment)
     (experiment / "res" / "rt_is.10003").unlink()
     start = time.perf_counter()

@@ -47,7 +47,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
 }
 """Name -> modules with functions called from Python.
 
-Each group is compiled by a process of its own. They begin in this order: tracking gains most, and two CPUs end together.
+Each group is compiled by a separate process. They begin in this order: tracking gains most, and two CPUs end together.
 """
 
 FOR_SEQUENCE = ("detection", "filter", "matching")

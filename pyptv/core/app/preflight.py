@@ -196,7 +196,7 @@ def shared_images(experiment: Experiment, frames: FrameRange) -> list[str]:
                 problems.setdefault(
                     (other, which),
                     f"cameras {other + 1} and {which + 1}: found the same image for both ({first}{same} at frame {frame}), "
-                    "expected one of its own for each (base_name of section sequence)",
+                    "expected a separate one for each (base_name of section sequence)",
                 )
     return list(problems.values())
 

@@ -62,7 +62,7 @@ class Entrance:
         """The connection of a new worker; None: there is none."""
         try:
             line, _ = self._socket.accept()
-        except OSError:  # the caller is gone
+        except OSError:  # the caller has ended
             return None
         line.settimeout(0)
         return ParentLine(line, self.address)
@@ -162,7 +162,7 @@ class WorkerLine:
         """Send a message.
 
         Raises:
-            OSError: the parent is gone, or has given this worker up.
+            OSError: the parent has ended, or has given this worker up.
         """
         self._socket.sendall(_packed(message), _NO_SIGNAL)
 
@@ -170,7 +170,7 @@ class WorkerLine:
         """Wait for the next message.
 
         Raises:
-            OSError: the parent is gone, or has given this worker up.
+            OSError: the parent has ended, or has given this worker up.
         """
         self._messages += _take_whole(self._inbox)
         while not self._messages:
@@ -185,7 +185,7 @@ class WorkerLine:
     def _read(self) -> None:
         data = self._socket.recv(_CHUNK)
         if not data:
-            raise ConnectionResetError("the parent is gone")
+            raise ConnectionResetError("the parent has ended")
         self._inbox += data
 
 

@@ -110,7 +110,7 @@ class _Loop:
         """Do tasks until the parent sends None.
 
         Raises:
-            OSError: the parent is gone.
+            OSError: the parent has ended.
         """
         while (task := self._line.receive()) is not None:
             self._row.begin()
@@ -173,7 +173,7 @@ class _Outbox:
         """Send everything.
 
         Raises:
-            OSError: the parent is gone.
+            OSError: the parent has ended.
         """
         with self._lock:
             batch, self._waiting = self._waiting, []

@@ -60,7 +60,7 @@ class SequencePlan:
         """Plan the frames of some chunks.
 
         Args:
-            chunks: frame ranges, in the order in which they are handed out.
+            chunks: frame ranges, in the order of assignment.
             ids: numbers for tasks.
             store: where results are.
             kind: what is done to the frames.
@@ -68,7 +68,7 @@ class SequencePlan:
             past: what an earlier run has noted of a frame.
             shown: chunks are reported as they end.
             seconds: tasks are cut so that they take about so long, as measured.
-            expects: frames are handed out only once they are :meth:`offered <offer>`.
+            expects: frames are assigned only once they are :meth:`offered <offer>`.
         """
         self._engines = engines
         self._held: set[int] = set()

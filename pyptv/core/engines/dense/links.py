@@ -9,7 +9,7 @@ A link is so a function of four frames. It depends on no other link that a run h
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -129,6 +129,7 @@ class Linker:
         self._limits = limits
         self._clouds: dict[int, Cloud | None] = {}
         self._first: dict[int, Steps | None] = {}
+        self._digests: dict[int, str] = {}
 
     def links(self, frame: int) -> Ints:
         """(n,) row in the next frame of each particle of a frame, or -2."""
@@ -140,6 +141,15 @@ class Linker:
         before = past.seen_from_there(len(here)) if past is not None else None
         self._forget(frame - 1)
         return with_time(here, there, first, before=before, after=future, limits=self._limits).to
+
+    def renewed(self, digests: Mapping[int, str]) -> None:
+        """Forget what was made from other particles than there are now: frame -> fingerprint of these."""
+        for frame, digest in digests.items():
+            if self._digests.get(frame) != digest:
+                self._clouds.pop(frame, None)
+                self._first.pop(frame, None)
+                self._first.pop(frame - 1, None)
+                self._digests[frame] = digest
 
     def _cloud(self, frame: int) -> Cloud | None:
         if frame not in self._clouds:
@@ -154,7 +164,7 @@ class Linker:
         return self._first[frame]
 
     def _forget(self, before: int) -> None:
-        for memory in (self._clouds, self._first):
+        for memory in (self._clouds, self._first, self._digests):
             for frame in [frame for frame in memory if frame < before or frame > before + _KEPT]:
                 del memory[frame]
 
@@ -165,6 +175,12 @@ def previous(links: Ints, n: int) -> Ints:
     here = np.flatnonzero(links >= 0)
     back[links[here]] = here
     return back
+
+
+def smooth_at(points: Floats, rows: Ints, values: Floats, known: Flags) -> Floats:
+    """(m, 3) median of the values (n, 3) of the neighbours of some points that have no known value themselves."""
+    near = nearest(points, np.ascontiguousarray(points[rows]), _NEIGHBOURS + 1, same=False)  # with the point itself
+    return local_median(values, known, near, _SMOOTHED)[0]
 
 
 def first_links(a: Cloud, b: Cloud, limits: Limits) -> Steps:

@@ -29,8 +29,6 @@ START_SIGMA = 0.8
 _CERTAIN = 2.0
 """Standard deviations that are allowed for."""
 _SHAPE_ROUNDS = 4
-_NOT_LAST = 5
-"""The first kind of search ends at so many times the share of new particles: the second kind finds the rest as well."""
 _MOST = 0.5
 """The background is measured anew after a search that brought a smaller share of the particles: most are subtracted then."""
 _SMOOTHED_PEAK = 0.5
@@ -75,8 +73,7 @@ def reconstruct(
                 _fit_spots(model)
             model.shake(settings.shakes)
             _finish_iteration(model, cameras.n_cams if full else cameras.n_cams - 1, added, iterations)
-            share = settings.few * (_NOT_LAST if full and settings.reduced_searches else 1)
-            if _gains_little(iterations[-1], share, settings.few_of_new):
+            if _gains_little(iterations[-1], settings.few, settings.few_of_new):
                 break
     if measures:
         model.renew_background()

@@ -13,7 +13,7 @@ class Settings:
     """Searches in the residual for particles that all cameras see, at most."""
     reduced_searches: int = 20
     """Searches after that, in which one camera of four may lack a peak, at most."""
-    few: float = 0.001
+    few: float = 0.01
     """Share of all particles below which the new ones that stay end a kind of search early,"""
     few_of_new: float = 0.15
     """and share of the new ones."""

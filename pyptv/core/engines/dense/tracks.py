@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from pyptv.core.engines.dense.links import Cloud
+from pyptv.core.engines.dense.links import smooth_at
 from pyptv.kernels.dense.cells import nearest
 
 if TYPE_CHECKING:
@@ -122,14 +122,16 @@ def _pointed_at(linked: Linked, frame: int, side: int) -> Floats:
     to = linked.next(beside) if side < 0 else linked.previous(beside)
     known = to >= 0
     moved = np.where(known[:, None], linked.positions(frame)[to] - there, 0.0)
-    places = there + Cloud(np.ascontiguousarray(there)).smooth(moved, known)[0]
-    rows = np.flatnonzero((behind if side < 0 else ahead)(linked, beside, TRACK) >= TRACK)
+    lost = np.flatnonzero(~known)
+    places = there[lost] + smooth_at(there, lost, moved, known)
+    long = (behind if side < 0 else ahead)(linked, beside, TRACK)[lost] >= TRACK
+    rows = lost[long]
     first = _onward(linked, beside, rows, side)
     x0, x1 = there[rows], linked.positions(beside + side)[first]
     x2 = linked.positions(beside + 2 * side)[_onward(linked, beside + side, first, side)]
     # x + v + half of the second difference: less noise than with all of it
-    places[rows] = 2.5 * x0 - 2 * x1 + 0.5 * x2
-    return np.asarray(places[~known])
+    places[long] = 2.5 * x0 - 2 * x1 + 0.5 * x2
+    return np.asarray(places)
 
 
 def _onward(linked: Linked, frame: int, rows: Ints, side: int) -> Ints:

@@ -114,7 +114,7 @@ class ClusterRunner:
             return self._client.sync(self._client.scheduler.identity, n_workers=-1, callback_timeout=_PATIENCE)
         except Exception as error:  # Dask raises various errors
             raise ProcessingError(
-                f"The Dask scheduler is gone ({error or type(error).__name__}). Finished frames are kept: "
+                f"The Dask scheduler was lost ({error or type(error).__name__}). Finished frames are kept: "
                 "run the same command with --resume and another scheduler"
             ) from error
 

@@ -24,7 +24,7 @@ def read_text(path: Path) -> str:
     """The text of a parameter file.
 
     Raises:
-        FormatError: missing (names similar files), too large, or not text (names the line).
+        FormatError: missing (with similar files), too large, or not text (with the line).
     """
     try:
         with open_regular(path) as file:

@@ -39,7 +39,7 @@ class LinkStep:
         self._window, self._number = window, number
         limits = limits_of(job.experiment.parameters.track)
         self._linker = Linker(window.particles, limits)
-        self._by_chance = Linker(self._displaced, limits)
+        self._limits = limits
 
     def link(self, frame: int) -> PassDone:
         """Link a frame to the next one, unless an earlier run has, from the same particles."""
@@ -54,6 +54,8 @@ class LinkStep:
         if self._dense.resume and header is not None and header.key == key:
             return PassDone(frame, name, n, {k: float(v) for k, v in header.notes.items()}, kept=True)
         self._announce(frame, f"linking particles, pass {self._number}")
+        around = range(frame + WINDOW[0], frame + ahead + 1)
+        self._linker.renewed({beside: self._window.found_digest(beside) for beside in around})
         links = self._linker.links(frame)
         notes = {"links": int((links >= 0).sum())}
         if samples:
@@ -65,7 +67,8 @@ class LinkStep:
         """Numbers of links and of tracks of three frames, as found and between displaced frames, where none is true."""
         n = len(self._window.positions(frame + 1))
         after = self._linker.links(frame + 1)
-        displaced, displaced_after = self._by_chance.links(frame), self._by_chance.links(frame + 1)
+        by_chance = Linker(self._displaced, self._limits)
+        displaced, displaced_after = by_chance.links(frame), by_chance.links(frame + 1)
         return {
             "sampled_links": int((links >= 0).sum()),
             "sampled_tracks": _tracks(links, after, n),

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
 
-_KEPT = 32
-"""Number of tables in memory."""
+_KEPT = 16
+"""Tables in memory: those of seven frames, which is what a frame's next pass looks at."""
 
 
 class Window:
@@ -35,6 +35,10 @@ class Window:
     def found(self, frame: int) -> Table | None:
         """The table of a frame's particles."""
         return self._read(self._found, frame)
+
+    def found_digest(self, frame: int) -> str:
+        """Its fingerprint; empty where there is none."""
+        return self.digest(self._found, frame)
 
     def particles(self, frame: int) -> Floats | None:
         """(n, 3) [mm]; None if there is no such frame."""
@@ -61,12 +65,20 @@ class Window:
     def inputs(self, frame: int, back: int, ahead: int, *, links: bool) -> str:
         """A fingerprint of the tables around a frame."""
         names = [self._found, *([self._links] if links else [])]
-        parts = []
-        for beside in range(frame - back, frame + ahead + 1):
-            for name in names:
-                header = self._tables.header(name, beside) if self._within(beside) else None
-                parts.append(header.digest if header is not None else "-")
+        each = range(frame - back, frame + ahead + 1)
+        parts = [self.digest(name, beside) or "-" for beside in each for name in names]
         return digest(" ".join(parts).encode())
+
+    def renewed(self) -> None:
+        """Forget tables that are not there, or not the same any more: other processes may have made them since."""
+        for (name, frame), table in list(self._memory.items()):
+            if table is None or self.digest(name, frame) != table.header.digest:
+                del self._memory[name, frame]
+
+    def digest(self, name: str, frame: int) -> str:
+        """The fingerprint of a table; empty where there is none."""
+        header = self._tables.header(name, frame) if self._within(frame) else None
+        return header.digest if header is not None else ""
 
     def _within(self, frame: int) -> bool:
         return self._frames[0] <= frame <= self._frames[1]

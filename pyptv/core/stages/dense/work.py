@@ -28,6 +28,8 @@ class DenseWork:
         load(FOR_DENSE)
         self._job, self._dense, self._store, self._announce = job, job.dense, store, announce
         self._find: FindStep | None = None
+        self._windows: dict[int, Window] = {}
+        self._links: dict[int, LinkStep] = {}
 
     def events(self, task: DenseTask) -> Iterator[Event]:
         """Do a task."""
@@ -36,8 +38,10 @@ class DenseWork:
             yield PassDone(task.first, OPTICS, notes=header.notes, kept=kept)
             yield TaskDone(task.id)
             return
+        for one in self._windows.values():
+            one.renewed()
         window = self._window(task.number)
-        linking = LinkStep(self._job, self._dense, self._store, self._announce, window=window, number=task.number)
+        linking = self._linking(task.number)
         publishing = PublishStep(self._job, self._dense, self._store, self._announce, window)
         for frame in range(task.first, task.last + 1):
             try:
@@ -59,7 +63,16 @@ class DenseWork:
         yield TaskDone(task.id)
 
     def _window(self, number: int) -> Window:
-        return Window(self._store.tables, self._dense.frames, number)
+        if number not in self._windows:
+            self._windows[number] = Window(self._store.tables, self._dense.frames, number)
+        return self._windows[number]
+
+    def _linking(self, number: int) -> LinkStep:
+        """The next frame's links need most of what this one's have needed: clouds, and links of two frames alone."""
+        if number not in self._links:
+            window = self._window(number)
+            self._links[number] = LinkStep(self._job, self._dense, self._store, self._announce, window=window, number=number)
+        return self._links[number]
 
     def _found(self, frame: int, number: int) -> PassDone:
         if self._find is None:
