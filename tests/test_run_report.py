@@ -150,7 +150,7 @@ class TestRuns:
         from pyptv.core.execute import runners
 
         folder = small_experiment()
-        monkeypatch.setattr(runners.PoolRunner, "_hand_out", lambda *_: 1 / 0)
+        monkeypatch.setattr(runners.PoolRunner, "_assign_tasks", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             main(folder, FIRST, LAST)
         assert report_of(folder)["run"]["error"] == "ZeroDivisionError: division by zero"

@@ -158,6 +158,8 @@ class TestArrivals:
         assert arrivals.failed(FIRST)
         watch.ask_to_end()
         try:
+            assert [arrivals.poll(), arrivals.over] == [[FIRST], False]  # what has come by then is taken
+            assert arrivals.failed(FIRST)
             assert [arrivals.poll(), arrivals.over] == [[FIRST], True]  # once more, and then for good
         finally:
             watch.ask_to_end(asked=False)
