@@ -118,7 +118,9 @@ class Meter:
         work = {step: cost[step] * (todo[step] - self._done[step]) for step in self.steps}
         whole = sum(cost[step] * self._passes[step] for step in self.steps)
         if whole > 0:
-            fraction = sum(cost[step] * self._done[step] for step in self.steps) / sum(cost[step] * todo[step] for step in self.steps)
+            fraction = sum(cost[step] * self._done[step] for step in self.steps) / sum(
+                cost[step] * todo[step] for step in self.steps
+            )
         else:
             fraction = sum(self._done.values()) / sum(todo.values())
         pace = self._pace(seconds)
