@@ -183,6 +183,21 @@ class TestRuns:
         assert "another disk" in node.look(node.Question(tmp_path / "probe", "secret", needs_kernels=False)).problem
 
 
+def test_a_process_that_dies_before_it_begins_is_started_once_more(monkeypatch):
+    tries = []
+
+    class Child:
+        def __init__(self, job):
+            tries.append(job)
+            if len(tries) != 2:
+                raise ProcessingError("its process killed by signal 11 before it began")
+
+    monkeypatch.setattr(node, "_Child", Child)
+    assert isinstance(node._start("job"), Child)
+    with pytest.raises(ProcessingError, match="signal 11"):
+        node._start("job")
+
+
 class TestEnds:
     def test_nobody_there(self, exp, tmp_path):
         with pytest.raises(InvalidExperimentError, match="no such file: expected the scheduler file"):

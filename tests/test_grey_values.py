@@ -369,7 +369,7 @@ class TestOneImageForTwoCameras:
         code, log = run(path)
         assert code == 2
         assert re.search(
-            r"cameras 1 and 3: found the same image for both \(.*cam1.10000.tif.* at frame 10000\), expected one", log
+            r"cameras 1 and 3: found the same image for both \(.*cam1.10000.tif.* at frame 10000\), expected a separate one", log
         )
         assert not results(exp)
         assert "cameras 1 and 3: found the same image" in refusal(run_sequence_chunk, path, FIRST, LAST)

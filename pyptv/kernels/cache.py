@@ -33,6 +33,7 @@ FAMILY = "kernels-"
 _SUMS = "ready-"
 _OTHERS_WRITE = 0o022
 _BLAS = "scipy.linalg.cython_blas"
+_DENSE = "dense"
 
 GROUPS: dict[str, tuple[str, ...]] = {
     "tracking": ("pyptv.kernels.tracking.step",),
@@ -40,7 +41,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "filter": ("pyptv.kernels.images.high_pass",),
     "detection": ("pyptv.kernels.images.detection",),
     "text": ("pyptv.kernels.text",),
-    "dense": tuple(
+    _DENSE: tuple(
         f"pyptv.kernels.dense.{name}"
         for name in ("cells", "epipolar", "linking", "optics", "pairs", "peaks", "pixels", "shake", "shapes", "spots")
     ),
@@ -55,7 +56,7 @@ FOR_TRACKING = ("tracking",)
 """The groups that the two steps need."""
 FOR_TEXT = ("text",)
 """Used when available; until then Python reads and writes the same tables."""
-FOR_DENSE = ("text", "dense")
+FOR_DENSE = ("text", _DENSE)
 """Those of the dense method: compiled and loaded only for it."""
 
 
@@ -96,7 +97,7 @@ def ready(groups: Iterable[str] | None = None) -> bool:
 def missing(groups: Iterable[str] | None = None) -> list[str]:
     """The groups (None: of the standard method) that are not compiled, or not complete."""
     folder = chosen_folder()
-    wanted = [group for group in GROUPS if group not in FOR_DENSE] if groups is None else groups
+    wanted = [group for group in GROUPS if group != _DENSE] if groups is None else groups
     return [group for group in wanted if not _is_whole(folder, group)]
 
 

@@ -105,7 +105,7 @@ def do(job: bytes, run: str, slot: int, task: Task, timeout: float | None) -> li
         child = _children.get(key)
     if child is None:
         try:
-            child = _Child(pickle.loads(job))  # noqa: S301 -- from the run, as the task is
+            child = _start(pickle.loads(job))  # noqa: S301 -- from the run, as the task is
         except (ProcessingError, OSError, cache.KernelsUnavailableError) as error:
             return [TaskFailed(task.id, f"a worker on {host()['name']} cannot be started: {error}")]
         with _lock:
@@ -116,6 +116,14 @@ def do(job: bytes, run: str, slot: int, task: Task, timeout: float | None) -> li
             _children.pop(key, None)
         child.close()
     return events
+
+
+def _start(job: Job) -> _Child:
+    """Start a process for a slot, and once more if it dies before it begins: something may have killed it."""
+    try:
+        return _Child(job)
+    except ProcessingError:
+        return _Child(job)
 
 
 def stop(run: str) -> None:
