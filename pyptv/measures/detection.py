@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-_BINS = 10
-
 
 @dataclass(frozen=True)
 class PeakLocking:
@@ -39,10 +37,3 @@ def peak_locking(targets: Sequence[Floats]) -> PeakLocking:
         return PeakLocking(0.0, 0.0, 1.0)
     x, y = np.abs(np.exp(2j * np.pi * places).mean(axis=0)).tolist()
     return PeakLocking(x, y, float(np.sqrt(np.log(100) / len(places))))
-
-
-def fraction_histogram(targets: Sequence[Floats]) -> Floats:
-    """(2, 10) share of the targets whose x, y lie in each tenth of a pixel."""
-    places = np.concatenate([rows[:, 1:3] for rows in targets]) if targets else np.empty((0, 2))
-    shares = [np.histogram(places[:, axis] % 1.0, _BINS, (0.0, 1.0))[0] / max(len(places), 1) for axis in (0, 1)]
-    return np.array(shares)

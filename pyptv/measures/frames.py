@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -114,13 +113,3 @@ def sample(first: int, last: int, places: int, consecutive: int) -> list[range]:
         return [range(first, last + 1)]
     starts = np.rint(np.linspace(first, last + 1 - consecutive, places)).astype(int).tolist()
     return [range(start, start + consecutive) for start in starts]
-
-
-def other_times(runs: Sequence[Sequence[MatchedFrame]]) -> list[MatchedFrame]:
-    """All frames of some runs in an order in which neighbours are as far apart in time as can be."""
-    frames = [frame for run in runs for frame in run]
-    half = (len(frames) + 1) // 2
-    mixed: list[MatchedFrame] = []
-    for one, other in zip(frames[:half], [*frames[half:], None], strict=False):
-        mixed += [one] if other is None else [one, other]
-    return mixed

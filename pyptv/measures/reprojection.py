@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pyptv.core.engines.disparity import CameraDisparity, fit
+from pyptv.core.engines.disparity import fit
 from pyptv.core.engines.optv.backend import project
 from pyptv.core.experiment.calibration import Calibration
 from pyptv.core.experiment.parameters.schema import Parameters
@@ -109,11 +109,6 @@ def disparity_map(residuals: Residuals, size: tuple[int, int], cells: tuple[int,
     for cell in np.flatnonzero(count >= least):
         shift[cell] = np.median(residuals.off[place == cell], axis=0)
     return DisparityMap(x, y, shift.reshape(cells[1], cells[0], 2), count.reshape(cells[1], cells[0]))
-
-
-def smooth_part(residuals: Sequence[Residuals], size: tuple[int, int]) -> tuple[CameraDisparity, ...]:
-    """The correction of each camera: a polynomial of second order over the image, fitted robustly."""
-    return tuple(fit(camera.projected, camera.off, size) for camera in residuals)
 
 
 @dataclass(frozen=True, eq=False)

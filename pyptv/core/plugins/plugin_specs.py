@@ -17,9 +17,6 @@ from pyptv.core.files.atomic import digest
 from pyptv.core.plugins.hook_specs import digest_of_module, package_of, read_code
 
 GROUP = "pyptv.plugins"
-DEFAULT = "default"
-"""PyPTV's name for no plugin."""
-
 Kind = Literal["sequence", "tracking"]
 _NAME = re.compile(r"[A-Za-z_]\w{0,99}")
 
