@@ -58,7 +58,7 @@ class Round:
 
 
 @dataclass(frozen=True)
-class Disparity:
+class SelfCalibration:
     """What the self-calibration found."""
 
     cameras: tuple[CameraDisparity, ...]
@@ -80,7 +80,7 @@ class Disparity:
         return max(float(np.nan_to_num(camera.uncertainty, nan=np.inf)) for camera in self.cameras)
 
 
-def self_calibrate(frames: Sequence[Views], cameras: Cameras, settings: Settings | None = None) -> Disparity:
+def self_calibrate(frames: Sequence[Views], cameras: Cameras, settings: Settings | None = None) -> SelfCalibration:
     """Measure what the cameras of a calibration disagree by.
 
     Peaks that all cameras have are matched, with a tolerance that gets tighter; in each camera a polynomial of the place is
@@ -103,7 +103,7 @@ def self_calibrate(frames: Sequence[Views], cameras: Cameras, settings: Settings
 
 def _rounds(
     images: Sequence[NDArray[np.float32]], thresholds: Sequence[Floats], cameras: Cameras, tolerances: Sequence[float]
-) -> Disparity:
+) -> SelfCalibration:
     """Match and fit again and again, each time within another tolerance [px]."""
     corrected = cameras
     rounds: list[Round] = []
@@ -120,7 +120,7 @@ def _rounds(
     return disparity
 
 
-def fitted(positions: Floats, seen: Floats, cameras: Cameras, rounds: tuple[Round, ...]) -> Disparity:
+def fitted(positions: Floats, seen: Floats, cameras: Cameras, rounds: tuple[Round, ...]) -> SelfCalibration:
     """The corrections with which positions (n, 3) [mm] project to where they are seen, (n, n_cams, 2) [px].
 
     What a smooth displacement of the particles explains is left out. ``cameras`` are uncorrected.
@@ -129,7 +129,7 @@ def fitted(positions: Floats, seen: Floats, cameras: Cameras, rounds: tuple[Roun
     place = place + _common(positions, seen - place, place, cameras)
     shift, each = seen - place, range(cameras.n_cams)
     disparities = tuple(fit(place[:, c], shift[:, c], cameras.size) for c in each)
-    return Disparity(disparities, rounds, tuple(place[:, c] for c in each), tuple(shift[:, c] for c in each))
+    return SelfCalibration(disparities, rounds, tuple(place[:, c] for c in each), tuple(shift[:, c] for c in each))
 
 
 def _common(positions: Floats, shifts: Floats, places: Floats, cameras: Cameras) -> Floats:

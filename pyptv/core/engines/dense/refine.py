@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pyptv.core.engines.dense.calibrate import Disparity, Round, fitted
+from pyptv.core.engines.dense.calibrate import Round, SelfCalibration, fitted
 from pyptv.core.engines.dense.cameras import Cameras
 from pyptv.core.engines.dense.particles import Reconstruction, Spots
 from pyptv.core.engines.dense.reconstruct import START_SIGMA, reconstruct
@@ -35,7 +35,9 @@ _FARTHEST = 1.0
 """[px] A larger shift is none."""
 
 
-def refined(frames: Sequence[Views], cameras: Cameras, disparity: Disparity, settings: Settings | None = None) -> Disparity:
+def refined(
+    frames: Sequence[Views], cameras: Cameras, disparity: SelfCalibration, settings: Settings | None = None
+) -> SelfCalibration:
     """A self-calibration measured anew at the particles that are reconstructed with it; the same where that knows less.
 
     Args:

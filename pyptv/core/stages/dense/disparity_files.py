@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pyptv.core.engines.dense.calibrate import Disparity
+from pyptv.core.engines.dense.calibrate import SelfCalibration
 from pyptv.core.files.atomic import write_atomic
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ _FEWEST = 3
 _COLUMNS = "camera,x,y,matches,before_x,before_y,after_x,after_y\n"
 
 
-def write_disparity(results: Path, disparity: Disparity, size: tuple[int, int]) -> None:
+def write_disparity(results: Path, disparity: SelfCalibration, size: tuple[int, int]) -> None:
     """Write the table, and the picture if matplotlib is installed.
 
     Args:
@@ -48,7 +48,7 @@ def write_disparity(results: Path, disparity: Disparity, size: tuple[int, int]) 
     write_atomic(results / PICTURE, picture)
 
 
-def _tiles(disparity: Disparity, size: tuple[int, int]) -> Iterator[tuple[int, float, float, int, Floats, Floats]]:
+def _tiles(disparity: SelfCalibration, size: tuple[int, int]) -> Iterator[tuple[int, float, float, int, Floats, Floats]]:
     """For each camera and tile of its image: middle [px], matches, median shift before and after the correction [px]."""
     edge = np.array(size) / _TILES
     for number, camera in enumerate(disparity.cameras):
@@ -64,7 +64,7 @@ def _tiles(disparity: Disparity, size: tuple[int, int]) -> Iterator[tuple[int, f
                     yield number + 1, float(x), float(y), int(inside.sum()), *median
 
 
-def _picture(disparity: Disparity, size: tuple[int, int]) -> bytes:
+def _picture(disparity: SelfCalibration, size: tuple[int, int]) -> bytes:
     """A PNG: for each camera the disparity before and after, as arrows with a common scale."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # an extra
     from matplotlib.figure import Figure

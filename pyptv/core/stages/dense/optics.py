@@ -16,7 +16,7 @@ import numpy as np
 
 from pyptv.core.base.errors import FrameError, ProcessingError
 from pyptv.core.base.events import ImageStamp
-from pyptv.core.engines.dense.calibrate import Disparity, fit_spots, self_calibrate
+from pyptv.core.engines.dense.calibrate import SelfCalibration, fit_spots, self_calibrate
 from pyptv.core.engines.dense.cameras import Cameras
 from pyptv.core.engines.dense.particles import Spots
 from pyptv.core.engines.dense.refine import refined
@@ -147,7 +147,7 @@ class OpticsStep:
 _ADVICE = "Check the calibration, or switch it off (--no-self-calibration)"
 
 
-def _refuse(disparity: Disparity, experiment: Experiment) -> None:
+def _refuse(disparity: SelfCalibration, experiment: Experiment) -> None:
     """Raise a ProcessingError for an unusable self-calibration."""
     for number, camera in enumerate(disparity.cameras, start=1):
         if camera.n_used and (camera.largest > _TOO_LARGE or camera.uncertainty > _TOO_UNSURE):
@@ -158,7 +158,7 @@ def _refuse(disparity: Disparity, experiment: Experiment) -> None:
             )
 
 
-def _judged(disparity: Disparity) -> dict[str, Any]:
+def _judged(disparity: SelfCalibration) -> dict[str, Any]:
     """The record of a self-calibration, with a warning if it is doubtful."""
     cameras = []
     for number, camera in enumerate(disparity.cameras, start=1):
