@@ -3,25 +3,31 @@
     python tests/benchmarks/advice_truth.py OUT.jsonl --processes 15 --experiments 60
     python tests/benchmarks/advice_truth.py OUT.jsonl --summary
 
-Each experiment is one line of JSON. A particle is found where its targets are those of a true one (2 px, two cameras or more), so
-that a calibration that is off, and moves all particles together, is not counted against the matching.
+Each experiment is one line of JSON; those that OUT has already are not repeated. A particle is found where its targets are those
+of a true one (2 px, two cameras or more), so that a calibration that is off, and moves all particles together, is not counted
+against the matching.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import tempfile
 import time
 import traceback
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
 from itertools import product
+from multiprocessing import active_children
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
+from pyptv.core.base.machine import use_one_thread
+
+use_one_thread()  # before numpy: as in the command, and processes side by side must not each take all cores
+
+import numpy as np  # noqa: E402
+from PIL import Image  # noqa: E402
 
 DV = [f"dv{axis}{end}" for axis in "xyz" for end in ("min", "max")]
 
@@ -288,13 +294,21 @@ def ghost_table(processes: int) -> None:
         )
 
 
+def rows_of(path: Path) -> list[dict]:
+    """The experiments in a file, one line of JSON each; none where it is not there."""
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
 def summary(path: Path) -> None:
     """The figures of docs/advice.md."""
-    rows = [json.loads(line) for line in path.read_text().splitlines()]
-    rows = [row for row in rows if "best" in row]
-    print(f"{len(rows)} experiments")
+    rows = sorted(rows_of(path), key=lambda row: row["number"])
+    print(f"{len(rows)} of 60 experiments")
+    if not rows:
+        return
     for name in ("before", "after", "fixed"):
         some = [row for row in rows if name in row]
+        if not some:
+            continue
         ratios = np.array([[row[name][what] / max(row["best"][what], 1e-9) for what in ("recall", "links")] for row in some])
         good = (ratios >= 0.97).all(axis=1)
         print(
@@ -304,12 +318,11 @@ def summary(path: Path) -> None:
         for row, ratio, fine in zip(some, ratios, good, strict=True):
             if name != "before" and not fine:
                 print("      ", row["number"], np.round(ratio, 3), row["options"], row["camera"]["kind"], row[name]["eps0_px"])
-    worse = [
-        row["number"]
-        for row in rows
-        if row["after"]["recall"] < row["before"]["recall"] - 0.002 or row["after"]["links"] < row["before"]["links"] - 0.002
-    ]
-    print("worse than before:", worse)
+    for name in ("after", "fixed"):
+        some = [row for row in rows if name in row]
+        losses = {row["number"]: max(row["before"][what] - row[name][what] for what in ("recall", "links")) for row in some}
+        worse = {number: round(loss, 4) for number, loss in losses.items() if loss > 0}
+        print(f"{name}: worse than before in {sum(loss > 0.002 for loss in losses.values())} by more than .002;", worse)
     for name in ("after", "fixed"):
         for there, frames in (("_there", "the frames of the estimate"), ("", "all frames")):
             some = [(row[name][f"ghosts{there}"], row[name][f"expected{there}"]) for row in rows if name in row]
@@ -341,6 +354,34 @@ def summary(path: Path) -> None:
     print("CPU s of an advice, median:", np.median([row["after"]["cpu"] for row in rows]))
 
 
+def run(out: Path, numbers: Sequence[int], processes: int, seconds: float) -> None:
+    """The experiments that OUT does not have, those that take longest first; each is written as soon as it is done."""
+    done = {row["number"] for row in rows_of(out)}
+    numbers = sorted(set(numbers) - done, key=expected_time, reverse=True)
+    start, failed = time.time(), 0
+    with out.open("a") as file, ProcessPoolExecutor(processes) as pool:
+        waiting = {pool.submit(one, number): number for number in numbers}
+        try:
+            for future in as_completed(waiting, timeout=seconds):
+                if error := future.exception():
+                    failed += 1
+                    print(f"experiment {waiting[future]} failed:", *traceback.format_exception(error)[-3:], sep="\n")
+                    continue
+                file.write(json.dumps(future.result()) + "\n")
+                file.flush()
+        except TimeoutError:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in active_children():
+                process.kill()
+    print(f"{time.time() - start:.0f} s; {failed} failed")
+
+
+def expected_time(number: int) -> float:
+    """What an experiment takes beside another one: it is advised twice where calibrations are off."""
+    options = plan(number)[0]
+    return (options["n_particles"] + 500) * (3 if options["calibration_error_px"] else 2)
+
+
 def main() -> None:
     """Run, or summarise."""
     parser = argparse.ArgumentParser()
@@ -348,7 +389,8 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--experiments", type=int, default=60)
     parser.add_argument("--first", type=int, default=0)
-    parser.add_argument("--seconds", type=float, default=1e9)
+    parser.add_argument("--only", type=int, nargs="+", help="these experiments")
+    parser.add_argument("--seconds", type=float, default=1e9, help="then stop: what is in OUT by then stays")
     parser.add_argument("--summary", action="store_true")
     parser.add_argument("--ghosts", action="store_true", help="only the table of ghosts; OUT is not written")
     options = parser.parse_args()
@@ -360,21 +402,8 @@ def main() -> None:
         ghost_table(options.processes)
         return
     if not options.summary:
-        start = time.time()
-        with options.out.open("a") as file, ProcessPoolExecutor(options.processes) as pool:
-            numbers = sorted(range(options.first, options.first + options.experiments), key=lambda number: -(number % 4))
-            waiting = [pool.submit(one, number) for number in numbers]  # those with most particles first
-            try:
-                for done in as_completed(waiting, timeout=options.seconds):
-                    error = done.exception()
-                    said = "" if error is None else "".join(traceback.format_exception(error))[-1500:]
-                    file.write(json.dumps(done.result() if error is None else {"error": said}) + "\n")
-                    file.flush()
-            except TimeoutError:
-                print(f"stopped after {time.time() - start:.0f} s")
-                summary(options.out)
-                os._exit(0)
-        print(f"{time.time() - start:.0f} s")
+        numbers = options.only or range(options.first, options.first + options.experiments)
+        run(options.out, numbers, options.processes, options.seconds)
     summary(options.out)
 
 
