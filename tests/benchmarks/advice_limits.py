@@ -20,7 +20,8 @@ from pathlib import Path
 
 import numpy as np
 import yaml
-from advice_truth import DV, identify, plan, rows_of, spoil
+from advice_summary import rows_of
+from advice_truth import DV, identify, plan, spoil
 from PIL import Image
 
 LIMITS = (*DV, "angle", "dacc")

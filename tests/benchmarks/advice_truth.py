@@ -27,6 +27,7 @@ from pyptv.core.base.machine import use_one_thread
 use_one_thread()  # before numpy: as in the command, and processes side by side must not each take all cores
 
 import numpy as np  # noqa: E402
+from advice_summary import rows_of, summary  # noqa: E402
 from PIL import Image  # noqa: E402
 
 DV = [f"dv{axis}{end}" for axis in "xyz" for end in ("min", "max")]
@@ -186,16 +187,15 @@ def judge(folder: Path, truth, wrong: dict, options: dict) -> dict:
             "hints": [] if measured.refined is None else list(measured.refined.hints),
         }
         if not options["calibration_error_px"] or fix:
-            result[name]["noise_true"], result[name]["noise_mixed"] = noise(all_frames, measured, truth, numbers)
+            result[name]["noise_true"] = noise(all_frames, measured, truth, numbers)
     result["best"] = fine_search(all_frames, Setting(p.targ_rec, p.criteria, good.calibrations), p, truth, numbers)
     return result
 
 
-def noise(sample, measured, truth, numbers) -> list[list[float]]:
-    """The noise of positions, by the median of absolute values: from steps, and from fourth differences of the errors.
+def noise(sample, measured, truth, numbers) -> list[float]:
+    """The noise of positions along x, y, z: the scatter of steps of the errors, by the median of absolute values.
 
-    A bias that stays with the particle is none. Each of the fourth differences mixes five errors, among which there may be one of
-    an overlapping spot.
+    A bias that stays with the particle is none.
     """
     errors: dict[int, np.ndarray] = {}
     for index, number in enumerate(numbers):
@@ -206,10 +206,7 @@ def noise(sample, measured, truth, numbers) -> list[list[float]]:
             if who >= 0:
                 errors.setdefault(who, np.full((len(numbers), 3), np.nan))[index] = place - by_identity[who]
     tracks = np.array(list(errors.values()))
-    return [
-        (1.4826 * np.nanmedian(np.abs(np.diff(tracks, order, axis=1)), axis=(0, 1)) / np.sqrt(factor)).tolist()
-        for order, factor in ((1, 2), (4, 70))
-    ]
+    return (1.4826 * np.nanmedian(np.abs(np.diff(tracks, axis=1)), axis=(0, 1)) / 2**0.5).tolist()
 
 
 def fine_search(sample, start, p, truth, numbers) -> dict:
@@ -292,66 +289,6 @@ def ghost_table(processes: int) -> None:
             np.round(np.percentile(ratio, (5, 50, 95)), 2).tolist(),
             f"within a factor of 2: {np.mean((ratio >= 0.5) & (ratio <= 2)):.0%}",
         )
-
-
-def rows_of(path: Path) -> list[dict]:
-    """The experiments in a file, one line of JSON each; none where it is not there."""
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-
-
-def summary(path: Path) -> None:
-    """The figures of docs/advice.md."""
-    rows = sorted(rows_of(path), key=lambda row: row["number"])
-    print(f"{len(rows)} of 60 experiments")
-    if not rows:
-        return
-    for name in ("before", "after", "fixed"):
-        some = [row for row in rows if name in row]
-        if not some:
-            continue
-        ratios = np.array([[row[name][what] / max(row["best"][what], 1e-9) for what in ("recall", "links")] for row in some])
-        good = (ratios >= 0.97).all(axis=1)
-        print(
-            f"{name:7} {len(some):3}: recall/best median {np.median(ratios[:, 0]):.3f} least {ratios[:, 0].min():.3f}; "
-            f"links/best {np.median(ratios[:, 1]):.3f} least {ratios[:, 1].min():.3f}; both >= 0.97 in {good.mean():.0%}"
-        )
-        for row, ratio, fine in zip(some, ratios, good, strict=True):
-            if name != "before" and not fine:
-                print("      ", row["number"], np.round(ratio, 3), row["options"], row["camera"]["kind"], row[name]["eps0_px"])
-    for name in ("after", "fixed"):
-        some = [row for row in rows if name in row]
-        losses = {row["number"]: max(row["before"][what] - row[name][what] for what in ("recall", "links")) for row in some}
-        worse = {number: round(loss, 4) for number, loss in losses.items() if loss > 0}
-        print(f"{name}: worse than before in {sum(loss > 0.002 for loss in losses.values())} by more than .002;", worse)
-    for name in ("after", "fixed"):
-        for there, frames in (("_there", "the frames of the estimate"), ("", "all frames")):
-            some = [(row[name][f"ghosts{there}"], row[name][f"expected{there}"]) for row in rows if name in row]
-            many = [(true, expected) for true, expected in some if true > 20]
-            within = [0.5 <= expected / true <= 2 for true, expected in many]
-            said = f"{name}: ghosts above 20 in {len(many)}, in {frames}; expected within a factor of 2 in {sum(within)}"
-            print(said, np.round(many, 0).tolist())
-        pairs = np.array([[row[name]["noise"], row[name]["noise_true"]] for row in rows if "noise_true" in row.get(name, {})])
-        if len(pairs):
-            mixed = np.array([row[name]["noise_mixed"] for row in rows if "noise_true" in row.get(name, {})])
-            within = np.mean(np.abs(pairs[:, 0] / mixed - 1) <= 0.2, axis=0)
-            print(f"{name}: noise within 20 % of that of fourth differences:", np.round(within, 3).tolist())
-            ratio = pairs[:, 0] / pairs[:, 1]
-            print(
-                f"{name}: noise / true, percentiles 5 50 95:",
-                np.round(np.nanpercentile(ratio, (5, 50, 95), axis=0).T, 3).tolist(),
-            )
-            known = np.array([row[name]["noise_settled"] for row in rows if "noise_true" in row.get(name, {})])
-            good = np.abs(ratio - 1) <= 0.2
-            print("   within 20 %:", np.round(np.mean(good, axis=0), 3).tolist())
-            print(
-                f"   settled: {known.mean():.0%}, of these within 20 %: {good[known].mean():.1%}; at most 20 % too low:", end=" "
-            )
-            print(f"{np.mean(ratio[~known] > 0.8):.1%} of the others")
-            for row, one, fine in zip([row for row in rows if "noise_true" in row.get(name, {})], ratio, good, strict=True):
-                if not fine.all():
-                    said = row[name]["noise_settled"], row[name]["chains"], row["options"]["displacement"]
-                    print("     ", row["number"], np.round(one, 2).tolist(), *said, row["options"]["n_particles"])
-    print("CPU s of an advice, median:", np.median([row["after"]["cpu"] for row in rows]))
 
 
 def run(out: Path, numbers: Sequence[int], processes: int, seconds: float) -> None:
