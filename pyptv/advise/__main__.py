@@ -36,9 +36,9 @@ def build_parser() -> Parser:
     files.add_argument(
         "--json", type=Path, nargs="?", const=Path(), metavar="FILE", help="write all numbers (default: EXP/res/advice.json)"
     )
-    how = parser.section("How")
-    how.add_argument("--engine", choices=("auto", "optv", "compiled"), default="auto", help="code used for matching")
-    how.add_argument("-q", "--quiet", action="store_true", help="show no progress")
+    run = parser.section("Computation and output")
+    run.add_argument("--engine", choices=("auto", "optv", "compiled"), default="auto", help="code used for matching")
+    run.add_argument("-q", "--quiet", action="store_true", help="show no progress")
     return parser
 
 
