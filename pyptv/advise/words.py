@@ -171,8 +171,8 @@ def _sure_of_motion(motion: Motion) -> str:
 def report(measured: Measured) -> str:
     """The advice as text of at most 80 columns."""
     experiment = measured.experiment
-    frames = f"{len(measured.frames)} frames from {measured.frames[0]} to {measured.frames[-1]}"
-    lines = [f"Advice for {experiment.source}", f"from {frames}, engine {measured.engine}", ""]
+    frames = f"{len(measured.frames)} frames between {measured.frames[0]} and {measured.frames[-1]}"
+    lines = [f"Advice for {experiment.source}", f"from a sample of {frames}; engine {measured.engine}", ""]
     for _, group in groupby(all_advice(measured), key=lambda one: (one.section, one.measured, one.why, one.sure)):
         lines += _block(list(group))
     lines.append("")
