@@ -73,6 +73,9 @@ class Errors(NamedTuple):
         """Robust standard deviation of an error, by the scatter of steps between two frames [mm]."""
         from scipy.optimize import brentq  # an extra
 
+        if self.usual == 0:
+            return 0.0
+
         def more(x: float) -> float:
             return float(self.below(np.array([x]), 1)[0]) - 0.5
 
@@ -127,7 +130,8 @@ def position_noise(rows: Sequence[Integers], points: Sequence[Floats]) -> tuple[
         if order == _ORDERS[0]:
             noise = measured
         else:  # beside the order before, of the same tracks: longer ones are of better particles
-            less = measured / _of_steps(together, order - 1)
+            before = _of_steps(together, order - 1)
+            less = np.divide(measured, before, out=np.ones(3), where=before > 0)
             settled |= ~(less < _LESS)
             noise = np.where(settled, noise, noise * less)
         if settled.all():
