@@ -3,7 +3,7 @@
 The difference of order k of independent errors has the variance (2k)! / (k!)^2 times theirs, and of smooth motion it holds less
 the higher its order. The third difference is that of two neighbouring second differences: its variance is 2 (C0 - C1), the lag-0
 minus the lag-1 covariance of accelerations; that of the fourth one is 6 C0 - 8 C1 + 2 C2; and so on. The result is that of the
-first order whose next one gives no less.
+first order whose next two give no less.
 
 Errors have no single width: where spots overlap they are five to ten times as large. A step between two frames mixes two errors,
 a fourth difference five, so one large error in it is five times as frequent, and any robust scale of high differences is too
@@ -35,6 +35,8 @@ _ENOUGH = 50
 """Differences of an order that noise is measured by."""
 _LESS = 0.93
 """Noise by the next order of differences over that by this one: below, this one still holds motion."""
+_NEXT = 2
+"""So many next orders must give no less: with few tracks a single one may do so by chance."""
 _SCALE = 1.4826
 """Standard deviation of a normal distribution over the median of absolute values."""
 _MOST_LARGE = 0.35
@@ -62,8 +64,8 @@ class Errors(NamedTuple):
         """Probability that the absolute difference of an order is below x (n,) [mm]."""
         from scipy.special import erf  # an extra
 
-        large, of_large, of_all = _subsets(order)
-        weight = self.share**large * (1.0 - self.share) ** (order + 1 - large)
+        large, of_large, ways, of_all = _subsets(order)
+        weight = ways * self.share**large * (1.0 - self.share) ** (order + 1 - large)
         width = self.usual * np.sqrt(2.0 * (of_all + (self.times**2 - 1.0) * of_large))
         result: Floats = erf(x[:, np.newaxis] / width) @ weight
         return result
@@ -83,11 +85,12 @@ class Errors(NamedTuple):
 
 
 @lru_cache
-def _subsets(order: int) -> tuple[Integers, Floats, float]:
-    """Which errors of a difference may be large: for each way how many, and the sum of their squared weights; that of all."""
-    squares = np.array([comb(order, place) ** 2 for place in range(order + 1)], np.float64)
+def _subsets(order: int) -> tuple[Integers, Floats, Integers, float]:
+    """Which errors of a difference may be large: how many, the sum of their squared weights, in how many ways; the sum of all."""
+    squares = np.array([comb(order, place) ** 2 for place in range(order + 1)])
     which = (np.arange(2 ** len(squares))[:, np.newaxis] >> np.arange(len(squares))) & 1
-    return which.sum(axis=1), which @ squares, float(squares.sum())
+    kinds, ways = np.unique(np.column_stack([which.sum(axis=1), which @ squares]), axis=0, return_counts=True)
+    return kinds[:, 0], kinds[:, 1].astype(np.float64), ways, float(squares.sum())
 
 
 def fit_errors(differences: Floats, order: int) -> Errors:
@@ -99,7 +102,7 @@ def fit_errors(differences: Floats, order: int) -> Errors:
     if median == 0:
         return Errors(0.0, 0.0, 1.0)
     count = np.histogram(size, np.append(median * _EDGES, np.inf))[0]
-    scale = _SCALE * median / _subsets(order)[2] ** 0.5
+    scale = _SCALE * median / _subsets(order)[3] ** 0.5
 
     def errors(x: Floats) -> Errors:
         return Errors(scale * float(np.exp(x[0])), _MOST_LARGE / (1.0 + float(np.exp(-x[1]))), 1.0 + float(np.exp(x[2])))
@@ -121,23 +124,30 @@ def position_noise(rows: Sequence[Integers], points: Sequence[Floats]) -> tuple[
     """
     follow = [_continuations(*both) for both in pairwise(zip(rows, points, strict=True))]
     tracks, last = list(points), [np.arange(len(one)) for one in rows]
-    noise, settled = np.full(3, np.nan), np.zeros(3, np.bool_)
+    by_order: list[Floats] = []
     for order in _ORDERS:
         together = np.concatenate([np.empty((0, order + 1, 3)), *tracks])
         if len(together) < _ENOUGH:
             break
         measured = _of_steps(together, order)
-        if order == _ORDERS[0]:
-            noise = measured
-        else:  # beside the order before, of the same tracks: longer ones are of better particles
+        if by_order:  # relative to the order before on the same tracks: longer ones are of better particles
             before = _of_steps(together, order - 1)
-            less = np.divide(measured, before, out=np.ones(3), where=before > 0)
-            settled |= ~(less < _LESS)
-            noise = np.where(settled, noise, noise * less)
-        if settled.all():
+            measured = by_order[-1] * np.divide(measured, before, out=np.ones(3), where=before > 0)
+        by_order.append(measured)
+        if all(_first_settled(axis)[0] + _NEXT < len(by_order) for axis in np.array(by_order).T):
             break
         tracks, last = _one_longer(tracks, last, points, follow, order - CHAIN + 1)
-    return noise, settled
+    if not by_order:
+        return np.full(3, np.nan), np.zeros(3, np.bool_)
+    chosen = [_first_settled(axis) for axis in np.array(by_order).T]
+    noise = np.array([by_order[place][axis] for axis, (place, _) in enumerate(chosen)])
+    return noise, np.array([settled for _, settled in chosen])
+
+
+def _first_settled(noise: Floats) -> tuple[int, bool]:
+    """The first order whose next two give no less, or the last one; and whether there is a next one."""
+    place = next(place for place, value in enumerate(noise) if (noise[place + 1 : place + 1 + _NEXT] >= _LESS * value).all())
+    return place, place + 1 < len(noise)
 
 
 def _of_steps(tracks: Floats, order: int) -> Floats:
