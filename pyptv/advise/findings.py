@@ -1,4 +1,4 @@
-"""What is to be said beside parameters: calibration, peak locking, feasibility, density. A sentence each."""
+"""Findings beside the parameters: calibration, peak locking, feasibility, density. A sentence each."""
 
 from __future__ import annotations
 

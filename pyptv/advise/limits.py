@@ -43,9 +43,9 @@ class Tracked:
 
 
 def from_motion(motion: Motion, present: TrackingParameters) -> TrackingParameters:
-    """Limits that hold the displacements and accelerations that were measured.
+    """Limits that include the displacements and accelerations that were measured.
 
-    The tracker looks around what it predicts: each interval holds the accelerations around 0, too.
+    The tracker searches around its prediction: each interval includes the accelerations on both sides of 0, too.
     """
     acceleration = float(np.percentile(motion.acceleration, 99.7))
     dacc = 1.25 * acceleration

@@ -1,4 +1,4 @@
-"""What the data say of themselves, without a truth: numbers that the advice and the report share.
+"""Quantities that can be measured without a truth, for the advice and the report.
 
 Each measure takes arrays or :class:`~pyptv.measures.frames.MatchedFrame` objects and returns a frozen dataclass:
 

@@ -36,7 +36,7 @@ _ENOUGH = 50
 _LESS = 0.93
 """Noise by the next order of differences over that by this one: below, this one still holds motion."""
 _NEXT = 2
-"""So many next orders must give no less: with few tracks a single one may do so by chance."""
+"""Number of next orders that must give no less: with few tracks a single one may do so by chance."""
 _SCALE = 1.4826
 """Standard deviation of a normal distribution over the median of absolute values."""
 _MOST_LARGE = 0.35
