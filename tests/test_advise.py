@@ -92,6 +92,11 @@ def test_what_is_written_finds_more_and_nothing_else_is_touched(advised, capsys)
     assert all(advice["measured"] or advice["why"] for advice in tree["advice"])
     assert main([str(new), "1", "0"]) == 2
     assert "must be <=" in capsys.readouterr().err
+    for option, place in (("--write", new), ("--fix-calibration", folder / "cal2")):
+        assert main([str(folder), "10000", "10001", option, str(place)]) == 1
+        said = capsys.readouterr().err
+        assert "exists already: choose another name, nothing is overwritten" in said
+        assert "reading frame" not in said  # refused before anything was measured
 
 
 def test_the_numbers_follow_their_schema(advised) -> None:

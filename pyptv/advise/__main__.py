@@ -63,7 +63,7 @@ def run(options: argparse.Namespace) -> list[str]:
     from pyptv.advise.advice import changes, measure  # --help must not wait for it
     from pyptv.advise.tree import as_tree
     from pyptv.advise.words import report
-    from pyptv.advise.write import write_calibrations, write_parameters
+    from pyptv.advise.write import new_calibrations, new_parameters, write_calibrations, write_parameters
     from pyptv.core.experiment.folder import load_experiment
     from pyptv.core.files.atomic import write_atomic
     from pyptv.core.record.advice_file import FILE_NAME
@@ -73,6 +73,10 @@ def run(options: argparse.Namespace) -> list[str]:
     first = sequence.first if options.first is None else options.first
     last = sequence.last if options.last is None else options.last
     check_range(first, last)
+    if options.write is not None:  # before the time is spent
+        new_parameters(experiment, options.write)
+    if options.fix_calibration is not None:
+        new_calibrations(experiment, options.fix_calibration)
     tell = _silent if options.quiet else _tell
     measured = measure(
         experiment, (first, last), engine=options.engine, tell=tell, fix_calibration=options.fix_calibration is not None
