@@ -30,8 +30,10 @@ def summary(path: Path) -> None:
             if name != "before":
                 worse(name, some)
                 ghosts(name, some)
-                noise(name, [row for row in some if "noise_true" in row[name]])
     if rows:
+        noise(
+            [row["options"] | row[name] | {"number": row["number"]} for row in rows for name in ("after", "fixed") if name in row]
+        )
         print("CPU s of an advice, median:", round(float(np.median([row["after"]["cpu"] for row in rows])), 1))
 
 
@@ -67,16 +69,12 @@ def ghosts(name: str, rows: Sequence[dict]) -> None:
         print(f"   more than 20 ghosts in {frames}: {len(many)}, expected within a factor of 2 in {within}: {many}")
 
 
-def noise(name: str, rows: Sequence[dict]) -> None:
-    """Along x, y, z over that of the truth."""
-    if not rows:
-        return
-    ratio = np.array([row[name]["noise"] for row in rows]) / np.array([row[name]["noise_true"] for row in rows])
+def noise(cases: Sequence[dict]) -> None:
+    """Along x, y, z over that of the truth: with exact or refined calibrations, once per experiment."""
+    cases = [case for case in cases if "noise_true" in case]
+    ratio = np.array([case["noise"] for case in cases]) / np.array([case["noise_true"] for case in cases])
     good = np.abs(ratio - 1) <= 0.2
-    spread = np.nanpercentile(ratio, (5, 50, 95), axis=0).T.round(2).tolist()
-    print(f"   noise over true, {len(rows)} experiments: x, y, z within 20 % in", good.mean(axis=0).round(3).tolist(), end="; ")
-    print("5, 50, 95 %:", spread)
-    for row, one in ((row, one) for row, one, fine in zip(rows, ratio, good, strict=True) if not fine.all()):
-        options = row["options"]
-        settled = row[name]["noise_settled"]
-        print("     ", row["number"], one.round(2).tolist(), settled, options["n_particles"], options["displacement"])
+    print(f"\nnoise over true, {len(cases)} experiments: x, y, z within 20 % in {good.sum(axis=0)},", good.mean(axis=0).round(3))
+    print("   5, 50, 95 %:", np.nanpercentile(ratio, (5, 50, 95), axis=0).T.round(2).tolist())
+    for case, one in ((case, one) for case, one, fine in zip(cases, ratio, good, strict=True) if not fine.all()):
+        print("   ", case["number"], one.round(2), case["noise_settled"], case["n_particles"], case["displacement"])
