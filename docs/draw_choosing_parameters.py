@@ -101,7 +101,7 @@ def main() -> None:
     folder = Path(__file__).parent / "images"
     bench, images = workbench(n_particles=800, noise=2.0, intensity=90.0)
     levels = {"gvthres 3: too low": 3, "gvthres 9: right": 9, "gvthres 45: too high": 45}
-    changes = {name: {"gvthres": (value,) * 4} for name, value in levels.items()}
+    changes: dict[str, dict[str, Any]] = {name: {"gvthres": (value,) * 4} for name, value in levels.items()}
     three(bench, images[FRAMES[0]][0], changes, folder / "choosing-gvthres.png")
     curves(bench, images, folder / "choosing-curves.png")
     bench, images = workbench(n_particles=1000, noise=5.0, intensity=90.0, spot_diameter=4.5)
