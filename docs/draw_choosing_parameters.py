@@ -31,7 +31,7 @@ PART = (200, 280, 150, 214)
 def show(axes: Any, image: Any, targets: Any, title: str, part: tuple[int, int, int, int]) -> None:
     """A part of an image, dark on white, with rings on the targets."""
     left, right, top, bottom = part
-    axes.imshow(255 - image, cmap="gray", vmin=195, vmax=255, interpolation="nearest")
+    axes.imshow(255 - image, cmap="gray", vmin=215, vmax=255, interpolation="nearest")
     axes.plot(targets[:, 1] - 0.5, targets[:, 2] - 0.5, "o", mfc="none", mec="#c8320a", ms=11, mew=1.3)
     axes.set(xlim=(left, right), ylim=(bottom, top), xticks=[], yticks=[])
     inside = (targets[:, 1] > left) & (targets[:, 1] < right) & (targets[:, 2] > top) & (targets[:, 2] < bottom)
@@ -100,7 +100,7 @@ def main() -> None:
     """Make the three of them."""
     folder = Path(__file__).parent / "images"
     bench, images = workbench(n_particles=800, noise=2.0, intensity=90.0)
-    levels = {"gvthres 3: too low": 3, "gvthres 9: right": 9, "gvthres 45: too high": 45}
+    levels = {"gvthres 2: too low": 2, "gvthres 9: right": 9, "gvthres 45: too high": 45}
     changes: dict[str, dict[str, Any]] = {name: {"gvthres": (value,) * 4} for name, value in levels.items()}
     three(bench, images[FRAMES[0]][0], changes, folder / "choosing-gvthres.png")
     curves(bench, images, folder / "choosing-curves.png")
