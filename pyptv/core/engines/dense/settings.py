@@ -45,6 +45,8 @@ class Settings:
     """Particles with less than that in any camera are dropped."""
     merge: float = 1.0
     """Of two particles nearer than that in all images the weaker one is dropped [px]."""
+    merge_sure: float = 0.5
+    """The same of two that were fitted in an earlier pass, or that one particle was divided into."""
     tie: float = 3.0
     """Weight of the joint intensity over what a camera alone says."""
     largest_step: float = 0.7
