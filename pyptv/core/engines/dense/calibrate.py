@@ -37,12 +37,12 @@ _MORE = 1.1
 """A large correction is believed if it brings at least so many times the matches of a small one."""
 _CHANCE = 0.01
 """Share of matches by chance that a round may have: as many of the brightest peaks are taken as that allows."""
-
-
 _FEWEST_MATCHES = 100
 """A displacement of space is not fitted to fewer,"""
 _ENOUGH_MATCHES = 2000
 """nor to many times as many: its 30 numbers are known well enough then."""
+_DISC = 2.0
+"""Radius of the disc that a spot covers, in sigmas."""
 
 
 @dataclass(frozen=True)
@@ -186,7 +186,7 @@ def fit_spots(frames: Sequence[Views], cameras: Cameras, settings: Settings | No
     """
     settings = settings or Settings.of_first_pass()
     spots = Spots.round(cameras.n_cams, START_SIGMA)
-    sigmas, gains, levels, scatters = [], [], [], []
+    sigmas, gains, levels, scatters, counts = [], [], [], [], []
     for views in frames:
         found = reconstruct(views, cameras, spots, settings, fits_spots=True)
         spots = replace(found.spots, level=np.nan)  # the next frame begins with the last one's
@@ -195,12 +195,16 @@ def fit_spots(frames: Sequence[Views], cameras: Cameras, settings: Settings | No
             gains.append(found.spots.gains)
             levels.append(found.spots.level)
             scatters.append(found.spots.scatter)
+            counts.append(len(found.particles))
     if not sigmas:
         return spots
     half = len(sigmas) // 2  # the first frames may not have come to the end of it
+    sigma: Floats = np.median(sigmas[half:], axis=0)
+    disc = np.pi * _DISC**2 * float(sigma[:, :, 0].prod(axis=1).mean())
     return Spots(
-        np.median(sigmas[half:], axis=0),
+        sigma,
         np.median(gains[half:], axis=0),
         float(np.median(levels)),
         float(np.median(scatters[half:])),
+        float(np.median(counts)) * disc / (cameras.size[0] * cameras.size[1]),
     )

@@ -33,6 +33,8 @@ class Spots:
     """Median intensity (peak of the spot, mean of the cameras) of a particle [grey values]; NaN: each frame has its own."""
     scatter: float = 0.0
     """Standard deviation of the logarithm of particles' sizes; 0: all are alike."""
+    covered: float = 0.0
+    """Share of an image that the spots cover, discs of 2 sigma; where they overlap each counts."""
 
     @staticmethod
     def round(n_cams: int, sigma: float, level: float = np.nan) -> Spots:
