@@ -214,16 +214,13 @@ class TestNoLimits:
         assert "narrow eps0" in message
         assert not list((folder / "res").glob("rt_is.*"))
 
-    @pytest.mark.parametrize(
-        "entry", [pyptv_batch.main, partial(pyptv_batch_parallel.main, n_processes=2)], ids=["serial", "parallel"]
-    )
-    def test_more_combinations_than_can_be_tried(self, cavity, entry):
+    def test_more_combinations_than_can_be_tried(self, cavity):
         """Everything may belong to everything, and nothing is good enough: it would take hours to see that."""
         yaml = cavity / "parameters_Run1.yaml"
         tree = safe_load(yaml.read_text())
         tree["criteria"] |= {"eps0": 5.0, "corrmin": 1e15, "cn": 0.0, "cnx": 0.0, "cny": 0.0, "csumg": 0.0}
         yaml.write_text(safe_dump(tree))
-        message = str(refusal(partial(entry, mode="sequence", engine="compiled"), yaml, FIRST, FIRST))
+        message = str(refusal(partial(pyptv_batch.main, mode="sequence", engine="compiled"), yaml, FIRST, FIRST))
         assert message.startswith(f"frame {FIRST}: more than 250 million combinations of targets to try")
         assert "narrow eps0" in message
         assert not list((cavity / "res").glob("rt_is.*"))
