@@ -34,7 +34,7 @@ NARROW = (0.8, 0.8, 0.8)
 """The same where the calibration is about right: at high densities the few peaks that may be taken with a large tolerance, the
 brightest, are several particles each, and match by chance only."""
 _MORE = 1.1
-"""A large correction is believed if it brings at least so many times the matches of a small one."""
+"""A large correction is believed if it brings at least this multiple of the matches of a small one."""
 _CHANCE = 0.01
 """Share of matches by chance that a round may have: as many of the brightest peaks are taken as that allows."""
 _FEWEST_MATCHES = 100
@@ -155,7 +155,7 @@ def _common(positions: Floats, shifts: Floats, places: Floats, cameras: Cameras)
     values = np.nan_to_num(shifts[some].reshape(-1))
     used = np.ones(len(values), bool)
     for _ in range(3):
-        part = terms[used]  # normal equations: the decomposition of so many rows takes a second
+        part = terms[used]  # normal equations: decomposing the rows themselves takes a second
         solution = np.linalg.lstsq(part.T @ part, part.T @ values[used], rcond=1e-12)[0]
         left = np.abs(values - terms @ solution)
         used = left <= 3 * 1.4826 * max(float(np.median(left)), 0.02)
