@@ -34,7 +34,7 @@ _SAME_PLACE = 0.01
 _GROUND_STILL = 0.1
 """A background that changes by less than that share of the noise moves no particle."""
 _GROUND_SAME, _MOST = 0.003, 0.95
-"""A background that changes by less than this share (0.003) of the median intensity, in this share (0.95) of the tiles, stays as it is."""
+"""A background stays that changes by less than the first share of the median intensity, in the second share of the tiles."""
 _BLOCK = 64.0
 """[px] Particles are kept in the order of blocks of the first image: near ones use the same parts of all images."""
 _HOPELESS = 0.9

@@ -55,7 +55,7 @@ class Spots:
         return np.asarray(np.clip(values, SMALLEST_SIGMA, LARGEST_SIGMA), np.float64)
 
     def sharpness_at(self, projections: Floats, size: tuple[int, int], scale: Floats | None = None) -> Image:
-        """1 / (2 sigma^2) (n, n_cams, 2) [1/px^2] at places (n, n_cams, 2) [px], of spots of ``scale`` (n,) times the usual size."""
+        """1 / (2 sigma^2) (n, n_cams, 2) [1/px^2] at places (n, n_cams, 2) [px], of spots ``scale`` (n,) as large."""
         sigma = self.sigma_at(projections, size)
         if scale is not None:
             sigma = sigma * scale[:, None, None]
