@@ -28,7 +28,7 @@ _FEWEST = 100
 _FAINT = 0.1
 """Quantile of the particles' intensities: halves are above it, so a particle that is divided is above twice that intensity."""
 _GAIN = 12.0
-"""Least fall of chi squared: of noise with four degrees of freedom, one particle in 2000 is above."""
+"""Smallest fall of chi squared: noise alone, with four degrees of freedom, exceeds it once in 60 particles, and is seldom bright."""
 _USUAL = 300
 """Particles that tell how large the errors of the model are."""
 _NOISE_GAIN = 5.35
@@ -49,24 +49,12 @@ def divide(model: Model) -> int:
         return 0
     brightness = model.joint()[0]
     faint = float(np.quantile(brightness, _FAINT))
-    bright = np.flatnonzero(brightness > 2 * faint)
-    usual = np.flatnonzero((brightness > np.median(brightness)) & (brightness <= 2 * faint))
-    usual = usual[:: max(1, len(usual) // _USUAL)]
-    if not len(bright) or not len(usual):
+    rows, apart, excess = _wide(model, brightness, faint)
+    if not len(rows):
         return 0
-    gain, explained, apart = _separations(model, np.concatenate([bright, usual]))
-    # errors of the model grow with the intensity: what most particles have of them is no sign of a second one
-    error = np.median(explained[len(bright) :] / brightness[usual] ** 2) * brightness[bright] ** 2
-    gain, apart, excess = gain[: len(bright)], apart[: len(bright)], np.maximum(1.0, error / _NOISE_GAIN)
-    across = np.linalg.norm(np.einsum("ncak,nk->nca", model.derivatives[bright], apart), axis=2).max(axis=1)
-    wanted = (gain > _GAIN * excess) & (across < 2 * _FARTHEST)
-    if not wanted.any():
-        return 0
-    apart, excess = apart[wanted] * np.minimum(1.0, _FARTHEST / across[wanted])[:, None], excess[wanted]
-    n = len(excess)
-    before = _energy(model, model.projections[bright[wanted]])
+    before = _energy(model, model.projections[rows])
     which = np.zeros(len(model.positions), bool)
-    which[bright[wanted]] = True
+    which[rows] = True
     whole = model.take_out(which)
     first = len(model.positions)
     model.put_halves(whole, apart / 2)
@@ -77,7 +65,27 @@ def divide(model: Model) -> int:
     gone[first:] = np.tile(~stay, 2)
     model.take_out(gone)
     model.put_back({name: values[~stay] for name, values in whole.items()})
-    return int(n - np.count_nonzero(~stay))
+    return int(np.count_nonzero(stay))
+
+
+def _wide(model: Model, brightness: Floats, faint: float) -> tuple[Ints, Floats, Floats]:
+    """The particles (n,) that are bright enough for two and look wide, with separations (n, 3) [mm].
+
+    Last by what multiple errors of the model make chi squared larger there than noise does, (n,): these grow with the intensity,
+    and what most particles have of them is no sign of a second one.
+    """
+    bright = np.flatnonzero(brightness > 2 * faint)
+    usual = np.flatnonzero((brightness > np.median(brightness)) & (brightness <= 2 * faint))
+    usual = usual[:: max(1, len(usual) // _USUAL)]
+    if not len(bright) or not len(usual):
+        return np.empty(0, np.int64), np.empty((0, 3)), np.empty(0)
+    gain, explained, apart = _separations(model, np.concatenate([bright, usual]))
+    error = np.median(explained[len(bright) :] / brightness[usual] ** 2) * brightness[bright] ** 2
+    gain, apart, excess = gain[: len(bright)], apart[: len(bright)], np.maximum(1.0, error / _NOISE_GAIN)
+    across = np.linalg.norm(np.einsum("ncak,nk->nca", model.derivatives[bright], apart), axis=2).max(axis=1)
+    wide = (gain > _GAIN * excess) & (across < 2 * _FARTHEST)
+    apart *= np.minimum(1.0, _FARTHEST / np.maximum(across, 1e-9))[:, None]
+    return bright[wide], apart[wide], excess[wide]
 
 
 def _are_two(model: Model, first: int, faint: float) -> NDArray[np.bool_]:
