@@ -10,7 +10,7 @@ import numba
 from pyptv.kernels import geometry
 from pyptv.kernels.geometry import camera_rows, optics_row
 
-__all__ = ["camera_rows", "optics_row", "pixel_to_flat", "project_flat", "project_pixel", "ray", "triangulate"]
+__all__ = ["camera_rows", "optics_row", "pixel_to_flat", "project_closely", "project_flat", "project_pixel", "ray", "triangulate"]
 
 
 def _entrance(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -22,6 +22,7 @@ def _entrance(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 _pixel_to_flat = _entrance(geometry.pixel_to_flat)
+project_closely = _entrance(geometry.project_closely)
 project_flat = _entrance(geometry.project_flat)
 project_pixel = _entrance(geometry.project_pixel)
 ray = _entrance(geometry.ray)

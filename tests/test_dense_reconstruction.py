@@ -27,8 +27,10 @@ from pyptv.core.engines.dense.model import dilated, with_margins, without_margin
 from pyptv.core.engines.dense.particles import Spots, Start
 from pyptv.core.engines.dense.reconstruct import reconstruct
 from pyptv.core.engines.dense.refine import refined
+from pyptv.core.engines.dense.search import search
 from pyptv.core.engines.dense.tracks import start
 from pyptv.kernels.dense import spots as spot_kernels
+from pyptv.kernels.dense.lines import PIECES
 from pyptv.kernels.dense.peaks import find_peaks
 from pyptv.kernels.dense.pixels import smoothed, subtract_ground
 from pyptv.kernels.dense.shake import shake
@@ -297,6 +299,54 @@ def test_faint_particles_are_told_from_noise(lab):
     assert hits(found.positions, true[:750], 1.0, lab.cameras)[0] >= 745
     assert hits(found.positions, true[750:], 1.0, lab.cameras)[0] >= 710
     assert len(found) <= 1.005 * hits(found.positions, true, 1.5, lab.cameras)[0]
+
+
+def test_other_cameras_see_a_ray_where_its_points_project(lab):
+    """The table of a camera's rays, between its places, against the ray itself; with a correction of the calibration."""
+    wrong = [replace(disparity.none(SIZE), coefficients=c) for c in lab.rng.normal(0.0, 0.5, (4, 2, disparity.TERMS))]
+    cameras = lab.cameras.corrected(wrong)
+    order, places = (2, 0, 3, 1), lab.rng.uniform([0, 0], SIZE, (40, 2))
+    table, spacing = cameras.sightlines(order)
+    starts = np.array([0, 0, 0, len(places), len(places)])
+    ray = cameras.rays(places, starts)
+    low, high = lab.cameras.layers[2], lab.cameras.layers[4]  # the same for all x
+    for k, depth in enumerate(np.linspace(low, high, PIECES + 1)):
+        points = ray[:, :3] + ((depth - ray[:, 2]) / ray[:, 5])[:, None] * ray[:, 3:]
+        a, b = (places / spacing).T
+        column, row = a.astype(int), b.astype(int)
+        a, b = (a - column)[:, None], (b - row)[:, None]
+        upper = (1 - a) * table[row, column] + a * table[row, column + 1]
+        lower = (1 - a) * table[row + 1, column] + a * table[row + 1, column + 1]
+        seen = ((1 - b) * upper + b * lower)[:, : 6 * (PIECES + 1)].reshape(-1, 3, PIECES + 1, 2)[:, :, k]
+        np.testing.assert_allclose(seen, cameras.project(points)[:, order[1:]], atol=0.05)
+
+
+@pytest.mark.parametrize("lacking", [False, True])
+def test_what_a_search_finds_meets_as_plain_numpy_says(lab, lacking):
+    """Peaks of 150 particles, a third of which one camera does not see, and 150 of nothing in each image."""
+    true, tolerance, gone = lab.scatter(150), 0.8, lab.rng.integers(0, 12, 150)  # from 4 on: of no camera
+    projections = lab.cameras.project(true)
+    seen = (gone[:, None] != np.arange(4)) & ((projections > 4) & (projections < np.array(SIZE) - 4)).all(axis=2)
+    values = np.zeros((4, SIZE[1], SIZE[0]), np.float32)
+    for c, image in enumerate(values):
+        noise_ = lab.rng.uniform([4, 4], np.array(SIZE) - 4, (150, 2))
+        moved = projections[seen[:, c], c] + lab.rng.normal(0.0, 0.1, (seen[:, c].sum(), 2))
+        draw_spots(image, moved, lab.rng.uniform(60, 100, len(moved)), SIGMA)
+        draw_spots(image, noise_, lab.rng.uniform(20, 60, 150), SIGMA)
+    images = with_margins(values)
+    met = search(images, np.full(4, 10.0), lab.cameras, tolerance, dark=np.full(4, -1.0) if lacking else None, by_chance=0.1)
+    rays = lab.cameras.rays(met.places, np.cumsum([0, *(len(find_peaks(image, 10.0)) for image in images)]))
+    for position, distance, group in zip(met.positions, met.distances, met.peaks, strict=True):
+        used = group >= 0
+        planes = np.eye(3) - rays[group[used], 3:, None] * rays[group[used], None, 3:]
+        meeting = np.linalg.solve(planes.sum(axis=0), (planes @ rays[group[used], :3, None]).sum(axis=0)[:, 0])
+        np.testing.assert_allclose(position, meeting, atol=1e-6)
+        off = np.linalg.norm(lab.cameras.project(meeting[None])[0, used] - met.places[group[used], :2], axis=1)
+        assert (off < tolerance).all()
+        assert distance**2 * 4 == pytest.approx((off**2).sum() + (4 - used.sum()) * tolerance**2)
+    expected = seen.sum(axis=1) >= (3 if lacking else 4)
+    assert hits(met.positions, true[expected], 1.5, lab.cameras)[0] > 0.9 * expected.sum()
+    assert len(met.positions) < 1.1 * expected.sum()
 
 
 def test_images_whose_background_is_cut_off_have_some_noise():

@@ -82,6 +82,18 @@ def test_projection(layers, lens):
         np.testing.assert_allclose(ours, flat, rtol=0, atol=1e-12)
         ours = [geometry.project_pixel(rows[camera], optics, *point) for point in points().tolist()]
         np.testing.assert_allclose(ours, pixels[camera], rtol=0, atol=1e-9)
+        ours = [geometry.project_closely(rows[camera], optics, *point) for point in points().tolist()]
+        np.testing.assert_allclose(ours, pixels[camera], rtol=0, atol=0.01)
+
+
+@cases
+def test_the_close_projection_is_where_the_ray_comes_from(layers, lens):
+    rows, optics = kernel_rows(parameters_with(**layers), cameras({**lens, "affine": (1.0, 0.0)}))  # others have no inverse
+    for row in rows:
+        for point in points():
+            flat = geometry.pixel_to_flat(row, optics, *geometry.project_closely(row, optics, *point))
+            x, y, z, *direction = geometry.ray(row, optics, *flat)
+            assert np.linalg.norm(np.cross(point - [x, y, z], direction)) < 2e-3  # flat coordinates are iterated to 1e-5 mm
 
 
 def test_refraction_that_is_hardly_found():

@@ -43,7 +43,19 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "text": ("pyptv.kernels.text",),
     _DENSE: tuple(
         f"pyptv.kernels.dense.{name}"
-        for name in ("cells", "epipolar", "linking", "optics", "pairs", "peaks", "pixels", "shake", "shapes", "spots")
+        for name in (
+            "cells",
+            "epipolar",
+            "linking",
+            "optics",
+            "pairs",
+            "peaks",
+            "pixels",
+            "shake",
+            "shapes",
+            "sightlines",
+            "spots",
+        )
     ),
 }
 """Name -> modules with functions called from Python.

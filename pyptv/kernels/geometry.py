@@ -88,12 +88,35 @@ def _camera_row(calibration: Calibration) -> Floats:
 @leaf
 def project_flat(camera: Floats, optics: Floats, x: float, y: float, z: float) -> tuple[float, float]:
     """The projection of a point (mm): flat coordinates (x, y), mm. NaN if no ray leads from it to the camera."""
+    dx, dy, dz, depth, r = _from_foot(camera, x, y, z)
+    factor = _radial_shift(optics, camera[_HEIGHT], depth, r) if optics[_LAYERS] != 0.0 else 1.0
+    return _through(camera, dx, dy, dz, depth, factor)
+
+
+@leaf
+def project_closely(camera: Floats, optics: Floats, x: float, y: float, z: float) -> tuple[float, float]:
+    """The same as :func:`project_pixel` in a third of its time, but not with the same last digits as optv.
+
+    By Newton's method; optv stops where a step of its iteration is below :data:`_REFRACTION_STEP`.
+    """
+    dx, dy, dz, depth, r = _from_foot(camera, x, y, z)
+    factor = _radial_shift_by_newton(optics, camera[_HEIGHT], depth, r) if optics[_LAYERS] != 0.0 else 1.0
+    flat_x, flat_y = _through(camera, dx, dy, dz, depth, factor)
+    return _flat_to_pixel(camera, optics, flat_x, flat_y)
+
+
+@leaf
+def _from_foot(camera: Floats, x: float, y: float, z: float) -> tuple[float, float, float, float, float]:
+    """A point from the foot of a camera's perpendicular on the glass, mm; how far along the normal, and how far from it."""
     dx, dy, dz = x - camera[_FOOT], y - camera[_FOOT + 1], z - camera[_FOOT + 2]
     depth = dx * camera[_NORMAL] + dy * camera[_NORMAL + 1] + dz * camera[_NORMAL + 2]
-    factor = 1.0
-    if optics[_LAYERS] != 0.0:
-        wx, wy, wz = dx - depth * camera[_NORMAL], dy - depth * camera[_NORMAL + 1], dz - depth * camera[_NORMAL + 2]
-        factor = _radial_shift(optics, camera[_HEIGHT], depth, math.sqrt(wx * wx + wy * wy + wz * wz))
+    wx, wy, wz = dx - depth * camera[_NORMAL], dy - depth * camera[_NORMAL + 1], dz - depth * camera[_NORMAL + 2]
+    return dx, dy, dz, depth, math.sqrt(wx * wx + wy * wy + wz * wz)
+
+
+@leaf
+def _through(camera: Floats, dx: float, dy: float, dz: float, depth: float, factor: float) -> tuple[float, float]:
+    """Flat coordinates (mm) of a point given from the foot, whose distance from the normal refraction changes by a factor."""
     along = depth * (1.0 - factor) - camera[_HEIGHT]
     cx = factor * (dx * camera[_ROT] + dy * camera[_ROT + 3] + dz * camera[_ROT + 6]) + along * camera[_TURNED_NORMAL]
     cy = factor * (dx * camera[_ROT + 1] + dy * camera[_ROT + 4] + dz * camera[_ROT + 7]) + along * camera[_TURNED_NORMAL + 1]
@@ -120,9 +143,34 @@ def _radial_shift(optics: Floats, height: float, depth: float, r: float) -> floa
 
 
 @leaf
+def _radial_shift_by_newton(optics: Floats, height: float, depth: float, r: float) -> float:
+    """The same without optv's stopping rule: the tangent t1 in air at which the layers add up to r.
+
+    It begins with small angles. Where a step is below :data:`_REFRACTION_STEP`, what is left is its square.
+    """
+    air, glass, water = (height - optics[_D]), optics[_D] * optics[_A2], depth * optics[_A3]
+    b2, b3 = optics[_B2], optics[_B3]
+    t1 = r / (air + glass - water)
+    for _ in range(_REFRACTION_STEPS):
+        in_glass, in_water = 1.0 / math.sqrt(1.0 + b2 * t1 * t1), 1.0 / math.sqrt(1.0 + b3 * t1 * t1)
+        slope = air + glass * in_glass * in_glass * in_glass - water * in_water * in_water * in_water
+        step = (r - t1 * (air + glass * in_glass - water * in_water)) / slope
+        t1 += step
+        if not abs(step * (height - depth)) > _REFRACTION_STEP:
+            return t1 * (height - depth) / r if r != 0.0 else 1.0
+    return 1.0
+
+
+@leaf
 def project_pixel(camera: Floats, optics: Floats, x: float, y: float, z: float) -> tuple[float, float]:
     """The projection of a point (mm) into the image, with distortion: (x, y), px."""
     flat_x, flat_y = project_flat(camera, optics, x, y, z)
+    return _flat_to_pixel(camera, optics, flat_x, flat_y)
+
+
+@leaf
+def _flat_to_pixel(camera: Floats, optics: Floats, flat_x: float, flat_y: float) -> tuple[float, float]:
+    """Pixel coordinates of flat coordinates (mm), distorted."""
     x, y = flat_x + camera[_XH], flat_y + camera[_YH]
     if camera[_DISTORTED] != 0.0:
         shift_x, shift_y = _distortion(camera, x, y)

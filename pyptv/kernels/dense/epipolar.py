@@ -1,20 +1,20 @@
 """New particles: peaks of several cameras whose rays meet.
 
-For each peak of a base camera its epipolar line is walked in a second one, over a grid of peaks; the meeting point of each such
-pair is projected into the other cameras, which must have a peak there or, where one may be missing, be bright.
+For each peak of a base camera its epipolar line is walked in a second one, over a grid of peaks. How far along the line a peak is
+tells where the other cameras see the place where the rays of both meet. A map tells whether they have peaks there, and how rare
+ones. Only where that may be enough are rays met.
 """
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from pyptv.kernels.dense.lines import PIECES, Grid, limit, near, walk
-from pyptv.kernels.dense.optics import seen
-from pyptv.kernels.dense.spots import MARGIN, is_drawn
-from pyptv.kernels.jit import entry, number, piece, routine
+from pyptv.kernels.dense.lines import PIECES, Grid, walk
+from pyptv.kernels.dense.meeting import ANY, COMPLETE, KEPT, LACKING, NONE, Setup, fits, groups_of, keep, make_work
+from pyptv.kernels.dense.sightlines import Sight, look, make_sight
+from pyptv.kernels.jit import entry, inner, number, piece, routine
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,244 +23,159 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
     Image = NDArray[np.float32]
 
-NONE = -1
-KEPT = 8
-"""Candidates kept for each peak of the base camera: the best ones."""
+__all__ = ["ANY", "COMPLETE", "LACKING", "candidates", "choose"]
+
 _MOST_ON_LINE = 4096
-_MOST_NEAR = 16
-_MOST_GROUPS = 512
-"""Groups of peaks that a base pair may be part of."""
+_SCREEN_CELL = 2.0
+"""[px]"""
+_NO_PEAK = 1e12
+"""Rarity where there is none."""
 
 
-class Setup(NamedTuple):
-    """The cameras and their images, and how near is near; as in :func:`candidates`."""
+class Screen(NamedTuple):
+    """For each camera and cell the rarity of the rarest peak that may be near a place in it."""
 
-    cameras: Floats
-    optics: Floats
-    corrections: Floats
-    rays: Floats
-    images: Image
-    dark: Floats
-    near: float
-    fit: float
-    missing: bool
+    rarest: Image
+    """(n_cams, rows, columns)."""
+    pad: float
+    """[px] So far the map reaches beyond the image."""
 
 
-class Work(NamedTuple):
-    """Working memory."""
-
-    groups: Ints
-    """(_MOST_GROUPS, n_cams + 1) peaks that may be a particle's; last which groups exclude each other."""
-    near: Ints
-    near_last: Ints
-    point: Floats
-    """(4,) where their rays meet [mm], and the rms distance [px]."""
+@inner
+def _make_screen(grid: Grid, rarity: Floats, n_cams: int, reach: float) -> Screen:
+    pad = reach + _SCREEN_CELL
+    columns = int((grid.n_x * grid.cell + 2.0 * pad) / _SCREEN_CELL) + 1
+    rows = int((grid.n_y * grid.cell + 2.0 * pad) / _SCREEN_CELL) + 1
+    screen = Screen(np.full((n_cams, rows, columns), _NO_PEAK, np.float32), pad)
+    for c in range(n_cams):
+        for k in range(grid.cells[c, 0], grid.cells[c, grid.n_x * grid.n_y]):
+            _mark(screen.rarest[c], grid.places[k, 0] + pad, grid.places[k, 1] + pad, reach, rarity[k])
+    return screen
 
 
 @routine
-def meet(rays: Floats, group: Ints, n: int, out: Floats) -> None:
-    """The point [mm] nearest to the rays of a group's peaks by least squares, into ``out``; not finite for parallel ones."""
-    a00 = a01 = a02 = a11 = a12 = a22 = b0 = b1 = b2 = 0.0
-    for c in range(n):
-        k = group[c]
-        if k == NONE:
-            continue
-        x, y, z, dx, dy, dz = rays[k, 0], rays[k, 1], rays[k, 2], rays[k, 3], rays[k, 4], rays[k, 5]
-        xx, xy, xz, yy, yz, zz = 1 - dx * dx, -dx * dy, -dx * dz, 1 - dy * dy, -dy * dz, 1 - dz * dz
-        a00, a01, a02, a11, a12, a22 = a00 + xx, a01 + xy, a02 + xz, a11 + yy, a12 + yz, a22 + zz
-        b0, b1, b2 = b0 + xx * x + xy * y + xz * z, b1 + xy * x + yy * y + yz * z, b2 + xz * x + yz * y + zz * z
-    c00, c01, c02 = a11 * a22 - a12 * a12, a02 * a12 - a01 * a22, a01 * a12 - a02 * a11
-    c11, c12, c22 = a00 * a22 - a02 * a02, a01 * a02 - a00 * a12, a00 * a11 - a01 * a01
-    inverse = 1.0 / (a00 * c00 + a01 * c01 + a02 * c02)
-    out[0] = (c00 * b0 + c01 * b1 + c02 * b2) * inverse
-    out[1] = (c01 * b0 + c11 * b1 + c12 * b2) * inverse
-    out[2] = (c02 * b0 + c12 * b1 + c22 * b2) * inverse
-
-
-@routine
-def _near_meeting(setup: Setup, grid: Grid, group: Ints, c: int, point: Floats, out: Ints) -> int:
-    """The peaks of a camera near the projection of where a group's rays meet; returns how many."""
-    meet(setup.rays, group, len(setup.cameras), point)
-    u, v = seen(setup.cameras[c], setup.optics, setup.corrections[c], point[0], point[1], point[2])
-    return near(grid, c, u, v, setup.near, out)
+def _mark(rarest: Image, x: float, y: float, reach: float, rarity: float) -> None:
+    """Note a peak in the cells within its reach."""
+    for i in range(max(int((y - reach) / _SCREEN_CELL), 0), min(int((y + reach) / _SCREEN_CELL) + 1, rarest.shape[0])):
+        for j in range(max(int((x - reach) / _SCREEN_CELL), 0), min(int((x + reach) / _SCREEN_CELL) + 1, rarest.shape[1])):
+            rarest[i, j] = min(rarest[i, j], rarity)
 
 
 @piece
-def _groups(setup: Setup, grid: Grid, order: Ints, base: int, second: int, work: Work) -> int:
-    """Groups of peaks with a base pair: the pair itself of two cameras, triples of three, quadruples of four.
+def _rarest(screen: Screen, c: int, place: Floats) -> float:
+    """The rarity of the rarest peak of a camera near a place (2,) [px], or less."""
+    u, v = place[0] + screen.pad, place[1] + screen.pad
+    if not (0.0 <= u < screen.rarest.shape[2] * _SCREEN_CELL and 0.0 <= v < screen.rarest.shape[1] * _SCREEN_CELL):
+        return _NO_PEAK
+    rarity: float = screen.rarest[c, int(v / _SCREEN_CELL), int(u / _SCREEN_CELL)]
+    return rarity
 
-    Where a peak may be missing the triples of four cameras as well, each after the quadruples that it excludes. Returns how many.
-    """
-    n, n_cams = number(0), len(setup.cameras)
-    group = work.groups[0]
-    for c in range(n_cams):
-        group[c] = NONE
-    group[order[0]], group[order[1]], group[n_cams] = base, second, 0
+
+@piece
+def _may_be(screen: Screen, order: Ints, predicted: Floats, known: float, most: Floats, which: int) -> bool:
+    """Whether a base pair may be part of a group that is rare enough; ``known``: sum of the rarities of its peaks."""
+    n_cams = len(order)
     if n_cams == 2:
-        return 1
-    spare = work.groups[_MOST_GROUPS]
-    for c in range(n_cams + 1):
-        spare[c] = group[c]
-    for way in range(2 if setup.missing and n_cams == 4 else 1):
-        third = order[2 + way]
-        spare[order[2]] = spare[order[n_cams - 1]] = NONE
-        for s in range(_near_meeting(setup, grid, spare, third, work.point, work.near)):
-            spare[order[n_cams - 1]] = NONE
-            spare[third] = work.near[s]
-            spare[n_cams] += 1
-            if n_cams == 4 and way == 0:
-                for t in range(_near_meeting(setup, grid, spare, order[3], work.point, work.near_last)):
-                    n = _copy(spare, work, n, order[3], work.near_last[t])
-            if n_cams == 3 or setup.missing:
-                n = _copy(spare, work, n, third, work.near[s])
-    return n
-
-
-@routine
-def _copy(group: Ints, work: Work, n: int, c: int, peak: int) -> int:
-    """Take down a group with a peak in a camera besides; returns how many there are."""
-    if n == _MOST_GROUPS:
-        return n
-    for k in range(len(group)):
-        work.groups[n, k] = group[k]
-    work.groups[n, c] = peak
-    return n + 1
-
-
-@routine
-def _smooth(images: Image, c: int, y: int, x: int) -> float:
-    """A pixel, weighted 1 2 1 with its neighbours along each axis."""
-    total = 0.0
-    for i in range(-1, 2):
-        line = images[c, y + i]
-        total += (2 - abs(i)) * (line[x - 1] + 2.0 * line[x] + line[x + 1])
-    return total / 16.0
+        return bool(known <= most[2])
+    third = _rarest(screen, order[2], predicted[0])
+    if n_cams == 3:
+        return bool(known + third <= most[3])
+    fourth = _rarest(screen, order[3], predicted[1])
+    if which != LACKING and known + third + fourth <= most[4]:
+        return True
+    return which != COMPLETE and bool(known + min(third, fourth) <= most[3])
 
 
 @piece
-def _fits(setup: Setup, grid: Grid, group: Ints, point: Floats) -> bool:
-    """Whether the rays of a group meet; ``point`` receives where, and the rms distance of the peaks [px].
-
-    A camera without a peak counts as if it were at the farthest distance allowed. It must not see the place and nothing in it.
-    """
-    n_cams = len(setup.cameras)
-    meet(setup.rays, group, n_cams, point)
-    height, width = setup.images.shape[1] - 2 * MARGIN, setup.images.shape[2] - 2 * MARGIN
-    total = 0.0
-    for c in range(n_cams):
-        u, v = seen(setup.cameras[c], setup.optics, setup.corrections[c], point[0], point[1], point[2])
-        square = setup.fit * setup.fit
-        if group[c] != NONE:
-            du, dv = u - grid.places[group[c], 0], v - grid.places[group[c], 1]
-            square = du * du + dv * dv
-            if not square < setup.fit * setup.fit:
-                return False
-        elif is_drawn(u, v, width, height) and _smooth(setup.images, c, int(v) + MARGIN, int(u) + MARGIN) < setup.dark[c]:
-            return False
-        total += square
-    point[3] = math.sqrt(total / n_cams)
-    return True
-
-
-@piece
-def _keep(group: Ints, point: Floats, peaks: Ints, places: Floats, first: int, n: int) -> int:
-    """Insert a candidate into the n kept ones of a base peak, from row ``first`` on, by distance; returns how many these are."""
-    if n == KEPT:
-        if point[3] >= places[first + n - 1, 3]:
-            return n
-        n -= 1
-    at = first + n
-    while at > first and places[at - 1, 3] > point[3]:
-        for k in range(4):
-            places[at, k] = places[at - 1, k]
-        for c in range(peaks.shape[1]):
-            peaks[at, c] = peaks[at - 1, c]
-        at -= 1
-    for k in range(4):
-        places[at, k] = point[k]
-    for c in range(peaks.shape[1]):
-        peaks[at, c] = group[c]
-    return n + 1
+def _predict(sight: Sight, at: float, off: float, predicted: Floats) -> None:
+    """Where a pair meets in the cameras from the third on: ``at`` pieces along the line, the second peak ``off`` px beside it."""
+    k = min(max(int(at), 0), PIECES - 1)
+    for b in range(len(predicted)):
+        line, aside = sight.lines[b + 1], sight.aside[b]
+        for axis in range(2):
+            predicted[b, axis] = line[k, axis] + (at - k) * (line[k + 1, axis] - line[k, axis]) + off * aside[axis]
 
 
 @entry(
-    "Tuple((int64[:, ::1], float64[:, ::1]))(float64[:, ::1], float64[:, ::1], int64[:, ::1], int64[::1], float64, int64, int64,"
-    "float64[:, ::1], float64[::1], float64[:, ::1], float64[::1], float32[:, :, ::1],"
-    "float64, float64, float64, float64[::1], boolean)"
+    "Tuple((int64[:, ::1], float64[:, ::1]))(float64[:, ::1], float64[:, ::1], float64[::1], int64[:, ::1], int64[::1], float64,"
+    "int64, int64, float32[:, :, ::1], float64, float64[:, ::1], float64[::1], float64[:, ::1], float32[:, :, ::1],"
+    "float64, float64, float64, float64[::1], float64[:, ::1], int64)"
 )
 def candidates(
     places: Floats,
     rays: Floats,
+    rarity: Floats,
     cells: Ints,
     order: Ints,
     cell: float,
     n_x: int,
     n_y: int,
+    table: Image,
+    spacing: float,
     cameras: Floats,
     optics: Floats,
     corrections: Floats,
-    layers: Floats,
     images: Image,
     line: float,
     near: float,
     fit: float,
     dark: Floats,
-    missing: bool,  # noqa: FBT001 -- compiled functions take no keywords
+    most: Floats,
+    which: int,
 ) -> tuple[Ints, Floats]:
     """Places where the rays of peaks meet.
 
     Args:
         places: (n, 3) peaks of all cameras, by cameras and cells: x, y [px], grey value.
         rays: (n, 6) of the peaks.
+        rarity: (n,) of the peaks: logarithms of probabilities, say.
         cells: (n_cams, n_x * n_y + 1) where each cell starts in ``places``.
         order: (n_cams,) of the cameras: base, second, third, fourth.
         cell: side of a cell [px].
         n_x: cells in x.
         n_y: cells in y.
+        table: of :func:`pyptv.kernels.dense.sightlines.sightlines` for that order.
+        spacing: of its places [px].
         cameras: (n_cams, CAMERA_SIZE).
         optics: (OPTICS_SIZE,).
         corrections: (n_cams, CORRECTION_SIZE).
-        layers: (6,) [mm] two x, then the lower and the upper limit of z at these.
         images: (n_cams, height, width) grey values above the background, margins included.
         line: largest distance of a peak from an epipolar line [px].
-        near: largest distance of a peak from the projection of a pair or a triple [px].
+        near: largest distance of a peak from the projection of a pair [px].
         fit: largest distance of a peak from the projection of the meeting point [px].
         dark: (n_cams,) a missing camera's image must be brighter.
-        missing: with four cameras, one of the third and the fourth may lack a peak.
+        most: (n, n_cams + 1) largest sum of the rarities of the peaks of a group, for each number of peaks. Rows: how far the
+            base pair's second peak is from the epipolar line, in steps of line / n.
+        which: of four cameras: :data:`COMPLETE`, :data:`ANY` or :data:`LACKING`.
 
     Returns:
         (m, n_cams) peaks, -1 for a camera without one; (m, 4) x, y, z [mm] and the rms distance [px].
     """
     n_cams = len(cameras)
-    setup = Setup(cameras, optics, corrections, rays, images, dark, near, fit, missing)
+    setup = Setup(cameras, optics, corrections, rays, rarity, images, dark, near, fit, which)
     grid = Grid(places, cells, cell, n_x, n_y)
-    work = Work(
-        np.empty((_MOST_GROUPS + 1, n_cams + 1), np.int64),
-        np.empty(_MOST_NEAR, np.int64),
-        np.empty(_MOST_NEAR, np.int64),
-        np.empty(4),
-    )
-    points, on_line = np.empty((PIECES + 1, 2)), np.empty(_MOST_ON_LINE, np.int64)
+    screen = _make_screen(grid, rarity, n_cams, near)
+    work, sight, predicted = make_work(n_cams), make_sight(n_cams), np.empty((n_cams - 2, 2))
+    on_line, where = np.empty(_MOST_ON_LINE, np.int64), np.empty((_MOST_ON_LINE, 2))
     base, second = order[0], order[1]
     room = KEPT * (cells[base, n_x * n_y] - cells[base, 0])
     peaks, meetings = np.empty((room, n_cams), np.int64), np.empty((room, 4))
     total = 0
     for i in range(cells[base, 0], cells[base, n_x * n_y]):
-        x, y, z, dx, dy, dz = rays[i, 0], rays[i, 1], rays[i, 2], rays[i, 3], rays[i, 4], rays[i, 5]
-        z0, z1 = limit(layers[2], layers[3], layers, x, z, dx, dz), limit(layers[4], layers[5], layers, x, z, dx, dz)
-        for k in range(PIECES + 1):
-            depth = z0 + (z1 - z0) * k / PIECES
-            t = (depth - z) / dz
-            points[k, 0], points[k, 1] = seen(cameras[second], optics, corrections[second], x + t * dx, y + t * dy, depth)
+        look(table, spacing, places[i, 0], places[i, 1], sight.flat)
         n = number(0)
-        for q in range(walk(grid, second, points, line, on_line)):
+        for q in range(walk(grid, second, sight.lines[0], line, on_line, where)):
+            _predict(sight, where[q, 0], where[q, 1], predicted)
+            enough = most[min(int(abs(where[q, 1]) / line * len(most)), len(most) - 1)]
+            if not _may_be(screen, order, predicted, rarity[i] + rarity[on_line[q]], enough, which):
+                continue
             excluded = NONE
-            for k in range(_groups(setup, grid, order, i, on_line[q], work)):
+            for k in range(groups_of(setup, grid, order, i, on_line[q], predicted, enough, work)):
                 group = work.groups[k]
                 complete = n_cams < 4 or (group[order[2]] != NONE and group[order[3]] != NONE)
-                if (complete or group[n_cams] != excluded) and _fits(setup, grid, group, work.point):
+                if (complete or group[n_cams] != excluded) and fits(setup, grid, group, work.point):
                     excluded = group[n_cams] if complete else excluded
-                    n = _keep(group, work.point, peaks, meetings, total, n)
+                    n = keep(group, work.point, peaks, meetings, total, n)
         total += n
     return peaks[:total].copy(), meetings[:total].copy()
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from pyptv.kernels.dense.spots import MARGIN, blocks_of, draw, first_of, is_drawn, profile
-from pyptv.kernels.dense.windows import window_fetch, window_spread, window_sums
+from pyptv.kernels.dense.windows import window_exchange, window_fetch, window_spread, window_sums
 from pyptv.kernels.jit import piece
 
 if TYPE_CHECKING:
@@ -98,12 +98,13 @@ def measure(data: Data, rows: Rows, work: Work, p: int, c: int) -> None:
         _measure_each(data, work, c, dx, dy, twice_ax, twice_ay)
     else:
         first = first_of(shape, c, x, y, r)
-        s, sx, sy = window_sums(data.flat, first, shape[2], 2 * r + 1, blocks_of(r), across, down)
-        sums[_D], sums[_DX], sums[_DY] = s, (sx - (r + dx) * s) * twice_ax, (sy - (r + dy) * s) * twice_ay
-        if data.scatter > 0.0:
-            _, sxx, syy = window_spread(data.flat, first, shape[2], 2 * r + 1, blocks_of(r), across, down)
+        if data.scatter <= 0.0:
+            s, sx, sy = window_sums(data.flat, first, shape[2], 2 * r + 1, blocks_of(r), across, down)
+        else:
+            s, sx, sy, sxx, syy = window_spread(data.flat, first, shape[2], 2 * r + 1, blocks_of(r), across, down)
             spread = (sxx - (r + dx) * (2 * sx - (r + dx) * s)) * twice_ax + (syy - (r + dy) * (2 * sy - (r + dy) * s)) * twice_ay
             sums[_RS] = spread - s
+        sums[_D], sums[_DX], sums[_DY] = s, (sx - (r + dx) * s) * twice_ax, (sy - (r + dy) * s) * twice_ay
         sums[_G], sums[_GX], sums[_GY] = a0 * b0, a1 * b0 * twice_ax, a0 * b1 * twice_ay
         sums[_XX], sums[_YY] = a2 * b0 * twice_ax * twice_ax, a0 * b2 * twice_ay * twice_ay
         sums[_XY] = a1 * b1 * twice_ax * twice_ay
@@ -238,17 +239,22 @@ def move(data: Data, rows: Rows, p: int, x: float, y: float, z: float) -> float:
 @piece
 def exchange(data: Data, rows: Rows, work: Work, p: int, c: int) -> None:
     """Put the old spot of a particle back into the residual image and subtract the new one."""
-    images, flat, r = data.residual, data.flat, data.radius
+    images, r = data.residual, data.radius
     height, width = images.shape[1] - 2 * MARGIN, images.shape[2] - 2 * MARGIN
-    before, after = work.before[c], rows.intensities[p, c]
-    if before != 0.0 and work.pixels[c, 0] != NOT_SEEN:
-        draw(images, flat, c, work.pixels[c, 0], work.pixels[c, 1], r, before, work.profiles[c, 0], work.profiles[c, 1])
+    before, after = work.before[c] if work.pixels[c, 0] != NOT_SEEN else np.float32(0.0), rows.intensities[p, c]
+    old, new = work.profiles[c], work.profiles[-1]
+    x, y = work.pixels[c, 0], work.pixels[c, 1]
     u, v = rows.projections[p, c, 0], rows.projections[p, c, 1]
     if after != 0.0 and is_drawn(u, v, width, height):
-        across, down = work.profiles[-1, 0], work.profiles[-1, 1]
-        x = profile(u, rows.sharpness[p, c, 0], r, width, across)[0]
-        y = profile(v, rows.sharpness[p, c, 1], r, height, down)[0]
-        draw(images, flat, c, x, y, r, -after, across, down)
+        new_x = profile(u, rows.sharpness[p, c, 0], r, width, new[0])[0]
+        new_y = profile(v, rows.sharpness[p, c, 1], r, height, new[1])[0]
+        if before != 0.0 and new_x == x and new_y == y:
+            first = first_of(images.shape, c, x, y, r)
+            window_exchange(data.flat, first, images.shape[2], 2 * r + 1, blocks_of(r), before, old, after, new)
+            return
+        draw(images, data.flat, c, new_x, new_y, r, -after, new[0], new[1])
+    if before != 0.0:
+        draw(images, data.flat, c, x, y, r, before, old[0], old[1])
 
 
 @piece

@@ -43,10 +43,11 @@ def limit(at_first: float, at_second: float, layers: Floats, x: float, z: float,
 
 
 @piece
-def walk(grid: Grid, c: int, line: Floats, width: float, out: Ints) -> int:
+def walk(grid: Grid, c: int, line: Floats, width: float, out: Ints, where: Floats) -> int:
     """The peaks of a camera within ``width`` px of a line (PIECES + 1, 2), as many as fit in ``out``; returns how many.
 
-    Cell by cell along the longer axis of each piece; only at the ends of the line may they lie beyond it.
+    Cell by cell along the longer axis of each piece; only at the ends of the line may they lie beyond it. ``where`` (n, 2)
+    receives for each how many pieces along the line it is, and how far from it, on the side of (dy, -dx) [px].
     """
     n = 0
     for k in range(PIECES):
@@ -73,7 +74,7 @@ def walk(grid: Grid, c: int, line: Floats, width: float, out: Ints) -> int:
                     px, py = grid.places[q, 0] - x, grid.places[q, 1] - y
                     t = (px * dx + py * dy) / (length * length)
                     if first <= t < last and abs(px * dy - py * dx) < width * length and n < len(out):
-                        out[n] = q
+                        out[n], where[n, 0], where[n, 1] = q, k + t, (px * dy - py * dx) / length
                         n += 1
     return n
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pyptv.kernels.geometry import FLATTENING_STEP, pixel_to_flat, project_pixel, ray
-from pyptv.kernels.jit import entry, leaf, routine
+from pyptv.kernels.geometry import FLATTENING_STEP, pixel_to_flat, project_closely, ray
+from pyptv.kernels.jit import entry, leaf, piece, routine
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -43,7 +43,7 @@ def shift(correction: Floats, u: float, v: float) -> tuple[float, float]:
 @routine
 def seen(camera: Floats, optics: Floats, correction: Floats, x: float, y: float, z: float) -> tuple[float, float]:
     """Where a camera sees a point (mm): (x, y), px."""
-    u, v = project_pixel(camera, optics, x, y, z)
+    u, v = project_closely(camera, optics, x, y, z)
     if correction[0] != 0.0:
         du, dv = shift(correction, u, v)
         return u + du, v + dv
@@ -85,6 +85,17 @@ def derivatives(
     return out
 
 
+@piece
+def ray_of(camera: Floats, optics: Floats, correction: Floats, u: float, v: float, out: Floats) -> None:
+    """The ray of a place [px] into ``out`` (6,): a point [mm] and the unit direction."""
+    if correction[0] != 0.0:
+        du, dv = shift(correction, u, v)
+        du, dv = shift(correction, u - du, v - dv)  # it is given at the place before the correction
+        u, v = u - du, v - dv
+    flat_x, flat_y = pixel_to_flat(camera, optics, u, v, FLATTENING_STEP)
+    out[0], out[1], out[2], out[3], out[4], out[5] = ray(camera, optics, flat_x, flat_y)
+
+
 @entry("float64[:, ::1](float64[:, ::1], int64[::1], float64[:, ::1], float64[::1], float64[:, ::1])")
 def rays(places: Floats, starts: NDArray[np.int64], cameras: Floats, optics: Floats, corrections: Floats) -> Floats:
     """The rays (n, 6) of places (n, >= 2) [px]: a point [mm] and the unit direction.
@@ -95,13 +106,5 @@ def rays(places: Floats, starts: NDArray[np.int64], cameras: Floats, optics: Flo
     for c in range(len(cameras)):
         camera, correction = cameras[c], corrections[c]
         for i in range(starts[c], starts[c + 1]):
-            u, v = places[i, 0], places[i, 1]
-            if correction[0] != 0.0:
-                du, dv = shift(correction, u, v)
-                du, dv = shift(correction, u - du, v - dv)  # it is given at the place before the correction
-                u, v = u - du, v - dv
-            flat_x, flat_y = pixel_to_flat(camera, optics, u, v, FLATTENING_STEP)
-            x, y, z, dx, dy, dz = ray(camera, optics, flat_x, flat_y)
-            out[i, 0], out[i, 1], out[i, 2] = x, y, z
-            out[i, 3], out[i, 4], out[i, 5] = dx, dy, dz
+            ray_of(camera, optics, correction, places[i, 0], places[i, 1], out[i])
     return out

@@ -73,8 +73,9 @@ def _each_row(builder: Any, rows: Any, start: Any, stride: Any, do: Callable[[An
         do(loop.index, builder.add(start, builder.mul(loop.index, stride)))
 
 
-def _moments(power: int) -> Any:
-    """A function that gives sums over a window of r g, r g j^power and r g i^power."""
+def _moments(highest: int) -> Any:
+    """A function that gives sums over a window: of r g, and of r g j^n and r g i^n for n up to ``highest``."""
+    n_sums = 1 + 2 * highest
 
     def typed(_context: Any, flat: Any, start: Any, stride: Any, rows: Any, blocks: Any, across: Any, down: Any) -> Any:
         """Its types and its instructions."""
@@ -84,45 +85,44 @@ def _moments(power: int) -> Any:
             """The instructions."""
             pixels, first, step, n_rows, n_blocks, row, column = args
             image, row, column = (_pointer(context, builder, array) for array in (pixels, row, column))
-            totals = _zeros(builder, 3)
+            totals = _zeros(builder, n_sums)
             with cgutils.for_range(builder, n_blocks) as block:
                 left = builder.mul(block.index, ir.Constant(block.index.type, WIDE))
-                plain, by_row = _zeros(builder, 2)
+                by_row = _zeros(builder, 1 + highest)
 
-                def gather(i: Any, at: Any, plain: Any = plain, by_row: Any = by_row) -> None:
+                def gather(i: Any, at: Any, by_row: Any = by_row) -> None:
                     """A row adds to the sums."""
-                    value = _load(builder, image, at)
-                    weight = builder.load(builder.gep(column, [i]))
-                    moment = builder.fmul(weight, _power(builder, builder.sitofp(i, _FLOAT), power))
-                    builder.store(_plus(builder, builder.load(plain), value, _splat(builder, weight)), plain)
-                    builder.store(_plus(builder, builder.load(by_row), value, _splat(builder, moment)), by_row)
+                    value, weight = _load(builder, image, at), builder.load(builder.gep(column, [i]))
+                    for place in by_row:
+                        builder.store(_plus(builder, builder.load(place), value, _splat(builder, weight)), place)
+                        weight = builder.fmul(weight, builder.sitofp(i, _FLOAT))
 
                 _each_row(builder, n_rows, builder.add(first, left), step, gather)
-                profile = _load(builder, row, left)
-                place = _power(builder, builder.fadd(_RAMP, _splat(builder, builder.sitofp(left, _FLOAT))), power)
-                inner = builder.load(plain)
-                for total, a, b in zip(
-                    totals, (inner, inner, builder.load(by_row)), (profile, builder.fmul(profile, place), profile), strict=True
-                ):
-                    builder.store(_plus(builder, builder.load(total), a, b), total)
+                place = builder.fadd(_RAMP, _splat(builder, builder.sitofp(left, _FLOAT)))
+                terms = _weighted(builder, [builder.load(one) for one in by_row], _load(builder, row, left), place)
+                for total, term in zip(totals, terms, strict=True):
+                    builder.store(builder.fadd(builder.load(total), term, flags=_ANY_ORDER), total)
             sums = [_sum(builder, builder.load(total)) for total in totals]
             return context.make_tuple(builder, signature.return_type, sums)
 
-        return types.UniTuple(types.float32, 3)(_PIXELS, whole, whole, whole, whole, _PIXELS, _PIXELS), make
+        return types.UniTuple(types.float32, n_sums)(_PIXELS, whole, whole, whole, whole, _PIXELS, _PIXELS), make
 
     return intrinsic(typed)
 
 
-def _power(builder: Any, value: Any, power: int) -> Any:
-    result = value
-    for _ in range(power - 1):
-        result = builder.fmul(result, value)
-    return result
+def _weighted(builder: Any, by_row: list[Any], profile: Any, place: Any) -> list[Any]:
+    """What columns add to the sums, of their sums of r g i^n over the rows: without j and i, with j, with i, with j^2, with i^2."""
+    weighted = builder.fmul(by_row[0], profile)
+    terms = [weighted]
+    for moment in by_row[1:]:
+        weighted = builder.fmul(weighted, place)
+        terms += [weighted, builder.fmul(moment, profile)]
+    return terms
 
 
 window_sums, window_spread = _moments(1), _moments(2)
 """Sums over a window of r g, r g j and r g i: r an image's pixel in column j and row i of the window, g the spot there. The
-second one has j^2 and i^2 in their place.
+second one has those of r g j^2 and r g i^2 as well.
 
 Args:
     flat: images, flattened (float32).
@@ -159,6 +159,42 @@ def window_add(
         return context.get_dummy_value()
 
     return types.void(_PIXELS, whole, whole, whole, whole, types.float32, _PIXELS, _PIXELS), make
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def window_exchange(
+    _context: Any, flat: Any, start: Any, stride: Any, rows: Any, blocks: Any, old: Any, out_of: Any, new: Any, into: Any
+) -> Any:
+    """Add a spot to a window and subtract another one, in place: with half the loads and stores of :func:`window_add` for each.
+
+    ``old`` and ``new`` are the peaks of the one that is added and the one that is subtracted; ``out_of`` and ``into`` their two
+    profiles each, (2, >= WIDE * blocks): across and down.
+    """
+    whole, pair = types.int64, types.Array(types.float32, 2, "C")
+
+    def make(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        """The instructions."""
+        pixels, first, step, n_rows, n_blocks, before, profiles, after, other = args
+        image, spots = _pointer(context, builder, pixels), []
+        for array, peak in ((profiles, before), (other, builder.fneg(after))):
+            both = context.make_array(pair)(context, builder, array)
+            length = cgutils.unpack_tuple(builder, both.shape, 2)[1]
+            spots.append((both.data, builder.gep(both.data, [length]), peak))
+        with cgutils.for_range(builder, n_blocks) as block:
+            left = builder.mul(block.index, ir.Constant(block.index.type, WIDE))
+            drawn = [(builder.fmul(_load(builder, a, left), _splat(builder, peak)), down) for a, down, peak in spots]
+
+            def change(i: Any, at: Any, drawn: Any = drawn) -> None:
+                """A row gets its part of the one and loses that of the other."""
+                value = _load(builder, image, at)
+                for profile, down in drawn:
+                    value = _plus(builder, value, profile, _splat(builder, builder.load(builder.gep(down, [i]))))
+                builder.store(value, _at(builder, image, at), align=4)
+
+            _each_row(builder, n_rows, builder.add(first, left), step, change)
+        return context.get_dummy_value()
+
+    return types.void(_PIXELS, whole, whole, whole, whole, types.float32, pair, types.float32, pair), make
 
 
 def _power_of_two(builder: Any, power: Any) -> Any:
