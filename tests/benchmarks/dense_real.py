@@ -60,7 +60,7 @@ def process(name, views, known, limits, asked) -> None:
     """All passes; prints what came out of each."""
     found, (cameras, spots) = None, known
     for number in range(1, asked.passes + 1):
-        settings = Settings() if number == asked.passes else Settings.of_first_pass()
+        settings = Settings.of_pass(number, asked.passes)
         begin = {frame: found.begin(frame) if found else None for frame in views}
         done = {frame: reconstruct(images, cameras, spots, settings, begin[frame]) for frame, images in views.items()}
         found = Found(done)

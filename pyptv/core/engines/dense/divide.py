@@ -28,7 +28,7 @@ _FEWEST = 100
 _FAINT = 0.1
 """Quantile of the particles' intensities: halves are above it, so a particle that is divided is above twice that intensity."""
 _GAIN = 12.0
-"""Smallest fall of chi squared: noise alone, with four degrees of freedom, exceeds it once in 60 particles, and is seldom bright."""
+"""Smallest fall of chi squared: noise alone, with four degrees of freedom, exceeds it for one particle in 60."""
 _USUAL = 300
 """Particles that tell how large the errors of the model are."""
 _NOISE_GAIN = 5.35

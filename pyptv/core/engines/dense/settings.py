@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+_MANY = 3
+"""Passes of frames that are crowded."""
 
 
 @dataclass(frozen=True)
@@ -58,5 +61,16 @@ class Settings:
 
     @staticmethod
     def of_first_pass() -> Settings:
-        """Of a pass that another one follows, which goes on from its fits, and drops what has no link: more may be doubtful."""
-        return Settings(few=0.002, by_chance=1.0)
+        """Of a pass that another one follows, which goes on from its fits: what time knows saves searches there."""
+        return Settings(few=0.002)
+
+    @staticmethod
+    def of_pass(number: int, passes: int) -> Settings:
+        """Of one of the passes over a frame.
+
+        Of three or more, those but the last let more in that is doubtful: the next one drops what has no link.
+        """
+        if number == passes:
+            return Settings()
+        first = Settings.of_first_pass()
+        return replace(first, by_chance=1.0) if passes >= _MANY else first

@@ -66,7 +66,7 @@ class FindStep:
         views, stamps = read_frame(self._job.experiment, self._job.images, frame, self._masks)
         self._announce(frame, f"finding particles, pass {number}")
         begin = _start(before, frame) if before is not None else None
-        settings = Settings() if last else Settings.of_first_pass()
+        settings = Settings.of_pass(number, self._passes)
         found = reconstruct(views, self._optics.cameras, self._optics.spots, settings, begin)
         notes = _notes(found, 0 if begin is None else len(begin))
         self._store.tables.write(name, frame, key, self._arrays(found), notes=notes, stamps=stamps)
