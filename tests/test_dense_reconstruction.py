@@ -194,6 +194,21 @@ def test_two_spots_on_top_of_each_other(lab, apart):
         assert hits(found.positions, true, 0.6, lab.cameras)[0] >= 1
 
 
+def test_two_particles_in_one_spot_are_divided(lab):
+    """Pairs 0.8 px apart, which have one peak in each image, among single ones of all brightness: each pair is found, no more."""
+    single = lab.scatter(200)
+    pairs = single[:20]
+    aside = lab.rng.standard_normal((20, 3)) * [1, 1, 0]
+    aside *= 0.8 * lab.cameras.step / np.linalg.norm(aside, axis=1, keepdims=True)
+    true = np.concatenate([single, pairs + aside])
+    peaks = lab.rng.normal(80, 12, len(true))
+    peaks[:20] = peaks[200:]
+    found = reconstruct(lab.see(true, peaks), lab.cameras, replace(lab.spots, level=80.0)).particles.positions
+    n_pairs = sum((np.linalg.norm(found - place, axis=1) < 2 * lab.cameras.step).sum() == 2 for place in pairs + aside / 2)
+    assert n_pairs >= 15
+    assert len(found) <= len(true) + 2
+
+
 def test_many_particles_and_what_a_start_is_worth(lab):
     """0.006 particles per pixel; all of them are found, nothing else; a start is shaken, pruned, and named."""
     true = lab.scatter(500)

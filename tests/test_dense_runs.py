@@ -336,3 +336,12 @@ def test_a_worker_forgets_what_others_have_made_anew(tmp_path: Path) -> None:
     assert links(20) == 20
     assert links(40) == 40
     assert links(40) == 40
+
+
+def test_crowded_images_are_reconstructed_three_times(tmp_path: Path) -> None:
+    """The sample of frames decides, unless the parameters do."""
+    make_experiment(tmp_path / "exp", n_frames=3, n_particles=250, image_size=(64, 64), hot_pixels=0, seed=5)
+    pyptv_batch.main(tmp_path / "exp", method="dense", self_calibration=False)
+    report = read_run_report(tmp_path / "exp/res")
+    assert report is not None
+    assert [len(one["frame"]) for one in report["dense"]["passes"]] == [3, 3, 3]

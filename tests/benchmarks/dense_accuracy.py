@@ -2,6 +2,10 @@
 
     python tests/benchmarks/dense_accuracy.py FOLDER                       # all cases, side by side on all CPUs
     python tests/benchmarks/dense_accuracy.py FOLDER --only 0.014 --no-standard
+    python tests/benchmarks/dense_accuracy.py FOLDER --frames 6 --processes 16 --seconds 220
+
+Rows come as they are done. With ``--seconds`` those that are not done by then are stopped, and named. CPU seconds are comparable
+only while there are no more processes than free cores.
 
 A true detection is within 1 px as seen in the volume, and a link is true when both its ends are (the definition of the Lagrangian
 particle tracking challenge). Chance: tracks of three frames between displaced frames, over those that there are.
@@ -12,18 +16,24 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import math
 import os
 import resource
 import shutil
 import time
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
+from pyptv.core.engines.choice import compile_now
 from pyptv.core.record.run_report import FILE_NAME
 from pyptv.evaluate import Score, evaluate
 from pyptv.evaluate.compare import pixel_in_space
+from pyptv.kernels import cache
 from pyptv.pyptv_batch_parallel import main
 from pyptv.synthetic import make_experiment, read_truth
 
@@ -59,6 +69,16 @@ CASES: dict[str, dict[str, Any]] = {
     "0.0005 ppp, 2 cameras": CLEAN | {"n_particles": 320, "image_size": (800, 800), "n_cameras": 2},
     "0.003 ppp, 2 cameras": CLEAN | {"n_particles": 1920, "image_size": (800, 800), "n_cameras": 2},
 }
+LONGEST = (
+    "0.028 ppp, the same",
+    "0.014 ppp, mixed, narrow angles",
+    "0.014 ppp, mixed sizes, uneven light, SNR 7",
+    "0.1 ppp, clean",
+    "0.075 ppp, clean",
+    "0.03 ppp, clean, 1 megapixel",
+    "0.05 ppp, clean",
+)
+"""What takes the longest, in this order."""
 HEAD = "| case | method | recall | precision | link recall | link precision | rms x, y, z [px] | by chance | seconds | MB |"
 
 
@@ -85,12 +105,41 @@ def row(case: str, method: str, found: dict[str, Any]) -> str:
     return f"| {case} | {method} | {numbers} | {rms} | {by_chance} | {seconds:.2f} | {found['memory']} |"
 
 
-def measured(case: str, folder: Path, method: str) -> str:
-    """The row of a case and a method; of one that fails, why."""
+def measured(case: str, folder: Path, method: str, said: Connection) -> None:
+    """Send the row of a case and a method; of one that fails, why."""
     try:
-        return row(case, method, run(folder, method))
+        said.send(row(case, method, run(folder, method)))
     except Exception as error:
-        return f"| {case} | {method} | {type(error).__name__}: {error} |"
+        said.send(f"| {case} | {method} | {type(error).__name__}: {error} |")
+
+
+def rows(jobs: list[tuple[str, Path, str]], n_processes: int, until: float) -> Iterator[str]:
+    """The rows of jobs, started in their order, as they are done; those that are not done in time, named.
+
+    Each has a process of its own: its memory is its own, its seconds are those of one core.
+    """
+    context, waiting, running = get_context("spawn"), deque(jobs), {}
+    while waiting or running:
+        while waiting and len(running) < n_processes:
+            heard, said = context.Pipe(duplex=False)
+            process = context.Process(target=measured, args=(*waiting[0], said))
+            process.start()
+            said.close()
+            running[heard] = (process, waiting.popleft())
+        done = wait(list(running), max(0.0, until - time.perf_counter()))
+        for heard in done:
+            process, (case, _, method) = running.pop(heard)
+            try:
+                yield heard.recv()
+            except EOFError:
+                yield f"| {case} | {method} | its process died |"
+            process.join()
+        if not done:
+            break
+    for process, (case, _, method) in running.values():
+        process.terminate()
+        yield f"| {case} | {method} | not done in time |"
+    yield from (f"| {case} | {method} | not begun in time |" for case, _, method in waiting)
 
 
 def make(folder: Path, n_frames: int, options: dict[str, Any]) -> None:
@@ -107,6 +156,7 @@ def command_line() -> argparse.Namespace:
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--only", default="", help="cases whose name has this in it")
     parser.add_argument("--no-standard", action="store_true", help="the dense method only")
+    parser.add_argument("--seconds", type=float, default=math.inf, help="what is not done by then is stopped")
     return parser.parse_args()
 
 
@@ -118,12 +168,14 @@ if __name__ == "__main__":
     places = {name: asked.folder / f"case{number}" for number, name in enumerate(CASES)}
     began = time.perf_counter()
     with ProcessPoolExecutor(asked.processes) as pool:
+        compiled = [pool.submit(compile_now, groups) for groups in (cache.FOR_DENSE, None)]  # once, on a machine that has none
         list(pool.map(make, [places[name] for name in cases], [asked.frames] * len(cases), cases.values()))
+        for one in compiled:
+            one.result()
     print(f"made in {time.perf_counter() - began:.0f} s", flush=True)
     print(HEAD + "\n|---|---|--:|--:|--:|--:|--:|--:|--:|--:|", flush=True)
     methods = ("dense",) if asked.no_standard else ("dense", "standard")
-    # side by side, the longest first, each in a process of its own: its memory is its own, its seconds are those of one core
-    with ProcessPoolExecutor(asked.processes, get_context("spawn"), max_tasks_per_child=1) as pool:
-        rows = [pool.submit(measured, name, places[name], method) for method in methods for name in reversed(cases)]
-        for finished in as_completed(rows):
-            print(finished.result(), flush=True)
+    longest_first = [name for name in LONGEST if name in cases] + [name for name in cases if name not in LONGEST]
+    jobs = [(name, places[name], method) for method in methods for name in longest_first]
+    for line in rows(jobs, asked.processes, began + asked.seconds):
+        print(line, flush=True)

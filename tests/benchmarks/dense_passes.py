@@ -99,7 +99,7 @@ class Lab:
         """Frames one by one, then again with what their neighbours say."""
         found = Found()
         for k in range(number):
-            settings = Settings() if k == number - 1 else Settings.of_first_pass()
+            settings = Settings.of_pass(k + 1, number)
             found = Found({frame: self.find(frame, found.begin(frame) if k else None, settings) for frame in self.frames})
             self.link(found)
         return found

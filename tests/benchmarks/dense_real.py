@@ -2,9 +2,11 @@
 
     python tests/benchmarks/dense_real.py EXP [--first N] [--last N] [--shift 40] [--strict 0.35]
 
-Twice the same, with the self-calibration and the spots of the images as they are: once with these images, once with those of the
-last camera shifted (what leaves the image comes in on the other side). No particle is true in the second, all cameras are as
-bright and as full as in the first: what is found there is found by chance. Printed for each pass: particles of each frame, links,
+Three times the same, with the self-calibration and the spots of the images as they are: with these images; with those of the last
+camera shifted (what leaves the image comes in on the other side); and with those of all cameras but the first shifted, each by
+another distance. All cameras stay as bright and as full. In the last case no two cameras agree, and what is found is found by
+chance. In the second one the other cameras agree still: a true particle that these see is found wherever the last one is bright
+by chance. Printed for each pass: particles of each frame, links,
 tracks over all frames, and those of them whose every step is predicted by the two positions before it to ``--strict`` mm.
 """
 
@@ -33,12 +35,13 @@ from pyptv.kernels import cache
 SHAPE_FRAMES = 3
 
 
-def shifted(views, by: int):
-    """The same images with those of the last camera shifted to the right by so many px."""
+def shifted(views, by: int, cameras: range):
+    """The same images with those of some cameras shifted to the right, by a multiple of ``by`` px that no two share."""
     values, saturated = views.values.copy(), views.saturated.copy()
-    values[-1] = np.roll(values[-1], by, axis=1)
-    if saturated.size:
-        saturated[-1] = np.roll(saturated[-1], by, axis=1)
+    for k, camera in enumerate(cameras, start=1):
+        values[camera] = np.roll(values[camera], k * by, axis=1)
+        if saturated.size:
+            saturated[camera] = np.roll(saturated[camera], k * by, axis=1)
     return replace(views, values=values, saturated=saturated)
 
 
@@ -57,7 +60,7 @@ def process(name, views, known, limits, asked) -> None:
     """All passes; prints what came out of each."""
     found, (cameras, spots) = None, known
     for number in range(1, asked.passes + 1):
-        settings = Settings() if number == asked.passes else Settings.of_first_pass()
+        settings = Settings.of_pass(number, asked.passes)
         begin = {frame: found.begin(frame) if found else None for frame in views}
         done = {frame: reconstruct(images, cameras, spots, settings, begin[frame]) for frame, images in views.items()}
         found = Found(done)
@@ -76,7 +79,7 @@ if __name__ == "__main__":
     parser.add_argument("experiment", type=Path)
     parser.add_argument("--first", type=int)
     parser.add_argument("--last", type=int)
-    parser.add_argument("--shift", type=int, default=40, help="px, of the last camera")
+    parser.add_argument("--shift", type=int, default=40, help="px")
     parser.add_argument("--strict", type=float, default=0.35, help="mm")
     parser.add_argument("--passes", type=int, default=2)
     asked = parser.parse_args()
@@ -97,4 +100,6 @@ if __name__ == "__main__":
     print("sigma [px]:", spots.sigma[:, :, 0].round(2).tolist(), "scatter of sizes:", round(spots.scatter, 3))
     limits = limits_of(experiment.parameters.track)
     process("as it is", views, (cameras, spots), limits, asked)
-    process("shifted", {f: shifted(v, asked.shift) for f, v in views.items()}, (cameras, spots), limits, asked)
+    n_cams = cameras.n_cams
+    for name, some in (("last camera shifted", range(n_cams - 1, n_cams)), ("all shifted", range(1, n_cams))):
+        process(name, {f: shifted(v, asked.shift, some) for f, v in views.items()}, (cameras, spots), limits, asked)

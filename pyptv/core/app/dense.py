@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+from functools import partial
 from itertools import count
 from pathlib import Path
 
@@ -13,11 +13,9 @@ from pyptv.core.base.regular_files import is_there
 from pyptv.core.engines.choice import Engines, compile_now
 from pyptv.core.experiment.folder import Experiment
 from pyptv.core.files.store import Store
-from pyptv.core.schedule.dense import LINKS_ALONE, SINGLE_FRAMES, DensePlan, DenseStep, steps_over_time
+from pyptv.core.schedule.dense import LINKS_ALONE, SINGLE_FRAMES, DensePlan, steps_over_time
 from pyptv.core.stages.tasks import DenseJob, table_name
 from pyptv.kernels import cache
-
-logger = logging.getLogger(__name__)
 
 _SAMPLE = 5
 """Number of frames that the self-calibration uses."""
@@ -94,19 +92,15 @@ def dense_plan(frames: FrameRange, store: Store, options: Options, dense: DenseJ
     n_frames = frames[1] - frames[0] + 1
     length = max(1, min(_LONGEST_CHUNK, n_frames // (_ROUNDS * options.n_processes)))
     chunks = chunk_ranges(*frames, -(-n_frames // length))
-    steps: list[DenseStep] = {
-        "both": steps_over_time(dense.passes, dense.min_track),
-        "sequence": SINGLE_FRAMES,
-        "tracking": LINKS_ALONE,
-    }[options.mode]
+    alone = {"sequence": SINGLE_FRAMES, "tracking": LINKS_ALONE}.get(options.mode)
     begins, ends = frames[0] == dense.frames[0], frames[1] == dense.frames[1]
-    plan = DensePlan(
-        *(frames, chunks, count(1), store, steps), stop_at_failure=options.on_error != "skip", begins=begins, ends=ends
+    return DensePlan(
+        *(frames, chunks, count(1), store),
+        alone if alone is not None else partial(steps_over_time, min_track=dense.min_track),
+        stop_at_failure=options.on_error != "skip",
+        begins=begins,
+        ends=ends,
     )
-    if not (begins and ends):
-        text = "Of the %d frames of this part %d depend on no other part and get their results now, the others with --finish"
-        logger.info(text, n_frames, plan.complete)
-    return plan
 
 
 def done_ahead(store: Store, frame: int) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from pyptv.core.base.errors import ProcessingError, WorkersDieError
@@ -32,7 +32,7 @@ from pyptv.core.stages.tasks import OPTICS, DenseKind, DenseTask, table_name
 logger = logging.getLogger(__name__)
 
 _MOST_IDLE_DEATHS = 3
-
+_FEWEST_PASSES = 1
 
 LINKS_LOOK_AT = (1, 3)
 """Frames before and after a frame that its links depend on: one more than a link needs if chance links are counted."""
@@ -94,7 +94,7 @@ class DensePlan:
         chunks: Sequence[FrameRange],
         ids: Iterator[int],
         store: Store,
-        steps: Sequence[DenseStep],
+        steps: Sequence[DenseStep] | Callable[[int], Sequence[DenseStep]],
         *,
         stop_at_failure: bool,
         begins: bool = True,
@@ -107,7 +107,7 @@ class DensePlan:
             chunks: the frame ranges for tasks.
             ids: numbers for tasks.
             store: of the results.
-            steps: in their order.
+            steps: in their order; or those of a number of passes, which the first task decides.
             stop_at_failure: end at the first frame that fails.
             begins: there is no frame before these. Otherwise other parts have those, and steps that depend on them are not done.
             ends: likewise, after these.
@@ -117,8 +117,12 @@ class DensePlan:
         self._ids = ids
         self._store = store
         self._stop_at_failure = stop_at_failure
-        self._progress = list(self._shares(steps, begins=begins, ends=ends))
-        self._needs_optics = steps[0].kind == "find"
+        self._part = (begins, ends)
+        self._steps = steps
+        self._progress = list(self._shares(steps(_FEWEST_PASSES) if callable(steps) else steps))
+        self._needs_optics = self._progress[0].step.kind == "find"
+        if not callable(steps):
+            self._tell_part()
         self._optics: int | None = None
         self._deaths: Counter[int] = Counter()
         self._idle_deaths = 0
@@ -187,9 +191,20 @@ class DensePlan:
 
     # -- inside --------------------------------------------------------------------------------------------------------
 
-    def _shares(self, steps: Sequence[DenseStep], *, begins: bool, ends: bool) -> Iterator[_Progress]:
+    def _decided(self, passes: int) -> None:
+        """Plan the steps of a number of passes: nothing has begun yet."""
+        if callable(self._steps):
+            self._progress = list(self._shares(self._steps(passes)))
+            self._tell_part()
+
+    def _tell_part(self) -> None:
+        if not all(self._part):
+            text = "Of the %d frames of this part %d depend on no other part and get their results now, the others with --finish"
+            logger.info(text, self._frames[1] - self._frames[0] + 1, self.complete)
+
+    def _shares(self, steps: Sequence[DenseStep]) -> Iterator[_Progress]:
         """The frames of each step that depend only on these frames; the others count as ended."""
-        low, high = self._frames
+        (low, high), (begins, ends) = self._frames, self._part
         for step in steps:
             low += 0 if begins else step.back
             high -= 0 if ends else step.ahead
@@ -213,7 +228,9 @@ class DensePlan:
             yield from self._fail(event)
             return
         yield event
-        if isinstance(event, PassDone) and event.step != OPTICS:
+        if isinstance(event, PassDone) and event.step == OPTICS:
+            self._decided(int(event.notes["passes"]))
+        elif isinstance(event, PassDone):
             progress = next(progress for progress in self._progress if progress.step.name == event.step)
             self._end(progress, event.frame)
 

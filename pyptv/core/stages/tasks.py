@@ -24,7 +24,8 @@ class DenseJob:
     sample: tuple[int, ...] = ()
     """Frames that the self-calibration uses: the same for every processed range."""
     self_calibration: bool = True
-    passes: int = 2
+    passes: int = 0
+    """0: the sample of frames decides."""
     min_track: int = 3
     resume: bool = False
     """Tables that an earlier run has made from the same inputs are kept."""

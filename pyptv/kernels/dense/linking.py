@@ -97,10 +97,10 @@ def vote(a: Floats, b: Floats, neighbours: Ints, low: Floats, high: Floats, alik
         a: (n, 3) particles [mm].
         b: (m, 3) those of the next frame [mm].
         neighbours: (n, k) rows of ``a``, -1 for none.
-        low: (3,) least displacement [mm].
+        low: (3,) smallest displacement [mm].
         high: (3,) largest one [mm].
         alike: (n,) difference of two neighbours' displacements at which the vote is a half [mm].
-        share: of the votes that there can be a link needs so many.
+        share: of the possible votes that a link needs.
 
     Returns:
         (n,) row of ``b``, or -1.
@@ -160,7 +160,7 @@ def local_median(values: Floats, known: Flags, neighbours: Ints, most: int) -> t
         values: (n, 3).
         known: (n,) whether there is a value.
         neighbours: (n, k) rows, the nearest first, -1 for none.
-        most: at most so many of them count.
+        most: largest number of them that count.
 
     Returns:
         (n, 3) median of each component, 0 where no neighbour has a value; (n,) the largest component's 1.4826 median of the
@@ -227,8 +227,8 @@ def two_way(
         forward_weight: (n,) how much it counts, above 0.
         backward: (m, 3) predicted displacement that has led to each particle of ``b`` [mm].
         backward_weight: (m,) how much that counts; 0: there is no prediction.
-        reach: (n,) a link is at most so far from the prediction [mm].
-        box: (6,) least and largest displacement along each axis [mm].
+        reach: (n,) largest distance of a link from the prediction [mm].
+        box: (6,) smallest and largest displacement along each axis [mm].
 
     Returns:
         (n,) row of ``b``, or -1.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 CORRECTION_SIZE = 19
 """A row of numbers: 1 where there is a correction (else 0), width and height of the image [px], six coefficients of the shift in
-x and six in y [px] of 1, a, b, a^2, a b, b^2, and least x, least y, largest x, largest y [px] within which it varies.
+x and six in y [px] of 1, a, b, a^2, a b, b^2, and smallest x and y, largest x and y [px] within which it varies.
 
 a = x / width - 1/2, b = y / height - 1/2: :mod:`pyptv.core.engines.disparity` fits them.
 """

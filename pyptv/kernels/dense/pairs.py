@@ -28,15 +28,26 @@ def _same(projections: Floats, p: int, q: int, distance: float) -> bool:
     return True
 
 
-@entry("void(float64[:, :, ::1], float64[::1], uint8[::1], float64, int64, int64)")
-def drop_doubles(projections: Floats, strength: Floats, kept: Flags, distance: float, width: int, height: int) -> None:
+@entry("void(float64[:, :, ::1], float64[::1], uint8[::1], uint8[::1], float64, float64, int64, int64)")
+def drop_doubles(
+    projections: Floats,
+    strength: Floats,
+    sure: Flags,
+    kept: Flags,
+    distance: float,
+    distance_sure: float,
+    width: int,
+    height: int,
+) -> None:
     """Of two particles nearer than ``distance`` px (less than 8) in all images, the weaker one goes.
 
     Args:
         projections: (n, n_cams, 2) [px].
         strength: (n,) which is the weaker one.
+        sure: (n,) of two with 1 ``distance_sure`` is what counts.
         kept: (n,) set to 0 for those that go; those that are 0 do not count.
         distance: [px].
+        distance_sure: [px].
         width: of the images [px].
         height: of the images [px].
     """
@@ -54,8 +65,10 @@ def drop_doubles(projections: Floats, strength: Floats, kept: Flags, distance: f
             for j in range(max(column - 1, 0), min(column + 2, n_x)):
                 q = head[i * n_x + j]
                 while q != _NONE:
-                    if kept[q] and kept[p] and _same(projections, p, q, distance):
-                        kept[q if strength[p] > strength[q] else p] = 0
+                    if kept[q] and kept[p]:
+                        near = distance_sure if sure[p] and sure[q] else distance
+                        if _same(projections, p, q, near):
+                            kept[q if strength[p] > strength[q] else p] = 0
                     q = after[q]
         after[p] = head[at]
         head[at] = p

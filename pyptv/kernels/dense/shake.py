@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 CELL = 4
 """[px] Cells of the map of what has changed."""
 _REACH = 0.8
-"""Of the radius of its window, so far from its centre a spot reaches others."""
+"""Share of the radius of its window up to which a spot reaches others."""
 
 
 @piece

@@ -34,15 +34,15 @@ NARROW = (0.8, 0.8, 0.8)
 """The same where the calibration is about right: at high densities the few peaks that may be taken with a large tolerance, the
 brightest, are several particles each, and match by chance only."""
 _MORE = 1.1
-"""A large correction is believed if it brings at least so many times the matches of a small one."""
+"""A large correction is believed if it brings at least this multiple of the matches of a small one."""
 _CHANCE = 0.01
 """Share of matches by chance that a round may have: as many of the brightest peaks are taken as that allows."""
-
-
 _FEWEST_MATCHES = 100
 """A displacement of space is not fitted to fewer,"""
 _ENOUGH_MATCHES = 2000
 """nor to many times as many: its 30 numbers are known well enough then."""
+_DISC = 2.0
+"""Radius of the disc that a spot covers, in sigmas."""
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ def _common(positions: Floats, shifts: Floats, places: Floats, cameras: Cameras)
     values = np.nan_to_num(shifts[some].reshape(-1))
     used = np.ones(len(values), bool)
     for _ in range(3):
-        part = terms[used]  # normal equations: the decomposition of so many rows takes a second
+        part = terms[used]  # normal equations: decomposing the rows themselves takes a second
         solution = np.linalg.lstsq(part.T @ part, part.T @ values[used], rcond=1e-12)[0]
         left = np.abs(values - terms @ solution)
         used = left <= 3 * 1.4826 * max(float(np.median(left)), 0.02)
@@ -186,7 +186,7 @@ def fit_spots(frames: Sequence[Views], cameras: Cameras, settings: Settings | No
     """
     settings = settings or Settings.of_first_pass()
     spots = Spots.round(cameras.n_cams, START_SIGMA)
-    sigmas, gains, levels, scatters = [], [], [], []
+    sigmas, gains, levels, scatters, counts = [], [], [], [], []
     for views in frames:
         found = reconstruct(views, cameras, spots, settings, fits_spots=True)
         spots = replace(found.spots, level=np.nan)  # the next frame begins with the last one's
@@ -195,12 +195,16 @@ def fit_spots(frames: Sequence[Views], cameras: Cameras, settings: Settings | No
             gains.append(found.spots.gains)
             levels.append(found.spots.level)
             scatters.append(found.spots.scatter)
+            counts.append(len(found.particles))
     if not sigmas:
         return spots
     half = len(sigmas) // 2  # the first frames may not have come to the end of it
+    sigma: Floats = np.median(sigmas[half:], axis=0)
+    disc = np.pi * _DISC**2 * float(sigma[:, :, 0].prod(axis=1).mean())
     return Spots(
-        np.median(sigmas[half:], axis=0),
+        sigma,
         np.median(gains[half:], axis=0),
         float(np.median(levels)),
         float(np.median(scatters[half:])),
+        float(np.median(counts)) * disc / (cameras.size[0] * cameras.size[1]),
     )

@@ -44,7 +44,7 @@ _SMOOTHED = 9
 _FLOOR = 0.08
 _CEILING = 0.25
 _SPREADS = 4.0
-"""A link is refused where it is farther from what is expected than so many times the local scatter; that counts as at least
+"""A link is refused where it is farther from what is expected than this multiple of the local scatter, which counts as at least
 _FLOOR and at most _CEILING of the mean distance."""
 _ROUNDS = 2
 _KEPT = 8
@@ -53,7 +53,7 @@ _KEPT = 8
 
 @dataclass(frozen=True)
 class Limits:
-    """Least and largest displacement between two frames along each axis, (3,) each [mm]."""
+    """Smallest and largest displacement between two frames along each axis, (3,) each [mm]."""
 
     low: Floats
     high: Floats

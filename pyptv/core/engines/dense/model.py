@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -33,7 +34,7 @@ _SAME_PLACE = 0.01
 _GROUND_STILL = 0.1
 """A background that changes by less than that share of the noise moves no particle."""
 _GROUND_SAME, _MOST = 0.003, 0.95
-"""A background that changes by less than that share of the median intensity, in so many tiles, stays as it is."""
+"""A background stays that changes by less than the first share of the median intensity, in the second share of the tiles."""
 _FEW_MORE = 0.01
 """Share of the particles that says nothing new of a background."""
 _BLOCK = 64.0
@@ -42,7 +43,7 @@ _HOPELESS = 0.9
 """A new particle with less than that share of the significance that it needs does not reach it by being moved."""
 _FEW = 0.05
 """A smaller share of new particles may stand at the end."""
-_ROWS = ("positions", "intensities", "own", "projections", "derivatives", "scale", "sharpness", "origin")
+_ROWS = ("positions", "intensities", "own", "projections", "derivatives", "scale", "sharpness", "origin", "sure")
 
 
 class Model:
@@ -73,6 +74,8 @@ class Model:
         self.scale = np.empty(0)
         self.sharpness = np.empty((0, n_cams, 2), np.float32)
         self.origin = np.empty(0, np.int64)
+        self.sure = np.empty(0, np.uint8)
+        """1 for those that may be nearer to each other than a new one to an old one: fitted before, or halves of one."""
         self._even = 0
         self.use(spots_)
 
@@ -101,8 +104,8 @@ class Model:
     def begin(self, start: Start) -> None:
         """Take over what is known; what was fitted before is fitted again only where something has changed."""
         n = len(start)
-        self._append(start.positions, start.intensities, start.scale, np.arange(n))
-        fitted = start.intensities.any(axis=1)
+        fitted = np.any(start.intensities > 0, axis=1)
+        self._append(start.positions, start.intensities, start.scale, np.arange(n), fitted)
         if fitted.any():
             self.hot[:] = 0
             everywhere = np.ones(len(start.left_out), np.uint8)
@@ -112,7 +115,9 @@ class Model:
         self._heat_new(int(fitted.sum()))
         self._take(self._order())
 
-    def _append(self, positions: Floats, intensities: Image, scale: Floats, origin: Ints) -> None:
+    def _append(
+        self, positions: Floats, intensities: Image, scale: Floats, origin: Ints, sure: NDArray[np.bool_] | None = None
+    ) -> None:
         projections = self.cameras.project(positions)
         new = (
             np.array(positions),
@@ -123,9 +128,39 @@ class Model:
             scale,
             self.spots.sharpness_at(projections, self.cameras.size, scale),
             origin,
+            np.zeros(len(positions), np.uint8) if sure is None else sure.astype(np.uint8),
         )
-        for name, rows in zip(_ROWS, new, strict=True):
-            setattr(self, name, np.concatenate([getattr(self, name), rows]))
+        self._extend(dict(zip(_ROWS, new, strict=True)))
+
+    def _extend(self, rows: Mapping[str, NDArray[Any]]) -> None:
+        for name, values in rows.items():
+            setattr(self, name, np.concatenate([getattr(self, name), values]))
+
+    def take_out(self, which: NDArray[np.bool_]) -> dict[str, NDArray[Any]]:
+        """Take particles (n,) out, their spots put back into the residual; returns their rows, for :meth:`put_back`."""
+        rows = {name: getattr(self, name)[which] for name in _ROWS}
+        shake.heat(self.projections, which.astype(np.uint8), self.hot, self.radius)
+        self._drop(which)
+        return rows
+
+    def put_back(self, rows: Mapping[str, NDArray[Any]]) -> None:
+        """Put particles back, after all others."""
+        first = len(self.positions)
+        self._extend(rows)
+        spots.subtract(self.residual, rows["projections"], rows["intensities"], rows["sharpness"], self.radius)
+        self._heat_new(first)
+
+    def put_halves(self, rows: Mapping[str, NDArray[Any]], away: Floats) -> None:
+        """Put back in place of each particle two of the usual size and half its intensity, at ``away`` (n, 3) [mm] either side.
+
+        First all of one side, then those of the other, after all others.
+        """
+        first, both = len(self.positions), np.concatenate([away, -away])
+        n, twice = len(both), {name: np.concatenate([values, values]) for name, values in rows.items()}
+        halves, sure = twice["intensities"] * np.float32(0.5), np.ones(n, bool)
+        self._append(twice["positions"] + both, halves, np.ones(n), twice["origin"], sure)
+        spots.subtract(self.residual, self.projections[first:], halves, self.sharpness[first:], self.radius)
+        self._heat_new(first)
 
     def _fit_new(self, first: int) -> None:
         """Fit the intensities of the particles from a row on."""
@@ -247,10 +282,10 @@ class Model:
         flags = kept.astype(np.uint8)
         width, height = self.cameras.size
         strength = self.intensities.sum(axis=1, dtype=np.float64)
-        pairs.drop_doubles(self.projections, strength, flags, self.settings.merge, width, height)
+        merge = (self.settings.merge, self.settings.merge_sure)
+        pairs.drop_doubles(self.projections, strength, self.sure, flags, *merge, width, height)
         gone = flags == 0
-        shake.heat(self.projections, gone.astype(np.uint8), self.hot, self.radius)
-        self._drop(gone)
+        self.take_out(gone)
         return int(gone.sum())
 
     def _drop(self, gone: NDArray[np.bool_]) -> None:

@@ -33,6 +33,8 @@ class Spots:
     """Median intensity (peak of the spot, mean of the cameras) of a particle [grey values]; NaN: each frame has its own."""
     scatter: float = 0.0
     """Standard deviation of the logarithm of particles' sizes; 0: all are alike."""
+    covered: float = 0.0
+    """Share of an image that the spots cover, discs of 2 sigma; where they overlap each counts."""
 
     @staticmethod
     def round(n_cams: int, sigma: float, level: float = np.nan) -> Spots:
@@ -53,7 +55,7 @@ class Spots:
         return np.asarray(np.clip(values, SMALLEST_SIGMA, LARGEST_SIGMA), np.float64)
 
     def sharpness_at(self, projections: Floats, size: tuple[int, int], scale: Floats | None = None) -> Image:
-        """1 / (2 sigma^2) (n, n_cams, 2) [1/px^2] at places (n, n_cams, 2) [px], of spots so many times as large (n,)."""
+        """1 / (2 sigma^2) (n, n_cams, 2) [1/px^2] at places (n, n_cams, 2) [px], of spots ``scale`` (n,) as large."""
         sigma = self.sigma_at(projections, size)
         if scale is not None:
             sigma = sigma * scale[:, None, None]

@@ -10,6 +10,7 @@ import numpy as np
 
 from pyptv.core.engines.dense.background import noise
 from pyptv.core.engines.dense.cameras import Cameras
+from pyptv.core.engines.dense.divide import divide
 from pyptv.core.engines.dense.model import Model, without_margins
 from pyptv.core.engines.dense.particles import Iteration, Particles, Reconstruction, Spots, Start
 from pyptv.core.engines.dense.search import search
@@ -75,6 +76,7 @@ def reconstruct(
             _finish_iteration(model, cameras.n_cams if full else cameras.n_cams - 1, added, iterations)
             if _gains_little(iterations[-1], settings.few, settings.few_of_new):
                 break
+        divide(model)
     if measures:
         model.renew_background()
     model.shake(settings.last_shakes)

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     Flags = NDArray[np.bool_]
 
 _WIDTH = 4.0
-"""A spot is so many sigmas wide: to exp(-2) of its peak."""
+"""Width of a spot in sigmas: to exp(-2) of its peak."""
 _FITS, _BRIGHT = 16.0, 0.3
-"""Of the frame's medians: a particle that is believed without a track fits at most so badly, and is at least so bright."""
+"""Of the frame's medians: largest misfit and smallest intensity of a particle that is believed without a track."""
 _FITS_ALONE, _BRIGHT_ALONE = 8.0, 0.5
 """The same where sizes differ, of a particle without any link: there false ones lie on the slopes of large spots. On synthetic
 images with mixed sizes and brightness at a signal to noise ratio of 7 (0.028 particles per pixel, first pass, 5 frames), of those

@@ -75,10 +75,10 @@ def search(
         thresholds: (n_cams,) of peaks [grey values].
         cameras: with their corrections.
         tolerance: largest distance of a peak from the projection [px].
-        most: only the brightest peaks of each camera are taken, so many; None: all.
+        most: number of peaks that are taken of each camera, the brightest; None: all.
         images: likewise; with ``dark`` one camera of four may lack a peak where its image, smoothed, is bright.
         dark: (n_cams,) up to where an image is not bright [grey values].
-        by_chance: groups of peaks are left out of which chance would make more than so many.
+        by_chance: groups of peaks are left out of which chance would make more than this number.
     """
     width, height = cameras.size
     found = [find_peaks(image, threshold) for image, threshold in zip(residual, thresholds, strict=True)]

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     Flags = NDArray[np.bool_]
 
 TRACK = 3
-"""Links of so many frames are believed: chance makes pairs, hardly ever three that move alike."""
+"""Frames of a track that is believed: chance makes pairs, hardly ever three that move alike."""
 
 PAIR = 2
-"""Links of so many frames are worth a try."""
+"""Frames of a track that is worth a try."""
 
 REACH = 3
 """Frames before and after a frame that :func:`start` looks at."""

@@ -152,7 +152,9 @@ class DenseParameters:
 
     self_calibration: bool = _parameter("measure the disparity between the cameras, and correct for it", default=True)
     min_track: int = _parameter("minimum length of a track whose particles are kept", unit="frame", low=1, high=10, default=3)
-    passes: int = _parameter("number of times that each frame is reconstructed", low=1, high=4, default=2)
+    passes: int = _parameter(
+        "number of times that each frame is reconstructed; 0: 2, or 3 where spots are crowded", low=0, high=4, default=0
+    )
 
 
 @dataclass(frozen=True)

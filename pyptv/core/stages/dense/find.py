@@ -38,6 +38,7 @@ class FindStep:
 
     def __init__(self, job: Job, dense: DenseJob, store: Store, announce: Announce, optics: Optics) -> None:
         self._job, self._dense, self._store, self._announce, self._optics = job, dense, store, announce, optics
+        self._passes = dense.passes or optics.passes
         self._masks = read_masks(job.experiment, job.images)
 
     def find(self, frame: int, number: int, before: Window | None) -> PassDone:
@@ -54,7 +55,7 @@ class FindStep:
         began = time.perf_counter()
         name = table_name("find", number)
         seeds = before.inputs(frame, REACH, REACH, links=True) if before is not None else ""
-        last = number == self._dense.passes
+        last = number == self._passes
         key = digest(f"{self._job.fingerprints['frames']} {self._optics.digest} {number} {last} {seeds}".encode())
         header = self._store.tables.header(name, frame)
         if self._dense.resume and header is not None and header.key == key and self._same_images(frame, header):
@@ -65,11 +66,11 @@ class FindStep:
         views, stamps = read_frame(self._job.experiment, self._job.images, frame, self._masks)
         self._announce(frame, f"finding particles, pass {number}")
         begin = _start(before, frame) if before is not None else None
-        settings = Settings() if last else Settings.of_first_pass()
+        settings = Settings.of_pass(number, self._passes)
         found = reconstruct(views, self._optics.cameras, self._optics.spots, settings, begin)
         notes = _notes(found, 0 if begin is None else len(begin))
         self._store.tables.write(name, frame, key, self._arrays(found), notes=notes, stamps=stamps)
-        if number == self._dense.passes and frame == self._dense.frames[0]:
+        if last and frame == self._dense.frames[0]:
             self._write_view(frame, views, found)
         return _event(frame, name, notes, seconds=time.perf_counter() - began)
 

@@ -34,9 +34,11 @@ def limits_of(track: TrackingParameters) -> Limits:
 class LinkStep:
     """Links the frames of a range."""
 
-    def __init__(self, job: Job, dense: DenseJob, store: Store, announce: Announce, *, window: Window, number: int) -> None:
+    def __init__(
+        self, job: Job, dense: DenseJob, store: Store, announce: Announce, *, window: Window, number: int, last: bool
+    ) -> None:
         self._job, self._dense, self._store, self._announce = job, dense, store, announce
-        self._window, self._number = window, number
+        self._window, self._number, self._last = window, number, last
         limits = limits_of(job.experiment.parameters.track)
         self._linker = Linker(window.particles, limits)
         self._limits = limits
@@ -45,7 +47,7 @@ class LinkStep:
         """Link a frame to the next one, unless an earlier run has, from the same particles."""
         began = time.perf_counter()
         name = table_name("link", self._number)
-        samples = self._number == self._dense.passes and samples_chance(frame, self._dense.frames)
+        samples = self._last and samples_chance(frame, self._dense.frames)
         ahead = WINDOW[1] + samples
         inputs = self._window.inputs(frame, -WINDOW[0], ahead, links=False)
         key = digest(f"{self._job.fingerprints['track']} {samples} {inputs}".encode())

@@ -37,6 +37,8 @@ logger = logging.getLogger(__name__)
 
 _SHAPE_FRAMES = 3
 """Number of frames of the sample reconstructed for the shapes of spots: they have hundreds of particles each."""
+_CROWDED, _MOST_PASSES = 1 / 6, 3
+"""Where spots cover more of the image, overlaps are many, and what a pass has found helps another one still."""
 _LARGE, _TOO_LARGE = 2.0, 6.0
 """[px] Corrections that cause a warning, and an error: then peaks cannot be matched reliably."""
 _UNSURE, _TOO_UNSURE = 0.1, 0.5
@@ -51,6 +53,8 @@ class Optics:
     spots: Spots
     digest: str
     """Fingerprint, on which particles depend."""
+    passes: int
+    """How often each frame is reconstructed."""
 
 
 class OpticsStep:
@@ -78,7 +82,7 @@ class OpticsStep:
         ]
         corrected = cameras.corrected(disparities) if self._dense.self_calibration else cameras
         spots = Spots(np.array(arrays["sigma"]), np.array(arrays["gains"]), float(arrays["level"][0]), float(arrays["level"][1]))
-        return Optics(corrected, spots, table.header.digest)
+        return Optics(corrected, spots, table.header.digest, int(table.header.notes["passes"]))
 
     def make(self) -> tuple[Header, bool]:
         """Do it, unless an earlier run has, from the same inputs; returns the table's first line, and whether it existed.
@@ -116,6 +120,8 @@ class OpticsStep:
             "sigma": [[_number(v) for v in axes[:, 0]] for axes in spots.sigma],
             "level": _number(spots.level),
             "size_scatter": spots.scatter,
+            "covered": spots.covered,
+            "passes": self._dense.passes or (_MOST_PASSES if spots.covered > _CROWDED else _MOST_PASSES - 1),
         }
         return self._store.tables.write(OPTICS, NO_FRAME, key, arrays, notes=notes, stamps=stamps), False
 

@@ -111,7 +111,7 @@ class PublishStep:
     def _kept(self, frame: int) -> Flags:
         """Which particles are published: those on tracks of enough frames, and those that their spots alone confirm.
 
-        Where a track cannot have so many frames, all that it can have are enough.
+        Where a track cannot have that many frames, all that it can have are enough.
         """
         table = self._window.found(frame)
         least = min(self._dense.min_track, self._possible(frame)) if self._job.tracks else 1

@@ -12,7 +12,7 @@ from pyptv.core.files.formats import PARTICLES
 from pyptv.core.files.store import Store
 from pyptv.core.stages.dense.find import FindStep
 from pyptv.core.stages.dense.link import LinkStep
-from pyptv.core.stages.dense.optics import OpticsStep
+from pyptv.core.stages.dense.optics import Optics, OpticsStep
 from pyptv.core.stages.dense.publish import PublishStep
 from pyptv.core.stages.dense.window import Window
 from pyptv.core.stages.tasks import OPTICS, Announce, DenseTask, Job, table_name
@@ -27,6 +27,7 @@ class DenseWork:
             raise ProcessingError("the dense method was not asked for")
         load(FOR_DENSE)
         self._job, self._dense, self._store, self._announce = job, job.dense, store, announce
+        self._optics: Optics | None = None
         self._find: FindStep | None = None
         self._windows: dict[int, Window] = {}
         self._links: dict[int, LinkStep] = {}
@@ -70,15 +71,21 @@ class DenseWork:
     def _linking(self, number: int) -> LinkStep:
         """The next frame's links need most of what this one's have needed: clouds, and links of two frames alone."""
         if number not in self._links:
-            window = self._window(number)
-            self._links[number] = LinkStep(self._job, self._dense, self._store, self._announce, window=window, number=number)
+            last = number == (self._dense.passes or self._the_optics().passes)
+            self._links[number] = LinkStep(
+                self._job, self._dense, self._store, self._announce, window=self._window(number), number=number, last=last
+            )
         return self._links[number]
 
     def _found(self, frame: int, number: int) -> PassDone:
         if self._find is None:
-            optics = OpticsStep(self._job, self._store, self._announce).load()
-            self._find = FindStep(self._job, self._dense, self._store, self._announce, optics)
+            self._find = FindStep(self._job, self._dense, self._store, self._announce, self._the_optics())
         return self._find.find(frame, number, self._window(number - 1) if number > 1 else None)
+
+    def _the_optics(self) -> Optics:
+        if self._optics is None:
+            self._optics = OpticsStep(self._job, self._store, self._announce).load()
+        return self._optics
 
     def _taken(self, frame: int) -> PassDone:
         """The particles of existing result files of any program."""
