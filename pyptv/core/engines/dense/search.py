@@ -31,8 +31,6 @@ _SMALLEST_CELL, _LARGEST_CELL = 4.0, 16.0
 LINE, NEAR = 1.2, 1.6
 """Largest distances of a peak from the epipolar line of another one, and from the projection of where their rays meet,
 over the largest distance from the projection of its particle."""
-_PREDICTED = 2.0
-"""The same of a peak from where a pair alone predicts it, which is less exact."""
 _EXACT = 0.05
 """[px] Rays that meet better than that meet no better: nothing is known more exactly."""
 _WITHOUT_ONE = (((0, 1, 2, 3), ANY), ((2, 3, 0, 1), LACKING))
@@ -113,7 +111,7 @@ def search(
             cameras.corrections,
             residual if images is None else images,
             LINE * tolerance,
-            _PREDICTED * tolerance,
+            NEAR * tolerance,
             tolerance,
             np.zeros(cameras.n_cams) if dark is None else dark,
             most_rare,
