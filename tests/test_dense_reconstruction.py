@@ -220,6 +220,11 @@ def test_many_particles_and_what_a_start_is_worth(lab):
     assert rms < 0.05
     assert done.energy_left.max() < 0.1
     assert done.iterations[-1].total == len(done.particles)
+    left, particles = with_margins(views.values), done.particles  # all exchanges of spots leave what is drawn at the end
+    subtract_ground(left, done.ground, 32.0, 1.0, 24)
+    sharp = lab.spots.sharpness_at(particles.projections, SIZE, particles.scale)
+    spot_kernels.subtract(left, particles.projections, particles.intensities, sharp, 3)
+    np.testing.assert_allclose(done.residual, without_margins(left), atol=0.01)
     known = np.concatenate([true[:400] + 0.02, [[0.0, 0.0, 400.0], [1.0, 2.0, 3.0]]])
     again = reconstruct(views, lab.cameras, lab.spots, start=Start.at(known, 4))
     assert hits(again.particles.positions, true, 0.5, lab.cameras)[0] >= 0.99 * len(true)

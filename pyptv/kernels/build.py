@@ -45,7 +45,9 @@ def look_for_parent(started_by):
 if os.name == "posix":
     threading.Thread(target=look_for_parent, args=(int(sys.argv[3]),), daemon=True).start()
 from importlib import import_module
-for name in json.loads(sys.argv[2]):
+modules = json.loads(sys.argv[2])
+import_module("pyptv.kernels.jit").compile_only(modules)
+for name in modules:
     import_module(name)
 """
 

@@ -33,42 +33,35 @@ FAMILY = "kernels-"
 _SUMS = "ready-"
 _OTHERS_WRITE = 0o022
 _BLAS = "scipy.linalg.cython_blas"
-_DENSE = "dense"
 
 GROUPS: dict[str, tuple[str, ...]] = {
-    "tracking": ("pyptv.kernels.tracking.step",),
-    "matching": ("pyptv.kernels.matching.correspondence",),
-    "filter": ("pyptv.kernels.images.high_pass",),
-    "detection": ("pyptv.kernels.images.detection",),
-    "text": ("pyptv.kernels.text",),
-    _DENSE: tuple(
-        f"pyptv.kernels.dense.{name}"
-        for name in (
-            "cells",
-            "epipolar",
-            "linking",
-            "optics",
-            "pairs",
-            "peaks",
-            "pixels",
-            "shake",
-            "shapes",
-            "sightlines",
-            "spots",
-        )
-    ),
+    name: tuple(f"pyptv.kernels.{module}" for module in modules)
+    for name, modules in {
+        "tracking": ("tracking.step",),
+        "matching": ("matching.correspondence",),
+        "detection": ("images.detection",),
+        "frames": ("tracking.frames", "tracking.reach", "tracking.scene"),
+        "single": ("matching.single_camera",),
+        "filter": ("images.high_pass",),
+        "text": ("text",),
+        "dense-fit": ("dense.shake", "dense.pixels", "dense.shapes", "dense.spots", "dense.pairs"),
+        "dense-search": ("dense.cells", "dense.epipolar", "dense.peaks", "dense.sightlines"),
+        "dense-links": ("dense.linking", "dense.optics"),
+    }.items()
 }
 """Name -> modules with functions called from Python.
 
-Each group is compiled by a separate process. They begin in this order: tracking gains most, and two CPUs end together.
+Each group is compiled by a separate process, which leaves the modules of other groups alone. They begin in this order, with those
+that take longest, so that all CPUs end together.
 """
 
-FOR_SEQUENCE = ("detection", "filter", "matching")
-FOR_TRACKING = ("tracking",)
+FOR_SEQUENCE = ("detection", "filter", "matching", "single")
+FOR_TRACKING = ("tracking", "frames")
 """The groups that the two steps need."""
 FOR_TEXT = ("text",)
 """Used when available; until then Python reads and writes the same tables."""
-FOR_DENSE = ("text", _DENSE)
+_DENSE = ("dense-fit", "dense-search", "dense-links")
+FOR_DENSE = (*FOR_TEXT, *_DENSE)
 """Those of the dense method: compiled and loaded only for it."""
 
 
@@ -109,7 +102,7 @@ def ready(groups: Iterable[str] | None = None) -> bool:
 def missing(groups: Iterable[str] | None = None) -> list[str]:
     """The groups (None: of the standard method) that are not compiled, or not complete."""
     folder = chosen_folder()
-    wanted = [group for group in GROUPS if group != _DENSE] if groups is None else groups
+    wanted = [group for group in GROUPS if group not in _DENSE] if groups is None else groups
     return [group for group in wanted if not _is_whole(folder, group)]
 
 

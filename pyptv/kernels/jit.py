@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 import numba
@@ -11,6 +11,14 @@ import numpy as np
 from pyptv.kernels.cache import chosen_folder
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+_compiled_here: set[str] = set()
+"""Modules whose entries this process compiles; empty: all that it imports."""
+
+
+def compile_only(modules: Iterable[str]) -> None:
+    """For a process that compiles a group: entries of other modules are compiled by others at the same time."""
+    _compiled_here.update(modules)
 
 
 _ONLY_KERNELS_CALL = {"error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
@@ -77,6 +85,9 @@ def entry(signature: str) -> Callable[[Function], Function]:
 
     def decorate(function: Function) -> Function:
         """Compile a function for the signature."""
+        if _compiled_here and function.__module__ not in _compiled_here:
+            untouched: Function = numba.njit(error_model="numpy", no_cfunc_wrapper=True)(function)
+            return untouched
         before = numba.config.CACHE_DIR
         numba.config.CACHE_DIR = str(chosen_folder())  # read when the function is decorated, so other packages keep theirs
         try:

@@ -60,19 +60,20 @@ def read_frame(
     Raises:
         FrameError: with the frame, the camera or file, and the problem.
     """
-    views: list[Image] = []
-    stamps = []
-    for which in range(experiment.images_per_frame):
+    stamps, n_images = [], experiment.images_per_frame
+    width, height = settings.file_size
+    images = np.empty((n_images, height, width), np.float32)
+    for which in range(n_images):
         try:
-            image, stamp = _read(experiment.image_path(which, frame), settings, settings.grey.of_image(which))
+            path, depth = experiment.image_path(which, frame), settings.grey.of_image(which)
+            stamps.append(_read(path, settings, depth, images[which]))
         except FrameError as error:
             raise FrameError(f"frame {frame}, camera {which + 1}: {error}") from error
-        stamps.append(stamp)
-        image = WHITE - image if settings.negative else image
-        views += split(image, settings.order) if settings.split else [image]
-    values = np.stack(views)
+    if settings.negative:
+        np.subtract(np.float32(WHITE), images, out=images)
+    values = np.stack([view for image in images for view in split(image, settings.order)]) if settings.split else images
     # with dark particles on a bright background, saturated pixels are the brightest background: zero after inversion
-    saturated = (values >= _SATURATED).astype(np.uint8)
+    saturated = (values >= _SATURATED).view(np.uint8)
     if masks is not None:
         values -= masks
     return Views(values, saturated), stamps
@@ -82,41 +83,42 @@ def read_masks(experiment: Experiment, settings: ImageSettings) -> NDArray[np.fl
     """The background images, (n_cams, height, width), in the same grey values; None if there are none."""
     if not experiment.parameters.masking.enabled:
         return None
-    size = (settings.width, settings.height)
-    masks = [
-        _read(experiment.mask_path(camera), settings, settings.grey.of_mask(camera), size)[0]
-        for camera in range(experiment.num_cams)
-    ]
-    return np.stack(masks)
+    masks = np.empty((experiment.num_cams, settings.height, settings.width), np.float32)
+    for camera, mask in enumerate(masks):
+        _read(experiment.mask_path(camera), settings, settings.grey.of_mask(camera), mask, is_mask=True)
+    return masks
 
 
-def _read(
-    path: Path, settings: ImageSettings, depth: int | None, mask_size: tuple[int, int] | None = None
-) -> tuple[Image, ImageStamp]:
-    pixels, stored, stamp = read_image(path, mask_size or settings.file_size, settings.grey.page, only_page=mask_size is not None)
+def _read(path: Path, settings: ImageSettings, depth: int | None, out: Image, *, is_mask: bool = False) -> ImageStamp:
+    """Read an image into ``out`` (height, width)."""
+    height, width = out.shape
+    pixels, stored, stamp = read_image(path, (width, height), settings.grey.page, only_page=is_mask)
     try:
-        return to_grey(pixels, stored, depth), stamp
+        to_grey(pixels, stored, depth, out)
     except FrameError as error:
         raise FrameError(f"{path}: {error}") from error
+    return stamp
 
 
-def to_grey(pixels: NDArray[Any], stored: Stored, depth: int | None) -> Image:
-    """Grey values (height, width), 0 to 255, of stored pixels.
+def to_grey(pixels: NDArray[Any], stored: Stored, depth: int | None, out: Image) -> None:
+    """Grey values, 0 to 255, of stored pixels.
 
     Args:
         pixels: (height, width) or (height, width, channels).
         stored: how they are stored.
         depth: bits of the grey values, at least 8; None: those of the type.
+        out: (height, width) receives them.
 
     Raises:
         FrameError: values that cannot be converted.
     """
     if pixels.ndim == 3 or pixels.dtype == np.bool_:
-        return to_eight_bit(pixels, None if stored.scaled else depth).astype(np.float32)  # decoders keep 8 bits of colours
+        out[:] = to_eight_bit(pixels, None if stored.scaled else depth)  # decoders keep 8 bits of colours
+        return
     if pixels.dtype.kind == "f":
         to_eight_bit(pixels)  # raises where they are not between 0 and 1
-        return np.asarray(pixels * np.float32(WHITE), np.float32)
-    bits = effective_depth(pixels, None if stored.scaled else depth)
-    grey: Image = (pixels if pixels.dtype.kind == "u" else np.maximum(pixels, 0)).astype(np.float32)
-    grey *= np.float32(WHITE / (2**bits - 1))
-    return grey
+        factor = np.float32(WHITE)
+    else:
+        factor = np.float32(WHITE / (2 ** effective_depth(pixels, None if stored.scaled else depth) - 1))
+        pixels = pixels if pixels.dtype.kind == "u" else np.maximum(pixels, 0)
+    np.multiply(pixels, factor, out=out, dtype=np.float32, casting="same_kind")

@@ -30,13 +30,17 @@ _SCREEN_CELL = 2.0
 """[px]"""
 _NO_PEAK = 1e12
 """Rarity where there is none."""
+_LEVELS, _NONE_THERE = 16.0, 255
+"""Steps of the map's rarities, and its number for cells without a peak: a byte, so that maps fit in the processor's cache."""
 
 
 class Screen(NamedTuple):
     """For each camera and cell the rarity of the rarest peak that may be near a place in it."""
 
-    rarest: Image
-    """(n_cams, rows, columns)."""
+    rarest: NDArray[np.uint8]
+    """(n_cams, rows, columns) in steps above the rarest of all, rounded down."""
+    least: float
+    """The rarity of that one."""
     pad: float
     """[px] So far the map reaches beyond the image."""
 
@@ -46,19 +50,21 @@ def _make_screen(grid: Grid, rarity: Floats, n_cams: int, reach: float) -> Scree
     pad = reach + _SCREEN_CELL
     columns = int((grid.n_x * grid.cell + 2.0 * pad) / _SCREEN_CELL) + 1
     rows = int((grid.n_y * grid.cell + 2.0 * pad) / _SCREEN_CELL) + 1
-    screen = Screen(np.full((n_cams, rows, columns), _NO_PEAK, np.float32), pad)
+    least = rarity.min() if len(rarity) > 0 else 0.0
+    screen = Screen(np.full((n_cams, rows, columns), _NONE_THERE, np.uint8), least, pad)
     for c in range(n_cams):
         for k in range(grid.cells[c, 0], grid.cells[c, grid.n_x * grid.n_y]):
-            _mark(screen.rarest[c], grid.places[k, 0] + pad, grid.places[k, 1] + pad, reach, rarity[k])
+            level = int(min((rarity[k] - least) * _LEVELS, _NONE_THERE - 1.0))
+            _mark(screen.rarest[c], grid.places[k, 0] + pad, grid.places[k, 1] + pad, reach, level)
     return screen
 
 
 @routine
-def _mark(rarest: Image, x: float, y: float, reach: float, rarity: float) -> None:
+def _mark(rarest: NDArray[np.uint8], x: float, y: float, reach: float, level: int) -> None:
     """Note a peak in the cells within its reach."""
     for i in range(max(int((y - reach) / _SCREEN_CELL), 0), min(int((y + reach) / _SCREEN_CELL) + 1, rarest.shape[0])):
         for j in range(max(int((x - reach) / _SCREEN_CELL), 0), min(int((x + reach) / _SCREEN_CELL) + 1, rarest.shape[1])):
-            rarest[i, j] = min(rarest[i, j], rarity)
+            rarest[i, j] = min(rarest[i, j], level)
 
 
 @piece
@@ -67,8 +73,8 @@ def _rarest(screen: Screen, c: int, place: Floats) -> float:
     u, v = place[0] + screen.pad, place[1] + screen.pad
     if not (0.0 <= u < screen.rarest.shape[2] * _SCREEN_CELL and 0.0 <= v < screen.rarest.shape[1] * _SCREEN_CELL):
         return _NO_PEAK
-    rarity: float = screen.rarest[c, int(v / _SCREEN_CELL), int(u / _SCREEN_CELL)]
-    return rarity
+    level = screen.rarest[c, int(v / _SCREEN_CELL), int(u / _SCREEN_CELL)]
+    return _NO_PEAK if level == _NONE_THERE else screen.least + level / _LEVELS
 
 
 @piece

@@ -241,19 +241,20 @@ def exchange(data: Data, rows: Rows, work: Work, p: int, c: int) -> None:
     """Put the old spot of a particle back into the residual image and subtract the new one."""
     images, r = data.residual, data.radius
     height, width = images.shape[1] - 2 * MARGIN, images.shape[2] - 2 * MARGIN
-    before, after = work.before[c] if work.pixels[c, 0] != NOT_SEEN else np.float32(0.0), rows.intensities[p, c]
+    before, after = work.before[c], rows.intensities[p, c]
+    is_there = before != 0.0 and work.pixels[c, 0] != NOT_SEEN
     old, new = work.profiles[c], work.profiles[-1]
     x, y = work.pixels[c, 0], work.pixels[c, 1]
     u, v = rows.projections[p, c, 0], rows.projections[p, c, 1]
     if after != 0.0 and is_drawn(u, v, width, height):
         new_x = profile(u, rows.sharpness[p, c, 0], r, width, new[0])[0]
         new_y = profile(v, rows.sharpness[p, c, 1], r, height, new[1])[0]
-        if before != 0.0 and new_x == x and new_y == y:
+        if is_there and new_x == x and new_y == y:
             first = first_of(images.shape, c, x, y, r)
             window_exchange(data.flat, first, images.shape[2], 2 * r + 1, blocks_of(r), before, old, after, new)
             return
         draw(images, data.flat, c, new_x, new_y, r, -after, new[0], new[1])
-    if before != 0.0:
+    if is_there:
         draw(images, data.flat, c, x, y, r, before, old[0], old[1])
 
 

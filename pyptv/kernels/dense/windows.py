@@ -111,7 +111,7 @@ def _moments(highest: int) -> Any:
 
 
 def _weighted(builder: Any, by_row: list[Any], profile: Any, place: Any) -> list[Any]:
-    """What columns add to the sums, of their sums of r g i^n over the rows: without j and i, with j, with i, with j^2, with i^2."""
+    """What columns, of whose rows r g i^n has been summed, add to the sums without i and j, with j, i, j^2 and i^2."""
     weighted = builder.fmul(by_row[0], profile)
     terms = [weighted]
     for moment in by_row[1:]:

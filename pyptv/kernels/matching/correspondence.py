@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pyptv.kernels.geometry import FLATTENING_STEP, pixel_to_flat, ray, triangulate
+from pyptv.kernels.geometry import triangulate
 from pyptv.kernels.jit import entry, inner, number
-from pyptv.kernels.matching.candidates import CORRMIN, Seen, find_candidates, half_way
+from pyptv.kernels.matching.candidates import CORRMIN, find_candidates
 from pyptv.kernels.matching.cliques import find_pairs, find_quadruplets, find_triplets, take_best
-from pyptv.kernels.ordering import descending
+from pyptv.kernels.matching.rays import look
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -19,29 +19,6 @@ if TYPE_CHECKING:
     Integers = NDArray[np.int64]
 
 _QUADRUPLET, _TRIPLET = 4, 3
-
-
-@inner
-def _look(cameras: Floats, optics: Floats, base: Integers, targets: Floats) -> tuple[Seen, Integers]:
-    """The targets sorted by x of their flat coordinates, and the number of each in its camera."""
-    flat, rays = np.empty((len(targets), 2)), np.empty((len(targets), 6))
-    sizes, number = np.empty((len(targets), 4)), np.empty(len(targets), np.int64)
-    for camera in range(len(cameras)):
-        begin, end = base[camera], base[camera + 1]
-        minus_x, y = np.empty(end - begin), np.empty(end - begin)
-        for index in range(end - begin):
-            x, y[index] = pixel_to_flat(
-                cameras[camera], optics, targets[begin + index, 0], targets[begin + index, 1], FLATTENING_STEP
-            )
-            minus_x[index] = -x
-        for place, index in enumerate(descending(minus_x), begin):
-            number[place] = index
-            flat[place, 0], flat[place, 1] = -minus_x[index], y[index]
-            for column in range(4):
-                sizes[place, column] = targets[begin + index, 2 + column]
-            for column, value in enumerate(ray(cameras[camera], optics, flat[place, 0], flat[place, 1])):
-                rays[place, column] = value
-    return Seen(base, flat, rays, sizes), number
 
 
 @inner
@@ -58,27 +35,6 @@ def _positions(base: Integers, rays: Floats, rows: Integers) -> Floats:
                 n += 1
         positions[row, 0], positions[row, 1], positions[row, 2] = triangulate(together, n)
     return positions
-
-
-@entry("Tuple((int64[::1], float64[:, ::1]))(float64[::1], float64[::1], float64[::1], float64[:, ::1])")
-def single_camera(camera: Floats, optics: Floats, criteria: Floats, targets: Floats) -> tuple[Integers, Floats]:
-    """Positions for a single camera, as in optv: on the rays of its targets, halfway between the Z limits.
-
-    Args:
-        camera: (CAMERA_SIZE,)
-        optics: (OPTICS_SIZE,)
-        criteria: as for :func:`match`.
-        targets: as for :func:`match`.
-
-    Returns:
-        (n,) numbers of the targets, by x of their flat coordinates; (n, 3) positions, mm.
-    """
-    base = np.array([0, len(targets)])
-    seen, number = _look(camera.reshape(1, -1), optics, base, targets)
-    positions = np.empty((len(targets), 3))
-    for index in range(len(targets)):
-        positions[index, 0], positions[index, 1], positions[index, 2] = half_way(criteria, seen.rays[index])
-    return number, positions
 
 
 @entry(
@@ -106,7 +62,7 @@ def match(
     Raises:
         TooManyError: more candidates, or correspondences to choose from, than should be held in memory.
     """
-    seen, number = _look(cameras, optics, base, targets)
+    seen, number = look(cameras, optics, base, targets)
     n_cams = len(cameras)
     candidates = find_candidates(cameras, optics, criteria, sensors, seen)
     used = np.zeros(len(targets), np.bool_)

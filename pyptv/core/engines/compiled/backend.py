@@ -29,7 +29,8 @@ from pyptv.kernels.geometry import camera_rows, optics_row
 from pyptv.kernels.images.detection import detect, order_by_y
 from pyptv.kernels.images.high_pass import high_pass
 from pyptv.kernels.matching.candidates import COMBINATION, MOST, MOST_TRIED, TooManyError, TooMuchWorkError
-from pyptv.kernels.matching.correspondence import match, single_camera
+from pyptv.kernels.matching.correspondence import match
+from pyptv.kernels.matching.single_camera import single_camera
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

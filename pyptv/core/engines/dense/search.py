@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
     Image = NDArray[np.float32]
 
-_CELL = 4.0
-"""[px]"""
+_SMALLEST_CELL, _LARGEST_CELL = 4.0, 16.0
+"""[px] Cells hold one peak each on average, within these limits."""
 LINE, NEAR = 1.2, 1.6
 """Largest distances of a peak from the epipolar line of another one, and from the projection of where their rays meet,
 over the largest distance from the projection of its particle."""
@@ -81,15 +81,16 @@ def search(
         by_chance: groups of peaks are left out of which chance would make more than this number.
     """
     width, height = cameras.size
-    n_x, n_y = int(width / _CELL) + 1, int(height / _CELL) + 1
     found = [find_peaks(image, threshold) for image, threshold in zip(residual, thresholds, strict=True)]
     if most is not None:
         found = [peaks[np.sort(np.argsort(-peaks[:, 2], kind="stable")[:most])] for peaks in found]
     starts = np.concatenate([[0], np.cumsum([len(peaks) for peaks in found])]).astype(np.int64)
     places = np.empty((starts[-1], 3))
+    cell = min(max(math.sqrt(width * height * cameras.n_cams / max(len(places), 1)), _SMALLEST_CELL), _LARGEST_CELL)
+    n_x, n_y = int(width / cell) + 1, int(height / cell) + 1
     cells = np.empty((cameras.n_cams, n_x * n_y + 1), np.int64)
     for c, seen in enumerate(found):
-        cells[c] = starts[c] + into_cells(seen, places[starts[c] : starts[c + 1]], _CELL, n_x, n_y)
+        cells[c] = starts[c] + into_cells(seen, places[starts[c] : starts[c + 1]], cell, n_x, n_y)
     rays = cameras.rays(places, starts)
     rarity = _rarity(places, starts, cameras)
     most_rare = _most_rarity(cameras, LINE * tolerance, by_chance)
@@ -101,7 +102,7 @@ def search(
             rarity,
             cells,
             np.array(order),
-            _CELL,
+            cell,
             n_x,
             n_y,
             *cameras.sightlines(order),
