@@ -250,6 +250,7 @@ class TestTheCallersOwn:
             logger.removeHandler(handler)
             logger.setLevel(before)
 
+    @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Python drops what is raised as it forks
     @pytest.mark.parametrize("error", [KeyboardInterrupt, CallersError, SystemExit])
     def test_a_signal_handler_that_raises(self, entry, error, long_run, tmp_path):
         def raising(*_: object) -> None:

@@ -234,6 +234,17 @@ def failing(n: int) -> tuple[Failure, ...]:
             Level.CHECK,
             "Displacements lie at the limit dvzmin for 33\u00a0% of the links, more than by chance: widen it",
         ),
+        (  # so good that chance makes no chain at all
+            replace(
+                with_motion(displacement=steps(2, -15.5, -14.0)),
+                sample=replace(
+                    a_sample(),
+                    motion=replace(moving(-15.5, -14.0), displacement_chance=np.empty((0, 3)), chance_chains=0.0),
+                ),
+            ),
+            Level.CHECK,
+            "Displacements lie at the limit dvzmin for 33\u00a0% of the links, more than by chance: widen it",
+        ),
         (
             replace(with_motion(displacement=steps(1, -15.5, -14.0)), sample=replace(a_sample(), motion=moving(0, 1, 40))),
             Level.CHECK,

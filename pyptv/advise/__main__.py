@@ -36,9 +36,9 @@ def build_parser() -> Parser:
     files.add_argument(
         "--json", type=Path, nargs="?", const=Path(), metavar="FILE", help="write all numbers (default: EXP/res/advice.json)"
     )
-    how = parser.section("How")
-    how.add_argument("--engine", choices=("auto", "optv", "compiled"), default="auto", help="code used for matching")
-    how.add_argument("-q", "--quiet", action="store_true", help="show no progress")
+    run = parser.section("Computation and output")
+    run.add_argument("--engine", choices=("auto", "optv", "compiled"), default="auto", help="code used for matching")
+    run.add_argument("-q", "--quiet", action="store_true", help="show no progress")
     return parser
 
 
@@ -63,7 +63,7 @@ def run(options: argparse.Namespace) -> list[str]:
     from pyptv.advise.advice import changes, measure  # --help must not wait for it
     from pyptv.advise.tree import as_tree
     from pyptv.advise.words import report
-    from pyptv.advise.write import write_calibrations, write_parameters
+    from pyptv.advise.write import new_calibrations, new_parameters, write_calibrations, write_parameters
     from pyptv.core.experiment.folder import load_experiment
     from pyptv.core.files.atomic import write_atomic
     from pyptv.core.record.advice_file import FILE_NAME
@@ -73,6 +73,10 @@ def run(options: argparse.Namespace) -> list[str]:
     first = sequence.first if options.first is None else options.first
     last = sequence.last if options.last is None else options.last
     check_range(first, last)
+    if options.write is not None:  # before the time is spent
+        new_parameters(experiment, options.write)
+    if options.fix_calibration is not None:
+        new_calibrations(experiment, options.fix_calibration)
     tell = _silent if options.quiet else _tell
     measured = measure(
         experiment, (first, last), engine=options.engine, tell=tell, fix_calibration=options.fix_calibration is not None

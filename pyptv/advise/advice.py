@@ -32,7 +32,7 @@ _COMPARED = 3
 """Frames that settings are compared on."""
 _START_DISCO = 12
 _MOST_RAISES = 6
-"""By a third each. Spots that are left above much higher thresholds are not those that were asked about."""
+"""By a third each. Spots above much higher thresholds are not those that the user asked about."""
 _BOTH_WAYS = 5
 """Frames that are tracked forward and backward."""
 
@@ -55,9 +55,9 @@ class Measured:
     residuals: tuple[Residuals, ...]
     """With the present calibrations."""
     refined: Refined | None
-    """Better calibrations, where they can be had."""
+    """Better calibrations, if there are any."""
     with_refined: Outcome | None
-    """What they would give, with the best setting for them."""
+    """The result with them, with the best setting for them."""
     uses_refined: bool
     """Whether the proposed setting is for them."""
     motion: Motion
@@ -72,10 +72,10 @@ class Measured:
 
 
 def choose_engine(asked: str, tell: Tell = lambda _: None) -> Engine:
-    """The compiled kernels where they can be had, compiled now if they are not ready; else optv, which holds fewer spots.
+    """The compiled kernels where they are available, compiled now if they are not ready; else optv, which holds fewer spots.
 
     Raises:
-        InvalidExperimentError: they are asked for, and cannot be had.
+        InvalidExperimentError: they are requested, and not available.
     """
     try:
         if asked != "optv" and cache.installed():
@@ -106,7 +106,7 @@ def measure(
         experiment: two to four cameras.
         frames: first and last.
         engine: auto, optv or compiled.
-        tell: called with what is being done.
+        tell: called with a description of the present step.
         fix_calibration: propose parameters for the refined calibrations instead of the present ones.
 
     Raises:

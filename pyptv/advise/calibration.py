@@ -1,9 +1,9 @@
-"""Calibrations refined on safe matches, and what the data say of why they are off.
+"""Calibrations refined on safe matches, and the probable causes of their errors.
 
 A particle that all cameras see has 2 n_cams coordinates and three unknowns: what the rest of them leaves over depends on the
 calibrations alone. For each particle that part of its residuals is taken that no displacement of it can remove (variable
-projection: Golub and Pereyra 2003, Inverse Problems 19, R1), and the calibrations are moved until it is least. What all cameras
-may do together without a trace in it (move, turn, scale) is held where it is by a weak weight on every change.
+projection: Golub and Pereyra 2003, Inverse Problems 19, R1), and the calibrations are changed until it is smallest. What all
+cameras may do together without a trace in it (move, turn, scale) is held by a weak weight on every change.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _HOLD = 0.02
 """Weight of a change that moves the image by a pixel, against a residual of a pixel."""
 _REJECT = 3.0
 _BETTER = 0.95
-"""More unknowns are taken where they lower the residual of other particles to that share."""
+"""More unknowns are used where they lower the residual of other particles to that share."""
 _ROUNDS = 2
 _STARTS = (6.0, 16.0)
 """[px] Bands to begin with."""
@@ -55,10 +55,10 @@ _MORE_FRAMES = 4
 _MORE = 1.05
 """Quadruplets in the narrow band after over before, from which a correction is worth it."""
 _OFF = 0.12
-"""[px] Less is not worth a correction."""
+"""[px] A smaller error is not worth a correction."""
 _EXPLAINS = 0.8
 _WORTH_A_HINT = 0.3
-"""Share of the residual that a smooth change of all calibrations must remove, before anything is said of its cause."""
+"""Share of the residual that a smooth change of all calibrations must remove, before a cause is named."""
 
 
 @dataclass(frozen=True)
@@ -183,7 +183,7 @@ def rms(problem: _Problem, calibrations: Sequence[Calibration]) -> float:
 
 
 def _fit(problem: _Problem, names: tuple[str, ...], rounds: int = _ROUNDS) -> tuple[Calibration, ...]:
-    """The calibrations with the least that is left over, changed in some values."""
+    """The calibrations with the smallest residual, changed in some values."""
     from scipy.optimize import least_squares  # an extra
 
     calibrations = problem.start
@@ -239,7 +239,7 @@ def _units(problem: _Problem, calibrations: Sequence[Calibration], names: Sequen
 
 
 def _hints(problem: _Problem) -> list[str]:
-    """What alone would explain most of what a change of everything explains: to first order."""
+    """Single causes that explain most of what a change of all calibrations explains, to first order."""
     n_cams = len(problem.start)
     basis = _movable(problem, problem.start)
     left = _left_over(problem, problem.start, basis).ravel()

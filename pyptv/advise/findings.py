@@ -1,4 +1,4 @@
-"""What is to be said beside parameters: calibration, peak locking, feasibility, density. A sentence each."""
+"""Findings beside the parameters: calibration, peak locking, feasibility, density. A sentence each."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from pyptv.advise.limits import ENOUGH
 from pyptv.measures.reprojection import Disparity, disparity
 
 _CROWDED, _DENSE = 0.15, 0.3
-"""Share of overlapping spots: worth a word; worth another method."""
+"""Share of overlapping spots: mentioned; another method is proposed."""
 _FAR, _SLOW = 0.3, 3.0
 """Displacement over spacing from which links are guesses; displacement over noise below which velocities are noise."""
 _SMOOTH, _SHIFTED = 0.3, 0.1
-"""Share of the residuals that is smooth over the image, and shift in a part of it [px]: from there on worth a word."""
+"""Share of the residuals that is smooth over the image, and shift in a part of it [px]: from there on mentioned."""
 _AGREE = 0.9
 """Share of the links that are the same forward and backward."""
 
@@ -41,7 +41,7 @@ def _calibration(measured: Measured) -> Iterator[str]:
         text = f"Camera {camera}: reprojection error {in_words(one.rms)} px rms, shift {x:+z.2f} {y:+z.2f} px (median of x, y)"
         if math.isfinite(found.worst[0]) and math.hypot(*found.worst[2:]) > _SHIFTED:
             at = f"{found.worst[0]:.0f}, {found.worst[1]:.0f}"
-            text += f", most around pixel {at}: {found.worst[2]:+z.2f} {found.worst[3]:+z.2f}"
+            text += f", largest around pixel {at}: {found.worst[2]:+z.2f} {found.worst[3]:+z.2f}"
         if found.smooth > _SMOOTH:
             text += f"; {100 * found.smooth:.0f} % of it is smooth over the image, so it is the calibration"
         yield f"{text}."
@@ -66,15 +66,16 @@ def _hints(measured: Measured) -> Iterator[str]:
     ptv = measured.experiment.parameters.ptv
     if ptv.mmp_n2 < ptv.mmp_n3:
         yield (
-            f"Refractive indices: {ptv.mmp_n2:g} (glass) is less than {ptv.mmp_n3:g} (behind it): were they exchanged? "
-            "A calibration that was made with them has them built in: calibrate anew before changing them."
+            f"Refractive indices: {ptv.mmp_n2:g} (glass) is less than {ptv.mmp_n3:g} (behind it): were they exchanged? The "
+            "calibration was made with these values: calibrate again if you change them."
         )
 
 
 def _locking(measured: Measured) -> Iterator[str]:
     locked = [str(camera) for camera, one in enumerate(measured.locking, start=1) if one.locked]
     if locked:
-        yield f"Peak locking: targets of camera {', '.join(locked)} prefer places in a pixel: spots are too small or too dim."
+        which = ", ".join(locked)
+        yield f"Peak locking: targets of camera {which} prefer certain fractions of a pixel: spots are too small or too dim."
     elif measured.locking:
         worst = max(max(one.x, one.y) for one in measured.locking)
         yield f"Peak locking: none (amplitude {worst:.2f} at most, of 1)."
@@ -83,7 +84,10 @@ def _locking(measured: Measured) -> Iterator[str]:
 def _feasible(measured: Measured) -> Iterator[str]:
     motion = measured.motion
     if motion.chains < ENOUGH:
-        yield f"Tracking: only {motion.chains} chains of four frames are smooth: frames are too far apart, or matches are chance."
+        yield (
+            f"Tracking: only {motion.chains} chains of four frames are smooth: displacements between frames are too large, "
+            "or most matches are accidents."
+        )
         return
     typical = _displacement(measured)
     pairs = zip(motion.noise, motion.noise_settled, strict=True)

@@ -11,7 +11,7 @@ import numpy as np
 from pyptv.core.experiment.parameters.schema import TrackingParameters
 from pyptv.measures.bench import Workbench
 from pyptv.measures.frames import MatchedFrame
-from pyptv.measures.linking import LinkChance, link_chance
+from pyptv.measures.linking import LinkChance, both_ways, link_chance
 from pyptv.measures.motion import Motion
 
 if TYPE_CHECKING:
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 ENOUGH = 60
 """Chains that limits are proposed from."""
 WORTH = 1.003
+"""A change must raise the score by that factor,"""
+_KEEPS = 0.997
+"""and keep that share of the links that are the same when the frames are tracked backward."""
 _ENDS = (0.3, 99.7)
 """Percentiles of the displacements that count as their ends."""
 _MARGIN = 0.15
@@ -40,9 +43,9 @@ class Tracked:
 
 
 def from_motion(motion: Motion, present: TrackingParameters) -> TrackingParameters:
-    """Limits that hold the displacements and accelerations that were measured.
+    """Limits that include the displacements and accelerations that were measured.
 
-    The tracker looks around what it predicts: each interval holds the accelerations around 0, too.
+    The tracker searches around its prediction: each interval includes the accelerations on both sides of 0, too.
     """
     acceleration = float(np.percentile(motion.acceleration, 99.7))
     dacc = 1.25 * acceleration
@@ -63,12 +66,15 @@ def best_limits(bench: Workbench, runs: Sequence[Sequence[MatchedFrame]], motion
     if motion.chains < ENOUGH:
         return Tracked(now, now, present)
     limits = from_motion(motion, present)
-    best = link_chance(bench.with_track(limits), some)
-    for change in (_wider_acceleration, _wider_acceleration, _wider_box, _wider_box, _narrower_acceleration):
-        other = change(limits)
-        found = link_chance(bench.with_track(other), some)
-        if score(found) > WORTH * score(best):
-            limits, best = other, found
+    best, agreed = link_chance(bench.with_track(limits), some), both_ways(bench.with_track(limits), some).agree
+    for change in _CHANGES:
+        other = bench.with_track(change(limits))
+        found = link_chance(other, some)
+        if score(found) <= WORTH * score(best):
+            continue
+        agree = both_ways(other, some).agree
+        if agree > _KEEPS * agreed:  # more links that are not found backward are no gain: they are ambiguous
+            limits, best, agreed = change(limits), found, agree
     if score(best) < score(now):
         return Tracked(now, now, present)
     return Tracked(now, best, limits)
@@ -95,6 +101,13 @@ def _narrower_acceleration(limits: TrackingParameters) -> TrackingParameters:
     return replace(limits, dacc=rounded(0.6 * limits.dacc))
 
 
-def _wider_box(limits: TrackingParameters) -> TrackingParameters:
+def _wider_box(limits: TrackingParameters, factor: float = 1.4) -> TrackingParameters:
     names = [f"dv{axis}{end}" for axis in "xyz" for end in ("min", "max")]
-    return replace(limits, **{name: rounded(1.4 * getattr(limits, name)) for name in names})  # type: ignore[arg-type]
+    return replace(limits, **{name: rounded(factor * getattr(limits, name)) for name in names})  # type: ignore[arg-type]
+
+
+def _narrower_box(limits: TrackingParameters) -> TrackingParameters:
+    return _wider_box(limits, 0.75)
+
+
+_CHANGES = (_wider_acceleration, _wider_acceleration, _wider_box, _wider_box, _narrower_acceleration, _narrower_box)

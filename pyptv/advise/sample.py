@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     Image = NDArray[np.uint8]
 
 Tell = Callable[[str], None]
-"""Called with what is being done."""
+"""Called with a description of the present step."""
 
 _MOST_TARGETS = 12_000
 """More targets in an image of the sample are noise, not particles: such settings are not matched."""
@@ -160,7 +160,7 @@ class Sample:
                 ghosts = expected_ghosts(self.at(setting), frames, rounds=_FINAL_ROUNDS if final else _ROUNDS)
                 split = max(round(sum(self._halves(frame, setting) for frame in frames)), 0)
                 self._outcomes[key] = Outcome(tuple(frames), ghosts, split)
-            except ProcessingError:  # more candidates than the engine holds, say: no setting to propose
+            except ProcessingError:  # for example more candidates than the engine holds: no setting to propose
                 self._outcomes[key] = None
         return self._outcomes[key]
 

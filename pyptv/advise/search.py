@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 WORTH = 1.003
 """A step must raise the gain by that factor."""
 ALMOST = 0.996
-"""Of the highest gain: the widest band with so much is taken, for it has more quadruplets, and these are more accurate."""
+"""Share of the highest gain that a band must reach: the widest such band is taken, for it has more quadruplets."""
 THRESHOLDS = tuple(sorted({round(3 * 1.3**step) for step in range(17)}))
 """Grey values 3 to 200 at which targets are counted."""
 _BANDS = (0.3, 0.45, 0.65, 0.95, 1.4, 2.0, 3.0, 4.5, 6.5, 10.0, 15.0)

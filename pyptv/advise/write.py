@@ -19,19 +19,48 @@ from pyptv.core.files.atomic import write_atomic
 Changes = dict[str, dict[str, Any]]
 
 
+def new_calibrations(experiment: Experiment, folder: Path) -> list[Path]:
+    """Where :func:`write_calibrations` writes: the calibration images' names in the folder.
+
+    Raises:
+        ProcessingError: a file is there already, or two would have the same name.
+    """
+    names = [Path(image).name for image in experiment.parameters.ptv.calibration_images]
+    if len(set(names)) < len(names):
+        raise ProcessingError(f"{experiment.source}: two calibrations have the same file name: they cannot lie in one folder")
+    for name in names:
+        for path in calibration_files(folder, name):
+            _refuse_existing(path)
+    return [folder / name for name in names]
+
+
+def new_parameters(experiment: Experiment, path: Path) -> Path:
+    """The absolute path that :func:`write_parameters` writes.
+
+    Raises:
+        ProcessingError: it is there already.
+        InvalidExperimentError: it lies elsewhere than the experiment, or has another ending than its parameters.
+    """
+    path = path.absolute()
+    _refuse_existing(path)
+    if path.resolve().parent != experiment.folder.resolve():
+        raise InvalidExperimentError(
+            f"--write {path}: expected a name in {experiment.folder}: the names in parameters are relative to their folder"
+        )
+    if _in_yaml(experiment) and path.suffix.lower() not in YAML_SUFFIXES:
+        raise InvalidExperimentError(
+            f"--write {path}: found no ending .yaml or .yml, expected one as {experiment.source.name} has"
+        )
+    return path
+
+
 def write_calibrations(experiment: Experiment, calibrations: Sequence[Calibration], folder: Path) -> list[str]:
     """Write ``.ori`` and ``.addpar`` of each camera into a folder; returns the calibration images' names for the parameters.
 
     Raises:
         ProcessingError: a file is there already, or cannot be written.
     """
-    names = [Path(image).name for image in experiment.parameters.ptv.calibration_images]
-    places = [folder / name for name in names]
-    if len(set(names)) < len(names):
-        raise ProcessingError(f"{experiment.source}: two calibrations have the same file name: they cannot lie in one folder")
-    for image in places:
-        for path in (image.with_name(f"{image.name}.ori"), image.with_name(f"{image.name}.addpar")):
-            _refuse_existing(path)
+    places = new_calibrations(experiment, folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for image, calibration in zip(places, calibrations, strict=True):
@@ -54,19 +83,9 @@ def write_parameters(experiment: Experiment, changes: Changes, path: Path, calib
     Raises:
         ProcessingError: it is there already, lies elsewhere, or cannot be written.
     """
-    path = path.absolute()
-    _refuse_existing(path)
-    if path.resolve().parent != experiment.folder.resolve():
-        raise InvalidExperimentError(
-            f"--write {path}: expected a name in {experiment.folder}: the names in parameters are relative to their folder"
-        )
-    in_yaml = experiment.source.suffix.lower() in YAML_SUFFIXES
-    if in_yaml and path.suffix.lower() not in YAML_SUFFIXES:
-        raise InvalidExperimentError(
-            f"--write {path}: found no ending .yaml or .yml, expected one as {experiment.source.name} has"
-        )
+    path = new_parameters(experiment, path)
     try:
-        if in_yaml:
+        if _in_yaml(experiment):
             write_atomic(path, _yaml(experiment, changes, calibration_images).encode("utf-8"))
         else:
             _write_par(experiment, changes, path, calibration_images)
@@ -131,6 +150,10 @@ def _item(value: Any, item: str) -> str:
     return str(int(value)) if isinstance(value, bool) else f"{value}"
 
 
+def _in_yaml(experiment: Experiment) -> bool:
+    return experiment.source.suffix.lower() in YAML_SUFFIXES
+
+
 def _named(experiment: Experiment, path: Path) -> str:
     """What parameters call a file: relative to the experiment, where it lies in it."""
     path = path.resolve()
@@ -140,4 +163,4 @@ def _named(experiment: Experiment, path: Path) -> str:
 
 def _refuse_existing(path: Path) -> None:
     if path.exists() or path.is_symlink():
-        raise ProcessingError(f"{path}: is there already: name another file, nothing is overwritten")
+        raise ProcessingError(f"{path}: exists already: choose another name, nothing is overwritten")

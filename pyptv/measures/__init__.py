@@ -1,4 +1,4 @@
-"""What the data say of themselves, without a truth: numbers that the advice and the report share.
+"""Quantities that can be measured without a truth, for the advice and the report.
 
 Each measure takes arrays or :class:`~pyptv.measures.frames.MatchedFrame` objects and returns a frozen dataclass:
 
@@ -10,7 +10,8 @@ Each measure takes arrays or :class:`~pyptv.measures.frames.MatchedFrame` object
     chance        matches of chance among those that were found
     pairs         particles of two cameras that are accidents, by how far their rays miss each other
     likeness      how alike, large and bright the targets of a particle are
-    motion        displacements and accelerations above the chance level; noise of a position
+    motion        displacements and accelerations above the chance level
+    noise         noise of a position, from differences in time
     linking       the tracker's own links, and those that it makes by chance
     density       particles per pixel, overlapping spots
 """

@@ -2,7 +2,7 @@
 
 Each particle moves in a direction of its own by some tens of pixels and is projected there; its targets stay as far beside its
 projections, and as large and bright, as they were, and it is missing in the cameras that did not see it. Targets that come nearer
-than spots can be told apart become one. The other targets come from another frame for each camera and are displaced one by one:
+than spots can be separated become one. The other targets come from another frame for each camera and are displaced one by one:
 they belong to nothing, and stay where such targets crowd. Density, scatter and losses are those of the real frame, and true
 matches take their targets away before accidents can.
 """
@@ -31,9 +31,9 @@ _SHORTEST, _LONGEST = 20.0, 45.0
 _NEARER, _FARTHER = 0.75, 1.25
 """How far a target is moved towards a neighbour, over the distance."""
 _MOST_OTHERS = 500
-"""Neighbours are looked for among so many."""
+"""Maximum number of targets among which neighbours are looked for."""
 _RING = 4.0
-"""Spots nearer than their extent may be one target: neighbours are counted that near, and in a ring out to so many times that."""
+"""Spots nearer than their extent may be one target: neighbours are counted within it, and out to this multiple of it."""
 
 
 def pixel_in_space(experiment: Experiment, frames: Sequence[MatchedFrame]) -> float:
@@ -132,7 +132,7 @@ def put_together(
 
 
 def _merged(targets: Floats, owner: Integers, distance: float) -> tuple[Floats, Integers]:
-    """Targets that are nearer to each other than spots can be told apart are one: in the middle, weighted by brightness.
+    """Merge targets that are nearer to each other than spots can be separated: in the middle, weighted by brightness.
 
     It belongs to the brightest one's particle.
     """
@@ -217,7 +217,7 @@ def _inside(experiment: Experiment, position: Floats, places: Floats) -> NDArray
 
 
 def _strays(experiment: Experiment, apart: Sequence[Apart], of: tuple[int, int], wanted: int, rng: np.random.Generator) -> Floats:
-    """So many targets of no particle, for a frame and a camera: of another frame for each camera, each displaced."""
+    """The wanted number of strays for a frame and a camera: from another frame for each camera, each displaced."""
     which, camera = of
     other = apart[(which + camera * max(1, len(apart) // experiment.num_cams)) % len(apart)].frame
     like = np.concatenate([_left_over(each.frame, camera, wanted, rng) for each in apart])
@@ -225,7 +225,7 @@ def _strays(experiment: Experiment, apart: Sequence[Apart], of: tuple[int, int],
 
 
 def _left_over(frame: MatchedFrame, camera: int, wanted: int, rng: np.random.Generator) -> Floats:
-    """So many targets of a camera: those that no particle has, then those of pairs, of triplets, and so on."""
+    """The wanted number of targets of a camera: those of no particle, then those of pairs, of triplets, and so on."""
     views = np.zeros(len(frame.targets[camera]), np.int64)
     seen = frame.target[:, camera] >= 0
     views[frame.target[seen, camera]] = frame.views[seen]
@@ -237,8 +237,8 @@ def _left_over(frame: MatchedFrame, camera: int, wanted: int, rng: np.random.Gen
 def _displaced(experiment: Experiment, targets: Floats, like: Floats, rng: np.random.Generator) -> Floats:
     """Targets displaced, each by a vector of its own, to where others ``like`` them are; what leaves the image enters again.
 
-    Noise crowds: at the edge of an image, say, where a filter ends. So a target is moved towards one of its neighbours among the
-    others, about as far as that is; only where there is none, in any direction.
+    Noise is not spread evenly: it crowds at the edge of an image, for example, where a filter ends. So a target is moved towards
+    one of its neighbours among the others, about as far as that is; only where there is none, in any direction.
     """
     ptv = experiment.parameters.ptv
     length, angle = rng.uniform(_SHORTEST, _LONGEST, len(targets)), rng.uniform(0, 2 * np.pi, len(targets))

@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     Image = NDArray[np.uint8]
 
 _MEMORY, _ROOM = Path("/dev/shm"), 2**28  # noqa: S108 -- TemporaryDirectory makes it private
-"""Where optv's tracker exchanges its files if so many bytes are free there: it makes and removes hundreds of them."""
+"""Where optv's tracker exchanges its files if this number of bytes is free there: it makes and removes hundreds of them."""
 _LARGEST_BLOB = 2_048
 _MOST_SPOTS = 20_000
-"""What optv's detection holds without harm: pixels of a blob, spots of an image."""
+"""What optv's detection can hold: pixels of a blob, spots of an image."""
 
 
 @dataclass(frozen=True)

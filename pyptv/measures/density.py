@@ -1,4 +1,4 @@
-"""How dense the images are seeded."""
+"""Seeding density of the images."""
 
 from __future__ import annotations
 

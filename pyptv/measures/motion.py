@@ -4,24 +4,18 @@ A chain is four particles a, b, c, d in consecutive frames that go on nearly eve
 reach, and where b and c point to, backward and forward, there is a particle within some tolerance. Each b has its best chain, and
 each c has only one. Chance makes chains, too: how many, and what they look like, shows where a and d are taken from frames that
 are displaced as a whole. Reach and tolerance are those with the most chains above chance.
-
-The noise of a position follows from differences of positions in time: that of order k has the variance (2k)! / (k!)^2 times
-the noise's, and of smooth motion it holds less the higher its order. The third difference is that of two neighbouring second
-differences: its variance is 2 (C0 - C1), the lag-0 minus the lag-1 covariance of accelerations; the fourth one's 6 C0 - 8 C1 + 2
-C2; and so on. Taken is the first order whose next one gives no less. Scatter is measured by the median of absolute values, so
-it is that of ordinary particles: overlapping spots are off by more.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from pyptv.measures.frames import MatchedFrame
+from pyptv.measures.noise import CHAIN, position_noise
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,7 +23,6 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Integers = NDArray[np.int64]
 
-_CHAIN = 4
 _REACHES = (0.15, 0.3, 0.6, 1.0, 1.6, 2.5)
 _TOLERANCES = (0.03, 0.06, 0.12, 0.2, 0.3, 0.45)
 """In mean distances of neighbouring particles."""
@@ -37,14 +30,6 @@ _MOST = 2_000
 """Particles of a frame that chains are looked for from."""
 _MOST_FOR_LIMITS = 3
 """Sets of four frames that reach and tolerance are chosen by."""
-_ENOUGH = 50
-"""Differences of an order that noise is measured by."""
-_ORDERS = {3: 20, 4: 70, 5: 252, 6: 924, 7: 3432, 8: 12870}
-"""Of differences, with the variance of each of independent errors of variance 1."""
-_LESS = 0.93
-"""Noise by the next order of differences over that by this one: below, this one still holds motion."""
-_SCALE = 1.4826
-"""Standard deviation of a normal distribution over the median of absolute values."""
 _MEDIAN_NEAREST = 0.5495
 """Median distance of the nearest neighbour over (volume / number)^(1/3), where particles are spread at random."""
 
@@ -135,15 +120,15 @@ def measure_motion(runs: Sequence[Sequence[MatchedFrame]], seed: int = 0) -> Mot
     particles = sum(min(len(window[1]), _MOST) for window in windows)
     points, by_chance = _points(chosen), _points(chance)
     expected = expected_false(len(points), len(by_chance), particles)
-    noise, settled = _noise(chosen)
+    noise_of, settled_of = position_noise([one.rows for one in chosen], [one.points for one in chosen])
     return Motion(
         displacement=points[:, 2] - points[:, 1],
         displacement_chance=by_chance[:, 2] - by_chance[:, 1],
         acceleration=np.linalg.norm(_second(points), axis=1),
         acceleration_chance=np.linalg.norm(_second(by_chance), axis=1),
         angle=_angles(points),
-        noise=noise,
-        noise_settled=settled,
+        noise=(float(noise_of[0]), float(noise_of[1]), float(noise_of[2])),
+        noise_settled=(bool(settled_of[0]), bool(settled_of[1]), bool(settled_of[2])),
         spacing=spacing,
         reach=reach,
         tolerance=tolerance,
@@ -178,7 +163,7 @@ def _finite(frame: MatchedFrame) -> Floats:
 
 
 def _windows(run: Sequence[Floats]) -> Iterator[Sequence[Floats]]:
-    return (run[start : start + _CHAIN] for start in range(len(run) - _CHAIN + 1))
+    return (run[start : start + CHAIN] for start in range(len(run) - CHAIN + 1))
 
 
 def _torn(window: Sequence[Floats], rng: np.random.Generator) -> list[Floats]:
@@ -236,7 +221,7 @@ def _select(candidates: _Chains, reach: float, tolerance: float) -> _Chains:
 
 
 def _points(chains: Sequence[_Chains]) -> Floats:
-    return np.concatenate([np.empty((0, _CHAIN, 3)), *(one.points for one in chains)])
+    return np.concatenate([np.empty((0, CHAIN, 3)), *(one.points for one in chains)])
 
 
 def _second(points: Floats) -> Floats:
@@ -251,54 +236,3 @@ def _angles(points: Floats) -> Floats:
     cosine = np.divide((one * other).sum(axis=1), length, out=np.full(len(points), np.nan), where=length > 0)
     angles: Floats = np.arccos(np.clip(cosine, -1, 1)) * 200 / np.pi
     return angles
-
-
-def _noise(chains: Sequence[_Chains]) -> tuple[tuple[float, float, float], tuple[bool, bool, bool]]:
-    """Standard deviation of a position along x, y, z [mm], NaN where there are too few chains; and whether it has settled."""
-    follow = [_continuations(before, after) for before, after in pairwise(chains)]
-    points = [one.points for one in chains]
-    last = [np.arange(len(one.rows)) for one in chains]
-    noise, settled = np.full(3, np.nan), np.zeros(3, np.bool_)
-    for order, factor in _ORDERS.items():
-        together = np.concatenate([np.empty((0, order + 1, 3)), *points])
-        if len(together) < _ENOUGH:
-            break
-        difference = np.diff(together, order, axis=1)[:, 0]
-        measured = _SCALE * np.median(np.abs(difference), axis=0) / np.sqrt(factor)
-        less = np.isnan(noise) | (measured < _LESS * noise)
-        noise, settled = np.where(less, measured, noise), ~less
-        points, last = _one_longer(points, last, chains, follow, order - _CHAIN + 1)
-    (x, y, z), (in_x, in_y, in_z) = noise.tolist(), settled.tolist()
-    return (x, y, z), (in_x, in_y, in_z)
-
-
-def _continuations(before: _Chains, after: _Chains) -> Integers:
-    """For each chain the one of the next set of four frames that begins at its second particle, or -1.
-
-    The next set may be of another run: there the places do not agree.
-    """
-    result = np.full(len(before.rows), -1)
-    if len(before.rows) and len(after.rows):
-        by_b = np.full(int(after.rows[:, 1].max()) + 1, -1)
-        by_b[after.rows[:, 1]] = np.arange(len(after.rows))
-        c = before.rows[:, 2]
-        which = np.where(c < len(by_b), by_b[np.minimum(c, len(by_b) - 1)], -1)
-        same = (before.points[:, 1:] == after.points[which, :-1]).all(axis=(1, 2))
-        result[same & (which >= 0)] = which[same & (which >= 0)]
-    return result
-
-
-def _one_longer(
-    points: Sequence[Floats], last: Sequence[Integers], chains: Sequence[_Chains], follow: Sequence[Integers], ahead: int
-) -> tuple[list[Floats], list[Integers]]:
-    """Tracks with one more frame at their end, as far as they go on; ``ahead``: sets between a track's first and its last one."""
-    longer, ends = [], []
-    for start in range(len(points) - 1):
-        if start + ahead >= len(follow):
-            break
-        following = follow[start + ahead][last[start]]
-        on = following >= 0
-        new = chains[start + ahead + 1].points[following[on], -1:]
-        longer.append(np.concatenate([points[start][on], new], axis=1))
-        ends.append(following[on])
-    return longer, ends

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _SCATTER = 1.1774
 """Median of the length of a 2-D normal vector over the standard deviation of an axis."""
 _BOUND, _FEWEST = 4.0, 60
-"""Residuals above so many medians are wrong matches; fewer say nothing of a smooth part."""
+"""Residuals above this number of medians are wrong matches; with fewer residuals the smooth part is not known."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +80,7 @@ def residuals(
         frames: matched frames.
         parameters: sensor and layers.
         calibrations: one per camera.
-        views: only particles that so many cameras see; None: all cameras (a pair cannot disagree but across its plane).
+        views: only particles seen by this number of cameras; None: by all (a pair can only disagree across its plane).
     """
     n_cams = len(calibrations)
     parts: list[tuple[Floats, Floats, Integers]] = []
@@ -98,22 +98,22 @@ def residuals(
     return tuple(result)
 
 
-def disparity_map(residuals: Residuals, size: tuple[int, int], cells: tuple[int, int] = (8, 6), least: int = 5) -> DisparityMap:
-    """The median shift in (columns, rows) cells of an image of (width, height) px; cells with fewer than ``least`` are NaN."""
+def disparity_map(residuals: Residuals, size: tuple[int, int], cells: tuple[int, int] = (8, 6), minimum: int = 5) -> DisparityMap:
+    """The median shift in (columns, rows) cells of an image of (width, height) px; cells with fewer than ``minimum`` are NaN."""
     x, y = np.linspace(0, size[0], cells[0] + 1), np.linspace(0, size[1], cells[1] + 1)
     column = np.clip(np.digitize(residuals.projected[:, 0], x) - 1, 0, cells[0] - 1)
     row = np.clip(np.digitize(residuals.projected[:, 1], y) - 1, 0, cells[1] - 1)
     place = row * cells[0] + column
     shift = np.full((cells[1] * cells[0], 2), np.nan)
     count = np.bincount(place, minlength=len(shift))
-    for cell in np.flatnonzero(count >= least):
+    for cell in np.flatnonzero(count >= minimum):
         shift[cell] = np.median(residuals.off[place == cell], axis=0)
     return DisparityMap(x, y, shift.reshape(cells[1], cells[0], 2), count.reshape(cells[1], cells[0]))
 
 
 @dataclass(frozen=True, eq=False)
 class Disparity:
-    """What the residuals of a camera say of its calibration."""
+    """Summary of a camera's residuals."""
 
     shift: tuple[float, float]
     """Median target - projection in x, y [px]; NaN without any."""

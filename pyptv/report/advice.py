@@ -39,7 +39,7 @@ def advice_chapter(record: Record) -> Chapter | None:
     if tree is None:
         return None
     changed = [one for one in tree["advice"] if one["present"] != one["proposed"]]
-    said = f"{count(len(changed), 'change')} proposed" if changed else "Nothing to change"
+    said = f"{count(len(changed), 'change')} proposed" if changed else "No change proposed"
     refined = " They are for the refined calibrations." if tree["for_refined"] and changed else ""
     summary = f"{said}, from {count(len(tree['frames']), 'frame')}, by pyptv-advise ({FILE_NAME}).{refined}"
     return Chapter(
@@ -65,8 +65,8 @@ def _changes(changed: list[dict[str, Any]]) -> Table:
         names = f"{first['section']}.{', '.join(one['key'] for one in several)}"
         values = "; ".join(f"{shown_value(one['present'])} → {shown_value(one['proposed'])}" for one in several)
         text = ". ".join(text[:1].upper() + text[1:] for text in (first["measured"], first["why"]) if text)
-        rows.append((names, values, first["sure"].partition(":")[0], f"{text}."))
-    return Table("Proposed parameters", ("Parameter", "Now → proposed", "Sure", "Measured, and why"), rows)
+        rows.append((names, values, first["sure"].partition(" ")[0].rstrip(":"), f"{text}."))
+    return Table("Proposed parameters", ("Parameter", "Now → proposed", "Confidence", "Measured, and why"), rows)
 
 
 def _ghosts(tree: dict[str, Any]) -> Table:

@@ -3,25 +3,32 @@
     python tests/benchmarks/advice_truth.py OUT.jsonl --processes 15 --experiments 60
     python tests/benchmarks/advice_truth.py OUT.jsonl --summary
 
-Each experiment is one line of JSON. A particle is found where its targets are those of a true one (2 px, two cameras or more), so
-that a calibration that is off, and moves all particles together, is not counted against the matching.
+Each experiment is one line of JSON; those that OUT has already are not repeated. A particle is found where its targets are those
+of a true one (2 px, two cameras or more), so that a calibration that is off, and moves all particles together, is not counted
+against the matching.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import tempfile
 import time
 import traceback
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
 from itertools import product
+from multiprocessing import active_children
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
+from pyptv.core.base.machine import use_one_thread
+
+use_one_thread()  # before numpy: as in the command, and processes side by side must not each take all cores
+
+import numpy as np  # noqa: E402
+from advice_summary import rows_of, summary  # noqa: E402
+from PIL import Image  # noqa: E402
 
 DV = [f"dv{axis}{end}" for axis in "xyz" for end in ("min", "max")]
 
@@ -180,16 +187,15 @@ def judge(folder: Path, truth, wrong: dict, options: dict) -> dict:
             "hints": [] if measured.refined is None else list(measured.refined.hints),
         }
         if not options["calibration_error_px"] or fix:
-            result[name]["noise_true"], result[name]["noise_mixed"] = noise(all_frames, measured, truth, numbers)
+            result[name]["noise_true"] = noise(all_frames, measured, truth, numbers)
     result["best"] = fine_search(all_frames, Setting(p.targ_rec, p.criteria, good.calibrations), p, truth, numbers)
     return result
 
 
-def noise(sample, measured, truth, numbers) -> list[list[float]]:
-    """The noise of positions, by the median of absolute values: from steps, and from fourth differences of the errors.
+def noise(sample, measured, truth, numbers) -> list[float]:
+    """The noise of positions along x, y, z: the scatter of steps of the errors, by the median of absolute values.
 
-    A bias that stays with the particle is none. Each of the fourth differences mixes five errors, among which there may be one of
-    an overlapping spot.
+    A bias that stays with the particle is none.
     """
     errors: dict[int, np.ndarray] = {}
     for index, number in enumerate(numbers):
@@ -200,10 +206,7 @@ def noise(sample, measured, truth, numbers) -> list[list[float]]:
             if who >= 0:
                 errors.setdefault(who, np.full((len(numbers), 3), np.nan))[index] = place - by_identity[who]
     tracks = np.array(list(errors.values()))
-    return [
-        (1.4826 * np.nanmedian(np.abs(np.diff(tracks, order, axis=1)), axis=(0, 1)) / np.sqrt(factor)).tolist()
-        for order, factor in ((1, 2), (4, 70))
-    ]
+    return (1.4826 * np.nanmedian(np.abs(np.diff(tracks, axis=1)), axis=(0, 1)) / 2**0.5).tolist()
 
 
 def fine_search(sample, start, p, truth, numbers) -> dict:
@@ -288,57 +291,32 @@ def ghost_table(processes: int) -> None:
         )
 
 
-def summary(path: Path) -> None:
-    """The figures of docs/advice.md."""
-    rows = [json.loads(line) for line in path.read_text().splitlines()]
-    rows = [row for row in rows if "best" in row]
-    print(f"{len(rows)} experiments")
-    for name in ("before", "after", "fixed"):
-        some = [row for row in rows if name in row]
-        ratios = np.array([[row[name][what] / max(row["best"][what], 1e-9) for what in ("recall", "links")] for row in some])
-        good = (ratios >= 0.97).all(axis=1)
-        print(
-            f"{name:7} {len(some):3}: recall/best median {np.median(ratios[:, 0]):.3f} least {ratios[:, 0].min():.3f}; "
-            f"links/best {np.median(ratios[:, 1]):.3f} least {ratios[:, 1].min():.3f}; both >= 0.97 in {good.mean():.0%}"
-        )
-        for row, ratio, fine in zip(some, ratios, good, strict=True):
-            if name != "before" and not fine:
-                print("      ", row["number"], np.round(ratio, 3), row["options"], row["camera"]["kind"], row[name]["eps0_px"])
-    worse = [
-        row["number"]
-        for row in rows
-        if row["after"]["recall"] < row["before"]["recall"] - 0.002 or row["after"]["links"] < row["before"]["links"] - 0.002
-    ]
-    print("worse than before:", worse)
-    for name in ("after", "fixed"):
-        for there, frames in (("_there", "the frames of the estimate"), ("", "all frames")):
-            some = [(row[name][f"ghosts{there}"], row[name][f"expected{there}"]) for row in rows if name in row]
-            many = [(true, expected) for true, expected in some if true > 20]
-            within = [0.5 <= expected / true <= 2 for true, expected in many]
-            said = f"{name}: ghosts above 20 in {len(many)}, in {frames}; expected within a factor of 2 in {sum(within)}"
-            print(said, np.round(many, 0).tolist())
-        pairs = np.array([[row[name]["noise"], row[name]["noise_true"]] for row in rows if "noise_true" in row.get(name, {})])
-        if len(pairs):
-            mixed = np.array([row[name]["noise_mixed"] for row in rows if "noise_true" in row.get(name, {})])
-            within = np.mean(np.abs(pairs[:, 0] / mixed - 1) <= 0.2, axis=0)
-            print(f"{name}: noise within 20 % of that of fourth differences:", np.round(within, 3).tolist())
-            ratio = pairs[:, 0] / pairs[:, 1]
-            print(
-                f"{name}: noise / true, percentiles 5 50 95:",
-                np.round(np.nanpercentile(ratio, (5, 50, 95), axis=0).T, 3).tolist(),
-            )
-            known = np.array([row[name]["noise_settled"] for row in rows if "noise_true" in row.get(name, {})])
-            good = np.abs(ratio - 1) <= 0.2
-            print("   within 20 %:", np.round(np.mean(good, axis=0), 3).tolist())
-            print(
-                f"   settled: {known.mean():.0%}, of these within 20 %: {good[known].mean():.1%}; at most 20 % too low:", end=" "
-            )
-            print(f"{np.mean(ratio[~known] > 0.8):.1%} of the others")
-            for row, one, fine in zip([row for row in rows if "noise_true" in row.get(name, {})], ratio, good, strict=True):
-                if not fine.all():
-                    said = row[name]["noise_settled"], row[name]["chains"], row["options"]["displacement"]
-                    print("     ", row["number"], np.round(one, 2).tolist(), *said, row["options"]["n_particles"])
-    print("CPU s of an advice, median:", np.median([row["after"]["cpu"] for row in rows]))
+def run(out: Path, numbers: Sequence[int], processes: int, seconds: float) -> None:
+    """The experiments that OUT does not have, those that take longest first; each is written as soon as it is done."""
+    done = {row["number"] for row in rows_of(out)}
+    numbers = sorted(set(numbers) - done, key=expected_time, reverse=True)
+    start, failed = time.time(), 0
+    with out.open("a") as file, ProcessPoolExecutor(processes) as pool:
+        waiting = {pool.submit(one, number): number for number in numbers}
+        try:
+            for future in as_completed(waiting, timeout=seconds):
+                if error := future.exception():
+                    failed += 1
+                    print(f"experiment {waiting[future]} failed:", *traceback.format_exception(error)[-3:], sep="\n")
+                    continue
+                file.write(json.dumps(future.result()) + "\n")
+                file.flush()
+        except TimeoutError:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in active_children():
+                process.kill()
+    print(f"{time.time() - start:.0f} s; {failed} failed")
+
+
+def expected_time(number: int) -> float:
+    """What an experiment takes beside another one: it is advised twice where calibrations are off."""
+    options = plan(number)[0]
+    return (options["n_particles"] + 500) * (3 if options["calibration_error_px"] else 2)
 
 
 def main() -> None:
@@ -348,7 +326,8 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--experiments", type=int, default=60)
     parser.add_argument("--first", type=int, default=0)
-    parser.add_argument("--seconds", type=float, default=1e9)
+    parser.add_argument("--only", type=int, nargs="+", help="these experiments")
+    parser.add_argument("--seconds", type=float, default=1e9, help="then stop: what is in OUT by then stays")
     parser.add_argument("--summary", action="store_true")
     parser.add_argument("--ghosts", action="store_true", help="only the table of ghosts; OUT is not written")
     options = parser.parse_args()
@@ -360,21 +339,8 @@ def main() -> None:
         ghost_table(options.processes)
         return
     if not options.summary:
-        start = time.time()
-        with options.out.open("a") as file, ProcessPoolExecutor(options.processes) as pool:
-            numbers = sorted(range(options.first, options.first + options.experiments), key=lambda number: -(number % 4))
-            waiting = [pool.submit(one, number) for number in numbers]  # those with most particles first
-            try:
-                for done in as_completed(waiting, timeout=options.seconds):
-                    error = done.exception()
-                    said = "" if error is None else "".join(traceback.format_exception(error))[-1500:]
-                    file.write(json.dumps(done.result() if error is None else {"error": said}) + "\n")
-                    file.flush()
-            except TimeoutError:
-                print(f"stopped after {time.time() - start:.0f} s")
-                summary(options.out)
-                os._exit(0)
-        print(f"{time.time() - start:.0f} s")
+        numbers = options.only or range(options.first, options.first + options.experiments)
+        run(options.out, numbers, options.processes, options.seconds)
     summary(options.out)
 
 

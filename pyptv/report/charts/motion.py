@@ -156,6 +156,7 @@ def _dress(axes: Any, points: Floats) -> None:
     axes.set_xlabel("x [mm]")
     axes.set_ylabel("z [mm]")
     axes.set_zlabel("y [mm]")
+    axes.tick_params(pad=1)
     sides = np.maximum(np.ptp(points, axis=0), 1e-3)[[0, 2, 1]]
     axes.set_box_aspect(np.maximum(sides, _FLAT * sides.max()), zoom=1.12)
     axes.view_init(elev=18, azim=-62)

@@ -59,7 +59,8 @@ def _distribution(name: str, symbol: str, of: tuple[Distribution, ...], unit: st
     values = "; ".join(
         f"{symbol}{axis} mean {number(one.mean)}, rms {number(one.rms)}" for axis, one in zip(_AXES, of, strict=True)
     )
-    caption = f"{values} {unit}. {_samples(of[0].samples)} of {count(found.trajectories, 'trajectory', 'trajectories')}. "
+    squared = unit.replace("^2", "²")
+    caption = f"{values} {squared}. {_samples(of[0].samples)} of {count(found.trajectories, 'trajectory', 'trajectories')}. "
     caption += f"From fits over {found.window} frames."
     return Chart(f"pdf-{name}", f"Probability density of {name}", drawn.svg, caption)
 

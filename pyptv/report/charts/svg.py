@@ -59,6 +59,7 @@ _SETTINGS = {
     "xtick.color": SOFT,
     "xtick.labelcolor": INK,
     "xtick.major.size": 0,
+    "xtick.major.pad": 7,  # clear of the lowest label of the vertical axis
     "ytick.color": SOFT,
     "ytick.labelcolor": INK,
     "ytick.major.size": 0,

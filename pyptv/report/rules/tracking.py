@@ -170,13 +170,13 @@ def displacement_over_spacing(evidence: Evidence) -> float:
 def _above_chance(evidence: Evidence, axis: int, low: float, high: float) -> bool | None:
     """Whether more particles move by ``low`` to ``high`` along an axis than by chance; None: not known."""
     motion = evidence.sample.motion if evidence.sample is not None else None
-    if motion is None or motion.chains < FEW_LINKS or not len(motion.displacement_chance):
+    if motion is None or motion.chains < FEW_LINKS:
         return None
     found, chance = (
         int(np.count_nonzero((values[:, axis] >= low) & (values[:, axis] <= high)))
         for values in (motion.displacement, motion.displacement_chance)
     )
-    expected = chance * motion.chance_chains / len(motion.displacement_chance)
+    expected = chance * motion.chance_chains / max(len(motion.displacement_chance), 1)
     return bool(found - expected > SURE * np.sqrt(expected + 1))
 
 
