@@ -41,6 +41,7 @@ def quick_build(monkeypatch):
     """Compiling takes as long as importing this module does."""
     monkeypatch.setattr(cache, "GROUPS", {"tracking": ("pyptv.kernels.cache",), "text": ()})
     monkeypatch.setattr(cache, "FOR_SEQUENCE", ("text",))
+    monkeypatch.setattr(cache, "FOR_TRACKING", ("tracking",))
 
 
 @pytest.fixture
