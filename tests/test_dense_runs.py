@@ -252,6 +252,15 @@ def test_frames_that_do_not_converge_are_named(
     assert report["dense"]["unsettled"] == [10000]
 
 
+@pytest.mark.parametrize("n_cameras", [2, 3])
+def test_few_particles_in_large_images(tmp_path: Path, n_cameras: int) -> None:
+    """Peaks of noise are many more than particles, and those of two or three cameras meet by chance."""
+    folder = make_experiment(tmp_path / "exp", 1, 20, n_cameras=n_cameras, image_size=(640, 512))
+    pyptv_batch.main(folder, method="dense", mode="sequence", self_calibration=False)
+    score = evaluate(folder)
+    assert (score.recall, score.precision) == (1, 1)
+
+
 def test_the_standard_method_afterwards_is_untouched(again: Path, tmp_path: Path) -> None:
     clean = tmp_path / "clean"
     shutil.copytree(again, clean)

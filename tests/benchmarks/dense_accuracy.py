@@ -126,7 +126,7 @@ def rows(jobs: list[tuple[str, Path, str]], n_processes: int, until: float) -> I
             process.start()
             said.close()
             running[heard] = (process, waiting.popleft())
-        done = wait(list(running), max(0.0, until - time.perf_counter()))
+        done = wait(list(running), None if math.isinf(until) else max(0.0, until - time.perf_counter()))
         for heard in done:
             process, (case, _, method) = running.pop(heard)
             try:

@@ -32,6 +32,7 @@ _CERTAIN = 2.0
 _SHAPE_ROUNDS = 4
 _MOST = 0.5
 """The background is measured anew after a search that brought a smaller share of the particles: most are subtracted then."""
+_ALL_CAMERAS = 4
 _SMOOTHED_PEAK = 0.5
 """What smoothing leaves of a usual spot's peak."""
 
@@ -106,7 +107,7 @@ def _search(model: Model, *, full: bool) -> int:
     """
     settings, where, scatter = model.settings, model.residual, model.noise
     level = model.level * model.spots.gains
-    thresholds, dark = settings.noise_factor * scatter, None
+    thresholds, dark = settings.noise_factor * math.sqrt(_ALL_CAMERAS / model.cameras.n_cams) * scatter, None
     if not full:
         where = smoothed(where)
         scatter, level = noise(without_margins(where)), _SMOOTHED_PEAK * level

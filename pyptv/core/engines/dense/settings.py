@@ -27,7 +27,8 @@ class Settings:
     tolerance: float = 0.8
     """Largest distance of a peak from the projection of its particle [px], what noise adds to that aside."""
     noise_factor: float = 2.5
-    """Smallest peak of the residual that counts, in standard deviations of its noise."""
+    """Smallest peak of the residual that counts, in standard deviations of its noise, with four cameras. With fewer it is larger:
+    together they have to be as far from the noise, and chance makes far more pairs and triples of peaks than quadruples."""
     faint_factor: float = 1.5
     """The same in the smoothed residual, when one camera may lack a peak."""
     by_chance: float = 0.1
