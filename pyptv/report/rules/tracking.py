@@ -109,9 +109,9 @@ def wide_limits(evidence: Evidence) -> Judged:
 
 @rule("Accelerations and angles at their limits", f"at most {percent(MANY_CUT)} above {number(NEAR_LIMIT)} of dacc or angle")
 def turns_at_limits(evidence: Evidence) -> Judged:
-    """Accelerations or angles are cut by dacc or angle."""
+    """Accelerations or angles are cut by dacc or angle, which the method dense does not use."""
     motion = evidence.motion
-    if motion is None or len(motion.acceleration) < FEW_LINKS:
+    if motion is None or evidence.record.dense or len(motion.acceleration) < FEW_LINKS:
         return Judged()
     findings, most = [], 0.0
     for name, values, what in (("dacc", motion.acceleration, "accelerations"), ("angle", motion.angle, "angles")):
