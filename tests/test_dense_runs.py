@@ -262,7 +262,8 @@ def test_frames_that_do_not_converge_are_named(
     """0.06 particles per pixel, and no more than two searches."""
     from pyptv.core.engines.dense.settings import Settings
 
-    monkeypatch.setattr(Settings, "of_pass", lambda *_: Settings(searches=2, reduced_searches=0))
+    two = Settings(searches=2, reduced_searches=0)
+    monkeypatch.setattr(Settings, "of_pass", staticmethod(lambda _number, _passes: two))
     folder = make_experiment(tmp_path / "exp", 1, 550, image_size=(96, 96), hot_pixels=0)
     pyptv_batch.main(folder, method="dense", mode="sequence", self_calibration=False)
     assert "--method dense: has not converged in frames 10000: too many particles" in caplog.text
