@@ -61,12 +61,17 @@ def low_link_ratio(evidence: Evidence) -> Judged:
     if not np.isfinite(ratio):
         return Judged()
     if ratio == 0:
-        advice = "Links need at least three consecutive frames; otherwise check the dv limits and dacc."
+        advice = f"Links need at least three consecutive frames; otherwise check {_to_check(evidence)}."
         return Judged("0", (Finding(Level.CHECK, "No particle was linked", advice),))
     if ratio >= LOW_LINK_RATIO:
         return Judged(number(ratio))
     advice = "Links over links and losses: look at the velocity histogram, and for ghost particles."
-    return Judged(number(ratio), (Finding(Level.CHECK, f"Link ratio {ratio:.2f}: check the dv limits and dacc", advice),))
+    return Judged(number(ratio), (Finding(Level.CHECK, f"Link ratio {ratio:.2f}: check {_to_check(evidence)}", advice),))
+
+
+def _to_check(evidence: Evidence) -> str:
+    """The limits of the tracker that was used."""
+    return "the dv limits" if evidence.record.dense else "the dv limits and dacc"
 
 
 @rule("Displacements at a dv limit", f"at most {percent(MANY_AT_LIMIT)} in the outermost {percent(EDGE)}")
@@ -155,7 +160,7 @@ def short_trajectories(evidence: Evidence) -> Judged:
     if share <= MANY_SHORT:
         return Judged(percent(share))
     text = f"{percent(share)} of the linked particles are in trajectories shorter than {SHORT} frames"
-    finding = Finding(Level.CHECK, text, "Too short for accelerations: check the dv limits, angle and dacc.")
+    finding = Finding(Level.CHECK, text, f"Too short for accelerations: check {_to_check(evidence)}.")
     return Judged(percent(share), (finding,))
 
 

@@ -102,6 +102,8 @@ def no_particles(evidence: Evidence) -> Judged:
     empty = sequence.frame[sequence.particles == 0]
     if len(empty) == len(sequence.frame):
         advice = "Check gvthres, nnmin and sumg_min where there are no targets, calibration and eps0 where there are."
+        if evidence.record.dense:
+            advice = "Check the images, the calibration and the limits of the volume."
         return Judged("all", (Finding(Level.BAD, "No particle in any frame", advice),))
     if len(empty):
         text = f"{count(len(empty), 'frame')} without a particle: {describe(empty.tolist())}"
