@@ -105,6 +105,26 @@ def test_the_report_has_a_chapter_on_it(again: Path) -> None:
     assert found.figures[-1][0] == "By chance"
 
 
+def test_the_report_says_how_it_found_them(made: Path) -> None:
+    """No targets, no eps0, no dacc were used; that targets, being projections, lie on their particles is no accuracy."""
+    pytest.importorskip("jinja2")
+    pytest.importorskip("scipy")
+    from pyptv.core.experiment.folder import load_experiment
+    from pyptv.report.figures import figures_of
+    from pyptv.report.methods import citations, methods
+    from pyptv.report.page import read_evidence
+
+    evidence = read_evidence(load_experiment(made))
+    said = methods(evidence)
+    assert "After a self-calibration of the cameras (Wieneke 2008), particles were fitted to the images" in said
+    assert "in 2 passes" in said
+    assert [word for word in ("high-pass", "epipolar", "accelerations", "reprojection", "OpenPTV") if word in said] == []
+    assert [one.split(",")[0] for one in citations(evidence.record)][:4] == ["Wieneke", "Schanz", "Wieneke", "Baek"]
+    assert evidence.sample is not None
+    assert evidence.sample.errors == ()
+    assert "Reprojection" not in [name for name, _, _ in figures_of(evidence, None)]
+
+
 def test_its_files_are_those_of_openptv(made: Path) -> None:
     frame = 10002
     particles = PARTICLES.read(made / f"res/rt_is.{frame}")

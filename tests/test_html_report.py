@@ -26,9 +26,12 @@ from pyptv.pyptv_batch import main as run_batch
 from pyptv.report import require, write_report
 from pyptv.report.__main__ import main
 from pyptv.report.charts.motion import lengths as of_lengths
+from pyptv.report.charts.sampled import whole_bins
 from pyptv.report.charts.timelines import MOST_POINTS
 from pyptv.report.motion import Motion
 from pyptv.report.record import MOST_FRAMES_READ, read_record
+from pyptv.report.rules.evidence import Evidence
+from pyptv.report.rules.verdict import changed_parameters
 from pyptv.synthetic import make_experiment
 from pyptv.trajectories import read_trajectories
 
@@ -357,6 +360,7 @@ def test_hostile_names_are_text(copied: Callable[..., Path], tmp_path: Path) -> 
     record = json.loads(path.read_text())
     image = "<img src=x onerror=alert(1)>"
     record["frames"]["failed"] = [{"frame": 10001, "step": "sequence", "reason": f"{image}</table>\u2028"}]
+    record["inputs"]["parameters"]["sha256"] = "0" * 64
     record["inputs"]["values"] = {"ptv": {"imx": f"{image}{{{{ 7 * 7 }}}}", "imy": [image]}, "track": image}
     record["run"] |= {"outcome": "failed", "error": f'"{image}', "exit_code": 1}
     record["command"]["argv"] = ["x", f"'{image}"]
@@ -368,6 +372,33 @@ def test_hostile_names_are_text(copied: Callable[..., Path], tmp_path: Path) -> 
     assert f"{image}{{{{ 7 * 7 }}}}" in made.said
     assert made.findings[0].startswith("The run ended early (failed): ")
     assert "The parameter files have changed since the run." in made.findings
+
+
+def test_other_defaults_do_not_change_a_parameter_file(copied: Callable[..., Path]) -> None:
+    """A report by a version with other defaults than that of the run: only what the files say counts."""
+    folder = copied("good")
+    path = folder / "res" / RUN_REPORT
+    record = json.loads(path.read_text())
+    record["inputs"]["values"]["dense"]["passes"] = 9
+    path.write_text(json.dumps(record))
+    assert _parameters_are(folder) == "unchanged"
+    file = folder / record["inputs"]["parameters"]["file"]
+    file.write_bytes(file.read_bytes() + b"# changed\n")
+    assert _parameters_are(folder) == "changed"
+
+
+def _parameters_are(folder: Path) -> str:
+    return changed_parameters.judge(Evidence(read_record(load_experiment(folder)), None, None)).value
+
+
+@pytest.mark.parametrize("high", [0, 9, 560])
+def test_each_bar_of_sizes_holds_equally_many(high: int) -> None:
+    """Numbers of pixels are whole: the last bar once held two of them."""
+    edges = whole_bins(high)
+    counts = np.histogram(np.arange(edges[-1]), edges)[0]
+    assert edges[-1] > high
+    assert len(counts) < 60
+    assert set(counts) == {edges[1]}
 
 
 def test_damaged_results_are_said(copied: Callable[..., Path]) -> None:
@@ -539,6 +570,7 @@ def test_all_rules_and_the_methods_are_stated(page: Callable[[str], Page], proce
     assert "Failed frames none none; failed from 10 % passed" in made.said
     values = json.loads((processed("good") / "res" / RUN_REPORT).read_text())["inputs"]["values"]
     assert f"Images of 4 cameras with {values['ptv']['imx']} x {values['ptv']['imy']} px were recorded; 6 frames" in made.said
+    assert re.search(r"Processing used pyptv-batch \S+ \([^)]+\) with the algorithms of OpenPTV\.", made.said)
     assert "Malik, N. A., Dracos, T., Papantoniou, D. A. (1993)." in made.said
     assert len(page("one_camera").all("blockquote")) == 1
     assert "Stereo-correspondences" not in page("one_camera").said

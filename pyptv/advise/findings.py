@@ -140,7 +140,8 @@ def _both_ways(measured: Measured) -> Iterator[str]:
 def _dense(measured: Measured) -> Iterator[str]:
     density = measured.density
     overlapping = f"{100 * density.overlapping:.0f} % of the spots"
-    text = f"Density: {density.per_pixel:.4f} particles per pixel, {overlapping} overlap another one."
+    where = "targets per pixel of the part of the image that holds them"
+    text = f"Density: {density.per_pixel:.4f} {where}, {overlapping} overlap another one."
     if density.overlapping > _DENSE:
         text += " An iterative reconstruction (--method dense) finds the particles that are lost there."
     elif density.overlapping > _CROWDED:

@@ -8,10 +8,13 @@ import numpy as np
 
 from pyptv import __version__
 from pyptv.report.figures import mean
+from pyptv.report.record import Record
 from pyptv.report.rules.evidence import Evidence, link_ratio
 from pyptv.report.words import count, listing, number
 
-CITATIONS = (
+_OPENPTV = "OpenPTV Consortium. Open source particle tracking velocimetry. https://www.openptv.net"
+
+_STANDARD = (
     (
         "Maas, H.-G., Gruen, A., Papantoniou, D. (1993). Particle tracking velocimetry in three-dimensional flows. Part 1: "
         "Photogrammetric determination of particle coordinates. Experiments in Fluids 15, 133–146."
@@ -24,25 +27,36 @@ CITATIONS = (
         "Willneff, J. (2003). A spatio-temporal matching algorithm for 3D particle tracking velocimetry. "
         "Dissertation 15276, ETH Zurich."
     ),
-    "OpenPTV Consortium. Open source particle tracking velocimetry. https://www.openptv.net",
+    _OPENPTV,
 )
 """The method that optv and this program follow, and the software."""
+
+_DENSE = (
+    "Wieneke, B. (2013). Iterative reconstruction of volumetric particle distribution. Meas. Sci. Technol. 24, 024008.",
+    (
+        "Schanz, D., Gesemann, S., Schröder, A. (2016). Shake-The-Box: Lagrangian particle tracking at high particle image "
+        "densities. Experiments in Fluids 57, 70."
+    ),
+    "Wieneke, B. (2008). Volume self-calibration for 3D particle image velocimetry. Experiments in Fluids 45, 549–556.",
+    (
+        "Baek, S. J., Lee, S. J. (1996). A new two-frame particle tracking algorithm using match probability. "
+        "Experiments in Fluids 22, 23–32."
+    ),
+    _OPENPTV,
+)
+"""What the method dense is made of."""
+
+
+def citations(record: Record) -> tuple[str, ...]:
+    """The sources of the method that the run used."""
+    return _DENSE if record.dense else _STANDARD
 
 
 def methods(evidence: Evidence, frame_rate: float | None = None) -> str:
     """The paragraph, without values that were not recorded."""
-    return " ".join(
-        part
-        for part in (
-            _recording(evidence, frame_rate),
-            _program(evidence),
-            _detection(evidence),
-            _matching(evidence),
-            _tracking(evidence),
-            _outcome(evidence),
-        )
-        if part
-    )
+    how = (_reconstruction, _links) if evidence.record.dense else (_detection, _matching, _tracking)
+    said = [_recording(evidence, frame_rate), *(one(evidence) for one in (_program, *how, _outcome))]
+    return " ".join(one for one in said if one)
 
 
 def _section(evidence: Evidence, name: str) -> dict[str, Any]:
@@ -65,7 +79,8 @@ def _program(evidence: Evidence) -> str:
     if run is None:
         return f"Results were evaluated with pyptv-batch {__version__}."
     versions = listing(f"{name} {version}" for name, version in run["versions"].items() if name in {"optv", "numpy", "numba"})
-    return f"Processing used {run['program']['name']} {run['program']['version']} ({versions})with the algorithms of OpenPTV."
+    how = "its method dense" if evidence.record.dense else "the algorithms of OpenPTV"
+    return f"Processing used {run['program']['name']} {run['program']['version']} ({versions}) with {how}."
 
 
 def _detection(evidence: Evidence) -> str:
@@ -81,25 +96,58 @@ def _matching(evidence: Evidence) -> str:
     if evidence.record.num_cams < 2:
         return ""
     criteria, ptv = _section(evidence, "criteria"), _section(evidence, "ptv")
-    media = f"{number(ptv['mmp_n1'])}, {number(ptv['mmp_n2'])} and {number(ptv['mmp_n3'])}"
     eps0, pixels = number(criteria["eps0"]), number(criteria["eps0"] / ptv["pix_x"])
     return (
-        f"Stereo-correspondences were searched within {eps0} mm ({pixels} px) of the epipolar lines, with refraction through "
-        f"layers of refractive index {media} (glass of {number(ptv['mmp_d'])} mm)."
+        f"Stereo-correspondences were searched within {eps0} mm ({pixels} px) of the epipolar lines, "
+        f"with refraction through {_media(ptv)}."
     )
+
+
+def _media(ptv: dict[str, Any]) -> str:
+    indices = listing(number(ptv[name]) for name in ("mmp_n1", "mmp_n2", "mmp_n3"))
+    return f"layers of refractive index {indices} (glass of {number(ptv['mmp_d'])} mm)"
 
 
 def _tracking(evidence: Evidence) -> str:
     if not len(evidence.record.tracking.frame):
         return ""
     track = _section(evidence, "track")
-    limits = listing(
-        f"{number(float(track[f'dv{axis}min']))} to {number(float(track[f'dv{axis}max']))} ({axis})" for axis in "xyz"
-    )
     return (
-        f"Particles were tracked over four frames, with displacements of {limits} mm per frame, accelerations up to "
+        f"Particles were tracked over four frames, with {_displacements(track)}, accelerations up to "
         f"{number(float(track['dacc']))} mm per frame squared and changes of direction up to {number(float(track['angle']))} gon."
     )
+
+
+def _displacements(track: dict[str, Any]) -> str:
+    limits = (f"{number(float(track[f'dv{axis}min']))} to {number(float(track[f'dv{axis}max']))} ({axis})" for axis in "xyz")
+    return f"displacements of {listing(limits)} mm per frame"
+
+
+def _reconstruction(evidence: Evidence) -> str:
+    said = _dense(evidence)
+    passes = [one for one in said.get("passes", ()) if one["frame"]]
+    times = f", in {count(len(passes), 'pass', 'passes')}" if passes else ""
+    later = ", the later ones beginning with what tracks predict (Schanz et al. 2016)" if len(passes) > 1 else ""
+    before = "After a self-calibration of the cameras (Wieneke 2008), p" if said.get("self_calibration") else "P"
+    return (
+        f"{before}articles were fitted to the images of all cameras by iterative reconstruction (Wieneke 2013){times}{later}, "
+        f"with refraction through {_media(_section(evidence, 'ptv'))}."
+    )
+
+
+def _links(evidence: Evidence) -> str:
+    if not len(evidence.record.tracking.frame):
+        return ""
+    least = _dense(evidence).get("min_track", 1)
+    short = f" Particles on tracks of fewer than {count(least, 'frame')} were dropped, except for clear ones."
+    return (
+        "Particles were linked by the motion of their neighbours (Baek and Lee 1996) and their own, "
+        f"within windows of four frames, with {_displacements(_section(evidence, 'track'))}.{short if least > 1 else ''}"
+    )
+
+
+def _dense(evidence: Evidence) -> dict[str, Any]:
+    return (evidence.record.run or {}).get("dense") or {}
 
 
 def _outcome(evidence: Evidence) -> str:

@@ -22,14 +22,14 @@ from pyptv.report.charts.timelines import over_time
 from pyptv.report.charts.whole_tracks import whole_tracks_chart
 from pyptv.report.dense.chapter import read_chapter
 from pyptv.report.figures import figures_of
-from pyptv.report.methods import CITATIONS, methods
+from pyptv.report.methods import citations, methods
 from pyptv.report.motion import Motion, read_motion
 from pyptv.report.record import Record, read_record
 from pyptv.report.rules.evidence import Evidence, Judged, Level
 from pyptv.report.rules.verdict import findings_of, headline, judge
 from pyptv.report.sample import Sample, read_sample
 from pyptv.report.views import View, crosses, inside, read_views_of, rings
-from pyptv.report.words import moment
+from pyptv.report.words import moment, number
 from pyptv.trajectories.postprocess.settings import PostProcessing
 
 _TEMPLATE, _STYLE = "report.html.j2", "style.css"
@@ -61,7 +61,7 @@ def render(
     shown = _frame_to_show(evidence.record, frame)
     views, problem = _views(evidence.record, shown)
     rate = frame_rate or experiment.parameters.sequence.frame_rate or None
-    context = _context(evidence, rate) | _frame_context(shown, views, problem)
+    context = _context(evidence, rate) | _frame_context(evidence.record, shown, views, problem)
     if postprocess:
         context["track_charts"].append(whole_tracks_chart(experiment))
     if statistics:
@@ -116,7 +116,7 @@ def _tracked(record: Record) -> list[int]:
 def _sample(record: Record) -> Sample | None:
     there = set(frames_with(record.experiment.results, "rt_is"))
     frames = sorted(there & set(record.sequence.frame.tolist()))
-    return read_sample(record.experiment, frames, _particles(record))
+    return read_sample(record.experiment, frames, _particles(record), projections=record.dense)
 
 
 def _particles(record: Record) -> float:
@@ -151,7 +151,7 @@ def _context(evidence: Evidence, frame_rate: float | None) -> dict[str, Any]:
         "calibrations": tables.calibrations(record),
         "origin": tables.origin(record),
         "methods": methods(evidence, frame_rate),
-        "citations": CITATIONS,
+        "citations": citations(record),
         "advice": advice_chapter(record),
         "recorded": record.run is not None,
         "motion": motion,
@@ -170,8 +170,9 @@ def _outcome(judged: Judged) -> tuple[str, str]:
     return _LABELS[level].lower(), level.name.lower()
 
 
-def _frame_context(frame: int | None, views: list[View], problem: str) -> dict[str, Any]:
-    return {"frame": frame, "views": views, "views_problem": problem, "agreement": tables.agreement(views) if views else None}
+def _frame_context(record: Record, frame: int | None, views: list[View], problem: str) -> dict[str, Any]:
+    agreement = tables.agreement(views) if views and not record.dense else None
+    return {"frame": frame, "views": views, "views_problem": problem, "agreement": agreement}
 
 
 def fill(template: str, context: dict[str, Any]) -> str:
@@ -187,7 +188,7 @@ def fill(template: str, context: dict[str, Any]) -> str:
 
     loader = FunctionLoader(source)
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, loader=loader)
-    environment.globals |= {"rings": rings, "crosses": crosses, "mark": _MARK, "inside": inside}
+    environment.globals |= {"rings": rings, "crosses": crosses, "mark": _MARK, "inside": inside, "number": number}
     # the only texts that are not escaped: our own style sheet, and (in the template) SVG that matplotlib made from numbers
     page = {"style": Markup(source(_STYLE)), "version": __version__, "made": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"}  # noqa: S704
     return environment.get_template(template).render(context, **page)

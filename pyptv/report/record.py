@@ -108,6 +108,11 @@ class Record:
         return values if isinstance(values, dict) else self.experiment.parameters.as_tree()
 
     @property
+    def dense(self) -> bool:
+        """Whether the method ``dense`` was used: its targets are projections of its particles; it has no eps0, no dacc."""
+        return self.run is not None and self.run["command"].get("method") == "dense"
+
+    @property
     def num_cams(self) -> int:
         """Number of cameras."""
         return self.experiment.num_cams

@@ -42,7 +42,7 @@ class Sample:
 
     frames: tuple[MatchedFrame, ...]
     residuals: tuple[Residuals, ...]
-    """Residuals of each camera; empty with one camera, which has no depth."""
+    """Residuals of each camera; empty with one camera, which has no depth, and where targets are projections."""
     views: int
     """Number of cameras that see the particles of the residuals."""
     spacing: float
@@ -70,13 +70,16 @@ class Sample:
         return tuple(float(np.median(size)) if len(size) else float("nan") for size in map(lengths, self.residuals))
 
 
-def read_sample(experiment: Experiment, frames: Sequence[int], particles_per_frame: float) -> Sample | None:
+def read_sample(
+    experiment: Experiment, frames: Sequence[int], particles_per_frame: float, *, projections: bool = False
+) -> Sample | None:
     """Read targets and positions of frames that are evenly spread; frames that cannot be read are left out.
 
     Args:
         experiment: where the results are.
         frames: those that have results, ascending.
         particles_per_frame: approximate number, to bound the work.
+        projections: the targets are the particles' projections, and their distance says nothing.
 
     Returns:
         None if no frame can be read.
@@ -86,7 +89,7 @@ def read_sample(experiment: Experiment, frames: Sequence[int], particles_per_fra
     read = [frame for number in chosen if (frame := _read(experiment, number)) is not None]
     if not read:
         return None
-    found, views = _residuals(experiment, read)
+    found, views = ((), 0) if projections else _residuals(experiment, read)
     spacing = _spacing([_known(frame) for frame in read])
     return Sample(tuple(read), found, views, spacing, measure_motion(_runs(experiment, frames, particles_per_frame)))
 

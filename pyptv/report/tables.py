@@ -55,7 +55,8 @@ def parameters(record: Record) -> list[Table]:
     for section, kind in SECTIONS.items():
         values = tree.get(section)
         values = values if isinstance(values, dict) else {}
-        rows = [(key_of(f), shown_value(values.get(key_of(f))), f.metadata["unit"], f.metadata["meaning"]) for f in fields(kind)]
+        known = [(f.metadata["unit"].replace("^2", "²"), f.metadata["meaning"], key_of(f)) for f in fields(kind)]
+        rows = [(key, shown_value(values.get(key)), unit, meaning) for unit, meaning, key in known]
         tables.append(Table(f"Section {section}", heads, rows))
     return tables
 
@@ -87,13 +88,13 @@ def failures(record: Record) -> Table | None:
     if not rows:
         return None
     more = f", the first {MOST_FAILURES} of {number(len(rows))}" if len(rows) > MOST_FAILURES else ""
-    return Table(f"Failed frames{more}", ("Frame", "Step", "Reason"), rows[:MOST_FAILURES])
+    return Table(f"Reasons{more}", ("Frame", "Step", "Reason"), rows[:MOST_FAILURES])
 
 
 def stages(record: Record) -> list[Bar]:
     """Seconds of each stage, over all workers."""
     seconds = record.run["seconds"]["stages"] if record.run is not None else {}
-    return _bars({name: float(value) for name, value in seconds.items()})
+    return _bars({name: float(value) for name, value in seconds.items() if value})  # a method does not have all of them
 
 
 def workers(record: Record) -> list[Bar]:
@@ -143,7 +144,7 @@ def _digests(inputs: dict[str, Any]) -> list[tuple[str, str]]:
     return [(what, f"{one['file']}, SHA-256 {str(one['sha256'])[:_SHOWN_DIGEST]}…") for what, one in files]
 
 
-_OPTIONS = ("mode", "on_error", "resume", "clean", "n_processes", "serial_tracking", "engine")
+_OPTIONS = ("mode", "on_error", "resume", "clean", "n_processes", "serial_tracking", "engine", "method")
 
 
 def _calibration(one: Calibration) -> dict[str, tuple[float, ...]]:

@@ -257,13 +257,14 @@ def _inputs(experiment: Experiment) -> dict[str, Any]:
         for path in calibration_files(experiment.folder, image)
     ]
     return {
-        "parameters": {"file": _within(experiment, experiment.source), "sha256": _parameters_sum(experiment.source)},
+        "parameters": {"file": _within(experiment, experiment.source), "sha256": parameters_digest(experiment.source)},
         "calibrations": [{"file": _within(experiment, path), "sha256": _sum(path)} for path in calibrations],
         "values": experiment.parameters.as_tree(),
     }
 
 
-def _parameters_sum(source: Path) -> str:
+def parameters_digest(source: Path) -> str:
+    """SHA-256 of a parameter file, or of a folder's: of the list of its files and their digests."""
     files = parameter_files(source)
     if files == [source]:
         return _sum(source)

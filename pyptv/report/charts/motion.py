@@ -102,15 +102,21 @@ def turns(record: Record, motion: Motion) -> Chart:
             limit = track_value(record, name)
             if not len(known):
                 continue
-            end = max(limit, float(np.percentile(known, 99.9))) * 1.05 or 1.0
+            end = max(0.0 if record.dense else limit, float(np.percentile(known, 99.9))) * 1.05 or 1.0
             row.stairs(*np.histogram(known, np.linspace(0, end, _BINS + 1)), fill=True, color=colour)
-            line = row.axvline(limit, color=BAD, linestyle="--", linewidth=1.2)
             logarithmic(row, "links")
             row.set_ylabel("links (log)")
             row.set_xlabel(f"{what} [{unit}]")
-            row.legend([line], [f"limit {name}"], loc="lower right", bbox_to_anchor=(1.0, 1.0), borderpad=0)
             middle, most = (number(float(one)) for one in np.percentile(known, (50, 99)))
-            said.append(f"{what} median {middle}, 99\u00a0% below {most} {unit}, limit {name} {number(limit)}")
+            said.append(f"{what} median {middle}, 99\u00a0% below {most} {unit}")
+            if not record.dense:
+                line = row.axvline(limit, color=BAD, linestyle="--", linewidth=1.2)
+                row.legend([line], [f"limit {name}"], loc="lower right", bbox_to_anchor=(1.0, 1.0), borderpad=0)
+                said[-1] += f", limit {name} {number(limit)}"
+    if record.dense:
+        free = "The method dense has no limits for them."
+        caption = f"Change between successive displacements: {'; '.join(said)}. {free} {_where(motion)}"
+        return Chart("turns", "Accelerations and angles", drawn.svg, caption)
     caption = (
         f"Change between successive displacements, which the tracker limits: {'; '.join(said)}. "
         f"A particle may exceed the angle if its acceleration is below a tenth of dacc. {_where(motion)}"

@@ -104,7 +104,7 @@ def _dress_image(axes: Axes, title: str, width: int, height: int) -> None:
 
 
 def sizes(record: Record, sample: Sample) -> Chart:
-    """Histograms of the pixel counts and grey sums of targets, with their limits."""
+    """Histograms of the pixel counts and grey sums of targets, with their limits where the method has any."""
     said = []
     targets = [sample.targets(camera) for camera in range(record.num_cams)]
     limits = ((N, "size [pixels]", ("nnmin", "nnmax")), (SUMG, "sum of grey values", ("sumg_min",)))
@@ -113,25 +113,37 @@ def sizes(record: Record, sample: Sample) -> Chart:
         for row, (column, what, names) in zip(rows, limits, strict=True):
             values = [one[:, column] for one in targets]
             middle, high, most = np.percentile(np.concatenate(values), (50, 98, 99)).tolist()
-            edges = np.linspace(0, max(high, 1.0), min(_BINS, int(max(high, 2))) + 1)
+            edges = whole_bins(high)
             for which, one in enumerate(values):
-                steps = row.stairs(np.histogram(one, edges)[0], edges, color=SERIES[which], label=f"camera {which + 1}")
+                counts = np.histogram(one[one < edges[-1]], edges)[0]
+                steps = row.stairs(counts, edges, color=SERIES[which], label=f"camera {which + 1}")
                 steps.set_linestyle(STYLES[which])
-            for name in names:
+            limited = () if record.dense else names
+            for name in limited:
                 if (limit := detection_value(record, name)) <= edges[-1]:
                     row.axvline(limit, color=BAD, linestyle="--", linewidth=1.2)
             row.set_xlabel(what)
             row.set_ylabel("targets")
-            row.locator_params(axis="x", nbins=5)
-            given = ", ".join(f"{name} {number(detection_value(record, name))}" for name in names)
-            said.append(f"{what}: median {number(middle)}, 99\u00a0% below {number(most)} ({given})")
+            row.locator_params(axis="x", nbins=5, integer=True)
+            given = ", ".join(f"{name} {number(detection_value(record, name))}" for name in limited)
+            said.append(f"{what}: median {number(middle)}, 99\u00a0% below {number(most)}" + (f" ({given})" if given else ""))
         legend(rows[0])
-    caption = (
-        f"{count(sum(map(len, targets)), 'target')} in {count(len(sample.frames), 'frame')}. Their {'; their '.join(said)}. "
-        "Dashed: the limits, if they are in the range shown (98\u00a0% of the targets). A histogram that is cut at a "
+    hint = (
+        "Calculated from the spots that were fitted."
+        if record.dense
+        else "Dashed: the limits, if they are in the range shown (98\u00a0% of the targets). A histogram that is cut at a "
         "limit loses particles; a rise towards the lower limit is noise."
     )
+    targets_in = f"{count(sum(map(len, targets)), 'target')} in {count(len(sample.frames), 'frame')}"
+    caption = f"{targets_in}. Their {'; their '.join(said)}. {hint}"
     return Chart("sizes", "Size and brightness of targets", drawn.svg, caption)
+
+
+def whole_bins(high: float) -> NDArray[np.int64]:
+    """Edges of some fifty bins or fewer from 0 to above ``high``, each of which holds equally many whole numbers."""
+    above = int(max(high, 1.0)) + 1
+    width = -(-above // _BINS)
+    return np.arange(0, above + width, width)
 
 
 def volume(record: Record, sample: Sample) -> Chart:

@@ -63,7 +63,8 @@ def dim_cameras(evidence: Evidence) -> Judged:
     for camera in np.flatnonzero(medians < DIM_CAMERA * usual):
         seen = count(int(medians[camera]), "target")
         text = f"Camera {camera + 1} sees {seen} per frame, the cameras' median is {number(usual)}"
-        advice = f"Check gvthres of camera {camera + 1}, its focus and its field of view."
+        threshold = "" if evidence.record.dense else f"gvthres of camera {camera + 1}, "
+        advice = f"Check {threshold}its focus and its field of view."
         findings.append(Finding(Level.CHECK, text, advice))
     return Judged(f"minimum: {percent(float(np.nanmin(medians)) / usual)}", tuple(findings))
 

@@ -61,12 +61,17 @@ def low_link_ratio(evidence: Evidence) -> Judged:
     if not np.isfinite(ratio):
         return Judged()
     if ratio == 0:
-        advice = "Links need at least three consecutive frames; otherwise check the dv limits and dacc."
+        advice = f"Links need at least three consecutive frames; otherwise check {_to_check(evidence)}."
         return Judged("0", (Finding(Level.CHECK, "No particle was linked", advice),))
     if ratio >= LOW_LINK_RATIO:
         return Judged(number(ratio))
     advice = "Links over links and losses: look at the velocity histogram, and for ghost particles."
-    return Judged(number(ratio), (Finding(Level.CHECK, f"Link ratio {ratio:.2f}: check the dv limits and dacc", advice),))
+    return Judged(number(ratio), (Finding(Level.CHECK, f"Link ratio {ratio:.2f}: check {_to_check(evidence)}", advice),))
+
+
+def _to_check(evidence: Evidence) -> str:
+    """The limits of the tracker that was used."""
+    return "the dv limits" if evidence.record.dense else "the dv limits and dacc"
 
 
 @rule("Displacements at a dv limit", f"at most {percent(MANY_AT_LIMIT)} in the outermost {percent(EDGE)}")
@@ -109,9 +114,9 @@ def wide_limits(evidence: Evidence) -> Judged:
 
 @rule("Accelerations and angles at their limits", f"at most {percent(MANY_CUT)} above {number(NEAR_LIMIT)} of dacc or angle")
 def turns_at_limits(evidence: Evidence) -> Judged:
-    """Accelerations or angles are cut by dacc or angle."""
+    """Accelerations or angles are cut by dacc or angle, which the method dense does not use."""
     motion = evidence.motion
-    if motion is None or len(motion.acceleration) < FEW_LINKS:
+    if motion is None or evidence.record.dense or len(motion.acceleration) < FEW_LINKS:
         return Judged()
     findings, most = [], 0.0
     for name, values, what in (("dacc", motion.acceleration, "accelerations"), ("angle", motion.angle, "angles")):
@@ -155,7 +160,7 @@ def short_trajectories(evidence: Evidence) -> Judged:
     if share <= MANY_SHORT:
         return Judged(percent(share))
     text = f"{percent(share)} of the linked particles are in trajectories shorter than {SHORT} frames"
-    finding = Finding(Level.CHECK, text, "Too short for accelerations: check the dv limits, angle and dacc.")
+    finding = Finding(Level.CHECK, text, f"Too short for accelerations: check {_to_check(evidence)}.")
     return Judged(percent(share), (finding,))
 
 

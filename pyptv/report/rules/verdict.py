@@ -7,6 +7,7 @@ thumb: they point to possible problems and prove nothing.
 from __future__ import annotations
 
 from pyptv.core.base.frames import describe
+from pyptv.core.record.run_report import parameters_digest
 from pyptv.report.rules import matching, tracking
 from pyptv.report.rules.evidence import Evidence, Finding, Judged, Level, Rule, rule
 from pyptv.report.words import count, duration, number, percent
@@ -39,7 +40,7 @@ def headline(findings: list[Finding]) -> tuple[Level, str]:
 # -- the run -----------------------------------------------------------------------------------------------------------
 
 
-@rule("End of the run", "done")
+@rule("End of the run", "at the last frame")
 def ended_early(evidence: Evidence) -> Judged:
     """The run was interrupted, terminated, or ended at a failed frame."""
     run = evidence.record.run
@@ -101,6 +102,8 @@ def no_particles(evidence: Evidence) -> Judged:
     empty = sequence.frame[sequence.particles == 0]
     if len(empty) == len(sequence.frame):
         advice = "Check gvthres, nnmin and sumg_min where there are no targets, calibration and eps0 where there are."
+        if evidence.record.dense:
+            advice = "Check the images, the calibration and the limits of the volume."
         return Judged("all", (Finding(Level.BAD, "No particle in any frame", advice),))
     if len(empty):
         text = f"{count(len(empty), 'frame')} without a particle: {describe(empty.tolist())}"
@@ -114,7 +117,10 @@ def changed_parameters(evidence: Evidence) -> Judged:
     run = evidence.record.run
     if run is None:
         return Judged()
-    if run["inputs"]["values"] == evidence.record.experiment.parameters.as_tree():
+    experiment, inputs = evidence.record.experiment, run["inputs"]
+    # of the same files, a version of this program with other defaults reads other values
+    same_files = inputs["parameters"]["sha256"] == parameters_digest(experiment.source)
+    if same_files or inputs["values"] == experiment.parameters.as_tree():
         return Judged("unchanged")
     text = "The parameter files have changed since the run"
     return Judged("changed", (Finding(Level.NOTE, text, "The table below shows the values of the run."),))
