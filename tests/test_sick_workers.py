@@ -54,16 +54,19 @@ def states(pids: list[int]) -> str:
 
 @pytest.mark.parametrize("kind", MODULES)
 def test_a_stopped_worker_is_replaced(kind, small_experiment, expected):
-    exp = small_experiment(n_frames=N_LONG)
-    with Run(kind, exp, "--frame-timeout", "1.5", last=LAST) as run:
-        both_began = [exp / "res" / f"rt_is.{FIRST + 3}", *([exp / "res" / f"rt_is.{FIRST + 23}"] if kind == "parallel" else [])]
-        run.wait_for(lambda: all(path.exists() for path in both_began))  # before that, more time is allowed
-        os.kill(run.workers()[-1], signal.SIGSTOP)
-        code, log = run.finish()
-        assert not wait_until_gone(run.seen)
-    assert code == 0, log
+    for trial in range(3):
+        exp = small_experiment(f"experiment{trial}", n_frames=N_LONG)
+        began = [exp / "res" / f"rt_is.{FIRST + 3}", *([exp / "res" / f"rt_is.{FIRST + 23}"] if kind == "parallel" else [])]
+        with Run(kind, exp, "--frame-timeout", "1.5", last=LAST) as run:
+            run.wait_for(lambda began=began: all(path.exists() for path in began))  # before that, more time is allowed
+            os.kill(run.workers()[-1], signal.SIGSTOP)
+            code, log = run.finish()
+            assert not wait_until_gone(run.seen)
+        assert code == 0, log
+        assert results(exp) == expected(N_LONG)
+        if "worker made no progress" in log:
+            break  # on a busy machine it may have been through before it was stopped
     assert log.count("worker made no progress for 1.5 s (--frame-timeout allows more) while") == 1
-    assert results(exp) == expected(N_LONG)
 
 
 @pytest.mark.parametrize("kind", MODULES)

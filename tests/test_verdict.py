@@ -91,7 +91,8 @@ def a_run(**changes: Any) -> dict[str, Any]:
     run = {
         "run": {"outcome": "done", "error": None, "seconds": 65.0},
         "frames": {"not_reached": 0, "kept": 0},
-        "inputs": {"values": evidence().record.experiment.parameters.as_tree()},
+        "inputs": {"values": evidence().record.experiment.parameters.as_tree(), "parameters": {"sha256": ""}},
+        "command": {"method": "standard"},
         "seams": None,
     }
     for section, values in changes.items():

@@ -6,6 +6,9 @@ thumb: they point to possible problems and prove nothing.
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from pyptv.core.base.errors import FormatError
 from pyptv.core.base.frames import describe
 from pyptv.core.record.run_report import parameters_digest
 from pyptv.report.rules import matching, tracking
@@ -118,12 +121,18 @@ def changed_parameters(evidence: Evidence) -> Judged:
     if run is None:
         return Judged()
     experiment, inputs = evidence.record.experiment, run["inputs"]
-    # of the same files, a version of this program with other defaults reads other values
-    same_files = inputs["parameters"]["sha256"] == parameters_digest(experiment.source)
-    if same_files or inputs["values"] == experiment.parameters.as_tree():
+    if inputs["values"] == experiment.parameters.as_tree() or _same_files(inputs["parameters"]["sha256"], experiment.source):
         return Judged("unchanged")
     text = "The parameter files have changed since the run"
     return Judged("changed", (Finding(Level.NOTE, text, "The table below shows the values of the run."),))
+
+
+def _same_files(digest: str, source: Path) -> bool:
+    """Whether parameter files are those of a run: another version of this program may have other defaults, and other values."""
+    try:
+        return parameters_digest(source) == digest
+    except FormatError:
+        return False
 
 
 @rule("Frames of an earlier run", "none")
