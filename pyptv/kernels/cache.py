@@ -38,9 +38,9 @@ GROUPS: dict[str, tuple[str, ...]] = {
     name: tuple(f"pyptv.kernels.{module}" for module in modules)
     for name, modules in {
         "tracking": ("tracking.step",),
+        "frames": ("tracking.frames", "tracking.reach", "tracking.scene"),
         "matching": ("matching.correspondence",),
         "detection": ("images.detection",),
-        "frames": ("tracking.frames", "tracking.reach", "tracking.scene"),
         "single": ("matching.single_camera",),
         "filter": ("images.high_pass",),
         "text": ("text",),
@@ -51,8 +51,8 @@ GROUPS: dict[str, tuple[str, ...]] = {
 }
 """Name -> modules with functions called from Python.
 
-Each group is compiled by a separate process, which leaves the modules of other groups alone. They begin in this order, with those
-that take longest, so that all CPUs end together.
+Each group is compiled by a separate process, which leaves the modules of other groups alone. They begin in this order: those for
+tracking first, which gain most, then those that take longest, so that all CPUs end together.
 """
 
 FOR_SEQUENCE = ("detection", "filter", "matching", "single")
