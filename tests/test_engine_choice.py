@@ -131,6 +131,25 @@ class TestBuild:
             build.build()
             assert cache.ready()
 
+    def test_each_group_compiles_its_own_modules_alone(self, kernel_folder, tmp_path, monkeypatch):
+        for name, more in (("first_kernel", ""), ("second_kernel", "import first_kernel\n")):
+            code = (
+                f"{more}from pyptv.kernels.jit import entry\n@entry('int64(int64)')\ndef twice(number):\n    return 2 * number\n"
+            )
+            (tmp_path / f"{name}.py").write_text(code)
+        monkeypatch.syspath_prepend(str(tmp_path))
+        monkeypatch.setattr(cache, "GROUPS", {"one": ("first_kernel",), "two": ("second_kernel",)})
+        build.build(["two"])
+        assert {path.name.split(".")[0] for path in cache.chosen_folder().rglob("*.nbi")} == {"second_kernel"}
+        build.build(["one"])
+        assert not cache.missing(["one", "two"])
+
+    def test_each_module_with_an_entry_is_in_one_group(self):
+        package = Path(cache.__file__).parent
+        modules = [path for path in package.rglob("*.py") if "\n@entry(" in path.read_text()]
+        names = ["pyptv.kernels." + ".".join(path.relative_to(package).with_suffix("").parts) for path in modules]
+        assert sorted(name for group in cache.GROUPS.values() for name in group) == sorted(names)
+
     def test_those_of_a_faster_run_stay(self, kernel_folder, quick_build):
         build.build()
         mark = cache.chosen_folder().stat().st_ino

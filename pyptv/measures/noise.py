@@ -79,6 +79,7 @@ class Errors(NamedTuple):
             return 0.0
 
         def more(x: float) -> float:
+            """0 at the median of absolute values."""
             return float(self.below(np.array([x]), 1)[0]) - 0.5
 
         return _SCALE * float(brentq(more, 0.0, 4.0 * self.usual * self.times)) / 2**0.5
@@ -105,9 +106,11 @@ def fit_errors(differences: Floats, order: int) -> Errors:
     scale = _SCALE * median / _subsets(order)[3] ** 0.5
 
     def errors(x: Floats) -> Errors:
+        """The distribution of the three numbers that are fitted."""
         return Errors(scale * float(np.exp(x[0])), _MOST_LARGE / (1.0 + float(np.exp(-x[1]))), 1.0 + float(np.exp(x[2])))
 
     def unlikely(x: Floats) -> float:
+        """Minus the logarithm of the likelihood."""
         share = np.diff(errors(x).below(median * _EDGES, order), append=1.0)
         return float(0.5 * (_WEAK * (x - _EXPECTED) ** 2).sum() - (count * np.log(np.maximum(share, 1e-12))).sum())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -13,7 +14,7 @@ from pyptv.core.base.regular_files import is_there
 from pyptv.core.engines.choice import Engines, compile_now
 from pyptv.core.experiment.folder import Experiment
 from pyptv.core.files.store import Store
-from pyptv.core.schedule.dense import LINKS_ALONE, SINGLE_FRAMES, DensePlan, steps_over_time
+from pyptv.core.schedule.dense import LINKS_ALONE, SINGLE_FRAMES, DensePlan, DenseStep, steps_over_time
 from pyptv.core.stages.tasks import DenseJob, table_name
 from pyptv.kernels import cache
 
@@ -92,11 +93,14 @@ def dense_plan(frames: FrameRange, store: Store, options: Options, dense: DenseJ
     n_frames = frames[1] - frames[0] + 1
     length = max(1, min(_LONGEST_CHUNK, n_frames // (_ROUNDS * options.n_processes)))
     chunks = chunk_ranges(*frames, -(-n_frames // length))
-    alone = {"sequence": SINGLE_FRAMES, "tracking": LINKS_ALONE}.get(options.mode)
+    steps: dict[str, Callable[[int], list[DenseStep]]] = {
+        "both": partial(steps_over_time, min_track=dense.min_track),
+        "sequence": lambda _: SINGLE_FRAMES,
+        "tracking": lambda _: LINKS_ALONE,
+    }
     begins, ends = frames[0] == dense.frames[0], frames[1] == dense.frames[1]
     return DensePlan(
-        *(frames, chunks, count(1), store),
-        alone if alone is not None else partial(steps_over_time, min_track=dense.min_track),
+        *(frames, chunks, count(1), store, steps[options.mode]),
         stop_at_failure=options.on_error != "skip",
         begins=begins,
         ends=ends,

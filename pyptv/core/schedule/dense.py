@@ -94,7 +94,7 @@ class DensePlan:
         chunks: Sequence[FrameRange],
         ids: Iterator[int],
         store: Store,
-        steps: Sequence[DenseStep] | Callable[[int], Sequence[DenseStep]],
+        steps: Callable[[int], Sequence[DenseStep]],
         *,
         stop_at_failure: bool,
         begins: bool = True,
@@ -107,7 +107,7 @@ class DensePlan:
             chunks: the frame ranges for tasks.
             ids: numbers for tasks.
             store: of the results.
-            steps: in their order; or those of a number of passes, which the first task decides.
+            steps: those of a number of passes, in their order. The first task decides the number, where images are looked at.
             stop_at_failure: end at the first frame that fails.
             begins: there is no frame before these. Otherwise other parts have those, and steps that depend on them are not done.
             ends: likewise, after these.
@@ -119,9 +119,9 @@ class DensePlan:
         self._stop_at_failure = stop_at_failure
         self._part = (begins, ends)
         self._steps = steps
-        self._progress = list(self._shares(steps(_FEWEST_PASSES) if callable(steps) else steps))
+        self._progress = list(self._shares(steps(_FEWEST_PASSES)))
         self._needs_optics = self._progress[0].step.kind == "find"
-        if not callable(steps):
+        if not self._needs_optics:
             self._tell_part()
         self._optics: int | None = None
         self._deaths: Counter[int] = Counter()
@@ -193,9 +193,8 @@ class DensePlan:
 
     def _decided(self, passes: int) -> None:
         """Plan the steps of a number of passes: nothing has begun yet."""
-        if callable(self._steps):
-            self._progress = list(self._shares(self._steps(passes)))
-            self._tell_part()
+        self._progress = list(self._shares(self._steps(passes)))
+        self._tell_part()
 
     def _tell_part(self) -> None:
         if not all(self._part):
